@@ -1,0 +1,187 @@
+// The families' ops. FusedVjp is the derivative of a fused op as an op of its own: kernel forward, and the
+// VJP of the reference as its reference.
+#include "basin/autograd/families.h"
+
+#include "basin/autograd/ops.h"
+#include "basin/autograd/transform.h"
+
+namespace basin {
+namespace {
+
+struct LinearOp final : Op {
+  explicit LinearOp(LinearRule r) : rule(std::move(r)) {}
+  std::string_view name() const override { return rule.name; }
+  Tensors forward(const Tensors& in) const override { return {rule.apply(in[0])}; }
+  Tensors vjp(const Node& node, const Tensors& ct, Positions) const override {
+    return {rule.transpose(ct[0], node.input_meta(0))};
+  }
+  Tensors jvp(const Node& node, const Tensors& t) const override { return emit(node.op, {t[0]}); }
+  Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t lanes) const override {
+    return rule.apply_lanes ? Tensors{rule.apply_lanes(t[0], lanes)}
+                            : Op::jvp_lanes(node, t, lanes);
+  }
+  Keep keep(Positions) const override { return {}; }
+  LinearRule rule;
+};
+
+// The differentiable inputs of a fused op as the variables of a function, the others held fixed.
+struct SplitInputs {
+  SplitInputs(const Tensors& in, Positions differentiable) : all(in) {
+    for (size_t i = 0; i < in.size(); ++i) {
+      if (!differentiable.contains(i) || !in[i].defined()) continue;
+      at.push_back(i);
+      variables.push_back(in[i]);
+    }
+  }
+  Tensors join(const Tensors& values) const {
+    Tensors in = all;
+    for (size_t k = 0; k < at.size(); ++k) in[at[k]] = values[k];
+    return in;
+  }
+  Tensors spread(const Tensors& values, size_t size) const {
+    Tensors out(size);
+    for (size_t k = 0; k < at.size(); ++k) out[at[k]] = values[k];
+    return out;
+  }
+  Tensors all, variables;
+  std::vector<size_t> at;
+};
+
+// J t of f along the defined tangents, with f's other variables fixed.
+Tensors push_along(const Fn& f, const SplitInputs& split, const Tensors& tangents, int64_t lanes) {
+  Tensors variables, chosen;
+  std::vector<size_t> at;
+  for (size_t k = 0; k < split.at.size(); ++k) {
+    if (!tangents[split.at[k]].defined()) continue;
+    at.push_back(k);
+    variables.push_back(split.variables[k]);
+    chosen.push_back(tangents[split.at[k]]);
+  }
+  if (at.empty()) return {};
+  const Fn restricted = [&](const Tensors& v) {
+    Tensors values = split.variables;
+    for (size_t k = 0; k < at.size(); ++k) values[at[k]] = v[k];
+    return f(split.join(values));
+  };
+  const Tape tape = record(restricted, variables);
+  return lanes > 0 ? push_lanes(tape, chosen, lanes) : push(tape, chosen);
+}
+
+Tensors node_inputs(const Node& node) {
+  Tensors in;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    in.push_back(node.input_meta(i).defined() ? node.input(i) : Tensor{});
+  }
+  return in;
+}
+
+using RulePtr = std::shared_ptr<const FusedRule>;
+
+// Gradients of <ct, reference(in)> with respect to the differentiable inputs; undefined elsewhere.
+Tensors reference_vjp(const FusedRule& rule, const Tensors& in, const Tensor& ct) {
+  const SplitInputs split(in, rule.differentiable);
+  const Fn f = [&](const Tensors& v) { return Tensors{rule.reference(split.join(v))[0]}; };
+  return split.spread(basin::vjp(f, split.variables, {ct}).second, in.size());
+}
+
+// Inputs: the fused op's inputs, its outputs (constants), the cotangent of its output 0.
+struct FusedVjp final : Op {
+  FusedVjp(RulePtr r, size_t inputs) : rule(std::move(r)), count(inputs) {}
+  std::string_view name() const override { return rule->name; }
+
+  Tensors forward(const Tensors& all) const override {
+    const Tensors in(all.begin(), all.begin() + count);
+    const Tensors out(all.begin() + count, all.end() - 1);
+    return rule->vjp(in, out, all.back());
+  }
+  // The reference as a function of (inputs..., ct), with the undefined gradients left out.
+  Fn reference() const {
+    return [this](const Tensors& all) {
+      const Tensors in(all.begin(), all.begin() + count);
+      return reference_vjp(*rule, in, all.back());
+    };
+  }
+  Positions variables(const Tensors& all) const {
+    Positions p;
+    for (size_t i = 0; i < count; ++i) {
+      if (rule->differentiable.contains(i)) p.insert(i);
+    }
+    p.insert(all.size() - 1);
+    return p;
+  }
+  Tensors vjp(const Node& node, const Tensors& ct, Positions) const override {
+    const Tensors all = node_inputs(node);
+    const SplitInputs split(all, variables(all));
+    const Fn f = [&](const Tensors& v) { return reference()(split.join(v)); };
+    return split.spread(basin::vjp(f, split.variables, ct).second, all.size());
+  }
+  Tensors jvp(const Node& node, const Tensors& t) const override { return forward_mode(node, t, 0); }
+  Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t lanes) const override {
+    return forward_mode(node, t, lanes);
+  }
+  Tensors forward_mode(const Node& node, const Tensors& t, int64_t lanes) const {
+    const Tensors all = node_inputs(node);
+    return push_along(reference(), SplitInputs(all, variables(all)), t, lanes);
+  }
+  RulePtr rule;
+  size_t count;
+};
+
+struct FusedOp final : Op {
+  explicit FusedOp(FusedRule r) : rule(std::make_shared<const FusedRule>(std::move(r))) {}
+  std::string_view name() const override { return rule->name; }
+  Tensors forward(const Tensors& in) const override { return rule->forward(in); }
+
+  Tensors vjp(const Node& node, const Tensors& ct, Positions) const override {
+    Tensors all = node_inputs(node);
+    const size_t count = all.size();
+    if (!ct[0].defined()) return Tensors(count);
+    for (size_t k = 0; k < node.outputs.size(); ++k) all.push_back(node.output(k).detach());
+    all.push_back(ct[0]);
+    return emit(std::make_shared<FusedVjp>(rule, count), all);
+  }
+  Tensors jvp(const Node& node, const Tensors& t) const override { return forward_mode(node, t, 0); }
+  Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t lanes) const override {
+    return forward_mode(node, t, lanes);
+  }
+  Tensors forward_mode(const Node& node, const Tensors& t, int64_t lanes) const {
+    const Tensors all = node_inputs(node);
+    const Fn first = [this](const Tensors& in) { return Tensors{rule->reference(in)[0]}; };
+    Tensors out = push_along(first, SplitInputs(all, rule->differentiable), t, lanes);
+    out.resize(node.outputs.size());
+    return out;
+  }
+  RulePtr rule;
+};
+
+struct OpaqueOp final : Op {
+  OpaqueOp(std::string_view n, const std::function<Tensors(const Tensors&)>& k) : id(n), kernel(k) {}
+  std::string_view name() const override { return id; }
+  Tensors forward(const Tensors& in) const override { return kernel(in); }
+  Tensors vjp(const Node&, const Tensors&, Positions) const override {
+    fail(ErrorKind::internal, id, ": has no derivative");
+  }
+  std::string_view id;
+  const std::function<Tensors(const Tensors&)>& kernel;
+};
+
+}  // namespace
+
+Tensor linear_op(LinearRule rule, const Tensor& x) {
+  return emit1(std::make_shared<LinearOp>(std::move(rule)), {x});
+}
+
+Tensors fused_op(FusedRule rule, const Tensors& in) {
+  Tensors out = emit(std::make_shared<FusedOp>(std::move(rule)), in);
+  for (size_t k = 1; k < out.size(); ++k) out[k] = out[k].detach();
+  return out;
+}
+
+Tensors opaque_op(std::string_view name, const std::function<Tensors(const Tensors&)>& kernel,
+                  const Tensors& in) {
+  Tensors bare;
+  for (const Tensor& t : in) bare.push_back(t.detach());
+  return emit(std::make_shared<OpaqueOp>(name, kernel), bare);
+}
+
+}  // namespace basin

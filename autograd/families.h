@@ -1,0 +1,41 @@
+// Op families: state one rule, receive both modes.
+//   linear_op: its transpose; the tangent map is the op itself.
+//   fused_op: kernels for the value and the VJP of an existing composite. The composite (`reference`) takes
+//     over for every derivative order that has no kernel, so a fused op is never a new mathematical object.
+//   opaque_op: no derivative (indices, masks), and says so.
+// A custom op derives from Op and writes vjp; forward mode then comes from Op::jvp.
+#pragma once
+#include <functional>
+#include <string>
+
+#include "basin/autograd/tape.h"
+
+namespace basin {
+
+struct LinearRule {
+  std::string_view name;
+  std::function<Tensor(const Tensor& x)> apply;                            // kernel
+  std::function<Tensor(const Tensor& ct, const Tensor& in_meta)> transpose;  // public ops
+  // On [lanes, ...shape]; empty: lane by lane.
+  std::function<Tensor(const Tensor& x, int64_t lanes)> apply_lanes = nullptr;
+};
+Tensor linear_op(LinearRule rule, const Tensor& x);
+
+struct FusedRule {
+  std::string_view name;
+  // Kernels. forward: in -> the reference's outputs, then `extra` saved tensors (constants).
+  std::function<Tensors(const Tensors& in)> forward;
+  // in, out (with the extras), ct of the reference's outputs -> one gradient per input. An undefined
+  // gradient is zero. Only cotangents of output 0 may be defined: the others are constants.
+  std::function<Tensors(const Tensors& in, const Tensors& out, const Tensor& ct)> vjp;
+  // The same function in public ops; its first output is what the kernel's output 0 computes.
+  Fn reference;
+  Positions differentiable = Positions::all();  // inputs with a derivative
+};
+Tensors fused_op(FusedRule rule, const Tensors& in);
+
+// A value without derivative: runs the kernel on detached inputs.
+Tensors opaque_op(std::string_view name, const std::function<Tensors(const Tensors&)>& kernel,
+                  const Tensors& in);
+
+}  // namespace basin

@@ -1,0 +1,97 @@
+// linear_bn_act_max: the last layer of a PointNet block. For an increasing activation,
+//   max_n act(BN(z_n)) = act(BN(max_n z_n)) where gamma >= 0 and act(BN(min_n z_n)) elsewhere,
+// so the kernels never store z [B, N, out]. The composite below is the definition.
+#include "basin/kernels/linear_max.h"
+
+#include "basin/autograd/families.h"
+#include "basin/autograd/ops.h"
+#include "basin/kernels/launch.h"
+
+namespace basin {
+namespace {
+
+struct Settings {
+  double eps;
+  Act act;
+  double slope;
+};
+
+// in: x, w, bias, gamma, beta [, mean, var]
+Tensor reference(const Tensors& in, const Settings& s) {
+  const int64_t batch = in[0].size(0), points = in[0].size(1), width = in[1].size(0);
+  const Tensor rows = reshape(in[0], {batch * points, in[0].size(2)});
+  const Tensor z = linear(rows, in[1], in[2]);
+  const Tensor y = in.size() == 7
+                       ? batch_norm_frozen(z, in[3], in[4], in[5], in[6], s.eps, s.act, s.slope)
+                       : batch_norm(z, in[3], in[4], s.eps, s.act, s.slope).y;
+  return max(reshape(y, {batch, points, width}), 1);
+}
+
+// out: y, mean, var, argmax
+Tensors run(const Tensors& in, const Settings& s) {
+  const bool frozen = in.size() == 7;
+  const int64_t batch = in[0].size(0), width = in[1].size(0);
+  const DType dtype = in[0].dtype();
+  const Device device = in[0].device();
+  Tensor y = Tensor::empty({batch, width}, dtype, device);
+  Tensor mean = frozen ? in[5] : Tensor::empty({width}, dtype, device);
+  Tensor var = frozen ? in[6] : Tensor::empty({width}, dtype, device);
+  Tensor argmax = Tensor::empty({batch, width}, DType::i32, device);
+  launch<LinearBnActMaxForward>(device, in[0], in[1], in[2], in[3], in[4], s.eps, s.act, s.slope,
+                                frozen, y, mean, var, argmax);
+  return {y, mean, var, argmax};
+}
+
+Tensors run_vjp(const Tensors& in, const Tensors& out, const Tensor& ct, const Settings& s) {
+  Tensors g;
+  for (int k = 0; k < 5; ++k) {
+    g.push_back(Tensor::empty(in[k].shape(), in[k].dtype(), in[k].device()));
+  }
+  launch<LinearBnActMaxBackward>(ct.device(), in[0], in[1], in[2], in[3], out[1], out[2], out[3],
+                                 out[0], ct, s.eps, s.act, s.slope, in.size() == 7, g[0], g[1], g[2],
+                                 g[3], g[4]);
+  g.resize(in.size());
+  return g;
+}
+
+FusedRule make_rule(std::string_view name, const Settings& s) {
+  return {name, [s](const Tensors& in) { return run(in, s); },
+          [s](const Tensors& in, const Tensors& out, const Tensor& ct) {
+            return run_vjp(in, out, ct, s);
+          },
+          [s](const Tensors& in) { return Tensors{reference(in, s)}; },
+          Positions::of({0, 1, 2, 3, 4})};
+}
+
+void check_arguments(const char* op, const Tensor& x, const Tensor& w, Act act, double slope,
+                     std::initializer_list<const Tensor*> vectors) {
+  check(x.rank() == 3 && w.rank() == 2 && x.size(2) == w.size(1) && x.size(0) >= 1 && x.size(1) >= 1,
+        op, ": expects x [B, N, in] and w [out, in], got ", x.shape(), " and ", w.shape());
+  for (const Tensor* v : vectors) {
+    check(v->defined() && v->rank() == 1 && v->size(0) == w.size(0), op, ": expects [", w.size(0),
+          "] per channel, got ", v->shape());
+  }
+  check(act != Act::leaky_relu || slope > 0, op, ": the leaky slope must be positive, got ", slope);
+}
+
+}  // namespace
+
+BatchNormResult linear_bn_act_max(const Tensor& x, const Tensor& w, const Tensor& bias,
+                                  const Tensor& gamma, const Tensor& beta, double eps, Act act,
+                                  double slope) {
+  check_arguments("linear_bn_act_max", x, w, act, slope, {&bias, &gamma, &beta});
+  const Tensors out =
+      fused_op(make_rule("linear_bn_act_max", {eps, act, slope}), {x, w, bias, gamma, beta});
+  return {out[0], out[1], out[2]};
+}
+
+Tensor linear_bn_act_max_frozen(const Tensor& x, const Tensor& w, const Tensor& bias,
+                                const Tensor& gamma, const Tensor& beta, const Tensor& mean,
+                                const Tensor& var, double eps, Act act, double slope) {
+  check_arguments("linear_bn_act_max_frozen", x, w, act, slope,
+                  {&bias, &gamma, &beta, &mean, &var});
+  return fused_op(make_rule("linear_bn_act_max_frozen", {eps, act, slope}),
+                  {x, w, bias, gamma, beta, mean.detach(), var.detach()})[0];
+}
+
+}  // namespace basin

@@ -1,0 +1,158 @@
+// Matrix products: bilinear, with two transposes for rules. Batched products and their tangents become
+// GEMMs with as many rows as possible.
+#include "basin/autograd/families.h"
+#include "basin/autograd/ops.h"
+#include "basin/kernels/gemm.h"
+#include "basin/kernels/launch.h"
+
+namespace basin {
+namespace {
+
+Shape product_shape(const Tensor& a, const Tensor& b, bool ta, bool tb) {
+  check(a.rank() >= 2 && b.rank() >= 2, "matmul: both sides need at least two axes, got ", a.shape(),
+        " x ", b.shape());
+  const int64_t m = a.size(ta ? -1 : -2), inner = a.size(ta ? -2 : -1);
+  const int64_t other = b.size(tb ? -1 : -2), n = b.size(tb ? -2 : -1);
+  const bool other_fits = b.size(tb ? -2 : -1) == inner;
+  check(inner == other, "matmul: inner sizes differ, ", a.shape(), ta ? "^T" : "", " x ", b.shape(),
+        tb ? "^T" : "", other_fits ? "; did you mean to change trans_b?" : "");
+  Shape batch;
+  const Shape& longer = a.rank() >= b.rank() ? a.shape() : b.shape();
+  for (int k = 0; k + 2 < longer.rank(); ++k) batch.push_back(longer[k]);
+  for (const Tensor* t : {&a, &b}) {
+    if (t->rank() == 2) continue;
+    bool same = t->rank() == longer.rank();
+    for (int k = 0; same && k + 2 < t->rank(); ++k) same = t->size(k) == batch[k];
+    check(same, "matmul: batch axes differ, ", a.shape(), " x ", b.shape(),
+          "; one side may have rank 2");
+  }
+  batch.push_back(m);
+  batch.push_back(n);
+  return batch;
+}
+
+// [.., r, c] -> [prod * r, c]
+Tensor flatten_rows(const Tensor& x) {
+  const int64_t cols = x.size(-1);
+  return reshape(x, {cols == 0 ? 0 : x.numel() / cols, cols});
+}
+
+// Sums the leading batch axes of [.., r, c] away -> [r, c].
+Tensor sum_batch(const Tensor& x) { return sum_to(x, {x.size(-2), x.size(-1)}); }
+
+struct MatmulOp final : Op {
+  MatmulOp(bool a, bool b) : ta(a), tb(b) {}
+  std::string_view name() const override { return "matmul"; }
+
+  Tensors forward(const Tensors& in) const override {
+    Tensor out =
+        Tensor::empty(product_shape(in[0], in[1], ta, tb), in[0].dtype(), in[0].device());
+    launch<Matmul>(out.device(), in[0], in[1], ta, tb, out);
+    return {out};
+  }
+
+  // d<ct, op(A) op(B)>/dA = ct op(B)^T (transposed when A was), and likewise for B. The gradient of a
+  // shared side is summed over the batch; where rows can be flattened, inside one GEMM.
+  Tensor grad_a(const Node& node, const Tensor& ct) const {
+    const Tensor b = node.input(1);
+    const bool shared = node.input_meta(0).rank() == 2 && ct.rank() > 2;
+    if (!ta) {
+      const Tensor g = matmul(ct, b, false, !tb);
+      return shared ? sum_batch(g) : g;
+    }
+    const Tensor g = matmul(b, ct, tb, true);
+    return shared ? sum_batch(g) : g;
+  }
+  Tensor grad_b(const Node& node, const Tensor& ct) const {
+    const Tensor a = node.input(0);
+    const bool shared = node.input_meta(1).rank() == 2 && ct.rank() > 2;
+    if (shared && !ta) {  // all rows of the batch at once
+      const Tensor rows = flatten_rows(a), cts = flatten_rows(ct);
+      return tb ? matmul(cts, rows, true, false) : matmul(rows, cts, true, false);
+    }
+    const Tensor g = tb ? matmul(ct, a, true, ta) : matmul(a, ct, !ta, false);
+    return shared ? sum_batch(g) : g;
+  }
+  Tensors vjp(const Node& node, const Tensors& ct, Positions needs) const override {
+    Tensors grads(2);
+    if (needs.contains(0)) grads[0] = grad_a(node, ct[0]);
+    if (needs.contains(1)) grads[1] = grad_b(node, ct[0]);
+    return grads;
+  }
+  Tensors jvp(const Node& node, const Tensors& t) const override {
+    Tensor total;
+    if (t[0].defined()) total = matmul(t[0], node.input(1), ta, tb);
+    if (t[1].defined()) {
+      const Tensor part = matmul(node.input(0), t[1], ta, tb);
+      total = total.defined() ? add(total, part) : part;
+    }
+    return {total};
+  }
+  // The other side, brought to the lanes' rank: shared when it has rank 2, else repeated.
+  static Tensor beside_lanes(const Tensor& x, int64_t lanes) {
+    if (x.rank() == 2) return x;
+    Shape shape = x.shape();
+    shape.push_front(lanes);
+    return broadcast_to(x, shape);
+  }
+  // A rank-2 side's tangents are [lanes, r, c]; against a batch they need the batch axes.
+  static Tensor tangent_beside_batch(const Tensor& t, const Tensor& own, const Tensor& out,
+                                     int64_t lanes) {
+    if (own.rank() == out.rank() || out.rank() == 2) return t;
+    Shape one{lanes}, full{lanes};
+    for (int k = 0; k + 2 < out.rank(); ++k) {
+      one.push_back(1);
+      full.push_back(out.size(k));
+    }
+    for (int k = -2; k < 0; ++k) {
+      one.push_back(t.size(k));
+      full.push_back(t.size(k));
+    }
+    return broadcast_to(reshape(t, one), full);
+  }
+  Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t lanes) const override {
+    const Tensor& out = node.output_meta(0);
+    Tensor total;
+    if (t[0].defined()) {
+      total = matmul(tangent_beside_batch(t[0], node.input_meta(0), out, lanes),
+                     beside_lanes(node.input(1), lanes), ta, tb);
+    }
+    if (t[1].defined()) {
+      const Tensor part =
+          matmul(beside_lanes(node.input(0), lanes),
+                 tangent_beside_batch(t[1], node.input_meta(1), out, lanes), ta, tb);
+      total = total.defined() ? add(total, part) : part;
+    }
+    return {total};
+  }
+  Keep keep(Positions tracked) const override {
+    Keep k;
+    if (tracked.contains(1)) k.inputs.insert(0);
+    if (tracked.contains(0)) k.inputs.insert(1);
+    return k;
+  }
+  bool ta, tb;
+};
+
+}  // namespace
+
+Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b) {
+  check(a.defined() && b.defined(), "matmul: an argument is undefined");
+  check(is_float(a.dtype()) && a.dtype() == b.dtype(), "matmul: expects two f32 or two f64 tensors, got ",
+        name_of(a.dtype()), " ", a.shape(), " and ", name_of(b.dtype()), " ", b.shape());
+  product_shape(a, b, trans_a, trans_b);
+  static const OpRef ops[4] = {
+      std::make_shared<MatmulOp>(false, false), std::make_shared<MatmulOp>(false, true),
+      std::make_shared<MatmulOp>(true, false), std::make_shared<MatmulOp>(true, true)};
+  return emit1(ops[2 * trans_a + trans_b], {a, b});
+}
+
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
+  check(x.rank() >= 1 && w.rank() == 2 && x.size(-1) == w.size(1), "linear: x ", x.shape(),
+        " does not fit w ", w.shape(), "; expects [.., in] and [out, in]");
+  Tensor y = matmul(x.rank() == 1 ? reshape(x, {1, x.size(0)}) : x, w, false, true);
+  if (x.rank() == 1) y = reshape(y, {w.size(0)});
+  return bias.defined() ? add(y, bias) : y;
+}
+
+}  // namespace basin

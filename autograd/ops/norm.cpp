@@ -1,0 +1,125 @@
+// Normalisation and dropout. Batch norm is fused: kernels for value and VJP, its composite as reference.
+#include "basin/autograd/families.h"
+#include "basin/autograd/ops.h"
+#include "basin/kernels/launch.h"
+#include "basin/kernels/random_mask.h"
+
+namespace basin {
+namespace {
+
+Tensor activate(const Tensor& x, Act act, double slope) {
+  switch (act) {
+    case Act::none: return x;
+    case Act::relu: return relu(x);
+    case Act::leaky_relu: return leaky_relu(x, slope);
+  }
+  return x;
+}
+
+void check_channels(const char* op, int64_t channels, std::initializer_list<const Tensor*> vectors) {
+  for (const Tensor* v : vectors) {
+    check(v->defined() && v->rank() == 1 && v->size(0) == channels, op, ": expects [", channels,
+          "] per channel, got ", v->shape());
+  }
+}
+
+void check_activation(const char* op, Act act, double slope) {
+  // The kernels read the mask from the sign of y, and the max commutes with increasing maps only.
+  check(act != Act::leaky_relu || slope > 0, op, ": the leaky slope must be positive, got ", slope);
+}
+
+Tensors same_shapes(const Tensor& a, const Tensor& b, const Tensor& c) {
+  const auto like = [](const Tensor& t) { return Tensor::empty(t.shape(), t.dtype(), t.device()); };
+  return {like(a), like(b), like(c)};
+}
+
+struct BnSettings {
+  double eps;
+  Act act;
+  double slope;
+};
+
+// gamma (x - mean) / sqrt(var + eps) + beta, then the activation.
+Tensor normalise(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
+                 const Tensor& var, const BnSettings& s) {
+  const Tensor factor = mul(gamma, rsqrt(shift(var, s.eps)));
+  return activate(add(mul(sub(x, mean), factor), beta), s.act, s.slope);
+}
+
+Tensor batch_norm_reference(const Tensors& in, const BnSettings& s) {
+  const Tensor mu = mean(in[0], 0);
+  const Tensor var = mean(square(sub(in[0], mu)), 0);
+  return normalise(in[0], in[1], in[2], mu, var, s);
+}
+
+// in: x, gamma, beta [, mean, var]; out: y, mean, var
+Tensors run_batch_norm(const Tensors& in, const BnSettings& s) {
+  const bool frozen = in.size() == 5;
+  Tensor y = Tensor::empty(in[0].shape(), in[0].dtype(), in[0].device());
+  Tensor mu = frozen ? in[3] : Tensor::empty(in[1].shape(), in[0].dtype(), in[0].device());
+  Tensor var = frozen ? in[4] : Tensor::empty(in[1].shape(), in[0].dtype(), in[0].device());
+  launch<BatchNormForward>(y.device(), in[0], in[1], in[2], s.eps, s.act, s.slope, frozen, mu, var, y);
+  return {y, mu, var};
+}
+
+Tensors run_batch_norm_vjp(const Tensors& in, const Tensors& out, const Tensor& ct,
+                           const BnSettings& s) {
+  const bool frozen = in.size() == 5;
+  Tensors g = same_shapes(in[0], in[1], in[2]);
+  launch<BatchNormBackward>(ct.device(), in[0], in[1], out[1], out[2], out[0], ct, s.eps, s.act,
+                            s.slope, frozen, g[0], g[1], g[2]);
+  g.resize(in.size());
+  return g;
+}
+
+}  // namespace
+
+BatchNormResult batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps,
+                           Act act, double slope) {
+  check(x.rank() == 2 && x.size(0) >= 1, "batch_norm: expects [rows, C] with rows, got ", x.shape());
+  check_channels("batch_norm", x.size(1), {&gamma, &beta});
+  check_activation("batch_norm", act, slope);
+  const BnSettings s{eps, act, slope};
+  FusedRule rule{"batch_norm", [s](const Tensors& in) { return run_batch_norm(in, s); },
+                 [s](const Tensors& in, const Tensors& out, const Tensor& ct) {
+                   return run_batch_norm_vjp(in, out, ct, s);
+                 },
+                 [s](const Tensors& in) { return Tensors{batch_norm_reference(in, s)}; }};
+  const Tensors out = fused_op(std::move(rule), {x, gamma, beta});
+  return {out[0], out[1], out[2]};
+}
+
+Tensor batch_norm_frozen(const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                         const Tensor& mean, const Tensor& var, double eps, Act act, double slope) {
+  check(x.rank() == 2, "batch_norm_frozen: expects [rows, C], got ", x.shape());
+  check_channels("batch_norm_frozen", x.size(1), {&gamma, &beta, &mean, &var});
+  check_activation("batch_norm_frozen", act, slope);
+  const BnSettings s{eps, act, slope};
+  FusedRule rule{"batch_norm_frozen", [s](const Tensors& in) { return run_batch_norm(in, s); },
+                 [s](const Tensors& in, const Tensors& out, const Tensor& ct) {
+                   return run_batch_norm_vjp(in, out, ct, s);
+                 },
+                 [s](const Tensors& in) {
+                   return Tensors{normalise(in[0], in[1], in[2], in[3], in[4], s)};
+                 },
+                 Positions::of({0, 1, 2})};
+  return fused_op(std::move(rule), {x, gamma, beta, mean.detach(), var.detach()})[0];
+}
+
+Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps) {
+  check(x.rank() >= 1 && x.size(-1) >= 1, "layer_norm: the last axis is empty, ", x.shape());
+  check_channels("layer_norm", x.size(-1), {&gamma, &beta});
+  const Tensor centred = sub(x, mean(x, -1, true));
+  const Tensor var = mean(square(centred), -1, true);
+  return add(mul(mul(centred, rsqrt(shift(var, eps))), gamma), beta);
+}
+
+Tensor dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream) {
+  check(p >= 0 && p < 1, "dropout: the probability must be in [0, 1), got ", p);
+  if (p == 0) return x;
+  Tensor mask = Tensor::empty(x.shape(), x.dtype(), x.device());
+  launch<DropoutMask>(x.device(), p, seed, stream, mask);
+  return mul(x, mask);
+}
+
+}  // namespace basin

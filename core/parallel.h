@@ -1,0 +1,37 @@
+// parallel_for: cuts [0, n) into tiles of `grain` elements. The cut depends on n and grain only, never on
+// the number of threads, so a body that writes each tile's own result gives the same bits for any
+// thread count. Reductions: one partial per tile, summed in tile order (see parallel_tiles).
+#pragma once
+#include <cstdint>
+#include <type_traits>
+
+namespace basin {
+
+int num_threads();
+void set_num_threads(int n);  // 1..256; the default is the number of cores this process may use
+
+namespace detail {
+using TileFn = void (*)(void* body, int64_t tile);
+void run_tiles(int64_t tiles, TileFn fn, void* body);  // rethrows the first tile's exception
+}  // namespace detail
+
+inline int64_t tile_count(int64_t n, int64_t grain) { return (n + grain - 1) / grain; }
+
+// body(tile) for tile in [0, tiles). Nested calls run in the calling thread.
+template <class Body>
+void parallel_tiles(int64_t tiles, Body&& body) {
+  if (tiles <= 0) return;
+  auto call = [](void* b, int64_t tile) { (*static_cast<std::remove_reference_t<Body>*>(b))(tile); };
+  detail::run_tiles(tiles, call, const_cast<void*>(static_cast<const void*>(&body)));
+}
+
+// body(begin, end) for the tiles of [0, n).
+template <class Body>
+void parallel_for(int64_t n, int64_t grain, Body&& body) {
+  parallel_tiles(tile_count(n, grain), [&](int64_t tile) {
+    const int64_t begin = tile * grain;
+    body(begin, begin + grain < n ? begin + grain : n);
+  });
+}
+
+}  // namespace basin

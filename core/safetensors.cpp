@@ -1,0 +1,421 @@
+// safetensors: see safetensors.h. The header is parsed by a small strict parser of exactly the
+// grammar that the format allows: an object of objects, no recursion, hence no depth to bound.
+// Every range is checked against its shape, and sorted ranges must tile the tensor bytes without
+// hole or overlap, so that what is accepted can be indexed safely and no byte escapes the
+// description.
+#include "basin/core/safetensors.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <set>
+
+namespace basin {
+namespace {
+
+constexpr uint64_t kHeaderLimit = 100'000'000;
+constexpr uint64_t kAlignment = 64;
+
+enum class Stored : uint8_t { f32, f64, i32, i64, f16, bf16 };
+
+struct Entry {
+  std::string name;
+  Stored stored = Stored::f32;
+  std::vector<int64_t> shape;
+  uint64_t begin = 0, end = 0;
+  uint64_t at = 0;  // offset of the entry in the file, for messages
+};
+
+uint64_t width(Stored s) {
+  if (s == Stored::f16 || s == Stored::bf16) return 2;
+  return s == Stored::f32 || s == Stored::i32 ? 4 : 8;
+}
+
+void append_utf8(std::string& out, uint32_t c) {
+  const auto put = [&](uint32_t byte) { out += static_cast<char>(byte); };
+  if (c < 0x80) {
+    put(c);
+  } else if (c < 0x800) {
+    put(0xC0 | c >> 6), put(0x80 | (c & 63));
+  } else if (c < 0x10000) {
+    put(0xE0 | c >> 12), put(0x80 | (c >> 6 & 63)), put(0x80 | (c & 63));
+  } else {
+    put(0xF0 | c >> 18), put(0x80 | (c >> 12 & 63)), put(0x80 | (c >> 6 & 63));
+    put(0x80 | (c & 63));
+  }
+}
+
+// Length of the well-formed UTF-8 sequence at the start of `s` (RFC 3629); 0 if there is none.
+size_t utf8_length(std::span<const uint8_t> s) {
+  const uint8_t a = s[0];
+  if (a < 0x80) return 1;
+  const size_t n = a >= 0xC2 && a < 0xE0   ? 2
+                   : (a & 0xF0) == 0xE0    ? 3
+                   : a >= 0xF0 && a < 0xF5 ? 4
+                                           : 0;
+  if (n == 0 || s.size() < n) return 0;
+  for (size_t i = 1; i < n; ++i) {
+    if ((s[i] & 0xC0) != 0x80) return 0;
+  }
+  const uint8_t b = s[1];
+  const bool overlong = (a == 0xE0 && b < 0xA0) || (a == 0xF0 && b < 0x90);
+  const bool outside = (a == 0xED && b >= 0xA0) || (a == 0xF4 && b >= 0x90);
+  return overlong || outside ? 0 : n;
+}
+
+class HeaderParser {
+ public:
+  HeaderParser(std::span<const uint8_t> text, const std::string& name) : text_(text), name_(name) {}
+
+  void parse(std::vector<Entry>& entries, std::map<std::string, std::string>& metadata) {
+    if (text_.empty() || text_[0] != '{') fault("expected '{' as the first byte of the header");
+    std::set<std::string> seen;
+    object([&](const std::string& key) {
+      if (!seen.insert(key).second) fault("the key \"", key, "\" is there twice");
+      if (key == "__metadata__") {
+        parse_metadata(metadata);
+      } else {
+        entries.push_back(parse_entry(key));
+      }
+    });
+    skip_space();
+    if (pos_ != text_.size()) fault("expected only blanks after the header's closing '}'");
+  }
+
+ private:
+  template <class... A>
+  [[noreturn]] void fault(const A&... parts) const {
+    fail(ErrorKind::data, name_, ": offset ", 8 + pos_, ": header: ", parts...);
+  }
+
+  void skip_space() {
+    while (pos_ < text_.size() && std::memchr(" \t\r\n", text_[pos_], 4)) ++pos_;
+  }
+
+  bool accept(char c) {
+    skip_space();
+    if (pos_ >= text_.size() || text_[pos_] != static_cast<uint8_t>(c)) return false;
+    ++pos_;
+    return true;
+  }
+
+  void expect(char c) {
+    if (!accept(c))
+      fault("expected '", c, "', ", pos_ < text_.size() ? "got another byte" : "it ends");
+  }
+
+  // item() between `open` and `close`, separated by commas.
+  template <class Item>
+  void list(char open, char close, Item&& item) {
+    expect(open);
+    if (accept(close)) return;
+    do {
+      item();
+    } while (accept(','));
+    expect(close);
+  }
+
+  template <class Member>
+  void object(Member&& member) {
+    list('{', '}', [&] {
+      const std::string key = string();
+      expect(':');
+      member(key);
+    });
+  }
+
+  uint32_t hex4() {
+    uint32_t value = 0;
+    for (int i = 0; i < 4; ++i, ++pos_) {
+      const char c = pos_ < text_.size() ? static_cast<char>(text_[pos_]) : '\0';
+      const char* digits = "0123456789abcdef";
+      const char lower = c >= 'A' && c <= 'F' ? static_cast<char>(c + 32) : c;
+      const char* digit = c ? std::strchr(digits, lower) : nullptr;
+      if (!digit) fault("expected four hexadecimal digits after \\u");
+      value = value << 4 | static_cast<uint32_t>(digit - digits);
+    }
+    return value;
+  }
+
+  void escape(std::string& out) {
+    if (pos_ >= text_.size()) fault("the header ends inside a string");
+    const char c = static_cast<char>(text_[pos_++]);
+    constexpr std::string_view kFrom = "\"\\/bfnrt", kTo = "\"\\/\b\f\n\r\t";
+    if (const size_t i = kFrom.find(c); i != kFrom.npos) {
+      out += kTo[i];
+      return;
+    }
+    if (c != 'u') fault("unknown escape in a string");
+    uint32_t code = hex4();
+    if (code >= 0xD800 && code < 0xDC00) {
+      const bool pair = pos_ + 1 < text_.size() && text_[pos_] == '\\' && text_[pos_ + 1] == 'u';
+      if (!pair) fault("a high surrogate without its low one");
+      pos_ += 2;
+      const uint32_t low = hex4();
+      if (low < 0xDC00 || low > 0xDFFF) fault("a high surrogate without its low one");
+      code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+    } else if (code >= 0xDC00 && code < 0xE000) {
+      fault("a low surrogate without its high one");
+    }
+    append_utf8(out, code);
+  }
+
+  std::string string() {
+    expect('"');
+    std::string out;
+    for (;;) {
+      if (pos_ >= text_.size()) fault("the header ends inside a string");
+      const uint8_t c = text_[pos_];
+      if (c == '"') break;
+      if (c == '\\') {
+        ++pos_;
+        escape(out);
+        continue;
+      }
+      if (c < 0x20) fault("a control character inside a string");
+      const size_t n = utf8_length(text_.subspan(pos_));
+      if (n == 0) fault("a string is not UTF-8");
+      out.append(reinterpret_cast<const char*>(&text_[pos_]), n);
+      pos_ += n;
+    }
+    ++pos_;
+    return out;
+  }
+
+  int64_t integer() {
+    skip_space();
+    const size_t begin = pos_;
+    while (pos_ < text_.size() && text_[pos_] >= '0' && text_[pos_] <= '9') ++pos_;
+    const std::string_view digits(reinterpret_cast<const char*>(text_.data()) + begin,
+                                  pos_ - begin);
+    int64_t value = 0;
+    const bool leading_zero = digits.size() > 1 && digits[0] == '0';
+    if (leading_zero || !parse_int64(digits, value)) {
+      pos_ = begin;
+      fault("expected a whole number from 0 to 2^63 - 1");
+    }
+    return value;
+  }
+
+  void parse_metadata(std::map<std::string, std::string>& metadata) {
+    object([&](const std::string& key) {
+      const std::string value = string();
+      if (!metadata.emplace(key, value).second) fault("the key \"", key, "\" is there twice");
+    });
+  }
+
+  Stored stored_type() {
+    const std::string t = string();
+    constexpr std::string_view kNames[] = {"F32", "F64", "I32", "I64", "F16", "BF16"};
+    for (int i = 0; i < 6; ++i) {
+      if (t == kNames[i]) return static_cast<Stored>(i);
+    }
+    fault("expected dtype F32, F64, I32, I64, F16 or BF16, got \"", t, "\"");
+  }
+
+  Entry parse_entry(const std::string& name) {
+    Entry entry;
+    entry.name = name;
+    entry.at = 8 + pos_;
+    std::set<std::string> seen;
+    std::vector<int64_t> offsets;
+    object([&](const std::string& key) {
+      if (!seen.insert(key).second) fault("\"", name, "\" has the key \"", key, "\" twice");
+      if (key == "dtype") {
+        entry.stored = stored_type();
+      } else if (key == "shape") {
+        list('[', ']', [&] { add(entry.shape, kMaxRank, name); });
+      } else if (key == "data_offsets") {
+        list('[', ']', [&] { add(offsets, 2, name); });
+      } else {
+        fault("\"", name, "\" has the unknown key \"", key, "\"");
+      }
+    });
+    if (seen.size() != 3 || offsets.size() != 2) {
+      fault("\"", name, "\" needs dtype, shape and two data_offsets");
+    }
+    entry.begin = static_cast<uint64_t>(offsets[0]);
+    entry.end = static_cast<uint64_t>(offsets[1]);
+    return entry;
+  }
+
+  void add(std::vector<int64_t>& values, size_t limit, const std::string& name) {
+    if (values.size() == limit) fault("\"", name, "\" has a list of more than ", limit, " numbers");
+    values.push_back(integer());
+  }
+
+  std::span<const uint8_t> text_;
+  const std::string& name_;
+  size_t pos_ = 0;
+};
+
+// Range against shape, then all ranges against each other and the file.
+void check_ranges(const std::vector<Entry>& entries, uint64_t data_bytes, uint64_t data_at,
+                  const std::string& file) {
+  std::vector<const Entry*> sorted;
+  for (const Entry& e : entries) {
+    const std::string where = str(file, ": offset ", e.at, ": \"", e.name, "\"");
+    int64_t count = 1, product = 1;  // the product without zeros bounds what Shape has to hold
+    for (int64_t s : e.shape) {
+      product = checked_mul(product, std::max<int64_t>(s, 1), where);
+      count = s == 0 ? 0 : count * s;
+    }
+    checked_mul(product, 16, where);
+    const uint64_t bytes = static_cast<uint64_t>(count) * width(e.stored);
+    if (e.begin > e.end || e.end > data_bytes || e.end - e.begin != bytes) {
+      fail(ErrorKind::data, where, ": expected a range of ", bytes, " bytes within ", data_bytes,
+           " for its shape, got [", e.begin, ", ", e.end, ")");
+    }
+    sorted.push_back(&e);
+  }
+  std::stable_sort(sorted.begin(), sorted.end(), [](const Entry* a, const Entry* b) {
+    return std::pair(a->begin, a->end) < std::pair(b->begin, b->end);
+  });
+  uint64_t filled = 0;
+  for (const Entry* e : sorted) {
+    if (e->begin != filled) {
+      fail(ErrorKind::data, file, ": offset ", data_at + std::min(filled, e->begin), ": \"",
+           e->name, "\" ", e->begin > filled ? "leaves a hole" : "overlaps another tensor",
+           ", expected it to begin at ", filled, ", got ", e->begin);
+    }
+    filled = e->end;
+  }
+  if (filled != data_bytes) {
+    fail(ErrorKind::data, file, ": offset ", data_at + filled, ": ", data_bytes - filled,
+         " trailing bytes belong to no tensor");
+  }
+}
+
+float half_to_float(uint16_t h) {
+  const uint32_t sign = uint32_t{h & 0x8000u} << 16, exponent = h >> 10 & 31u, mantissa = h & 1023u;
+  if (exponent == 31) return std::bit_cast<float>(sign | 0x7F800000u | mantissa << 13);
+  if (exponent == 0) {
+    const float tiny = static_cast<float>(mantissa) * 0x1p-24f;
+    return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(tiny));
+  }
+  return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
+}
+
+Tensor load(const Entry& e, std::span<const uint8_t> bytes) {
+  constexpr DType kTypes[] = {DType::f32, DType::f64, DType::i32,
+                              DType::i64, DType::f32, DType::f32};
+  Tensor t = Tensor::empty(Shape(e.shape), kTypes[static_cast<int>(e.stored)]);
+  if (bytes.empty()) return t;
+  if (width(e.stored) != 2) {
+    std::memcpy(t.mutable_raw(), bytes.data(), bytes.size());
+    return t;
+  }
+  auto* out = t.mutable_data<float>();
+  for (size_t i = 0; i < bytes.size() / 2; ++i) {
+    const auto half = static_cast<uint16_t>(bytes[2 * i] | bytes[2 * i + 1] << 8);
+    out[i] =
+        e.stored == Stored::f16 ? half_to_float(half) : std::bit_cast<float>(uint32_t{half} << 16);
+  }
+  return t;
+}
+
+std::string json_string(std::string_view text) {
+  std::string out = "\"";
+  for (char c : text) {
+    const auto u = static_cast<uint8_t>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (u < 0x20) {
+      out += str("\\u00", "0123456789abcdef"[u >> 4], "0123456789abcdef"[u & 15]);
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
+std::string header_of(const SafetensorsFile& file) {
+  std::string header = "{";
+  const auto separate = [&] { header += header.size() > 1 ? "," : ""; };
+  if (!file.metadata.empty()) {
+    header += "\"__metadata__\":{";
+    bool first = true;
+    for (const auto& [key, value] : file.metadata) {
+      header += (first ? "" : ",") + json_string(key) + ':' + json_string(value);
+      first = false;
+    }
+    header += '}';
+  }
+  uint64_t offset = 0;
+  std::set<std::string_view> seen{"__metadata__"};
+  for (const auto& [name, t] : file.tensors) {
+    check(seen.insert(name).second, "write_safetensors: the name \"", name,
+          "\" is reserved or used twice");
+    check(t.defined() && t.device() == Device::cpu, "write_safetensors: \"", name,
+          "\" is not a tensor on the CPU");
+    constexpr std::string_view kNames[] = {"F32", "F64", "I32", "I64"};
+    separate();
+    header += json_string(name) + ":{\"dtype\":\"";
+    header += kNames[static_cast<int>(t.dtype())];
+    header += "\",\"shape\":[";
+    for (int i = 0; i < t.rank(); ++i) header += str(i ? "," : "", t.size(i));
+    header += str("],\"data_offsets\":[", offset, ",", offset + t.bytes(), "]}");
+    offset += t.bytes();
+  }
+  header += '}';
+  while ((8 + header.size()) % kAlignment != 0) header += ' ';
+  return header;
+}
+
+}  // namespace
+
+const Tensor* SafetensorsFile::find(std::string_view name) const {
+  for (const auto& [key, tensor] : tensors) {
+    if (key == name) return &tensor;
+  }
+  return nullptr;
+}
+
+SafetensorsFile parse_safetensors(std::span<const uint8_t> bytes, const std::string& name) {
+  ByteReader reader(bytes, name);
+  const uint64_t length = reader.u64("the header length of a safetensors file");
+  if (length > kHeaderLimit) {
+    fail(ErrorKind::data, name, ": offset 0: expected a header of at most ", kHeaderLimit,
+         " bytes, the length says ", length);
+  }
+  const auto header = reader.take(length, "the header of a safetensors file");
+  std::vector<Entry> entries;
+  SafetensorsFile file;
+  HeaderParser(header, name).parse(entries, file.metadata);
+  const uint64_t data_at = reader.offset();
+  const auto data = reader.take(reader.remaining(), "tensor bytes");
+  check_ranges(entries, data.size(), data_at, name);
+  for (const Entry& e : entries) {
+    file.tensors.emplace_back(e.name, load(e, data.subspan(e.begin, e.end - e.begin)));
+  }
+  return file;
+}
+
+SafetensorsFile read_safetensors(const fs::path& path) {
+  return parse_safetensors(read_file(path), path.string());
+}
+
+std::vector<uint8_t> serialize_safetensors(const SafetensorsFile& file) {
+  const std::string header = header_of(file);
+  check(header.size() <= kHeaderLimit, "write_safetensors: the header has ", header.size(),
+        " bytes, at most ", kHeaderLimit, " are allowed");
+  uint64_t total = 8 + header.size();
+  for (const auto& [name, t] : file.tensors) total += t.bytes();
+  std::vector<uint8_t> out;
+  out.reserve(total);
+  for (int i = 0; i < 8; ++i)
+    out.push_back(static_cast<uint8_t>(uint64_t{header.size()} >> (8 * i)));
+  out.insert(out.end(), header.begin(), header.end());
+  for (const auto& [name, t] : file.tensors) {
+    const auto* raw = static_cast<const uint8_t*>(t.raw());
+    out.insert(out.end(), raw, raw + t.bytes());
+  }
+  return out;
+}
+
+void write_safetensors(const fs::path& path, const SafetensorsFile& file) {
+  write_file_atomic(path, serialize_safetensors(file));
+}
+
+}  // namespace basin

@@ -1,0 +1,166 @@
+// The caching allocator. Requests are rounded up to a size class (at most 1/8 larger); free blocks wait in
+// a list per class. Small blocks are cut from 4 MiB slabs; large ones are mapped one by one on a 2 MiB
+// boundary and marked for huge pages. Nothing returns to the system until release_cached_memory().
+#include "basin/core/storage.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "basin/core/error.h"
+
+namespace basin {
+namespace {
+
+constexpr size_t kAlign = 64;
+constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kSlab = size_t{4} << 20;
+constexpr size_t kLarge = size_t{1} << 20;  // blocks from here on are mapped one by one
+
+// 64-byte steps up to 512 bytes, then eight classes per power of two; large ones end on a page.
+size_t class_bytes(size_t bytes) {
+  bytes = std::max(bytes, kAlign);
+  const size_t step = std::max(kAlign, std::bit_floor(bytes - 1) / 8);
+  const size_t rounded = (bytes + step - 1) / step * step;
+  return rounded < kLarge ? rounded : (rounded + 4095) / 4096 * 4096;
+}
+
+void* map_host(size_t bytes) {
+  if (bytes < kHugePage) {
+    void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? nullptr : p;
+  }
+  // Over-map, then trim both ends, so that the block starts on a huge page.
+  const size_t want = bytes + kHugePage;
+  void* raw = mmap(nullptr, want, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (raw == MAP_FAILED) return nullptr;
+  const auto begin = reinterpret_cast<uintptr_t>(raw);
+  const uintptr_t aligned = (begin + kHugePage - 1) / kHugePage * kHugePage;
+  if (aligned > begin) munmap(raw, aligned - begin);
+  const uintptr_t tail = begin + want - (aligned + bytes);
+  if (tail > 0) munmap(reinterpret_cast<void*>(aligned + bytes), tail);
+  madvise(reinterpret_cast<void*>(aligned), bytes, MADV_HUGEPAGE);
+  return reinterpret_cast<void*>(aligned);
+}
+
+void unmap_host(void* block, size_t bytes) { munmap(block, bytes); }
+
+class Allocator {
+ public:
+  explicit Allocator(MemorySource source) : source_(source) {}
+  void set_source(MemorySource source) { source_ = source; }
+
+  void* allocate(size_t block) {
+    std::lock_guard lock(mutex_);
+    ++stats_.requests;
+    void* p = take(block);
+    if (p == nullptr) {  // memory is short: give the cache back and try once more
+      release_unlocked();
+      p = take(block);
+    }
+    if (p == nullptr) return nullptr;
+    stats_.live_bytes += block;
+    stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.live_bytes);
+    return p;
+  }
+
+  void deallocate(void* p, size_t block) {
+    std::lock_guard lock(mutex_);
+    stats_.live_bytes -= block;
+    free_[block].push_back(p);
+  }
+
+  void release() {
+    std::lock_guard lock(mutex_);
+    release_unlocked();
+  }
+
+  AllocatorStats stats() {
+    std::lock_guard lock(mutex_);
+    return stats_;
+  }
+  void reset_peak() {
+    std::lock_guard lock(mutex_);
+    stats_.peak_bytes = stats_.live_bytes;
+  }
+
+ private:
+  void* take(size_t block) {
+    auto& list = free_[block];
+    if (!list.empty()) {
+      void* p = list.back();
+      list.pop_back();
+      return p;
+    }
+    if (block >= kLarge) return map(block);
+    if (slab_left_ < block) {
+      // What is left of the old slab is abandoned: at most one small block per slab.
+      slab_ = static_cast<char*>(map(kSlab));
+      slab_left_ = slab_ ? kSlab : 0;
+      if (!slab_) return nullptr;
+    }
+    void* p = slab_;
+    slab_ += block;
+    slab_left_ -= block;
+    return p;
+  }
+
+  void* map(size_t bytes) {
+    void* p = source_.map ? source_.map(bytes) : nullptr;
+    if (p == nullptr) return nullptr;
+    ++stats_.mappings;
+    stats_.reserved_bytes += bytes;
+    return p;
+  }
+
+  void release_unlocked() {
+    for (auto& [block, list] : free_) {
+      if (block < kLarge) continue;  // slabs stay: their blocks may still be in use
+      for (void* p : list) {
+        source_.unmap(p, block);
+        stats_.reserved_bytes -= block;
+      }
+      list.clear();
+    }
+  }
+
+  std::mutex mutex_;
+  MemorySource source_;
+  std::unordered_map<size_t, std::vector<void*>> free_;
+  char* slab_ = nullptr;
+  size_t slab_left_ = 0;
+  AllocatorStats stats_;
+};
+
+// Never destroyed: tensors held by other static objects may be freed after main returns.
+Allocator& allocator(Device device) {
+  static auto* all =
+      new std::array<Allocator*, 2>{new Allocator({map_host, unmap_host}), new Allocator({})};
+  return *(*all)[static_cast<int>(device)];
+}
+
+}  // namespace
+
+Storage::Storage(size_t bytes, Device device)
+    : bytes_(bytes), block_bytes_(class_bytes(bytes)), device_(device) {
+  data_ = allocator(device).allocate(block_bytes_);
+  if (data_ == nullptr) {
+    const AllocatorStats s = allocator(device).stats();
+    fail(ErrorKind::resource, "memory: cannot allocate ", bytes, " bytes on ", name_of(device), " (",
+         s.live_bytes, " in use, ", s.reserved_bytes, " reserved)");
+  }
+}
+
+Storage::~Storage() { allocator(device_).deallocate(data_, block_bytes_); }
+
+AllocatorStats allocator_stats(Device device) { return allocator(device).stats(); }
+void reset_peak_bytes(Device device) { allocator(device).reset_peak(); }
+void release_cached_memory(Device device) { allocator(device).release(); }
+void set_memory_source(Device device, MemorySource source) { allocator(device).set_source(source); }
+
+}  // namespace basin

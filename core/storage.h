@@ -1,0 +1,56 @@
+// Storage: one block of memory, shared by the tensors that view it, and the caching allocator below
+// it. Freed blocks return to a size-class list and are handed out again: fresh pages of a mapping cost
+// about ten times as much as reused ones, so a steady training step maps nothing.
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "basin/core/device.h"
+
+namespace basin {
+
+class Storage {
+ public:
+  Storage(size_t bytes, Device device);  // resource error when memory is exhausted
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  void* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+  Device device() const { return device_; }
+  // Counts in-place writes; a tape that kept an older version refuses to be swept.
+  uint64_t version() const { return version_; }
+  void bump_version() { ++version_; }
+
+ private:
+  void* data_ = nullptr;
+  size_t bytes_ = 0;
+  size_t block_bytes_ = 0;  // bytes of the size class, what the allocator gets back
+  uint64_t version_ = 0;
+  Device device_;
+};
+using StoragePtr = std::shared_ptr<Storage>;
+
+struct AllocatorStats {
+  size_t live_bytes = 0;      // handed out now
+  size_t peak_bytes = 0;      // largest live_bytes since reset_peak()
+  size_t reserved_bytes = 0;  // mapped from the system
+  uint64_t mappings = 0;      // calls to the system so far
+  uint64_t requests = 0;      // allocations served so far
+};
+
+AllocatorStats allocator_stats(Device device = Device::cpu);
+void reset_peak_bytes(Device device = Device::cpu);
+void release_cached_memory(Device device = Device::cpu);  // gives free blocks back to the system
+
+// A device's source of memory; the CUDA backend installs its own for Device::cuda.
+struct MemorySource {
+  void* (*map)(size_t bytes) = nullptr;  // null result: exhausted
+  void (*unmap)(void* block, size_t bytes) = nullptr;
+};
+void set_memory_source(Device device, MemorySource source);
+
+}  // namespace basin

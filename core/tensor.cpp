@@ -1,0 +1,171 @@
+// Tensor handles: creation, host access, conversion. No arithmetic: that is kernels/ and autograd/.
+#include "basin/core/tensor.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace basin {
+namespace {
+
+// f(T*) for the element type, any dtype.
+template <class F>
+void visit(DType t, F&& f) {
+  switch (t) {
+    case DType::f32: return f(float{});
+    case DType::f64: return f(double{});
+    case DType::i32: return f(int32_t{});
+    case DType::i64: return f(int64_t{});
+  }
+}
+
+void require_host(const Tensor& t, const char* what) {
+  check(t.defined(), what, ": the tensor is undefined");
+  check(t.device() == Device::cpu, what, ": the tensor is on ", name_of(t.device()),
+        "; copy it to the CPU first");
+}
+
+}  // namespace
+
+Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
+  const size_t bytes = static_cast<size_t>(shape.numel()) * size_of(dtype);
+  return {shape, dtype, std::make_shared<Storage>(bytes, device), device};
+}
+
+Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) {
+  return full(shape, dtype, 0, device);
+}
+
+Tensor Tensor::full(const Shape& shape, DType dtype, double value, Device device) {
+  Tensor t = empty(shape, dtype, device);
+  t.fill(value);
+  return t;
+}
+
+template <class T>
+Tensor Tensor::from(std::span<const T> values, const Shape& shape) {
+  check(static_cast<int64_t>(values.size()) == shape.numel(), "Tensor::from: ", values.size(),
+        " values do not fill shape ", shape);
+  Tensor t = empty(shape, kDTypeOf<T>);
+  std::copy(values.begin(), values.end(), static_cast<T*>(t.data_->data()));
+  return t;
+}
+
+template <class T>
+const T* Tensor::data() const {
+  require_host(*this, "Tensor::data");
+  check(dtype_ == kDTypeOf<T>, "Tensor::data: the tensor holds ", name_of(dtype_), ", asked for ",
+        name_of(kDTypeOf<T>));
+  return static_cast<const T*>(data_->data());
+}
+
+template <class T>
+T* Tensor::mutable_data() {
+  data<T>();
+  data_->bump_version();
+  return static_cast<T*>(data_->data());
+}
+
+void* Tensor::mutable_raw() {
+  check(defined(), "Tensor::mutable_raw: the tensor is undefined");
+  data_->bump_version();
+  return data_->data();
+}
+
+double Tensor::item() const {
+  check(defined() && numel() == 1, "item: expects one element, the shape is ", shape_);
+  return at(0);
+}
+
+double Tensor::at(int64_t i) const {
+  require_host(*this, "Tensor::at");
+  check(i >= 0 && i < numel(), "Tensor::at: index ", i, " is outside shape ", shape_);
+  double out = 0;
+  visit(dtype_, [&](auto z) {
+    out = static_cast<double>(static_cast<const decltype(z)*>(data_->data())[i]);
+  });
+  return out;
+}
+
+template <class T>
+std::vector<T> Tensor::to_vector() const {
+  require_host(*this, "Tensor::to_vector");
+  std::vector<T> out(numel());
+  visit(dtype_, [&](auto z) {
+    const auto* p = static_cast<const decltype(z)*>(data_->data());
+    std::transform(p, p + numel(), out.begin(), [](auto v) { return static_cast<T>(v); });
+  });
+  return out;
+}
+
+Tensor Tensor::clone() const {
+  if (!defined()) return {};
+  Tensor t = empty(shape_, dtype_, device_);
+  t.copy_from(*this);
+  return t;
+}
+
+Tensor Tensor::to(DType dtype) const {
+  if (!defined() || dtype == dtype_) return detach();
+  require_host(*this, "Tensor::to");
+  Tensor t = empty(shape_, dtype);
+  visit(dtype_, [&](auto from) {
+    const auto* p = static_cast<const decltype(from)*>(data_->data());
+    visit(dtype, [&](auto z) {
+      using To = decltype(z);
+      std::transform(p, p + numel(), static_cast<To*>(t.data_->data()),
+                     [](auto v) { return static_cast<To>(v); });
+    });
+  });
+  return t;
+}
+
+Tensor Tensor::view(const Shape& shape) const {
+  check(shape.numel() == numel(), "view: ", shape_, " has ", numel(), " elements, ", shape, " has ",
+        shape.numel());
+  return {shape, dtype_, data_, device_};
+}
+
+Tensor Tensor::detach() const { return {shape_, dtype_, data_, device_}; }
+
+Tensor Tensor::meta() const {
+  Tensor t = *this;
+  t.data_.reset();
+  return t;
+}
+
+void Tensor::copy_from(const Tensor& other) {
+  check(defined() && other.defined(), "copy_from: a tensor is undefined");
+  check(shape_ == other.shape_ && dtype_ == other.dtype_, "copy_from: expected ", name_of(dtype_),
+        " ", shape_, ", got ", name_of(other.dtype_), " ", other.shape_);
+  check(device_ == Device::cpu && other.device_ == Device::cpu,
+        "copy_from: both tensors must be on the CPU");
+  std::memcpy(mutable_raw(), other.data_->data(), bytes());
+}
+
+void Tensor::fill(double value) {
+  require_host(*this, "Tensor::fill");
+  data_->bump_version();
+  visit(dtype_, [&](auto z) {
+    using T = decltype(z);
+    std::fill_n(static_cast<T*>(data_->data()), numel(), static_cast<T>(value));
+  });
+}
+
+template Tensor Tensor::from(std::span<const float>, const Shape&);
+template Tensor Tensor::from(std::span<const double>, const Shape&);
+template Tensor Tensor::from(std::span<const int32_t>, const Shape&);
+template Tensor Tensor::from(std::span<const int64_t>, const Shape&);
+template const float* Tensor::data() const;
+template const double* Tensor::data() const;
+template const int32_t* Tensor::data() const;
+template const int64_t* Tensor::data() const;
+template float* Tensor::mutable_data();
+template double* Tensor::mutable_data();
+template int32_t* Tensor::mutable_data();
+template int64_t* Tensor::mutable_data();
+template std::vector<float> Tensor::to_vector() const;
+template std::vector<double> Tensor::to_vector() const;
+template std::vector<int32_t> Tensor::to_vector() const;
+template std::vector<int64_t> Tensor::to_vector() const;
+
+}  // namespace basin

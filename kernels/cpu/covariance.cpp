@@ -1,0 +1,108 @@
+// Covariance in two passes (see covariance.h). The column sums are taken of x - x[0], so that a
+// constant column gets its exact mean and a zero row in the matrix.
+#include "basin/kernels/cpu/covariance.h"
+
+#include <algorithm>
+
+#include "basin/core/parallel.h"
+#include "basin/kernels/cpu/hot.h"
+#include "basin/kernels/gemm.h"
+
+namespace basin {
+namespace {
+
+constexpr int64_t kBlockRows = 512;  // one product: the block and its Gram matrix stay in L2
+constexpr int64_t kMaxGroups = 16;   // each group of blocks owns one n x n sum
+
+template <class T>
+BASIN_HOT void add_columns(const T* __restrict x, const T* __restrict shift, int64_t rows,
+                           int64_t n, double* __restrict sum) {
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    const T *x0 = x + r * n, *x1 = x0 + n, *x2 = x1 + n, *x3 = x2 + n;
+    for (int64_t c = 0; c < n; ++c) {
+      const double base = shift[c];
+      sum[c] += ((x0[c] - base) + (x1[c] - base)) + ((x2[c] - base) + (x3[c] - base));
+    }
+  }
+  for (; r < rows; ++r) {
+    for (int64_t c = 0; c < n; ++c) sum[c] += static_cast<double>(x[r * n + c]) - shift[c];
+  }
+}
+
+template <class T>
+BASIN_HOT void subtract_row(const T* __restrict x, const T* __restrict centre, int64_t rows,
+                            int64_t n, T* __restrict out) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < n; ++c) out[r * n + c] = x[r * n + c] - centre[c];
+  }
+}
+
+template <class T>
+BASIN_HOT void add_to(const T* __restrict part, int64_t n, double* __restrict sum) {
+  for (int64_t i = 0; i < n; ++i) sum[i] += static_cast<double>(part[i]);
+}
+
+template <class T>
+void column_means(const T* x, int64_t rows, int64_t n, double* mean, T* centre) {
+  const int64_t tiles = tile_count(rows, kBlockRows);
+  Tensor sums = Tensor::zeros({tiles, n}, DType::f64);
+  double* p = sums.mutable_data<double>();
+  parallel_tiles(tiles, [&](int64_t tile) {
+    const int64_t begin = tile * kBlockRows;
+    add_columns<T>(x + begin * n, x, std::min(kBlockRows, rows - begin), n, p + tile * n);
+  });
+  for (int64_t tile = 1; tile < tiles; ++tile) add_to<double>(p + tile * n, n, p);
+  for (int64_t c = 0; c < n; ++c) {
+    mean[c] = x[c] + p[c] / static_cast<double>(rows);
+    centre[c] = static_cast<T>(mean[c]);
+  }
+}
+
+}  // namespace
+
+template <class T>
+void centre_rows(const T* x, const T* centre, int64_t rows, int64_t n, T* out) {
+  subtract_row<T>(x, centre, rows, n, out);
+}
+
+template <class T>
+Covariance covariance(const T* x, int64_t rows, int64_t n) {
+  Covariance out{Tensor::empty({n}, DType::f64), Tensor::empty({n}, kDTypeOf<T>), Tensor()};
+  T* centre = out.centre.mutable_data<T>();
+  column_means<T>(x, rows, n, out.mean.mutable_data<double>(), centre);
+
+  const int64_t blocks = tile_count(rows, kBlockRows);
+  const int64_t per_group = tile_count(blocks, kMaxGroups);
+  const int64_t groups = tile_count(blocks, per_group), square = n * n;
+  Tensor sums = Tensor::zeros({groups, n, n}, DType::f64);
+  double* p = sums.mutable_data<double>();
+  parallel_tiles(groups, [&](int64_t group) {
+    Tensor scratch = Tensor::empty({kBlockRows * n + square}, kDTypeOf<T>);
+    T *centred = scratch.mutable_data<T>(), *product = centred + kBlockRows * n;
+    const int64_t last = std::min(blocks, (group + 1) * per_group);
+    for (int64_t block = group * per_group; block < last; ++block) {
+      const int64_t begin = block * kBlockRows, count = std::min(kBlockRows, rows - begin);
+      centre_rows<T>(x + begin * n, centre, count, n, centred);
+      gemm_serial<T>(true, false, n, n, count, T(1), centred, n, centred, n, T(0), product, n);
+      add_to<T>(product, square, p + group * square);
+    }
+  });
+  out.matrix = Tensor::empty({n, n}, DType::f64);
+  double* matrix = out.matrix.mutable_data<double>();
+  parallel_for(square, int64_t{1} << 12, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      double sum = 0;
+      for (int64_t group = 0; group < groups; ++group) sum += p[group * square + i];
+      matrix[i] = sum / static_cast<double>(rows);
+    }
+  });
+  return out;
+}
+
+template void centre_rows(const float*, const float*, int64_t, int64_t, float*);
+template void centre_rows(const double*, const double*, int64_t, int64_t, double*);
+template Covariance covariance(const float*, int64_t, int64_t);
+template Covariance covariance(const double*, int64_t, int64_t);
+
+}  // namespace basin

@@ -1,0 +1,336 @@
+// Linear + batch norm + activation + max over points on the CPU, in closed form (formulas in
+// linear_max.h). Forward: covariance of x -> statistics; per shape and channel panel the maximum of
+// the raw products; then the affine map and the activation on [B, Cout]. Backward: the sparse part
+// is gathered and scattered at the arg-max rows, the constant part is one row vector, the low-rank
+// part one Cin x Cin product.
+#include "basin/kernels/linear_max.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "basin/core/parallel.h"
+#include "basin/kernels/cpu/activation.h"
+#include "basin/kernels/cpu/covariance.h"
+#include "basin/kernels/cpu/hot.h"
+#include "basin/kernels/cpu/row_max.h"
+#include "basin/kernels/gemm.h"
+
+namespace basin {
+namespace {
+
+constexpr int64_t kRowTile = 512;     // rows of dx made together
+constexpr int64_t kChannelTile = 16;  // channels of dw made together
+
+struct Sizes {
+  int64_t batch, points, in, out;
+  int64_t rows() const { return batch * points; }
+};
+
+Sizes sizes_of(const Tensor& x, const Tensor& w) {
+  return {x.size(0), x.size(1), x.size(2), w.size(0)};
+}
+
+template <class T>
+BASIN_HOT double dot(const T* __restrict a, const double* __restrict b, int64_t n) {
+  double lanes[16] = {};  // a fixed order of additions that vectorises
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    for (int64_t q = 0; q < 16; ++q) lanes[q] += a[i + q] * b[i + q];
+  }
+  double sum = 0;
+  for (; i < n; ++i) sum += a[i] * b[i];
+  for (double lane : lanes) sum += lane;
+  return sum;
+}
+
+// y += s x
+template <class T, class U>
+BASIN_HOT void add_scaled(U s, const T* __restrict x, int64_t n, U* __restrict y) {
+  for (int64_t i = 0; i < n; ++i) y[i] += s * static_cast<U>(x[i]);
+}
+
+// y += s (x - centre)
+template <class T>
+BASIN_HOT void add_centred(double s, const T* __restrict x, const T* __restrict centre, int64_t n,
+                           double* __restrict y) {
+  for (int64_t i = 0; i < n; ++i) y[i] += s * static_cast<double>(x[i] - centre[i]);
+}
+
+template <class T>
+void fill_rows(const T* row, int64_t rows, int64_t n, T* out) {
+  for (int64_t r = 0; r < rows; ++r) std::copy(row, row + n, out + r * n);
+}
+
+// w S [Cout, Cin] in double.
+Tensor weights_times(const Tensor& w, const Tensor& covariance_matrix) {
+  const int64_t out = w.size(0), in = w.size(1);
+  const Tensor wide = w.to(DType::f64);
+  Tensor product = Tensor::empty({out, in}, DType::f64);
+  gemm<double>(false, false, out, in, in, 1.0, wide.data<double>(), in,
+               covariance_matrix.data<double>(), in, 0.0, product.mutable_data<double>(), in);
+  return product;
+}
+
+template <class T>
+void statistics(const Tensor& x, const Tensor& w, const Tensor& bias, const Sizes& s, Tensor& mean,
+                Tensor& var) {
+  const Covariance cov = covariance<T>(x.data<T>(), s.rows(), s.in);
+  const Tensor product = weights_times(w, cov.matrix);
+  const T *pw = w.data<T>(), *pb = bias.data<T>();
+  T *pm = mean.mutable_data<T>(), *pv = var.mutable_data<T>();
+  for (int64_t c = 0; c < s.out; ++c) {
+    const double square = dot<T>(pw + c * s.in, product.data<double>() + c * s.in, s.in);
+    pm[c] = static_cast<T>(dot<T>(pw + c * s.in, cov.mean.data<double>(), s.in) + pb[c]);
+    pv[c] = static_cast<T>(square < 0 ? 0 : square);
+  }
+}
+
+template <class T>
+void forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
+             const Tensor& beta, double eps, Act act, double slope, bool given_stats, Tensor& y,
+             Tensor& mean, Tensor& var, Tensor& argmax) {
+  const Sizes s = sizes_of(x, w);
+  if (!given_stats) statistics<T>(x, w, bias, s, mean, var);
+  Tensor signs = Tensor::empty({s.out}, kDTypeOf<T>);
+  T* sign = signs.mutable_data<T>();
+  for (int64_t c = 0; c < s.out; ++c) sign[c] = gamma.data<T>()[c] < 0 ? T(-1) : T(1);
+
+  const PackedWeights packed = pack_weights<T>(w.data<T>(), sign, s.out, s.in);
+  const T *px = x.data<T>(), *pb = bias.data<T>(), *pm = mean.data<T>(), *pv = var.data<T>();
+  const T *pg = gamma.data<T>(), *pbeta = beta.data<T>();
+  T* py = y.mutable_data<T>();
+  int32_t* index = argmax.mutable_data<int32_t>();
+  parallel_tiles(s.batch * packed.panels(), [&](int64_t tile) {
+    const int64_t b = tile / packed.panels(), panel = tile % packed.panels();
+    const int64_t first = packed.first(panel), at = b * s.out + first;
+    row_max<T>(packed, panel, px + b * s.points * s.in, s.points, py + at, index + at);
+    dispatch_act(act, [&](auto a) {
+      for (int64_t c = first; c < packed.last(panel); ++c) {
+        const double product = static_cast<double>(sign[c]) * py[b * s.out + c];
+        const double scale = pg[c] / std::sqrt(static_cast<double>(pv[c]) + eps);
+        const double z = (product + pb[c] - pm[c]) * scale + pbeta[c];
+        py[b * s.out + c] = static_cast<T>(activate<double, a()>(z, slope));
+      }
+    });
+  });
+}
+
+// What the derivative needs per channel.
+template <class T>
+struct Gradient {
+  Sizes s{};
+  bool given_stats = false;
+  const T *x = nullptr, *w = nullptr;
+  const int32_t* argmax = nullptr;
+  Tensor g;         // [B, Cout] T: ct act'(y)
+  Tensor scale;     // [Cout] f64: a = gamma / std
+  Tensor sparse;    // [Cout, Cin] f64: sum_b g (x[argmax] - centre)
+  Tensor sum_g;     // [Cout] f64
+  Tensor sum_ghat;  // [Cout] f64: sum_b g zhat[argmax]
+  Covariance cov;   // training only
+};
+
+template <class T>
+void pull_activations(Gradient<T>& d, const Tensor& y, const Tensor& ct, Act act, double slope) {
+  d.g = Tensor::empty(ct.shape(), kDTypeOf<T>);
+  const T *pct = ct.data<T>(), *py = act == Act::none ? pct : y.data<T>();
+  T* g = d.g.template mutable_data<T>();
+  dispatch_act(act, [&](auto a) {
+    for (int64_t i = 0; i < ct.numel(); ++i) {
+      g[i] = pull_activation<T, a()>(pct[i], py[i], static_cast<T>(slope));
+    }
+  });
+}
+
+// sparse, sum_g and sum_ghat. With the statistics given, centre is zero and the bias stays in zhat;
+// in training centre is the column mean, and z - mean = w (x - centre).
+template <class T>
+void sum_over_batch(Gradient<T>& d, const T* centre, const Tensor& bias, const Tensor& mean,
+                    const Tensor& var, double eps) {
+  const Sizes s = d.s;
+  d.sparse = Tensor::zeros({s.out, s.in}, DType::f64);
+  d.sum_g = Tensor::zeros({s.out}, DType::f64);
+  d.sum_ghat = Tensor::zeros({s.out}, DType::f64);
+  double* sparse = d.sparse.template mutable_data<double>();
+  double* sum_g = d.sum_g.template mutable_data<double>();
+  double* sum_ghat = d.sum_ghat.template mutable_data<double>();
+  const T *g = d.g.template data<T>(), *pb = bias.data<T>(), *pm = mean.data<T>();
+  const T* pv = var.data<T>();
+  parallel_for(s.out, kChannelTile, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      double* row = sparse + c * s.in;
+      for (int64_t b = 0; b < s.batch; ++b) {
+        const T value = g[b * s.out + c];
+        if (value == T(0)) continue;
+        const int64_t n = d.argmax[b * s.out + c];
+        add_centred<T>(value, d.x + (b * s.points + n) * s.in, centre, s.in, row);
+        sum_g[c] += value;
+      }
+      const double inv_std = 1 / std::sqrt(static_cast<double>(pv[c]) + eps);
+      const double offset = d.given_stats ? static_cast<double>(pb[c]) - pm[c] : 0.0;
+      sum_ghat[c] = inv_std * (dot<T>(d.w + c * s.in, row, s.in) + offset * sum_g[c]);
+    }
+  });
+}
+
+// dw = a sparse + k2 R (w S); slopes is k2 [Cout], null when the statistics are given.
+template <class T>
+void pull_weights(const Gradient<T>& d, const Tensor& w, const double* slopes, Tensor& dw) {
+  const Sizes s = d.s;
+  const Tensor product = slopes ? weights_times(w, d.cov.matrix) : Tensor();
+  const double* sparse = d.sparse.template data<double>();
+  const double* a = d.scale.template data<double>();
+  T* out = dw.mutable_data<T>();
+  parallel_for(s.out, 4 * kChannelTile, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      const double k = slopes ? slopes[c] * static_cast<double>(s.rows()) : 0.0;
+      const double* p = slopes ? product.data<double>() : sparse;
+      for (int64_t i = c * s.in; i < (c + 1) * s.in; ++i) {
+        out[i] = static_cast<T>(a[c] * sparse[i] + k * p[i]);
+      }
+    }
+  });
+}
+
+// The dense part of dx: the row w^T k1 and the product w^T diag(k2) w, both in T.
+template <class T>
+struct Dense {
+  Tensor row, square;
+};
+
+template <class T>
+Dense<T> dense_part(const Gradient<T>& d, const double* constants, const double* slopes) {
+  const Sizes s = d.s;
+  Tensor wide = Tensor::zeros({s.in}, DType::f64);
+  Tensor scaled = Tensor::empty({s.out, s.in}, kDTypeOf<T>);
+  T* ps = scaled.mutable_data<T>();
+  for (int64_t c = 0; c < s.out; ++c) {
+    const T* row = d.w + c * s.in;
+    add_scaled<T, double>(constants[c], row, s.in, wide.mutable_data<double>());
+    for (int64_t i = 0; i < s.in; ++i) ps[c * s.in + i] = static_cast<T>(slopes[c]) * row[i];
+  }
+  Tensor square = Tensor::empty({s.in, s.in}, kDTypeOf<T>);
+  gemm<T>(true, false, s.in, s.in, s.out, T(1), d.w, s.in, ps, s.in, T(0), square.mutable_data<T>(),
+          s.in);
+  return {wide.to(kDTypeOf<T>), square};
+}
+
+// dx of rows [begin, end) of shape b: dense part first, then the arg-max rows in channel order.
+template <class T>
+void pull_points(const Gradient<T>& d, const Dense<T>& dense, int64_t b, int64_t begin, int64_t end,
+                 const T* coefficient, T* dx) {
+  const Sizes s = d.s;
+  const int64_t offset = (b * s.points + begin) * s.in;
+  if (d.given_stats) {
+    std::fill(dx + offset, dx + offset + (end - begin) * s.in, T(0));
+  } else {
+    Tensor scratch = Tensor::empty({kRowTile, s.in}, kDTypeOf<T>);
+    T* centred = scratch.mutable_data<T>();
+    centre_rows<T>(d.x + offset, d.cov.centre.template data<T>(), end - begin, s.in, centred);
+    fill_rows<T>(dense.row.template data<T>(), end - begin, s.in, dx + offset);
+    gemm_serial<T>(false, false, end - begin, s.in, s.in, T(1), centred, s.in,
+                   dense.square.template data<T>(), s.in, T(1), dx + offset, s.in);
+  }
+  for (int64_t c = 0; c < s.out; ++c) {
+    const int64_t n = d.argmax[b * s.out + c];
+    const T value = coefficient[b * s.out + c];
+    if (n < begin || n >= end || value == T(0)) continue;
+    add_scaled<T, T>(value, d.w + c * s.in, s.in, dx + (b * s.points + n) * s.in);
+  }
+}
+
+template <class T>
+void pull_inputs(const Gradient<T>& d, const double* constants, const double* slopes, Tensor& dx) {
+  const Sizes s = d.s;
+  Dense<T> dense;
+  if (!d.given_stats) dense = dense_part(d, constants, slopes);
+  Tensor coefficients = Tensor::empty({s.batch, s.out}, kDTypeOf<T>);
+  T* coefficient = coefficients.mutable_data<T>();
+  const double* a = d.scale.template data<double>();
+  const T* g = d.g.template data<T>();
+  for (int64_t b = 0; b < s.batch; ++b) {
+    for (int64_t c = 0; c < s.out; ++c) {
+      coefficient[b * s.out + c] = static_cast<T>(a[c] * g[b * s.out + c]);
+    }
+  }
+  T* out = dx.mutable_data<T>();
+  const int64_t per_shape = tile_count(s.points, kRowTile);
+  parallel_tiles(s.batch * per_shape, [&](int64_t tile) {
+    const int64_t b = tile / per_shape, begin = tile % per_shape * kRowTile;
+    pull_points<T>(d, dense, b, begin, std::min(s.points, begin + kRowTile), coefficient, out);
+  });
+}
+
+template <class T>
+void store(const Tensor& from, Tensor& to) {
+  const double* p = from.data<double>();
+  std::transform(p, p + from.numel(), to.mutable_data<T>(),
+                 [](double v) { return static_cast<T>(v); });
+}
+
+template <class T>
+void backward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
+              const Tensor& mean, const Tensor& var, const Tensor& argmax, const Tensor& y,
+              const Tensor& ct, double eps, Act act, double slope, bool given_stats, Tensor& dx,
+              Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta) {
+  Gradient<T> d;
+  d.s = sizes_of(x, w);
+  d.given_stats = given_stats;
+  d.x = x.data<T>();
+  d.w = w.data<T>();
+  d.argmax = argmax.data<int32_t>();
+  const Sizes s = d.s;
+  pull_activations<T>(d, y, ct, act, slope);
+  if (given_stats) {
+    d.cov.centre = Tensor::zeros({s.in}, kDTypeOf<T>);
+  } else {
+    d.cov = covariance<T>(d.x, s.rows(), s.in);
+  }
+  sum_over_batch<T>(d, d.cov.centre.template data<T>(), bias, mean, var, eps);
+
+  d.scale = Tensor::empty({s.out}, DType::f64);
+  double* a = d.scale.template mutable_data<double>();
+  Tensor low_rank = Tensor::zeros({2, s.out}, DType::f64);
+  double *k1 = low_rank.mutable_data<double>(), *k2 = k1 + s.out;
+  const double *sum_g = d.sum_g.template data<double>(),
+               *sum_ghat = d.sum_ghat.template data<double>();
+  for (int64_t c = 0; c < s.out; ++c) {
+    const double inv_std = 1 / std::sqrt(static_cast<double>(var.data<T>()[c]) + eps);
+    a[c] = gamma.data<T>()[c] * inv_std;
+    k1[c] = -a[c] * sum_g[c] / static_cast<double>(s.rows());
+    k2[c] = -a[c] * inv_std * sum_ghat[c] / static_cast<double>(s.rows());
+  }
+  if (dgamma.defined()) store<T>(d.sum_ghat, dgamma);
+  if (dbeta.defined()) store<T>(d.sum_g, dbeta);
+  if (dbias.defined()) {
+    T* p = dbias.mutable_data<T>();
+    for (int64_t c = 0; c < s.out; ++c) p[c] = given_stats ? static_cast<T>(a[c] * sum_g[c]) : T(0);
+  }
+  if (dw.defined()) pull_weights<T>(d, w, given_stats ? nullptr : k2, dw);
+  if (dx.defined()) pull_inputs<T>(d, k1, k2, dx);
+}
+
+}  // namespace
+
+void LinearBnActMaxForward::cpu(const Tensor& x, const Tensor& w, const Tensor& bias,
+                                const Tensor& gamma, const Tensor& beta, double eps, Act act,
+                                double slope, bool given_stats, Tensor& y, Tensor& mean,
+                                Tensor& var, Tensor& argmax) {
+  dispatch_float(x.dtype(), name, [&](auto zero) {
+    forward<decltype(zero)>(x, w, bias, gamma, beta, eps, act, slope, given_stats, y, mean, var,
+                            argmax);
+  });
+}
+
+void LinearBnActMaxBackward::cpu(const Tensor& x, const Tensor& w, const Tensor& bias,
+                                 const Tensor& gamma, const Tensor& mean, const Tensor& var,
+                                 const Tensor& argmax, const Tensor& y, const Tensor& ct,
+                                 double eps, Act act, double slope, bool given_stats, Tensor& dx,
+                                 Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta) {
+  dispatch_float(x.dtype(), name, [&](auto zero) {
+    backward<decltype(zero)>(x, w, bias, gamma, mean, var, argmax, y, ct, eps, act, slope,
+                             given_stats, dx, dw, dbias, dgamma, dbeta);
+  });
+}
+
+}  // namespace basin

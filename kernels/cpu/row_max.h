@@ -1,0 +1,35 @@
+// The largest product of each channel with any row of a cloud, max_n x[n, :] . w[c, :], found as
+// the products are made: the scan sits behind each register tile of the GEMM, so only the maxima
+// are ever stored. Equal rows give equal bits whatever their place, so ties really are ties (a BLAS
+// does not promise that).
+#pragma once
+#include <cstdint>
+
+#include "basin/core/tensor.h"
+
+namespace basin {
+
+// Weights laid out once per layer for row_max: panels [depth, width] of channels, the last one
+// padded.
+struct PackedWeights {
+  Tensor data;  // [panels, depth, width]
+  int64_t channels = 0;
+  int64_t panels() const { return data.size(0); }
+  int64_t depth() const { return data.size(1); }
+  int64_t width() const { return data.size(2); }
+  int64_t first(int64_t panel) const { return panel * width(); }
+  int64_t last(int64_t panel) const;  // one past the last channel
+};
+
+// The rows of w [channels, depth], each multiplied by sign[c] (+1 or -1, exact). float and double.
+template <class T>
+PackedWeights pack_weights(const T* w, const T* sign, int64_t channels, int64_t depth);
+
+// For the channels of one panel: best = max_n x[n, :] . w[c, :] and index, the lowest n that
+// reaches it. A NaN product wins. x [rows, depth]; best and index point at the panel's first
+// channel.
+template <class T>
+void row_max(const PackedWeights& w, int64_t panel, const T* x, int64_t rows, T* best,
+             int32_t* index);
+
+}  // namespace basin

@@ -1,0 +1,40 @@
+// General matrix product: C = alpha op(A) op(B) + beta C, row-major, op the identity or the
+// transpose. The work is cut into fixed tiles of C, and for tall-skinny products (dW = X^T dY, k in
+// the ten thousands) into fixed chunks of k whose partial sums are added in chunk order. The cut
+// depends on m, n and k only, so the bits do not depend on the thread count. Inside a tile the
+// library (OpenBLAS) runs serially.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "basin/core/tensor.h"
+
+namespace basin {
+
+// C [m, n], op(A) [m, k], op(B) [k, n]; lda, ldb, ldc are the row strides of the stored matrices.
+// beta = 0 never reads C. Defined for float and double.
+template <class T>
+void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
+          int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc);
+
+// The same in the calling thread, as one call to the library: for use inside a tile.
+template <class T>
+void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
+                 int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc);
+
+// Library, version and the core type in use, e.g. "OpenBLAS 0.3.21 SkylakeX". Print it beside any
+// timing: an exported OPENBLAS_CORETYPE can halve the speed.
+std::string blas_description();
+
+// out[.., i, j] = sum_l op(a)[.., i, l] op(b)[.., l, j]. Batch axes are equal, or one side has rank
+// 2 and is shared by the whole batch.
+struct Matmul {
+  static constexpr const char* name = "matmul";
+  static void cpu(const Tensor& a,  // [.., m, k], or [.., k, m] with trans_a
+                  const Tensor& b,  // [.., k, n], or [.., n, k] with trans_b
+                  bool trans_a, bool trans_b,
+                  Tensor& out);  // [.., m, n], preallocated
+  static void cuda(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, Tensor& out);
+};
+
+}  // namespace basin

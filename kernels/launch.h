@@ -1,0 +1,24 @@
+// launch<K>(device, args...): the one place where a kernel meets a device. A kernel is a struct with a
+// name, a static cpu() and, where it exists, a static cuda(). A CPU-only build never refers to cuda().
+#pragma once
+#include <utility>
+
+#include "basin/core/device.h"
+#include "basin/core/error.h"
+
+namespace basin {
+
+template <class Kernel, class... Args>
+void launch(Device device, Args&&... args) {
+  if (device == Device::cpu) {
+    Kernel::cpu(std::forward<Args>(args)...);
+    return;
+  }
+  if constexpr (kHasCuda && requires { Kernel::cuda(std::forward<Args>(args)...); }) {
+    Kernel::cuda(std::forward<Args>(args)...);
+  } else {
+    fail(ErrorKind::resource, Kernel::name, ": this build has no CUDA kernel for it");
+  }
+}
+
+}  // namespace basin

@@ -1,0 +1,56 @@
+// PointNet's wide layer in closed form, with nothing of size B * N * Cout ever stored:
+//   y[b, c] = act(BN(max_n z[b, n, c])),   z[b, n, c] = x[b, n, :] . w[c, :] + bias[c].
+// BN is affine and act increasing, so the maximum may be taken first (the minimum where gamma < 0).
+// The statistics follow from the column means mu and the covariance S of x before the large
+// product:
+//   mean = w mu + bias,   var[c] = w_c S w_c^T   (spec: batch-norm statistics from the Gram
+//   matrix).
+// The derivative of z is sparse (at the arg-max) + constant + low-rank, so z is not needed either.
+#pragma once
+#include "basin/core/tensor.h"
+#include "basin/kernels/batch_norm.h"
+
+namespace basin {
+
+// All outputs are preallocated. mean and var (biased, over B * N) are outputs unless given_stats.
+// Ties go to the lowest n; gamma = 0 takes the maximum. A NaN in z reaches y.
+struct LinearBnActMaxForward {
+  static constexpr const char* name = "linear_bn_act_max";
+  static void cpu(const Tensor& x,                          // [B, N, Cin]
+                  const Tensor& w, const Tensor& bias,      // [Cout, Cin], [Cout]
+                  const Tensor& gamma, const Tensor& beta,  // [Cout]
+                  double eps, Act act, double slope, bool given_stats,
+                  Tensor& y,                  // [B, Cout]
+                  Tensor& mean, Tensor& var,  // [Cout]
+                  Tensor& argmax);            // [B, Cout] i32, the row n of each maximum
+  static void cuda(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
+                   const Tensor& beta, double eps, Act act, double slope, bool given_stats,
+                   Tensor& y, Tensor& mean, Tensor& var, Tensor& argmax);
+};
+
+// With g = ct act'(y), a = gamma / std and R = B * N:   dbeta = sum_b g,   dgamma = sum_b g
+// zhat[argmax],
+//   dz = a g at the arg-max + k1 + k2 (z - mean),   k1 = -a dbeta / R,   k2 = -a dgamma / (std R),
+//   dx = dz w = sparse + w^T k1 + (x - mu) (w^T diag(k2) w),
+//   dw = dz^T x = a sum_b g (x[argmax] - mu) + k2 R (w S),   dbias = 0 (the rows of dz add up to
+//   zero).
+// given_stats: k1 = k2 = 0, dw = a sum_b g x[argmax], dbias = a dbeta.
+// An output left undefined is not computed. y is not read for Act::none and may then be undefined.
+struct LinearBnActMaxBackward {
+  static constexpr const char* name = "linear_bn_act_max_vjp";
+  static void cpu(const Tensor& x,                        // [B, N, Cin]
+                  const Tensor& w, const Tensor& bias,    // [Cout, Cin], [Cout]
+                  const Tensor& gamma,                    // [Cout]
+                  const Tensor& mean, const Tensor& var,  // [Cout]
+                  const Tensor& argmax,                   // [B, Cout] i32
+                  const Tensor& y, const Tensor& ct,      // [B, Cout]
+                  double eps, Act act, double slope, bool given_stats,
+                  Tensor& dx,                                                 // [B, N, Cin]
+                  Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta);  // [Cout, Cin], [Cout]
+  static void cuda(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
+                   const Tensor& mean, const Tensor& var, const Tensor& argmax, const Tensor& y,
+                   const Tensor& ct, double eps, Act act, double slope, bool given_stats,
+                   Tensor& dx, Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta);
+};
+
+}  // namespace basin
