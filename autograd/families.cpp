@@ -47,25 +47,26 @@ struct SplitInputs {
   std::vector<size_t> at;
 };
 
-// J t of f along the defined tangents, with f's other variables fixed.
-Tensors push_along(const Fn& f, const SplitInputs& split, const Tensors& tangents, int64_t lanes) {
-  Tensors variables, chosen;
-  std::vector<size_t> at;
-  for (size_t k = 0; k < split.at.size(); ++k) {
-    if (!tangents[split.at[k]].defined()) continue;
-    at.push_back(k);
-    variables.push_back(split.variables[k]);
-    chosen.push_back(tangents[split.at[k]]);
+// Forward mode of a composite f at fixed inputs. Outside a recording the tape of f is made once and swept
+// for every further tangent; inside one it must be recorded anew, to hang on the caller's graph.
+class CompositePush {
+ public:
+  Tensors operator()(const Fn& f, const SplitInputs& split, const Tensors& tangents,
+                     int64_t lanes) const {
+    Tensors chosen;
+    for (size_t i : split.at) chosen.push_back(tangents[i]);
+    const Fn joined = [&](const Tensors& v) { return f(split.join(v)); };
+    if (recording()) return sweep(record(joined, split.variables), chosen, lanes);
+    if (!tape_) tape_ = std::make_unique<const Tape>(record(joined, split.variables));
+    return sweep(*tape_, chosen, lanes);
   }
-  if (at.empty()) return {};
-  const Fn restricted = [&](const Tensors& v) {
-    Tensors values = split.variables;
-    for (size_t k = 0; k < at.size(); ++k) values[at[k]] = v[k];
-    return f(split.join(values));
-  };
-  const Tape tape = record(restricted, variables);
-  return lanes > 0 ? push_lanes(tape, chosen, lanes) : push(tape, chosen);
-}
+
+ private:
+  static Tensors sweep(const Tape& tape, const Tensors& tangents, int64_t lanes) {
+    return lanes > 0 ? push_lanes(tape, tangents, lanes) : push(tape, tangents);
+  }
+  mutable std::unique_ptr<const Tape> tape_;
+};
 
 Tensors node_inputs(const Node& node) {
   Tensors in;
@@ -78,9 +79,10 @@ Tensors node_inputs(const Node& node) {
 using RulePtr = std::shared_ptr<const FusedRule>;
 
 // Gradients of <ct, reference(in)> with respect to the differentiable inputs; undefined elsewhere.
-Tensors reference_vjp(const FusedRule& rule, const Tensors& in, const Tensor& ct) {
+Tensors reference_vjp(const FusedRule& rule, const Tensors& in, const Tensors& out,
+                      const Tensor& ct) {
   const SplitInputs split(in, rule.differentiable);
-  const Fn f = [&](const Tensors& v) { return Tensors{rule.reference(split.join(v))[0]}; };
+  const Fn f = [&](const Tensors& v) { return Tensors{rule.reference(split.join(v), out)}; };
   return split.spread(basin::vjp(f, split.variables, {ct}).second, in.size());
 }
 
@@ -98,7 +100,8 @@ struct FusedVjp final : Op {
   Fn reference() const {
     return [this](const Tensors& all) {
       const Tensors in(all.begin(), all.begin() + count);
-      return reference_vjp(*rule, in, all.back());
+      const Tensors out(all.begin() + count, all.end() - 1);
+      return reference_vjp(*rule, in, out, all.back());
     };
   }
   Positions variables(const Tensors& all) const {
@@ -121,10 +124,11 @@ struct FusedVjp final : Op {
   }
   Tensors forward_mode(const Node& node, const Tensors& t, int64_t lanes) const {
     const Tensors all = node_inputs(node);
-    return push_along(reference(), SplitInputs(all, variables(all)), t, lanes);
+    return push_reference(reference(), SplitInputs(all, variables(all)), t, lanes);
   }
   RulePtr rule;
   size_t count;
+  CompositePush push_reference;
 };
 
 struct FusedOp final : Op {
@@ -146,12 +150,15 @@ struct FusedOp final : Op {
   }
   Tensors forward_mode(const Node& node, const Tensors& t, int64_t lanes) const {
     const Tensors all = node_inputs(node);
-    const Fn first = [this](const Tensors& in) { return Tensors{rule->reference(in)[0]}; };
-    Tensors out = push_along(first, SplitInputs(all, rule->differentiable), t, lanes);
+    Tensors saved;
+    for (size_t k = 0; k < node.outputs.size(); ++k) saved.push_back(node.output(k).detach());
+    const Fn f = [&](const Tensors& in) { return Tensors{rule->reference(in, saved)}; };
+    Tensors out = push_reference(f, SplitInputs(all, rule->differentiable), t, lanes);
     out.resize(node.outputs.size());
     return out;
   }
   RulePtr rule;
+  CompositePush push_reference;
 };
 
 struct OpaqueOp final : Op {

@@ -2,6 +2,7 @@
 //   linear_op: its transpose; the tangent map is the op itself.
 //   fused_op: kernels for the value and the VJP of an existing composite. The composite (`reference`) takes
 //     over for every derivative order that has no kernel, so a fused op is never a new mathematical object.
+//     Its recording is made at the first tangent and kept with the node: later probes only sweep it.
 //   opaque_op: no derivative (indices, masks), and says so.
 // A custom op derives from Op and writes vjp; forward mode then comes from Op::jvp.
 #pragma once
@@ -28,8 +29,8 @@ struct FusedRule {
   // in, out (with the extras), ct of the reference's outputs -> one gradient per input. An undefined
   // gradient is zero. Only cotangents of output 0 may be defined: the others are constants.
   std::function<Tensors(const Tensors& in, const Tensors& out, const Tensor& ct)> vjp;
-  // The same function in public ops; its first output is what the kernel's output 0 computes.
-  Fn reference;
+  // Output 0 in public ops. `out` are the kernel's outputs, for the constants among them (arg-max).
+  std::function<Tensor(const Tensors& in, const Tensors& out)> reference;
   Positions differentiable = Positions::all();  // inputs with a derivative
 };
 Tensors fused_op(FusedRule rule, const Tensors& in);

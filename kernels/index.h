@@ -18,7 +18,6 @@ struct ScatterSum {
   static constexpr const char* name = "scatter_sum";
   // x [E, F], index [E] -> out [N, F], rows summed in order of e (the edges are sorted by target first)
   static void cpu(const Tensor& x, const Tensor& index, Tensor& out);
-  static void cuda(const Tensor& x, const Tensor& index, Tensor& out);
 };
 
 struct SegmentSum {

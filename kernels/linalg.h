@@ -1,8 +1,9 @@
 // Dense factorisations through LAPACK, f32 and f64, row-major in and out, on the CPU.
-//   Svd: A = U diag(s) V^T, thin, s descending (divide and conquer gesdd, QR iteration gesvd as second
+//   Svd: A = U diag(s) V^T, thin, s descending (divide and conquer gesdd, QR iteration gesvd as
+//   second
 //        attempt). SingularValues: s alone.  Eigh: A = Q diag(w) Q^T for symmetric A, w ascending.
-// Input with NaN or Inf, and a failure to converge, are numerical errors. BLAS runs serially inside a
-// call; callers parallelise over matrices.
+// Input with NaN or Inf, and a failure to converge, are numerical errors. BLAS runs serially inside
+// a call; callers parallelise over matrices.
 #pragma once
 #include <string_view>
 
@@ -36,8 +37,8 @@ struct Eigh {
   static EighFactors cpu(const Tensor& a);  // [n, n]; only the lower triangle is read
 };
 
-// Makes OpenBLAS run in the calling thread, so that its bits do not depend on a thread count. Called by
-// every user of BLAS in this library; costs nothing after the first call.
+// Makes OpenBLAS run in the calling thread, so that its bits do not depend on a thread count.
+// Called by every user of BLAS in this library; costs nothing after the first call.
 void use_serial_blas();
 
 }  // namespace basin

@@ -1,10 +1,9 @@
 // PointNet's wide layer in closed form, with nothing of size B * N * Cout ever stored:
 //   y[b, c] = act(BN(max_n z[b, n, c])),   z[b, n, c] = x[b, n, :] . w[c, :] + bias[c].
 // BN is affine and act increasing, so the maximum may be taken first (the minimum where gamma < 0).
-// The statistics follow from the column means mu and the covariance S of x before the large
+// The statistics follow from the column means mu and the covariance S of x, before the large
 // product:
-//   mean = w mu + bias,   var[c] = w_c S w_c^T   (spec: batch-norm statistics from the Gram
-//   matrix).
+//   mean[c] = w_c mu + bias[c],   var[c] = w_c S w_c^T.
 // The derivative of z is sparse (at the arg-max) + constant + low-rank, so z is not needed either.
 #pragma once
 #include "basin/core/tensor.h"
@@ -13,27 +12,29 @@
 namespace basin {
 
 // All outputs are preallocated. mean and var (biased, over B * N) are outputs unless given_stats.
-// Ties go to the lowest n; gamma = 0 takes the maximum. A NaN in z reaches y.
+// Ties go to the lowest n; gamma = 0 takes the maximum. A NaN in z reaches y. Where moments is
+// given and defined, training leaves mu (row 0) and S there; the backward pass then need not find
+// them again.
 struct LinearBnActMaxForward {
   static constexpr const char* name = "linear_bn_act_max";
   static void cpu(const Tensor& x,                          // [B, N, Cin]
                   const Tensor& w, const Tensor& bias,      // [Cout, Cin], [Cout]
                   const Tensor& gamma, const Tensor& beta,  // [Cout]
                   double eps, Act act, double slope, bool given_stats,
-                  Tensor& y,                  // [B, Cout]
-                  Tensor& mean, Tensor& var,  // [Cout]
-                  Tensor& argmax);            // [B, Cout] i32, the row n of each maximum
+                  Tensor& y,                   // [B, Cout]
+                  Tensor& mean, Tensor& var,   // [Cout]
+                  Tensor& argmax,              // [B, Cout] i32, the row n of each maximum
+                  Tensor* moments = nullptr);  // [1 + Cin, Cin] f64
   static void cuda(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
                    const Tensor& beta, double eps, Act act, double slope, bool given_stats,
-                   Tensor& y, Tensor& mean, Tensor& var, Tensor& argmax);
+                   Tensor& y, Tensor& mean, Tensor& var, Tensor& argmax, Tensor* moments = nullptr);
 };
 
-// With g = ct act'(y), a = gamma / std and R = B * N:   dbeta = sum_b g,   dgamma = sum_b g
-// zhat[argmax],
-//   dz = a g at the arg-max + k1 + k2 (z - mean),   k1 = -a dbeta / R,   k2 = -a dgamma / (std R),
-//   dx = dz w = sparse + w^T k1 + (x - mu) (w^T diag(k2) w),
-//   dw = dz^T x = a sum_b g (x[argmax] - mu) + k2 R (w S),   dbias = 0 (the rows of dz add up to
-//   zero).
+// With g = ct act'(y), a = gamma / std, R = B * N and zhat = (z - mean) / std:
+//   dbeta = sum_b g,   dgamma = sum_b g zhat[argmax],   k1 = -a dbeta / R,   k2 = -a dgamma / (std
+//   R), dz = a g at the arg-max + k1 + k2 (z - mean), dx = dz w = sparse + w^T k1 + (x - mu) (w^T
+//   diag(k2) w), dw = dz^T x = a sum_b g (x[argmax] - mu) + k2 R (w S), dbias = 0, because the rows
+//   of dz add up to zero.
 // given_stats: k1 = k2 = 0, dw = a sum_b g x[argmax], dbias = a dbeta.
 // An output left undefined is not computed. y is not read for Act::none and may then be undefined.
 struct LinearBnActMaxBackward {
@@ -45,12 +46,14 @@ struct LinearBnActMaxBackward {
                   const Tensor& argmax,                   // [B, Cout] i32
                   const Tensor& y, const Tensor& ct,      // [B, Cout]
                   double eps, Act act, double slope, bool given_stats,
-                  Tensor& dx,                                                 // [B, N, Cin]
-                  Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta);  // [Cout, Cin], [Cout]
+                  Tensor& dx,                                                // [B, N, Cin]
+                  Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta,  // [Cout, Cin], [Cout]
+                  const Tensor* moments = nullptr);  // from the forward pass of the same x
   static void cuda(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
                    const Tensor& mean, const Tensor& var, const Tensor& argmax, const Tensor& y,
                    const Tensor& ct, double eps, Act act, double slope, bool given_stats,
-                   Tensor& dx, Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta);
+                   Tensor& dx, Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta,
+                   const Tensor* moments = nullptr);
 };
 
 }  // namespace basin

@@ -1,13 +1,15 @@
 // linear_bn_act_max: the last layer of a PointNet block. For an increasing activation,
 //   max_n act(BN(z_n)) = act(BN(max_n z_n)) where gamma >= 0 and act(BN(min_n z_n)) elsewhere,
-// so the kernels never store z [B, N, out]. The composite below is the definition.
+// so neither the kernels nor the composite below ever store z [B, N, out].
 #include "basin/kernels/linear_max.h"
 
 #include "basin/autograd/families.h"
 #include "basin/autograd/ops.h"
+#include "basin/autograd/ops/activate.h"
 #include "basin/kernels/launch.h"
 
 namespace basin {
+
 namespace {
 
 struct Settings {
@@ -16,15 +18,41 @@ struct Settings {
   double slope;
 };
 
-// in: x, w, bias, gamma, beta [, mean, var]
-Tensor reference(const Tensors& in, const Settings& s) {
-  const int64_t batch = in[0].size(0), points = in[0].size(1), width = in[1].size(0);
-  const Tensor rows = reshape(in[0], {batch * points, in[0].size(2)});
-  const Tensor z = linear(rows, in[1], in[2]);
-  const Tensor y = in.size() == 7
-                       ? batch_norm_frozen(z, in[3], in[4], in[5], in[6], s.eps, s.act, s.slope)
-                       : batch_norm(z, in[3], in[4], s.eps, s.act, s.slope).y;
-  return max(reshape(y, {batch, points, width}), 1);
+// Rows of x [B * N, in] that hold the maxima of each output channel: [B * out] i32.
+Tensor winning_rows(const Tensor& argmax, int64_t points) {
+  const int64_t width = argmax.size(1);
+  Tensor rows = Tensor::empty({argmax.numel()}, DType::i32);
+  const int32_t* at = argmax.data<int32_t>();
+  int32_t* out = rows.mutable_data<int32_t>();
+  for (int64_t i = 0; i < argmax.numel(); ++i) {
+    out[i] = static_cast<int32_t>(i / width * points + at[i]);
+  }
+  return rows;
+}
+
+// The op in public ops, with the arg-max as a constant: the linear map is taken at the winning rows only, and
+// the statistics of z = x w^T + b follow from those of x: mean_z = w mean_x + b, var_z = diag(w cov_x w^T).
+// in: x, w, bias, gamma, beta [, mean, var]; out: y, mean, var, argmax
+Tensor reference(const Tensors& in, const Tensors& out, const Settings& s) {
+  const int64_t batch = in[0].size(0), points = in[0].size(1), inner = in[0].size(2);
+  const int64_t width = in[1].size(0), count = batch * points;
+  const Tensor x = reshape(in[0], {count, inner});
+  const Tensor winners =
+      reshape(gather(x, winning_rows(out[3], points)), {batch, width, inner});
+  const Tensor z = add(sum(mul(winners, in[1]), -1), in[2]);
+  Tensor centre, var;
+  if (in.size() == 7) {
+    centre = in[5];
+    var = in[6];
+  } else {
+    const Tensor mean_x = mean(x, 0, true);
+    const Tensor centred = sub(x, mean_x);
+    const Tensor cov = scale(matmul(centred, centred, true, false), 1.0 / static_cast<double>(count));
+    centre = add(reshape(matmul(mean_x, in[1], false, true), {width}), in[2]);
+    var = sum(mul(matmul(in[1], cov), in[1]), -1);
+  }
+  const Tensor factor = mul(in[3], rsqrt(shift(var, s.eps)));
+  return activate(add(mul(sub(z, centre), factor), in[4]), s.act, s.slope);
 }
 
 // out: y, mean, var, argmax
@@ -59,7 +87,7 @@ FusedRule make_rule(std::string_view name, const Settings& s) {
           [s](const Tensors& in, const Tensors& out, const Tensor& ct) {
             return run_vjp(in, out, ct, s);
           },
-          [s](const Tensors& in) { return Tensors{reference(in, s)}; },
+          [s](const Tensors& in, const Tensors& out) { return reference(in, out, s); },
           Positions::of({0, 1, 2, 3, 4})};
 }
 
@@ -71,6 +99,7 @@ void check_arguments(const char* op, const Tensor& x, const Tensor& w, Act act, 
     check(v->defined() && v->rank() == 1 && v->size(0) == w.size(0), op, ": expects [", w.size(0),
           "] per channel, got ", v->shape());
   }
+  check(x.size(0) * x.size(1) < int64_t{1} << 31, op, ": more rows than an i32 counts, ", x.shape());
   check(act != Act::leaky_relu || slope > 0, op, ": the leaky slope must be positive, got ", slope);
 }
 

@@ -1,20 +1,13 @@
 // Normalisation and dropout. Batch norm is fused: kernels for value and VJP, its composite as reference.
 #include "basin/autograd/families.h"
 #include "basin/autograd/ops.h"
+#include "basin/autograd/ops/activate.h"
 #include "basin/kernels/launch.h"
 #include "basin/kernels/random_mask.h"
 
 namespace basin {
-namespace {
 
-Tensor activate(const Tensor& x, Act act, double slope) {
-  switch (act) {
-    case Act::none: return x;
-    case Act::relu: return relu(x);
-    case Act::leaky_relu: return leaky_relu(x, slope);
-  }
-  return x;
-}
+namespace {
 
 void check_channels(const char* op, int64_t channels, std::initializer_list<const Tensor*> vectors) {
   for (const Tensor* v : vectors) {
@@ -84,7 +77,7 @@ BatchNormResult batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& b
                  [s](const Tensors& in, const Tensors& out, const Tensor& ct) {
                    return run_batch_norm_vjp(in, out, ct, s);
                  },
-                 [s](const Tensors& in) { return Tensors{batch_norm_reference(in, s)}; }};
+                 [s](const Tensors& in, const Tensors&) { return batch_norm_reference(in, s); }};
   const Tensors out = fused_op(std::move(rule), {x, gamma, beta});
   return {out[0], out[1], out[2]};
 }
@@ -99,8 +92,8 @@ Tensor batch_norm_frozen(const Tensor& x, const Tensor& gamma, const Tensor& bet
                  [s](const Tensors& in, const Tensors& out, const Tensor& ct) {
                    return run_batch_norm_vjp(in, out, ct, s);
                  },
-                 [s](const Tensors& in) {
-                   return Tensors{normalise(in[0], in[1], in[2], in[3], in[4], s)};
+                 [s](const Tensors& in, const Tensors&) {
+                   return normalise(in[0], in[1], in[2], in[3], in[4], s);
                  },
                  Positions::of({0, 1, 2})};
   return fused_op(std::move(rule), {x, gamma, beta, mean.detach(), var.detach()})[0];

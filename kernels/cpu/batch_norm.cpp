@@ -56,31 +56,32 @@ BASIN_HOT void normalise_rows(const T* __restrict x, const T* __restrict mean,
   }
 }
 
-// s[c] += sum of g, q[c] += sum of g (x - mean).
+// s[c] += sum of g, q[c] += sum of g (x - mean). Nothing cancels here, so four rows are added in T
+// before they join the double sums; that makes the loop wait for memory, not for conversions.
 template <class T, Act kAct>
 BASIN_HOT void add_gradient_sums(const T* __restrict x, const T* __restrict y,
                                  const T* __restrict ct, const T* __restrict mean, T slope,
                                  int64_t rows, int64_t n, double* __restrict s,
                                  double* __restrict q) {
-  const auto g = [&](int64_t i) -> double {
+  const auto g = [&](int64_t i) {
     return pull_activation<T, kAct>(ct[i], kAct == Act::none ? T(0) : y[i], slope);
   };
   int64_t r = 0;
   for (; r + 4 <= rows; r += 4) {
     const int64_t i0 = r * n, i1 = i0 + n, i2 = i1 + n, i3 = i2 + n;
     for (int64_t c = 0; c < n; ++c) {
-      const double m = mean[c];
-      const double g0 = g(i0 + c), g1 = g(i1 + c), g2 = g(i2 + c), g3 = g(i3 + c);
-      s[c] += (g0 + g1) + (g2 + g3);
-      q[c] += (g0 * (x[i0 + c] - m) + g1 * (x[i1 + c] - m)) +
-              (g2 * (x[i2 + c] - m) + g3 * (x[i3 + c] - m));
+      const T m = mean[c];
+      const T g0 = g(i0 + c), g1 = g(i1 + c), g2 = g(i2 + c), g3 = g(i3 + c);
+      s[c] += static_cast<double>((g0 + g1) + (g2 + g3));
+      q[c] += static_cast<double>((g0 * (x[i0 + c] - m) + g1 * (x[i1 + c] - m)) +
+                                  (g2 * (x[i2 + c] - m) + g3 * (x[i3 + c] - m)));
     }
   }
   for (; r < rows; ++r) {
     for (int64_t c = 0; c < n; ++c) {
-      const double g0 = g(r * n + c);
-      s[c] += g0;
-      q[c] += g0 * (static_cast<double>(x[r * n + c]) - mean[c]);
+      const T g0 = g(r * n + c);
+      s[c] += static_cast<double>(g0);
+      q[c] += static_cast<double>(g0 * (x[r * n + c] - mean[c]));
     }
   }
 }

@@ -1,7 +1,7 @@
 // LAPACK behind row-major tensors. A row-major [m, n] block is the column-major transpose, and
-// A^T = V S U^T, so the factors of the transposed call land in row-major order without a copy: LAPACK's
-// left factor is V (row-major V^T), its right factor U^T (row-major U).
-// The Fortran symbols are declared here because OpenBLAS exports them without the LAPACKE wrappers.
+// A^T = V S U^T, so the factors of the transposed call land in row-major order without a copy:
+// LAPACK's left factor is V (row-major V^T), its right factor U^T (row-major U). The Fortran
+// symbols are declared here because OpenBLAS exports them without the LAPACKE wrappers.
 #include "basin/kernels/linalg.h"
 
 #include <cblas.h>
@@ -21,12 +21,12 @@ void dgesdd_(const char*, const int*, const int*, double*, const int*, double*, 
              double*, const int*, double*, const int*, int*, int*, size_t);
 void sgesvd_(const char*, const char*, const int*, const int*, float*, const int*, float*, float*,
              const int*, float*, const int*, float*, const int*, int*, size_t, size_t);
-void dgesvd_(const char*, const char*, const int*, const int*, double*, const int*, double*, double*,
-             const int*, double*, const int*, double*, const int*, int*, size_t, size_t);
+void dgesvd_(const char*, const char*, const int*, const int*, double*, const int*, double*,
+             double*, const int*, double*, const int*, double*, const int*, int*, size_t, size_t);
 void ssyevd_(const char*, const char*, const int*, float*, const int*, float*, float*, const int*,
              int*, const int*, int*, size_t, size_t);
-void dsyevd_(const char*, const char*, const int*, double*, const int*, double*, double*, const int*,
-             int*, const int*, int*, size_t, size_t);
+void dsyevd_(const char*, const char*, const int*, double*, const int*, double*, double*,
+             const int*, int*, const int*, int*, size_t, size_t);
 }
 
 namespace basin {
@@ -77,8 +77,8 @@ int run_gesdd(char job, int m, int n, T* a, T* s, T* left, T* right) {
   // f32 cannot hold every size exactly; one part in 2^20 on top covers the rounding.
   const int work_size = static_cast<int>(static_cast<double>(size) * (1 + 1e-6)) + 1;
   std::vector<T> work(work_size);
-  Lapack<T>::gesdd(&job, &m, &n, a, &m, s, left, &ld_left, right, &ld_right, work.data(), &work_size,
-                   integers.data(), &info, 1);
+  Lapack<T>::gesdd(&job, &m, &n, a, &m, s, left, &ld_left, right, &ld_right, work.data(),
+                   &work_size, integers.data(), &info, 1);
   return info;
 }
 

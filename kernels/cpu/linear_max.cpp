@@ -10,9 +10,9 @@
 
 #include "basin/core/parallel.h"
 #include "basin/kernels/cpu/activation.h"
-#include "basin/kernels/cpu/covariance.h"
 #include "basin/kernels/cpu/hot.h"
 #include "basin/kernels/cpu/row_max.h"
+#include "basin/kernels/cpu/row_moments.h"
 #include "basin/kernels/gemm.h"
 
 namespace basin {
@@ -56,31 +56,33 @@ BASIN_HOT void add_centred(double s, const T* __restrict x, const T* __restrict 
   for (int64_t i = 0; i < n; ++i) y[i] += s * static_cast<double>(x[i] - centre[i]);
 }
 
-template <class T>
-void fill_rows(const T* row, int64_t rows, int64_t n, T* out) {
-  for (int64_t r = 0; r < rows; ++r) std::copy(row, row + n, out + r * n);
-}
-
-// w S [Cout, Cin] in double.
-Tensor weights_times(const Tensor& w, const Tensor& covariance_matrix) {
+// w S [Cout, Cin] in double; moments [1 + Cin, Cin] holds S from row 1 on.
+Tensor weights_times(const Tensor& w, const Tensor& moments) {
   const int64_t out = w.size(0), in = w.size(1);
   const Tensor wide = w.to(DType::f64);
   Tensor product = Tensor::empty({out, in}, DType::f64);
-  gemm<double>(false, false, out, in, in, 1.0, wide.data<double>(), in,
-               covariance_matrix.data<double>(), in, 0.0, product.mutable_data<double>(), in);
+  gemm<double>(false, false, out, in, in, 1.0, wide.data<double>(), in, moments.data<double>() + in,
+               in, 0.0, product.mutable_data<double>(), in);
   return product;
 }
 
+// The moments of x, into `given` where that is a defined tensor.
 template <class T>
-void statistics(const Tensor& x, const Tensor& w, const Tensor& bias, const Sizes& s, Tensor& mean,
-                Tensor& var) {
-  const Covariance cov = covariance<T>(x.data<T>(), s.rows(), s.in);
-  const Tensor product = weights_times(w, cov.matrix);
+Tensor moments_of(const T* x, const Sizes& s, Tensor* given) {
+  Tensor moments = given && given->defined() ? *given : Tensor::empty({1 + s.in, s.in}, DType::f64);
+  row_moments<T>(x, s.rows(), s.in, moments.mutable_data<double>());
+  return moments;
+}
+
+template <class T>
+void statistics(const Tensor& moments, const Tensor& w, const Tensor& bias, const Sizes& s,
+                Tensor& mean, Tensor& var) {
+  const Tensor product = weights_times(w, moments);
   const T *pw = w.data<T>(), *pb = bias.data<T>();
   T *pm = mean.mutable_data<T>(), *pv = var.mutable_data<T>();
   for (int64_t c = 0; c < s.out; ++c) {
     const double square = dot<T>(pw + c * s.in, product.data<double>() + c * s.in, s.in);
-    pm[c] = static_cast<T>(dot<T>(pw + c * s.in, cov.mean.data<double>(), s.in) + pb[c]);
+    pm[c] = static_cast<T>(dot<T>(pw + c * s.in, moments.data<double>(), s.in) + pb[c]);
     pv[c] = static_cast<T>(square < 0 ? 0 : square);
   }
 }
@@ -88,9 +90,11 @@ void statistics(const Tensor& x, const Tensor& w, const Tensor& bias, const Size
 template <class T>
 void forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
              const Tensor& beta, double eps, Act act, double slope, bool given_stats, Tensor& y,
-             Tensor& mean, Tensor& var, Tensor& argmax) {
+             Tensor& mean, Tensor& var, Tensor& argmax, Tensor* moments) {
   const Sizes s = sizes_of(x, w);
-  if (!given_stats) statistics<T>(x, w, bias, s, mean, var);
+  if (!given_stats) {
+    statistics<T>(moments_of<T>(x.data<T>(), s, moments), w, bias, s, mean, var);
+  }
   Tensor signs = Tensor::empty({s.out}, kDTypeOf<T>);
   T* sign = signs.mutable_data<T>();
   for (int64_t c = 0; c < s.out; ++c) sign[c] = gamma.data<T>()[c] < 0 ? T(-1) : T(1);
@@ -127,7 +131,8 @@ struct Gradient {
   Tensor sparse;    // [Cout, Cin] f64: sum_b g (x[argmax] - centre)
   Tensor sum_g;     // [Cout] f64
   Tensor sum_ghat;  // [Cout] f64: sum_b g zhat[argmax]
-  Covariance cov;   // training only
+  Tensor moments;   // [1 + Cin, Cin] f64, training only
+  Tensor centre;    // [Cin] T: mu, or zero when the statistics are given
 };
 
 template <class T>
@@ -177,7 +182,7 @@ void sum_over_batch(Gradient<T>& d, const T* centre, const Tensor& bias, const T
 template <class T>
 void pull_weights(const Gradient<T>& d, const Tensor& w, const double* slopes, Tensor& dw) {
   const Sizes s = d.s;
-  const Tensor product = slopes ? weights_times(w, d.cov.matrix) : Tensor();
+  const Tensor product = slopes ? weights_times(w, d.moments) : Tensor();
   const double* sparse = d.sparse.template data<double>();
   const double* a = d.scale.template data<double>();
   T* out = dw.mutable_data<T>();
@@ -192,44 +197,43 @@ void pull_weights(const Gradient<T>& d, const Tensor& w, const double* slopes, T
   });
 }
 
-// The dense part of dx: the row w^T k1 and the product w^T diag(k2) w, both in T.
+// The dense part of dx as one product [x - mu, 1] D: the rows of D [Cin + 1, Cin] are w^T diag(k2)
+// w, then w^T k1.
 template <class T>
-struct Dense {
-  Tensor row, square;
-};
-
-template <class T>
-Dense<T> dense_part(const Gradient<T>& d, const double* constants, const double* slopes) {
+Tensor dense_part(const Gradient<T>& d, const double* constants, const double* slopes) {
   const Sizes s = d.s;
-  Tensor wide = Tensor::zeros({s.in}, DType::f64);
+  Tensor constant = Tensor::zeros({s.in}, DType::f64);
+  double* pc = constant.mutable_data<double>();
   Tensor scaled = Tensor::empty({s.out, s.in}, kDTypeOf<T>);
   T* ps = scaled.mutable_data<T>();
   for (int64_t c = 0; c < s.out; ++c) {
     const T* row = d.w + c * s.in;
-    add_scaled<T, double>(constants[c], row, s.in, wide.mutable_data<double>());
+    add_scaled<T, double>(constants[c], row, s.in, pc);
     for (int64_t i = 0; i < s.in; ++i) ps[c * s.in + i] = static_cast<T>(slopes[c]) * row[i];
   }
-  Tensor square = Tensor::empty({s.in, s.in}, kDTypeOf<T>);
-  gemm<T>(true, false, s.in, s.in, s.out, T(1), d.w, s.in, ps, s.in, T(0), square.mutable_data<T>(),
-          s.in);
-  return {wide.to(kDTypeOf<T>), square};
+  Tensor dense = Tensor::empty({s.in + 1, s.in}, kDTypeOf<T>);
+  T* p = dense.mutable_data<T>();
+  gemm<T>(true, false, s.in, s.in, s.out, T(1), d.w, s.in, ps, s.in, T(0), p, s.in);
+  for (int64_t i = 0; i < s.in; ++i) p[s.in * s.in + i] = static_cast<T>(pc[i]);
+  return dense;
 }
 
 // dx of rows [begin, end) of shape b: dense part first, then the arg-max rows in channel order.
 template <class T>
-void pull_points(const Gradient<T>& d, const Dense<T>& dense, int64_t b, int64_t begin, int64_t end,
+void pull_points(const Gradient<T>& d, const Tensor& dense, int64_t b, int64_t begin, int64_t end,
                  const T* coefficient, T* dx) {
   const Sizes s = d.s;
-  const int64_t offset = (b * s.points + begin) * s.in;
+  const int64_t offset = (b * s.points + begin) * s.in, count = end - begin;
   if (d.given_stats) {
-    std::fill(dx + offset, dx + offset + (end - begin) * s.in, T(0));
+    std::fill(dx + offset, dx + offset + count * s.in, T(0));
   } else {
-    Tensor scratch = Tensor::empty({kRowTile, s.in}, kDTypeOf<T>);
-    T* centred = scratch.mutable_data<T>();
-    centre_rows<T>(d.x + offset, d.cov.centre.template data<T>(), end - begin, s.in, centred);
-    fill_rows<T>(dense.row.template data<T>(), end - begin, s.in, dx + offset);
-    gemm_serial<T>(false, false, end - begin, s.in, s.in, T(1), centred, s.in,
-                   dense.square.template data<T>(), s.in, T(1), dx + offset, s.in);
+    const int64_t ld = (s.in + 16) / 16 * 16;  // whole vectors, one column to spare
+    Tensor scratch = Tensor::empty({kRowTile, ld}, kDTypeOf<T>);
+    T* rows = scratch.mutable_data<T>();
+    centre_rows<T>(d.x + offset, d.centre.template data<T>(), count, s.in, rows, ld);
+    for (int64_t r = 0; r < count; ++r) rows[r * ld + s.in] = T(1);
+    gemm_serial<T>(false, false, count, s.in, s.in + 1, T(1), rows, ld, dense.template data<T>(),
+                   s.in, T(0), dx + offset, s.in);
   }
   for (int64_t c = 0; c < s.out; ++c) {
     const int64_t n = d.argmax[b * s.out + c];
@@ -242,8 +246,7 @@ void pull_points(const Gradient<T>& d, const Dense<T>& dense, int64_t b, int64_t
 template <class T>
 void pull_inputs(const Gradient<T>& d, const double* constants, const double* slopes, Tensor& dx) {
   const Sizes s = d.s;
-  Dense<T> dense;
-  if (!d.given_stats) dense = dense_part(d, constants, slopes);
+  const Tensor dense = d.given_stats ? Tensor() : dense_part(d, constants, slopes);
   Tensor coefficients = Tensor::empty({s.batch, s.out}, kDTypeOf<T>);
   T* coefficient = coefficients.mutable_data<T>();
   const double* a = d.scale.template data<double>();
@@ -272,7 +275,7 @@ template <class T>
 void backward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
               const Tensor& mean, const Tensor& var, const Tensor& argmax, const Tensor& y,
               const Tensor& ct, double eps, Act act, double slope, bool given_stats, Tensor& dx,
-              Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta) {
+              Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta, const Tensor* moments) {
   Gradient<T> d;
   d.s = sizes_of(x, w);
   d.given_stats = given_stats;
@@ -281,12 +284,13 @@ void backward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor
   d.argmax = argmax.data<int32_t>();
   const Sizes s = d.s;
   pull_activations<T>(d, y, ct, act, slope);
-  if (given_stats) {
-    d.cov.centre = Tensor::zeros({s.in}, kDTypeOf<T>);
-  } else {
-    d.cov = covariance<T>(d.x, s.rows(), s.in);
+  d.centre = Tensor::zeros({s.in}, kDTypeOf<T>);
+  if (!given_stats) {
+    d.moments = moments && moments->defined() ? *moments : moments_of<T>(d.x, s, nullptr);
+    std::transform(d.moments.template data<double>(), d.moments.template data<double>() + s.in,
+                   d.centre.template mutable_data<T>(), [](double v) { return static_cast<T>(v); });
   }
-  sum_over_batch<T>(d, d.cov.centre.template data<T>(), bias, mean, var, eps);
+  sum_over_batch<T>(d, d.centre.template data<T>(), bias, mean, var, eps);
 
   d.scale = Tensor::empty({s.out}, DType::f64);
   double* a = d.scale.template mutable_data<double>();
@@ -315,10 +319,10 @@ void backward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor
 void LinearBnActMaxForward::cpu(const Tensor& x, const Tensor& w, const Tensor& bias,
                                 const Tensor& gamma, const Tensor& beta, double eps, Act act,
                                 double slope, bool given_stats, Tensor& y, Tensor& mean,
-                                Tensor& var, Tensor& argmax) {
+                                Tensor& var, Tensor& argmax, Tensor* moments) {
   dispatch_float(x.dtype(), name, [&](auto zero) {
     forward<decltype(zero)>(x, w, bias, gamma, beta, eps, act, slope, given_stats, y, mean, var,
-                            argmax);
+                            argmax, moments);
   });
 }
 
@@ -326,10 +330,11 @@ void LinearBnActMaxBackward::cpu(const Tensor& x, const Tensor& w, const Tensor&
                                  const Tensor& gamma, const Tensor& mean, const Tensor& var,
                                  const Tensor& argmax, const Tensor& y, const Tensor& ct,
                                  double eps, Act act, double slope, bool given_stats, Tensor& dx,
-                                 Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta) {
+                                 Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta,
+                                 const Tensor* moments) {
   dispatch_float(x.dtype(), name, [&](auto zero) {
     backward<decltype(zero)>(x, w, bias, gamma, mean, var, argmax, y, ct, eps, act, slope,
-                             given_stats, dx, dw, dbias, dgamma, dbeta);
+                             given_stats, dx, dw, dbias, dgamma, dbeta, moments);
   });
 }
 

@@ -1,10 +1,11 @@
-// Covariance in two passes (see covariance.h). The column sums are taken of x - x[0], so that a
+// The moments in two passes (see row_moments.h). The column sums are taken of x - x[0], so that a
 // constant column gets its exact mean and a zero row in the matrix.
-#include "basin/kernels/cpu/covariance.h"
+#include "basin/kernels/cpu/row_moments.h"
 
 #include <algorithm>
 
 #include "basin/core/parallel.h"
+#include "basin/core/tensor.h"
 #include "basin/kernels/cpu/hot.h"
 #include "basin/kernels/gemm.h"
 
@@ -32,9 +33,9 @@ BASIN_HOT void add_columns(const T* __restrict x, const T* __restrict shift, int
 
 template <class T>
 BASIN_HOT void subtract_row(const T* __restrict x, const T* __restrict centre, int64_t rows,
-                            int64_t n, T* __restrict out) {
+                            int64_t n, T* __restrict out, int64_t ld) {
   for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < n; ++c) out[r * n + c] = x[r * n + c] - centre[c];
+    for (int64_t c = 0; c < n; ++c) out[r * ld + c] = x[r * n + c] - centre[c];
   }
 }
 
@@ -62,15 +63,15 @@ void column_means(const T* x, int64_t rows, int64_t n, double* mean, T* centre) 
 }  // namespace
 
 template <class T>
-void centre_rows(const T* x, const T* centre, int64_t rows, int64_t n, T* out) {
-  subtract_row<T>(x, centre, rows, n, out);
+void centre_rows(const T* x, const T* centre, int64_t rows, int64_t n, T* out, int64_t ld) {
+  subtract_row<T>(x, centre, rows, n, out, ld);
 }
 
 template <class T>
-Covariance covariance(const T* x, int64_t rows, int64_t n) {
-  Covariance out{Tensor::empty({n}, DType::f64), Tensor::empty({n}, kDTypeOf<T>), Tensor()};
-  T* centre = out.centre.mutable_data<T>();
-  column_means<T>(x, rows, n, out.mean.mutable_data<double>(), centre);
+void row_moments(const T* x, int64_t rows, int64_t n, double* moments) {
+  Tensor centre_scratch = Tensor::empty({n}, kDTypeOf<T>);
+  T* centre = centre_scratch.mutable_data<T>();
+  column_means<T>(x, rows, n, moments, centre);
 
   const int64_t blocks = tile_count(rows, kBlockRows);
   const int64_t per_group = tile_count(blocks, kMaxGroups);
@@ -83,13 +84,12 @@ Covariance covariance(const T* x, int64_t rows, int64_t n) {
     const int64_t last = std::min(blocks, (group + 1) * per_group);
     for (int64_t block = group * per_group; block < last; ++block) {
       const int64_t begin = block * kBlockRows, count = std::min(kBlockRows, rows - begin);
-      centre_rows<T>(x + begin * n, centre, count, n, centred);
+      centre_rows<T>(x + begin * n, centre, count, n, centred, n);
       gemm_serial<T>(true, false, n, n, count, T(1), centred, n, centred, n, T(0), product, n);
       add_to<T>(product, square, p + group * square);
     }
   });
-  out.matrix = Tensor::empty({n, n}, DType::f64);
-  double* matrix = out.matrix.mutable_data<double>();
+  double* matrix = moments + n;
   parallel_for(square, int64_t{1} << 12, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       double sum = 0;
@@ -97,12 +97,11 @@ Covariance covariance(const T* x, int64_t rows, int64_t n) {
       matrix[i] = sum / static_cast<double>(rows);
     }
   });
-  return out;
 }
 
-template void centre_rows(const float*, const float*, int64_t, int64_t, float*);
-template void centre_rows(const double*, const double*, int64_t, int64_t, double*);
-template Covariance covariance(const float*, int64_t, int64_t);
-template Covariance covariance(const double*, int64_t, int64_t);
+template void centre_rows(const float*, const float*, int64_t, int64_t, float*, int64_t);
+template void centre_rows(const double*, const double*, int64_t, int64_t, double*, int64_t);
+template void row_moments(const float*, int64_t, int64_t, double*);
+template void row_moments(const double*, int64_t, int64_t, double*);
 
 }  // namespace basin

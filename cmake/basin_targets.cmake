@@ -1,0 +1,141 @@
+# How a folder of the house becomes a target. The flags here are PRIVATE: a consumer of Basin gets
+# the include directory, C++20 and the link lines, never a warning or optimisation flag.
+include_guard(GLOBAL)
+
+function(basin_private_flags target)
+  target_compile_options(${target} PRIVATE
+    $<$<COMPILE_LANG_AND_ID:CXX,GNU,Clang>:-Wall;-Wextra;-fno-math-errno;-fno-trapping-math>
+    # GCC 12 sees overlapping copies in "text" + std::string (its bug 105651).
+    $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)
+endfunction()
+
+# basin_library(<folder> PUBLIC <targets> [PRIVATE <targets>]): target basin_<folder>, also known as
+# basin::<folder>, of all .cpp below the folder. A folder of headers only is an INTERFACE library.
+function(basin_library folder)
+  cmake_parse_arguments(arg "" "" "PUBLIC;PRIVATE" ${ARGN})
+  set(target basin_${folder})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/${folder}/*.cpp")
+  if(sources)
+    set(scope PUBLIC)
+    add_library(${target} STATIC ${sources})
+    target_link_libraries(${target} PUBLIC ${arg_PUBLIC} PRIVATE ${arg_PRIVATE})
+    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_EXTENSIONS OFF)
+    basin_private_flags(${target})
+  else()
+    set(scope INTERFACE)
+    add_library(${target} INTERFACE)
+    target_link_libraries(${target} INTERFACE ${arg_PUBLIC})
+  endif()
+  add_library(basin::${folder} ALIAS ${target})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${folder})
+  target_compile_features(${target} ${scope} cxx_std_20)
+  target_include_directories(${target} ${scope}
+    $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  set(BASIN_FOLDERS ${BASIN_FOLDERS} ${folder} PARENT_SCOPE)
+  set(BASIN_LIBRARIES ${BASIN_LIBRARIES} ${target} PARENT_SCOPE)
+endfunction()
+
+# Scope of a property: an INTERFACE library (no sources) has no PRIVATE side.
+function(basin_scope folder scope result)
+  get_target_property(type basin_${folder} TYPE)
+  if(type STREQUAL "INTERFACE_LIBRARY")
+    set(scope INTERFACE)
+  endif()
+  set(${result} ${scope} PARENT_SCOPE)
+endfunction()
+
+function(basin_link folder scope)
+  basin_scope(${folder} ${scope} scope)
+  target_link_libraries(basin_${folder} ${scope} ${ARGN})
+endfunction()
+
+function(basin_define folder scope)
+  basin_scope(${folder} ${scope} scope)
+  target_compile_definitions(basin_${folder} ${scope} ${ARGN})
+endfunction()
+
+# GCC prefers 256-bit vectors where 512-bit ones exist; the hot loops, which pick their instruction
+# set at run time, want the wide ones.
+function(basin_wide_vectors)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU" OR NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    return()
+  endif()
+  foreach(folder IN LISTS ARGN)
+    get_target_property(type basin_${folder} TYPE)
+    if(type STREQUAL "STATIC_LIBRARY")
+      target_compile_options(basin_${folder} PRIVATE
+        $<$<COMPILE_LANGUAGE:CXX>:-mprefer-vector-width=512>)
+    endif()
+  endforeach()
+endfunction()
+
+# The CUDA side of the kernels. Both directions of the link are real: launch.h in the kernels names
+# the device functions, and the .cu files use the helpers of the kernels.
+function(basin_cuda_library)
+  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/kernels/cuda/*.cu")
+  if(NOT sources)
+    message(STATUS "Basin: no .cu file in kernels/cuda, the CUDA target is left out")
+    return()
+  endif()
+  add_library(basin_cuda STATIC ${sources})
+  add_library(basin::cuda ALIAS basin_cuda)
+  set_target_properties(basin_cuda PROPERTIES EXPORT_NAME cuda POSITION_INDEPENDENT_CODE ON)
+  # By hand: CMake 3.25 does not know nvcc's flag for C++20.
+  target_compile_options(basin_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;-Xcompiler=-Wall>)
+  target_link_libraries(basin_cuda PUBLIC basin_core PRIVATE CUDA::cudart CUDA::cublas)
+  basin_link(kernels PUBLIC basin_cuda)
+  set(BASIN_LIBRARIES ${BASIN_LIBRARIES} basin_cuda PARENT_SCOPE)
+endfunction()
+
+# version_info() reads one generated file. It is rewritten only when the commit or the dirty flag
+# changes, so a commit costs one small compile and the links.
+function(basin_embed_version folder)
+  string(TOUPPER "${CMAKE_BUILD_TYPE}" config)
+  string(STRIP "${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_${config}}" flags)
+  set(output "${PROJECT_BINARY_DIR}/generated/version.cpp")
+  set(command ${CMAKE_COMMAND} -D SOURCE=${PROJECT_SOURCE_DIR} -D OUTPUT=${output}
+      -D VERSION=${PROJECT_VERSION} -D BUILD_TYPE=${CMAKE_BUILD_TYPE} -D FLAGS=${flags}
+      -D COMPILER=${CMAKE_CXX_COMPILER_ID}\ ${CMAKE_CXX_COMPILER_VERSION}
+      -P ${PROJECT_SOURCE_DIR}/cmake/basin_version.cmake)
+  execute_process(COMMAND ${command} COMMAND_ERROR_IS_FATAL ANY)
+  add_custom_target(basin_version BYPRODUCTS ${output} COMMAND ${command} VERBATIM
+                    COMMENT "Reading the commit")
+  target_sources(basin_${folder} PRIVATE ${output})
+  add_dependencies(basin_${folder} basin_version)
+endfunction()
+
+# examples/<name>/main.cpp -> program example_<name>
+function(basin_examples)
+  file(GLOB mains CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/examples/*/main.cpp")
+  foreach(main IN LISTS mains)
+    cmake_path(GET main PARENT_PATH folder)
+    cmake_path(GET folder FILENAME name)
+    file(GLOB sources CONFIGURE_DEPENDS "${folder}/*.cpp")
+    add_executable(example_${name} ${sources})
+    target_link_libraries(example_${name} PRIVATE basin::basin)
+    basin_private_flags(example_${name})
+    set_target_properties(example_${name} PROPERTIES
+      RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
+  endforeach()
+endfunction()
+
+# tests/fuzz/<name>.cpp -> libFuzzer program fuzz_<name>; `fuzz` builds them all.
+function(basin_fuzz_targets)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "BASIN_BUILD_FUZZ: needs clang (libFuzzer), given "
+                        "${CMAKE_CXX_COMPILER_ID}; use the preset 'fuzz'")
+  endif()
+  add_custom_target(fuzz)
+  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/fuzz/*.cpp")
+  foreach(source IN LISTS sources)
+    cmake_path(GET source STEM name)
+    add_executable(fuzz_${name} ${source})
+    target_link_libraries(fuzz_${name} PRIVATE basin::basin)
+    target_compile_definitions(fuzz_${name} PRIVATE BASIN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+    set_target_properties(fuzz_${name} PROPERTIES
+      RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
+    add_dependencies(fuzz fuzz_${name})
+  endforeach()
+endfunction()

@@ -1,0 +1,18 @@
+// Column means and covariance of the rows of a matrix, from which the statistics of any linear map
+// of the rows follow without forming the map: mean(x w) = mu w, var(x w) = w S w^T.
+#pragma once
+#include <cstdint>
+
+namespace basin {
+
+// The moments of x [rows, n] of type T: row 0 is the mean, rows 1..n the covariance (biased:
+// divided by the number of rows). Rows are centred before the products, which are taken in T over
+// fixed blocks of rows; the blocks are added in double, in order. Defined for float and double.
+template <class T>
+void row_moments(const T* x, int64_t rows, int64_t n, double* moments);  // [1 + n, n]
+
+// out[r, :n] = x[r, :] - centre, in the calling thread; ld is the row stride of out.
+template <class T>
+void centre_rows(const T* x, const T* centre, int64_t rows, int64_t n, T* out, int64_t ld);
+
+}  // namespace basin

@@ -1,0 +1,78 @@
+// CUDA copies and fills: one thread per element.
+#include "basin/kernels/copy.h"
+
+#include "basin/kernels/cuda/grid.cuh"
+#include "basin/kernels/reduce.h"
+
+namespace basin {
+namespace {
+
+struct StridedPlan {
+  int rank;
+  int64_t sizes[kMaxRank];
+  int64_t strides[kMaxRank];
+};
+
+template <class Word>
+void strided_copy(const Tensor& x, const StridedPlan& plan, Tensor& out) {
+  const Word* p = cuda::in_ptr<Word>(x);
+  Word* o = cuda::out_ptr<Word>(out);
+  cuda::for_items(StridedCopy::name, out.numel(), [=] __device__(int64_t i) {
+    int64_t rest = i, at = 0;
+    for (int k = plan.rank - 1; k >= 0; --k) {
+      at += rest % plan.sizes[k] * plan.strides[k];
+      rest /= plan.sizes[k];
+    }
+    o[i] = p[at];
+  });
+}
+
+template <class Word>
+void copy_axis(const Tensor& x, AxisView in, int64_t from, int64_t count, Tensor& out, AxisView dst,
+               int64_t to) {
+  const Word* p = cuda::in_ptr<Word>(x);
+  Word* o = cuda::out_ptr<Word>(out);
+  const int64_t run = count * in.inner;
+  cuda::for_items(CopyAxis::name, in.outer * run, [=] __device__(int64_t i) {
+    const int64_t outer = i / run, rest = i % run;
+    o[(outer * dst.n + to) * in.inner + rest] = p[(outer * in.n + from) * in.inner + rest];
+  });
+}
+
+template <class T>
+void fill(T value, T* out, int64_t n) {
+  cuda::for_items(Fill::name, n, [=] __device__(int64_t i) { out[i] = value; });
+}
+
+}  // namespace
+
+void StridedCopy::cuda(const Tensor& x, const std::array<int64_t, kMaxRank>& strides, Tensor& out) {
+  StridedPlan plan{out.rank(), {}, {}};
+  for (int k = 0; k < plan.rank; ++k) {
+    plan.sizes[k] = out.size(k);
+    plan.strides[k] = strides[k];
+  }
+  if (size_of(x.dtype()) == 4) {
+    strided_copy<uint32_t>(x, plan, out);
+  } else {
+    strided_copy<uint64_t>(x, plan, out);
+  }
+}
+
+void CopyAxis::cuda(const Tensor& x, int axis, int64_t from, int64_t count, Tensor& out, int64_t to) {
+  const AxisView in = axis_view(x.shape(), axis), dst = axis_view(out.shape(), axis);
+  if (size_of(x.dtype()) == 4) {
+    copy_axis<uint32_t>(x, in, from, count, out, dst, to);
+  } else {
+    copy_axis<uint64_t>(x, in, from, count, out, dst, to);
+  }
+}
+
+void Fill::cuda(double value, Tensor& out) {
+  dispatch_float(out.dtype(), name, [&](auto z) {
+    using T = decltype(z);
+    fill(static_cast<T>(value), cuda::out_ptr<T>(out), out.numel());
+  });
+}
+
+}  // namespace basin
