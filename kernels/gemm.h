@@ -1,8 +1,9 @@
 // General matrix product: C = alpha op(A) op(B) + beta C, row-major, op the identity or the
 // transpose. The work is cut into fixed tiles of C, and for tall-skinny products (dW = X^T dY, k in
 // the ten thousands) into fixed chunks of k whose partial sums are added in chunk order. The cut
-// depends on m, n and k only, so the bits do not depend on the thread count. Inside a tile the
-// library (OpenBLAS) runs serially.
+// depends on m, n and k only, so the bits do not depend on the thread count. With AVX-512 or AVX2
+// the tiles are Basin's own (equal rows of A give equal rows of C); otherwise they are serial calls
+// to OpenBLAS.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -17,13 +18,15 @@ template <class T>
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
           int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc);
 
-// The same in the calling thread, as one call to the library: for use inside a tile.
+// The same in the calling thread: for use inside a tile.
 template <class T>
 void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
                  int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc);
 
-// Library, version and the core type in use, e.g. "OpenBLAS 0.3.21 SkylakeX". Print it beside any
-// timing: an exported OPENBLAS_CORETYPE can halve the speed.
+// What multiplies matrices here, e.g. "Basin avx512, OpenBLAS 0.3.21 SkylakeX": the own core's
+// instruction set, then the library (it also serves the decompositions) with the core type it
+// chose. Print it beside any timing: OpenBLAS picks "Prescott" for a CPU younger than itself and is
+// then ten times slower.
 std::string blas_description();
 
 // out[.., i, j] = sum_l op(a)[.., i, l] op(b)[.., l, j]. Batch axes are equal, or one side has rank

@@ -1,8 +1,7 @@
 // PointNet's wide layer in closed form, with nothing of size B * N * Cout ever stored:
 //   y[b, c] = act(BN(max_n z[b, n, c])),   z[b, n, c] = x[b, n, :] . w[c, :] + bias[c].
-// BN is affine and act increasing, so the maximum may be taken first (the minimum where gamma < 0).
-// The statistics follow from the column means mu and the covariance S of x, before the large
-// product:
+// BN is affine and act increasing, so the maximum may come first (the minimum where gamma < 0). The
+// statistics follow from the column means mu and the covariance S of x, before the large product:
 //   mean[c] = w_c mu + bias[c],   var[c] = w_c S w_c^T.
 // The derivative of z is sparse (at the arg-max) + constant + low-rank, so z is not needed either.
 #pragma once
@@ -30,11 +29,13 @@ struct LinearBnActMaxForward {
                    Tensor& y, Tensor& mean, Tensor& var, Tensor& argmax, Tensor* moments = nullptr);
 };
 
-// With g = ct act'(y), a = gamma / std, R = B * N and zhat = (z - mean) / std:
-//   dbeta = sum_b g,   dgamma = sum_b g zhat[argmax],   k1 = -a dbeta / R,   k2 = -a dgamma / (std
-//   R), dz = a g at the arg-max + k1 + k2 (z - mean), dx = dz w = sparse + w^T k1 + (x - mu) (w^T
-//   diag(k2) w), dw = dz^T x = a sum_b g (x[argmax] - mu) + k2 R (w S), dbias = 0, because the rows
-//   of dz add up to zero.
+// With g = ct act'(y), std = sqrt(var + eps), a = gamma / std, R = B * N, zhat = (z - mean) / std:
+//   dbeta = sum_b g,   dgamma = sum_b g zhat[argmax],
+//   dz = a g at the arg-max + k1 + k2 (z - mean),
+//     k1 = -a dbeta / R,   k2 = -a dgamma / (std R),
+//   dx = dz w = sparse + w^T k1 + (x - mu) (w^T diag(k2) w),
+//   dw = dz^T x = a sum_b g (x[argmax] - mu) + k2 R (w S),
+//   dbias = 0, because the rows of dz add up to zero.
 // given_stats: k1 = k2 = 0, dw = a sum_b g x[argmax], dbias = a dbeta.
 // An output left undefined is not computed. y is not read for Act::none and may then be undefined.
 struct LinearBnActMaxBackward {

@@ -1,6 +1,6 @@
-// GEMM on the CPU: the cut into tiles and chunks (see gemm.h), with OpenBLAS called serially inside
-// each. The invariant: a tile's sizes follow from (m, n, k) alone, and each tile is one library
-// call with one thread.
+// GEMM on the CPU: the cut into tiles and chunks (see gemm.h) around Basin's own packed core, or
+// around serial calls to OpenBLAS for single rows and on machines without AVX2. The invariant:
+// every cut follows from (m, n, k) alone.
 #include "basin/kernels/gemm.h"
 
 #include <cblas.h>
@@ -10,16 +10,18 @@
 #include <sstream>
 
 #include "basin/core/parallel.h"
+#include "basin/kernels/cpu/gemm_packed.h"
 #include "basin/kernels/cpu/hot.h"
 
 namespace basin {
 namespace {
 
 constexpr int64_t kSerialWork = int64_t{1} << 20;  // multiply-adds; about 10 microseconds
-constexpr int64_t kMaxTile = 512;                  // rows and columns of a tile of C
-constexpr int64_t kMinTile = 64;
+constexpr int64_t kMaxRows = 384, kMinRows = 48;   // of a tile of C; multiples of the register tile
+constexpr int64_t kMaxCols = 512, kMinCols = 64;   // multiples of a panel
 constexpr int64_t kEnoughTiles = 8;
-constexpr int64_t kChunkedDepth = 4096;               // k from which it may be cut
+constexpr int64_t kNarrow = 16;          // columns of C below which a vector is mostly padding
+constexpr int64_t kChunkedDepth = 4096;  // k from which it may be cut
 constexpr int64_t kChunkedOutput = int64_t{1} << 18;  // largest m * n whose k is cut
 constexpr int64_t kMaxChunks = 16;
 
@@ -34,18 +36,23 @@ Cut cut_of(int64_t m, int64_t n, int64_t k) {
   if (work <= static_cast<double>(kSerialWork)) return {m, n, k};
   if (k >= kChunkedDepth && m <= kChunkedOutput / n) {
     const int64_t even = (k + kMaxChunks - 1) / kMaxChunks;
-    return {m, n, std::max<int64_t>(1024, (even + 255) / 256 * 256)};
+    return {m, n, std::max(4 * kBlockDepth, tile_count(even, kBlockDepth) * kBlockDepth)};
   }
-  Cut cut{std::min(m, kMaxTile), std::min(n, kMaxTile), k};
+  Cut cut{kMaxRows, kMaxCols, k};
   const auto tile_work = [&] {
-    return static_cast<double>(cut.rows) * static_cast<double>(cut.cols) * static_cast<double>(k);
+    return static_cast<double>(std::min(cut.rows, m)) * static_cast<double>(std::min(cut.cols, n)) *
+           static_cast<double>(k);
   };
-  while (tile_work() < kSerialWork && cut.rows < m) cut.rows = std::min(m, 2 * cut.rows);
-  while (tile_work() < kSerialWork && cut.cols < n) cut.cols = std::min(n, 2 * cut.cols);
+  while (tile_work() < kSerialWork && cut.rows < m) cut.rows *= 2;
+  while (tile_work() < kSerialWork && cut.cols < n) cut.cols *= 2;
   while (tile_count(m, cut.rows) * tile_count(n, cut.cols) < kEnoughTiles &&
-         tile_work() > kSerialWork && std::max(cut.rows, cut.cols) > kMinTile) {
-    int64_t& side = cut.rows > cut.cols ? cut.rows : cut.cols;
-    side = std::max(kMinTile, (side / 2 + 15) / 16 * 16);
+         tile_work() > kSerialWork) {
+    const bool wide = std::min(cut.cols, n) > std::min(cut.rows, m);
+    if (wide ? cut.cols > kMinCols : cut.rows > kMinRows) {
+      (wide ? cut.cols : cut.rows) /= 2;
+    } else {
+      break;
+    }
   }
   return cut;
 }
@@ -69,6 +76,79 @@ int library_int(int64_t value) {
 void use_one_library_thread() {
   static const bool done = (openblas_set_num_threads(1), true);
   (void)done;
+}
+
+template <class T>
+void library_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
+                  int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
+  use_one_library_thread();
+  library_call(trans_a ? CblasTrans : CblasNoTrans, trans_b ? CblasTrans : CblasNoTrans,
+               library_int(m), library_int(n), library_int(k), alpha, a,
+               library_int(std::max<int64_t>(1, lda)), b, library_int(std::max<int64_t>(1, ldb)),
+               beta, c, library_int(ldc));
+}
+
+// One row reads B once, so packing it would only add work.
+bool use_library(int64_t m, int64_t k) { return m == 1 || k == 0 || !has_packed_gemm(); }
+
+// op(B), packed: blocks of k, in each the panels of columns.
+template <class T>
+class PackedB {
+ public:
+  PackedB(bool trans, const T* b, int64_t ldb, int64_t n, int64_t k)
+      : trans_(trans), b_(b), ldb_(ldb), n_(n), k_(k) {
+    data_ = Tensor::empty({blocks() * panels() * kBlockDepth * kPanelWidth<T>}, kDTypeOf<T>);
+  }
+  int64_t blocks() const { return tile_count(k_, kBlockDepth); }
+  int64_t panels() const { return tile_count(n_, kPanelWidth<T>); }
+  int64_t depth(int64_t block) const { return std::min(kBlockDepth, k_ - block * kBlockDepth); }
+  int64_t cols(int64_t panel) const {
+    return std::min(kPanelWidth<T>, n_ - panel * kPanelWidth<T>);
+  }
+  const T* panel(int64_t block, int64_t panel) const {
+    return static_cast<const T*>(data_.raw()) + offset(block, panel);
+  }
+  void pack(int64_t block, int64_t panel) {
+    const int64_t l = block * kBlockDepth, j = panel * kPanelWidth<T>;
+    pack_panel<T>(trans_, b_ + (trans_ ? j * ldb_ + l : l * ldb_ + j), ldb_, depth(block),
+                  cols(panel), static_cast<T*>(data_.storage()->data()) + offset(block, panel));
+  }
+
+ private:
+  int64_t offset(int64_t block, int64_t panel) const {
+    return (block * panels() + panel) * kBlockDepth * kPanelWidth<T>;
+  }
+  bool trans_;
+  const T* b_;
+  int64_t ldb_, n_, k_;
+  Tensor data_;
+};
+
+// Rows [first, last) of C times the panels [from, to), all of k.
+template <class T>
+void multiply(const PackedB<T>& packed, bool trans_a, T alpha, const T* a, int64_t lda, T beta,
+              T* c, int64_t ldc, int64_t first, int64_t last, int64_t from, int64_t to) {
+  Tensor scratch = trans_a ? Tensor::empty({kMaxRows, kBlockDepth}, kDTypeOf<T>) : Tensor();
+  for (int64_t block = 0; block < packed.blocks(); ++block) {
+    const int64_t l = block * kBlockDepth, depth = packed.depth(block);
+    for (int64_t begin = first; begin < last; begin += kMaxRows) {  // these rows of A stay in L2
+      const int64_t rows = std::min(kMaxRows, last - begin);
+      Block<T> q{a + begin * lda + l, lda, lda, 1, rows, depth, alpha, beta, ldc};
+      if (block > 0) q.beta = T(1);
+      if (trans_a) {
+        T* groups = scratch.mutable_data<T>();
+        pack_rows<T>(a + l * lda + begin, lda, rows, depth, groups);
+        q.a = groups;
+        q.tile_stride = depth;
+        q.row_stride = 1;
+        q.depth_stride = kRegisterRows;
+      }
+      for (int64_t p = from; p < to; ++p) {
+        multiply_panel<T>(q, packed.panel(block, p), packed.cols(p),
+                          c + begin * ldc + p * kPanelWidth<T>);
+      }
+    }
+  }
 }
 
 // c[j] = sum over chunks of parts[chunk * stride + j] (+ beta c[j]) for one row of C, in chunk
@@ -112,6 +192,22 @@ void gemm_chunked(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, i
   });
 }
 
+// A^T op(B) with few columns, as the transpose of op(B)^T A: the vectors then run along the m
+// columns of the stored A instead of the few of B.
+template <class T>
+void gemm_narrow(bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda,
+                 const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
+  Tensor scratch = Tensor::empty({n, m}, kDTypeOf<T>);
+  T* turned = scratch.mutable_data<T>();
+  gemm<T>(!trans_b, false, n, m, k, alpha, b, ldb, a, lda, T(0), turned, m);
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      T& out = c[i * ldc + j];
+      out = beta == T(0) ? turned[j * m + i] : turned[j * m + i] + beta * out;
+    }
+  }
+}
+
 // The batch as `count` matrices; a stride of 0 shares one side.
 template <class T>
 void matmul_batched(bool trans_a, bool trans_b, int64_t count, int64_t m, int64_t n, int64_t k,
@@ -137,28 +233,54 @@ template <class T>
 void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
                  int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
   if (m == 0 || n == 0) return;
-  use_one_library_thread();
-  library_call(trans_a ? CblasTrans : CblasNoTrans, trans_b ? CblasTrans : CblasNoTrans,
-               library_int(m), library_int(n), library_int(k), alpha, a,
-               library_int(std::max<int64_t>(1, lda)), b, library_int(std::max<int64_t>(1, ldb)),
-               beta, c, library_int(ldc));
+  if (use_library(m, k)) {
+    library_gemm<T>(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    return;
+  }
+  for (int64_t l = 0; l < k; l += kBlockDepth) {  // one block at a time: it is used while in cache
+    PackedB<T> packed(trans_b, b + (trans_b ? l : l * ldb), ldb, n, std::min(kBlockDepth, k - l));
+    for (int64_t p = 0; p < packed.panels(); ++p) packed.pack(0, p);
+    multiply<T>(packed, trans_a, alpha, a + (trans_a ? l * lda : l), lda, l == 0 ? beta : T(1), c,
+                ldc, 0, m, 0, packed.panels());
+  }
 }
 
 template <class T>
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
           int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
   if (m == 0 || n == 0) return;
+  if (trans_a && n < kNarrow && m >= 2 * kNarrow && !use_library(n, k)) {
+    gemm_narrow<T>(trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    return;
+  }
   const Cut cut = cut_of(m, n, k);
   if (cut.depth < k) {
     gemm_chunked<T>(trans_a, trans_b, m, n, k, cut.depth, alpha, a, lda, b, ldb, beta, c, ldc);
     return;
   }
   const int64_t down = tile_count(m, cut.rows), across = tile_count(n, cut.cols);
+  if (down * across == 1) {
+    gemm_serial<T>(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    return;
+  }
+  if (use_library(m, k)) {
+    parallel_tiles(down * across, [&](int64_t tile) {
+      const int64_t i = tile / across * cut.rows, j = tile % across * cut.cols;
+      library_gemm<T>(trans_a, trans_b, std::min(cut.rows, m - i), std::min(cut.cols, n - j), k,
+                      alpha, a + (trans_a ? i : i * lda), lda, b + (trans_b ? j * ldb : j), ldb,
+                      beta, c + i * ldc + j, ldc);
+    });
+    return;
+  }
+  PackedB<T> packed(trans_b, b, ldb, n, k);
+  parallel_tiles(packed.blocks() * packed.panels(), [&](int64_t tile) {
+    packed.pack(tile / packed.panels(), tile % packed.panels());
+  });
+  const int64_t per_tile = cut.cols / kPanelWidth<T>;  // a whole number: both are powers of two
   parallel_tiles(down * across, [&](int64_t tile) {
-    const int64_t i = tile / across * cut.rows, j = tile % across * cut.cols;
-    gemm_serial<T>(trans_a, trans_b, std::min(cut.rows, m - i), std::min(cut.cols, n - j), k, alpha,
-                   a + (trans_a ? i : i * lda), lda, b + (trans_b ? j * ldb : j), ldb, beta,
-                   c + i * ldc + j, ldc);
+    const int64_t i = tile / across * cut.rows, p = tile % across * per_tile;
+    multiply<T>(packed, trans_a, alpha, a, lda, beta, c, ldc, i, std::min(m, i + cut.rows), p,
+                std::min(packed.panels(), p + per_tile));
   });
 }
 
@@ -177,7 +299,8 @@ std::string blas_description() {
   std::istringstream config(openblas_get_config());
   std::string library, version;
   config >> library >> version;
-  return library + " " + version + " " + openblas_get_corename();
+  const std::string text = library + " " + version + " " + openblas_get_corename();
+  return has_packed_gemm() ? std::string("Basin ") + packed_gemm_name() + ", " + text : text;
 }
 
 void Matmul::cpu(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, Tensor& out) {

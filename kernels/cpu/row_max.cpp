@@ -8,12 +8,15 @@
 #include <type_traits>
 
 #include "basin/core/parallel.h"
+#include "basin/kernels/cpu/isa.h"
 
 namespace basin {
 namespace {
 
 template <class T>
 constexpr int kPanel = 256 / sizeof(T);  // channels
+
+constexpr int kTileRows = 6;
 
 // An index as wide as the value, so that both move through the same vector lanes.
 template <class T>
@@ -22,22 +25,19 @@ using Wide = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 #define BASIN_ISA baseline
 #define BASIN_ISA_TARGET
 #define BASIN_ISA_BYTES 16
-#define BASIN_ISA_ROWS 6
 #define BASIN_ISA_VECTORS 2
 #include "basin/kernels/cpu/row_max_tile.inc"
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#if BASIN_HAS_X86_TILES
 #define BASIN_ISA avx2
-#define BASIN_ISA_TARGET __attribute__((target("avx2,fma")))
+#define BASIN_ISA_TARGET BASIN_TARGET_AVX2
 #define BASIN_ISA_BYTES 32
-#define BASIN_ISA_ROWS 6
 #define BASIN_ISA_VECTORS 2
 #include "basin/kernels/cpu/row_max_tile.inc"
 
 #define BASIN_ISA avx512
-#define BASIN_ISA_TARGET __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,fma")))
+#define BASIN_ISA_TARGET BASIN_TARGET_AVX512
 #define BASIN_ISA_BYTES 64
-#define BASIN_ISA_ROWS 6
 #define BASIN_ISA_VECTORS 4
 #include "basin/kernels/cpu/row_max_tile.inc"
 #endif
@@ -47,12 +47,9 @@ using Scan = void (*)(const T* w, int64_t depth, const T* x, int64_t rows, T* be
 
 template <class T>
 Scan<T> best_scan() {
-#if defined(__x86_64__) && defined(__GNUC__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
-    return avx512::scan_panel<T>;
-  }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::scan_panel<T>;
+#if BASIN_HAS_X86_TILES
+  if (machine_isa() == Isa::avx512) return avx512::scan_panel<T>;
+  if (machine_isa() == Isa::avx2) return avx2::scan_panel<T>;
 #endif
   return baseline::scan_panel<T>;
 }

@@ -1,0 +1,224 @@
+// Three passes: momentum of every matrix parameter, orthogonalisation of all logical matrices at
+// once (they share the threads), decay and step. Then the auxiliary AdamW.
+#include "basin/optim/muon.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "basin/core/parallel.h"
+#include "basin/kernels/cpu/hot.h"
+
+namespace basin {
+namespace {
+
+constexpr int64_t kTile = int64_t{1} << 15;
+
+// m = direct * g + heavy * b after b = keep * b + intake * g.
+struct MomentumNumbers {
+  double keep, intake, direct, heavy;
+};
+
+MomentumNumbers momentum_numbers(const MuonConfig& c) {
+  const double intake = c.form == MomentumForm::ema ? 1 - c.momentum : 1;
+  return {c.momentum, intake, c.nesterov ? intake : 0, c.nesterov ? c.momentum : 1};
+}
+
+template <class T, bool kGradient>
+BASIN_HOT void momentum_pass(T* __restrict b, const T* __restrict g, T* __restrict m, int64_t n,
+                             const MomentumNumbers& numbers) {
+  const T keep = static_cast<T>(numbers.keep), intake = static_cast<T>(numbers.intake);
+  const T direct = static_cast<T>(numbers.direct), heavy = static_cast<T>(numbers.heavy);
+  for (int64_t i = 0; i < n; ++i) {
+    const T grad = kGradient ? g[i] : T(0);
+    b[i] = keep * b[i] + intake * grad;
+    m[i] = direct * grad + heavy * b[i];
+  }
+}
+
+template <class T>
+BASIN_HOT void apply_pass(T* __restrict w, const T* __restrict o, int64_t n, double shrink,
+                          double rate) {
+  const T s = static_cast<T>(shrink), r = static_cast<T>(rate);
+  for (int64_t i = 0; i < n; ++i) w[i] = s * w[i] - r * o[i];
+}
+
+template <class T>
+void momentum_tensor(Tensor& buffer, const Tensor& g, Tensor& m, const MomentumNumbers& numbers) {
+  T* pb = buffer.mutable_data<T>();
+  T* pm = m.mutable_data<T>();
+  const T* pg = g.defined() ? g.data<T>() : nullptr;
+  parallel_for(buffer.numel(), kTile, [&](int64_t begin, int64_t end) {
+    if (pg) {
+      momentum_pass<T, true>(pb + begin, pg + begin, pm + begin, end - begin, numbers);
+    } else {
+      momentum_pass<T, false>(pb + begin, nullptr, pm + begin, end - begin, numbers);
+    }
+  });
+}
+
+template <class T>
+void apply_tensor(Tensor& w, const Tensor& o, const std::vector<MatrixBlock>& blocks,
+                  const std::vector<double>& scales, double lr, double weight_decay) {
+  T* pw = w.mutable_data<T>();
+  const T* po = o.data<T>();
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const int64_t offset = blocks[i].offset;
+    parallel_for(blocks[i].rows * blocks[i].cols, kTile, [&](int64_t begin, int64_t end) {
+      apply_pass<T>(pw + offset + begin, po + offset + begin, end - begin, 1 - lr * weight_decay,
+                    lr * scales[i]);
+    });
+  }
+}
+
+void validate(const MuonConfig& c) {
+  check(c.momentum >= 0 && c.momentum < 1, "muon: expects momentum from 0 to below 1, got ",
+        c.momentum);
+  check(std::isfinite(c.scale_factor) && c.scale_factor > 0,
+        "muon: expects scale_factor above 0, got ", c.scale_factor);
+  check(c.auxiliary.decoupled, "muon: the auxiliary Adam decays decoupled, as Muon does");
+  validate(c.orthogonalise);
+}
+
+std::vector<double> block_scales(const Param& param, const std::vector<MatrixBlock>& blocks,
+                                 const MuonConfig& c) {
+  const bool legacy = c.legacy_conv_scale.value_or(c.routing.view == MatrixView::reference);
+  const Shape& reference = param.reference_shape;
+  std::vector<double> scales;
+  for (const MatrixBlock& b : blocks) {
+    const bool last_two = legacy && reference.rank() >= 2;
+    const int64_t rows = last_two ? reference[-2] : b.rows;
+    const int64_t cols = last_two ? reference[-1] : b.cols;
+    scales.push_back(c.scale_factor * muon_scale(c.scale, rows, cols));
+  }
+  return scales;
+}
+
+}  // namespace
+
+double muon_scale(MuonScale mode, int64_t rows, int64_t cols) {
+  const double ratio = static_cast<double>(rows) / static_cast<double>(cols);
+  const double longest = static_cast<double>(std::max(rows, cols));
+  switch (mode) {
+    case MuonScale::original: return std::sqrt(std::max(1.0, ratio));
+    case MuonScale::match_rms_adamw: return 0.2 * std::sqrt(longest);
+    case MuonScale::spectral: return std::sqrt(ratio);
+    case MuonScale::sqrt_max: return std::sqrt(longest);
+    case MuonScale::none: break;
+  }
+  return 1;
+}
+
+Muon::Muon(const MuonConfig& config, const ParamList& params, const std::vector<GroupRule>& groups)
+    : config_(config), signature_("muon", params) {
+  validate(config_);
+  check_rules_used(params, groups);
+  std::vector<ParamSettings> others;
+  for (size_t i = 0; i < params.size(); ++i) {
+    const Param& p = params[i];
+    Route r = route(p, config_.routing);
+    const AdamConfig& aux = config_.auxiliary;
+    ParamSettings s =
+        r.matrix ? resolve_settings(params, i, config_.lr, config_.weight_decay, true, groups)
+                 : resolve_settings(params, i, aux.lr, aux.weight_decay, aux.decay_vectors, groups);
+    rows_.push_back({p.name, p.value.shape(), view_text(r.matrix ? r.blocks : p.view),
+                     r.matrix ? "muon" : "adamw", r.why, s.group, s.lr, s.weight_decay});
+    if (!r.matrix) {
+      others.push_back(std::move(s));
+      continue;
+    }
+    std::vector<double> scales = block_scales(p, r.blocks, config_);
+    matrices_.push_back({std::move(s), std::move(r.blocks), std::move(scales), p.name,
+                         Tensor::zeros(p.value.shape(), p.value.dtype())});
+  }
+  auxiliary_.emplace(config_.auxiliary, params, std::move(others));
+}
+
+Tensors Muon::momentum_step(const ParamList& params, const Tensors& grads) {
+  const MomentumNumbers numbers = momentum_numbers(config_);
+  Tensors out;
+  out.reserve(matrices_.size());
+  for (Matrix& matrix : matrices_) {
+    const Tensor& w = params[matrix.settings.index].value;
+    out.push_back(Tensor::empty(w.shape(), w.dtype()));
+    dispatch_float(w.dtype(), "muon", [&](auto t) {
+      momentum_tensor<decltype(t)>(matrix.buffer, grads[matrix.settings.index], out.back(),
+                                   numbers);
+    });
+  }
+  return out;
+}
+
+Tensors Muon::orthogonalised(const Tensors& directions) const {
+  Tensors out;
+  out.reserve(directions.size());
+  std::vector<MatrixTask> tasks[2];  // f32, f64
+  for (size_t i = 0; i < directions.size(); ++i) {
+    const Tensor& m = directions[i];
+    out.push_back(Tensor::empty(m.shape(), m.dtype()));
+    const char* in = static_cast<const char*>(m.raw());
+    char* to = static_cast<char*>(out.back().mutable_raw());
+    for (const MatrixBlock& b : matrices_[i].blocks) {
+      const int64_t at = b.offset * static_cast<int64_t>(size_of(m.dtype()));
+      tasks[m.dtype() == DType::f64].push_back({in + at, to + at, b.rows, b.cols});
+    }
+  }
+  orthogonalise(tasks[0], DType::f32, config_.orthogonalise);
+  orthogonalise(tasks[1], DType::f64, config_.orthogonalise);
+  return out;
+}
+
+void Muon::step(ParamList& params, const Tensors& grads, const StepInfo& info) {
+  signature_.check_step(params, grads, info);
+  const Tensors directions = momentum_step(params, grads);
+  const auto record_of = [&](size_t i) {
+    const ParamSettings& s = matrices_[i].settings;
+    return UpdateRecord{.stage = UpdateStage::before,
+                        .index = s.index,
+                        .param = &params[s.index],
+                        .rule = "muon",
+                        .group = s.group,
+                        .lr = s.lr * info.lr_scale,
+                        .step = info.step,
+                        .loss = info.loss,
+                        .gradient = grads[s.index],
+                        .momentum = directions[i],
+                        .orthogonalised = {},
+                        .change = {}};
+  };
+  for (size_t i = 0; observer() && i < matrices_.size(); ++i) observer()(record_of(i));
+  const Tensors updates = orthogonalised(directions);
+  for (size_t i = 0; i < matrices_.size(); ++i) {
+    const Matrix& matrix = matrices_[i];
+    Tensor& w = params[matrix.settings.index].value;
+    const Tensor before = observer() ? w.clone() : Tensor();
+    dispatch_float(w.dtype(), "muon", [&](auto t) {
+      apply_tensor<decltype(t)>(w, updates[i], matrix.blocks, matrix.scales,
+                                matrix.settings.lr * info.lr_scale, matrix.settings.weight_decay);
+    });
+    if (!observer()) continue;
+    UpdateRecord record = record_of(i);
+    record.orthogonalised = updates[i];
+    report_applied(observer(), std::move(record), before);
+  }
+  auxiliary_->step(params, grads, info, observer());
+}
+
+OptimizerState Muon::save() const {
+  OptimizerState state = begin_state(name());
+  for (const Matrix& m : matrices_)
+    state.tensors.emplace_back("muon.b." + m.name, m.buffer.clone());
+  auxiliary_->save(state);
+  return state;
+}
+
+void Muon::load(const OptimizerState& state) {
+  StateReader reader(state, name());
+  std::vector<Tensor> buffers;
+  for (const Matrix& m : matrices_) buffers.push_back(reader.tensor("muon.b." + m.name, m.buffer));
+  auxiliary_->load(reader);
+  reader.finish();
+  auxiliary_->commit();
+  for (size_t i = 0; i < matrices_.size(); ++i) matrices_[i].buffer = std::move(buffers[i]);
+}
+
+}  // namespace basin

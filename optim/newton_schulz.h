@@ -1,0 +1,64 @@
+// Orthogonalisation M = U S V^T -> approximately U V^T (the polar factor), by the odd polynomial
+// iteration X <- a X + (b A + c A^2) X, A = X X^T, from X = M / (normaliser), or exactly by SVD.
+// Sources: K. Jordan, "Muon" (2024), quintic; Higham, Functions of Matrices, ch. 8; CANS and Polar
+// Express (arXiv 2505.16932) per-step coefficients. The iteration acts on singular values alone:
+// t -> a t + b t^3 + c t^5; singular vectors stay. Tall input is transposed first, so A is p x p
+// with p = min(rows, cols). The bits do not depend on the number of threads.
+#pragma once
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "basin/core/tensor.h"
+
+namespace basin {
+
+struct OddQuintic {
+  double a = 0, b = 0, c = 0;  // t -> a t + b t^3 + c t^5
+};
+
+// Names: jordan, higham, classic, tuned5, cans, polar_express, relaxed, jordan8+2.
+std::vector<std::string> coefficient_set_names();
+int default_steps(std::string_view set);  // 5, and 10 for jordan8+2
+// Coefficients of `steps` steps (0..99; -1: the default number). Per-step lists go on with the
+// classic quintic (15/8, -10/8, 3/8), which converges to 1; jordan8+2 always ends in its two (2,
+// -1.5, .5) steps. `safety` divides a, b, c by safety, safety^3, safety^5 over the listed steps of
+// polar_express.
+std::vector<OddQuintic> coefficient_set(std::string_view set, int steps = -1, double safety = 1.01);
+double scalar_map(std::span<const OddQuintic> steps, double t);
+
+// The normaliser of ||M||_F:  add: norm + eps (reference code);  max: max(norm, eps) (torch);
+// relative: norm (1 + eps), exactly scale invariant down to the smallest numbers.
+enum class NormMode : uint8_t { add, max, relative };
+// same: the dtype of the matrix.
+enum class NsPrecision : uint8_t { same, f32, f64 };
+
+struct OrthogonaliseConfig {
+  std::string set = "jordan";
+  int steps = -1;        // -1: the set's own number; 0: only normalise
+  double safety = 1.01;  // polar_express only; also multiplies the norm
+  double eps = 1e-7;
+  NormMode norm = NormMode::add;
+  NsPrecision precision = NsPrecision::same;
+  bool exact = false;  // U V^T by SVD; singular values below max(m, n) ulp of the largest give 0
+};
+void validate(const OrthogonaliseConfig& config);  // usage errors
+
+// One matrix, contiguous and row-major, in and out of the same dtype; out may not overlap in.
+struct MatrixTask {
+  const void* in = nullptr;
+  void* out = nullptr;
+  int64_t rows = 0;
+  int64_t cols = 0;
+};
+// A zero matrix gives a zero matrix. Non-finite input gives NaN (exact: a numerical error).
+void orthogonalise(std::span<const MatrixTask> tasks, DType dtype,
+                   const OrthogonaliseConfig& config);
+Tensor orthogonalise(const Tensor& m,
+                     const OrthogonaliseConfig& config = {});  // [r, c] or [k, r, c]
+
+// Frobenius norm accumulated in f64 and safe against underflow and overflow of the squares.
+double frobenius_norm(const Tensor& m);
+
+}  // namespace basin

@@ -1,0 +1,87 @@
+// Optimizer: takes parameters and gradients, knows no tape. The contract of every implementation:
+//   - step() reads grads and never writes them; an undefined gradient counts as zero (moments and
+//     weight decay still act);
+//   - the effective rate of a parameter is (lr of its group) * info.lr_scale, so one schedule
+//     drives every group from its own base rate;
+//   - save()/load() carry everything a bitwise equal continuation needs;
+//   - an observer sees gradient, momentum, orthogonalised update and weight change, rule by rule in
+//     parameter order, from the calling thread.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "basin/core/params.h"
+
+namespace basin {
+
+struct StepInfo {
+  int64_t step = 0;     // 0-based number of this step in the run
+  double loss = 0;      // scalar loss at the current parameters; optimizers such as SpecMuon use it
+  double lr_scale = 1;  // schedule value relative to each group's base rate
+};
+
+// What a checkpoint stores. Tensor names are unique and independent of the parameter order.
+struct OptimizerState {
+  std::vector<std::pair<std::string, Tensor>> tensors;
+  std::map<std::string, std::string> scalars;
+};
+
+// before: the update direction is known, weights untouched (matrix optimizers only);
+// applied: the weights have moved.
+enum class UpdateStage : uint8_t { before, applied };
+
+struct UpdateRecord {
+  UpdateStage stage = UpdateStage::applied;
+  size_t index = 0;              // position in the ParamList
+  const Param* param = nullptr;  // its view lists the logical matrices
+  std::string_view rule;         // "muon", "adam", "adamw", "sgd"...
+  std::string_view group;        // name of the parameter's group
+  double lr = 0;                 // effective rate of this step
+  int64_t step = 0;
+  double loss = 0;
+  Tensor gradient;        // as given; undefined when the gradient was missing
+  Tensor momentum;        // the first moment, for Muon the matrix M that is orthogonalised
+  Tensor orthogonalised;  // Muon, stage applied: O before scaling; else undefined
+  Tensor change;          // stage applied: new weights - old weights, decay included
+};
+using UpdateObserver = std::function<void(const UpdateRecord&)>;
+
+// One row of the printed table that says which rule updates which parameter, and why.
+struct RoutingRow {
+  std::string name;
+  Shape shape;
+  std::string view;       // "64x3", "3 blocks of 64x64", "-"
+  std::string optimizer;  // "muon", "adamw"
+  std::string why;
+  std::string group;
+  double lr = 0;
+  double weight_decay = 0;
+};
+
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  virtual std::string_view name() const = 0;
+  virtual void step(ParamList& params, const Tensors& grads, const StepInfo& info) = 0;
+  virtual OptimizerState save() const = 0;
+  // data error when state is missing, foreign or of another shape; the optimizer is then unchanged
+  virtual void load(const OptimizerState& state) = 0;
+  // One row per parameter, in order; empty when an optimizer has nothing to tell.
+  virtual std::vector<RoutingRow> routing() const { return {}; }
+
+  // Costs one copy of each weight per step while set; pass {} to remove.
+  void set_observer(UpdateObserver observer) { observer_ = std::move(observer); }
+
+ protected:
+  const UpdateObserver& observer() const { return observer_; }
+
+ private:
+  UpdateObserver observer_;
+};
+
+}  // namespace basin

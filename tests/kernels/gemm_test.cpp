@@ -1,0 +1,189 @@
+// gemm and Matmul against naive f64 loops: every transpose, strides, alpha and beta, the cut into
+// tiles and into chunks of k, batches and shared sides, and the same bits for any thread count.
+#include "basin/kernels/gemm.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "basin/core/parallel.h"
+#include "basin/kernels/launch.h"
+#include "basin/tests/kernels/numbers.h"
+
+namespace basin {
+namespace {
+
+using testing::numbers;
+using testing::random_tensor;
+
+struct Case {
+  int64_t m, n, k;
+};
+
+// Largest |difference| of C to the naive result, over the scale k^(1/2) of its entries.
+template <class T>
+double gemm_error(const Case& s, bool ta, bool tb, double alpha, double beta, int64_t pad) {
+  const int64_t lda = (ta ? s.m : s.k) + pad, ldb = (tb ? s.k : s.n) + pad, ldc = s.n + pad;
+  const auto a = numbers<T>((ta ? s.k : s.m) * lda, 1), b = numbers<T>((tb ? s.n : s.k) * ldb, 2);
+  const auto c0 = numbers<T>(s.m * ldc, 3);
+  auto c = c0;
+  if (beta == 0) {
+    for (T& v : c) v = std::nan("");  // beta = 0 must not read C
+  }
+  gemm<T>(ta, tb, s.m, s.n, s.k, static_cast<T>(alpha), a.data(), lda, b.data(), ldb,
+          static_cast<T>(beta), c.data(), ldc);
+  double worst = 0;
+  for (int64_t i = 0; i < s.m; ++i) {
+    for (int64_t j = 0; j < s.n; ++j) {
+      double sum = 0;
+      for (int64_t l = 0; l < s.k; ++l) {
+        sum += static_cast<double>(a[ta ? l * lda + i : i * lda + l]) *
+               b[tb ? j * ldb + l : l * ldb + j];
+      }
+      const double want = alpha * sum + (beta == 0 ? 0 : beta * c0[i * ldc + j]);
+      worst = std::fmax(worst, std::fabs(c[i * ldc + j] - want));
+      if (std::isnan(c[i * ldc + j])) return INFINITY;
+    }
+    for (int64_t j = s.n; j < ldc && beta != 0; ++j) {
+      if (c[i * ldc + j] != c0[i * ldc + j]) return INFINITY;  // the padding is not ours
+    }
+  }
+  return worst / std::sqrt(static_cast<double>(s.k) + 1);
+}
+
+TEST_CASE("gemm: all transposes, strides, alpha and beta") {
+  const Case cases[] = {{1, 1, 1},   {3, 5, 2},    {1, 40, 7},    {17, 1, 33},
+                        {64, 64, 3}, {130, 70, 9}, {300, 200, 90}};
+  for (const Case& s : cases) {
+    for (int flags = 0; flags < 4; ++flags) {
+      const bool ta = flags & 1, tb = flags & 2;
+      CAPTURE(s.m);
+      CAPTURE(s.n);
+      CAPTURE(s.k);
+      CAPTURE(flags);
+      CHECK(gemm_error<double>(s, ta, tb, 1, 0, 0) < 1e-14);
+      CHECK(gemm_error<double>(s, ta, tb, -0.5, 0.75, 3) < 1e-14);
+      CHECK(gemm_error<float>(s, ta, tb, 1, 0, 0) < 2e-6);
+      CHECK(gemm_error<float>(s, ta, tb, -0.5, 0.75, 3) < 2e-6);
+    }
+  }
+}
+
+TEST_CASE("gemm: tiles of C and chunks of k") {
+  for (int flags = 0; flags < 4; ++flags) {
+    const bool ta = flags & 1, tb = flags & 2;
+    CAPTURE(flags);
+    CHECK(gemm_error<double>({1030, 40, 33}, ta, tb, 1, 0, 0) < 1e-14);
+    CHECK(gemm_error<double>({40, 1100, 65}, ta, tb, 2, 1, 1) < 1e-14);
+    CHECK(gemm_error<double>({20, 24, 5000}, ta, tb, 1, 0, 0) < 1e-14);
+    CHECK(gemm_error<double>({20, 24, 5001}, ta, tb, 0.5, -2, 2) < 1e-14);
+    CHECK(gemm_error<float>({3, 64, 20000}, ta, tb, 1, 0, 0) < 1e-6);
+    CHECK(gemm_error<float>({64, 3, 20000}, ta, tb, 1, 0, 0) < 1e-6);
+    CHECK(gemm_error<double>({64, 3, 900}, ta, tb, 0.5, 2, 3) < 1e-14);
+    CHECK(gemm_error<float>({1030, 40, 33}, ta, tb, 1, 1, 1) < 2e-6);
+  }
+}
+
+TEST_CASE("gemm: empty products") {
+  std::vector<double> c = {1, 2, 3, 4};
+  gemm<double>(false, false, 2, 2, 0, 1.0, nullptr, 0, nullptr, 2, 0.0, c.data(), 2);
+  CHECK(c == std::vector<double>{0, 0, 0, 0});
+  gemm<double>(false, false, 0, 2, 3, 1.0, nullptr, 3, nullptr, 2, 0.0, c.data(), 2);
+  CHECK(c == std::vector<double>{0, 0, 0, 0});
+}
+
+TEST_CASE("gemm: the same bits for any thread count") {
+  const Case cases[] = {{2050, 130, 64}, {64, 128, 9000}, {700, 700, 200}, {32, 512, 1024}};
+  const int before = num_threads();
+  for (const Case& s : cases) {
+    for (int flags = 0; flags < 4; ++flags) {
+      const bool ta = flags & 1, tb = flags & 2;
+      const auto a = numbers<float>(s.m * s.k, 4), b = numbers<float>(s.k * s.n, 5);
+      std::vector<std::vector<float>> c(3, std::vector<float>(s.m * s.n));
+      for (int threads = 1; threads <= 3; ++threads) {
+        set_num_threads(threads);
+        gemm<float>(ta, tb, s.m, s.n, s.k, 1.f, a.data(), ta ? s.m : s.k, b.data(), tb ? s.k : s.n,
+                    0.f, c[threads - 1].data(), s.n);
+      }
+      CHECK(std::memcmp(c[0].data(), c[1].data(), c[0].size() * sizeof(float)) == 0);
+      CHECK(std::memcmp(c[0].data(), c[2].data(), c[0].size() * sizeof(float)) == 0);
+    }
+  }
+  set_num_threads(before);
+}
+
+TEST_CASE("gemm: equal rows give equal bits wherever they stand") {
+  if (blas_description().rfind("Basin ", 0) != 0) {
+    MESSAGE("SKIPPED: the library multiplies here, and it does not promise this");
+    return;
+  }
+  const int64_t period = 7, m = 1003, n = 70, k = 300;
+  auto a = numbers<float>(m * k, 8);
+  const auto b = numbers<float>(k * n, 9);
+  for (int64_t i = period * k; i < m * k; ++i) a[i] = a[i - period * k];
+  std::vector<float> c(m * n);
+  gemm<float>(false, false, m, n, k, 1.f, a.data(), k, b.data(), n, 0.f, c.data(), n);
+  CHECK(std::memcmp(c.data(), c.data() + period * n, (m - period) * n * sizeof(float)) == 0);
+}
+
+// Largest |difference| of Matmul to the naive result. An empty batch shape means that side is
+// shared.
+template <class T>
+double matmul_error(const Shape& batch, bool share_a, bool share_b, bool ta, bool tb,
+                    const Case& s) {
+  const auto shaped = [&](bool share, int64_t rows, int64_t cols) {
+    Shape shape = share ? Shape{} : batch;
+    shape.push_back(rows);
+    shape.push_back(cols);
+    return shape;
+  };
+  const Tensor a = random_tensor(shaped(share_a, ta ? s.k : s.m, ta ? s.m : s.k), kDTypeOf<T>, 6);
+  const Tensor b = random_tensor(shaped(share_b, tb ? s.n : s.k, tb ? s.k : s.n), kDTypeOf<T>, 7);
+  Tensor out = Tensor::full(shaped(false, s.m, s.n), kDTypeOf<T>, 99);
+  launch<Matmul>(Device::cpu, a, b, ta, tb, out);
+  double worst = 0;
+  for (int64_t q = 0; q < batch.numel(); ++q) {
+    const T* pa = a.data<T>() + (share_a ? 0 : q * s.m * s.k);
+    const T* pb = b.data<T>() + (share_b ? 0 : q * s.k * s.n);
+    for (int64_t i = 0; i < s.m; ++i) {
+      for (int64_t j = 0; j < s.n; ++j) {
+        double sum = 0;
+        for (int64_t l = 0; l < s.k; ++l) {
+          sum += static_cast<double>(pa[ta ? l * s.m + i : i * s.k + l]) *
+                 pb[tb ? j * s.k + l : l * s.n + j];
+        }
+        worst = std::fmax(worst, std::fabs(out.at((q * s.m + i) * s.n + j) - sum));
+      }
+    }
+  }
+  return worst / std::sqrt(static_cast<double>(s.k));
+}
+
+TEST_CASE("Matmul: batches and shared sides") {
+  for (const Shape& batch : {Shape{}, Shape{1}, Shape{3}, Shape{2, 5}, Shape{40}}) {
+    for (int flags = 0; flags < 4; ++flags) {
+      const bool ta = flags & 1, tb = flags & 2;
+      CAPTURE(batch.to_string());
+      CAPTURE(flags);
+      for (const Case& s : {Case{1, 1, 1}, Case{7, 3, 3}, Case{65, 33, 20}}) {
+        CHECK(matmul_error<double>(batch, false, false, ta, tb, s) < 1e-14);
+        CHECK(matmul_error<double>(batch, true, false, ta, tb, s) < 1e-14);
+        CHECK(matmul_error<double>(batch, false, true, ta, tb, s) < 1e-14);
+        CHECK(matmul_error<float>(batch, false, true, ta, tb, s) < 2e-6);
+      }
+    }
+  }
+}
+
+TEST_CASE("Matmul: integers are refused, the library is named") {
+  const Tensor a = Tensor::zeros({2, 2}, DType::i32);
+  Tensor out = Tensor::zeros({2, 2}, DType::i32);
+  CHECK_THROWS_AS(Matmul::cpu(a, a, false, false, out), Error);
+  CHECK(blas_description().find("OpenBLAS ") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace basin
