@@ -76,6 +76,15 @@ Tensors node_inputs(const Node& node) {
   return in;
 }
 
+// The kernel's outputs as constants; one may be undefined.
+Tensors node_outputs(const Node& node) {
+  Tensors out;
+  for (size_t k = 0; k < node.outputs.size(); ++k) {
+    out.push_back(node.output_meta(k).defined() ? node.output(k).detach() : Tensor{});
+  }
+  return out;
+}
+
 using RulePtr = std::shared_ptr<const FusedRule>;
 
 // Gradients of <ct, reference(in)> with respect to the differentiable inputs; undefined elsewhere.
@@ -140,7 +149,7 @@ struct FusedOp final : Op {
     Tensors all = node_inputs(node);
     const size_t count = all.size();
     if (!ct[0].defined()) return Tensors(count);
-    for (size_t k = 0; k < node.outputs.size(); ++k) all.push_back(node.output(k).detach());
+    for (Tensor& t : node_outputs(node)) all.push_back(std::move(t));
     all.push_back(ct[0]);
     return emit(std::make_shared<FusedVjp>(rule, count), all);
   }
@@ -150,8 +159,7 @@ struct FusedOp final : Op {
   }
   Tensors forward_mode(const Node& node, const Tensors& t, int64_t lanes) const {
     const Tensors all = node_inputs(node);
-    Tensors saved;
-    for (size_t k = 0; k < node.outputs.size(); ++k) saved.push_back(node.output(k).detach());
+    const Tensors saved = node_outputs(node);
     const Fn f = [&](const Tensors& in) { return Tensors{rule->reference(in, saved)}; };
     Tensors out = push_reference(f, SplitInputs(all, rule->differentiable), t, lanes);
     out.resize(node.outputs.size());

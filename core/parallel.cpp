@@ -48,10 +48,7 @@ class Pool {
  public:
   ~Pool() { stop(); }
 
-  int threads() {
-    std::lock_guard lock(size_mutex_);
-    return count_;
-  }
+  int threads() const { return count_.load(std::memory_order_relaxed); }
 
   void resize(int n) {
     std::lock_guard lock(size_mutex_);
@@ -124,7 +121,7 @@ class Pool {
   }
 
   std::mutex size_mutex_;  // one parallel region at a time
-  int count_ = usable_cores();
+  std::atomic<int> count_{usable_cores()};
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -21,9 +21,9 @@ Shape::Shape(const std::vector<int64_t>& sizes) {
 void Shape::validate() const {
   int64_t n = 1;
   for (int64_t s : *this) {
-    check(s >= 0, "shape: sizes must not be negative, got ", to_string());
+    check(s >= 0, "shape: sizes must not be negative, got ", *this);
     check(s == 0 || n <= std::numeric_limits<int64_t>::max() / 16 / s,
-          "shape: the element count overflows, ", to_string());
+          "shape: the element count overflows, ", *this);
     n *= std::max<int64_t>(s, 1);
   }
 }
@@ -34,19 +34,19 @@ int64_t Shape::numel() const {
   return n;
 }
 
-int Shape::normalise(int axis) const {
-  check(axis >= -rank_ && axis < rank_, "shape: axis ", axis, " is outside ", to_string());
+int Shape::normalise(int axis, std::string_view op) const {
+  check(axis >= -rank_ && axis < rank_, op, ": axis ", axis, " is outside ", *this);
   return axis < 0 ? axis + rank_ : axis;
 }
 
 void Shape::push_back(int64_t size) {
-  check(rank_ < kMaxRank, "shape: at most ", kMaxRank, " axes, got one more than ", to_string());
+  check(rank_ < kMaxRank, "shape: at most ", kMaxRank, " axes, got one more than ", *this);
   sizes_[rank_++] = size;
   validate();
 }
 
 void Shape::push_front(int64_t size) {
-  check(rank_ < kMaxRank, "shape: at most ", kMaxRank, " axes, got one more than ", to_string());
+  check(rank_ < kMaxRank, "shape: at most ", kMaxRank, " axes, got one more than ", *this);
   std::copy_backward(sizes_.begin(), sizes_.begin() + rank_, sizes_.begin() + rank_ + 1);
   sizes_[0] = size;
   ++rank_;
@@ -58,6 +58,11 @@ Shape Shape::without_first() const {
   Shape rest;
   for (int i = 1; i < rank_; ++i) rest.push_back(sizes_[i]);
   return rest;
+}
+
+void Shape::set(int axis, int64_t size) {
+  sizes_[normalise(axis)] = size;
+  validate();
 }
 
 std::string Shape::to_string() const {

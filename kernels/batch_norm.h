@@ -23,8 +23,6 @@ struct BatchNormForward {
                   double eps, Act act, double slope, bool given_stats, Tensor& mean,
                   Tensor& var,  // [C]
                   Tensor& y);   // [rows, C]
-  static void cuda(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps, Act act,
-                   double slope, bool given_stats, Tensor& mean, Tensor& var, Tensor& y);
 };
 
 // With g = ct act'(z), where act'(z) is read off y (1 where y > 0, else 0 or slope), and
@@ -39,9 +37,6 @@ struct BatchNormBackward {
                   double eps, Act act, double slope, bool given_stats,
                   Tensor& dx,                      // [rows, C]
                   Tensor& dgamma, Tensor& dbeta);  // [C]
-  static void cuda(const Tensor& x, const Tensor& gamma, const Tensor& mean, const Tensor& var,
-                   const Tensor& y, const Tensor& ct, double eps, Act act, double slope,
-                   bool given_stats, Tensor& dx, Tensor& dgamma, Tensor& dbeta);
 };
 
 }  // namespace basin

@@ -11,7 +11,7 @@
 namespace basin {
 
 // All outputs are preallocated. mean and var (biased, over B * N) are outputs unless given_stats.
-// Ties go to the lowest n; gamma = 0 takes the maximum. A NaN in z reaches y. Where moments is
+// Ties go to the lowest n; gamma = 0 makes all points tie. A NaN in z reaches y. Where moments is
 // given and defined, training leaves mu (row 0) and S there; the backward pass then need not find
 // them again.
 struct LinearBnActMaxForward {
@@ -24,9 +24,6 @@ struct LinearBnActMaxForward {
                   Tensor& mean, Tensor& var,   // [Cout]
                   Tensor& argmax,              // [B, Cout] i32, the row n of each maximum
                   Tensor* moments = nullptr);  // [1 + Cin, Cin] f64
-  static void cuda(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
-                   const Tensor& beta, double eps, Act act, double slope, bool given_stats,
-                   Tensor& y, Tensor& mean, Tensor& var, Tensor& argmax, Tensor* moments = nullptr);
 };
 
 // With g = ct act'(y), std = sqrt(var + eps), a = gamma / std, R = B * N, zhat = (z - mean) / std:
@@ -50,11 +47,6 @@ struct LinearBnActMaxBackward {
                   Tensor& dx,                                                // [B, N, Cin]
                   Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta,  // [Cout, Cin], [Cout]
                   const Tensor* moments = nullptr);  // from the forward pass of the same x
-  static void cuda(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
-                   const Tensor& mean, const Tensor& var, const Tensor& argmax, const Tensor& y,
-                   const Tensor& ct, double eps, Act act, double slope, bool given_stats,
-                   Tensor& dx, Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta,
-                   const Tensor* moments = nullptr);
 };
 
 }  // namespace basin

@@ -4,6 +4,7 @@
 
 #include "basin/autograd/families.h"
 #include "basin/autograd/ops.h"
+#include "basin/autograd/ops/labels.h"
 #include "basin/kernels/launch.h"
 
 namespace basin {
@@ -145,7 +146,7 @@ Tensor segment_max(const Tensor& x, const Tensor& offsets) {
 }
 
 Tensor take_along(const Tensor& x, const Tensor& index, int axis) {
-  const int at = x.shape().normalise(axis) - x.rank();
+  const int at = x.shape().normalise(axis, "take_along") - x.rank();
   const Shape shape = take_shape(x, index, at, "take_along");
   return linear_op({"take_along",
                     [=](const Tensor& t) {
@@ -160,7 +161,7 @@ Tensor take_along(const Tensor& x, const Tensor& index, int axis) {
 }
 
 Tensor put_along(const Tensor& x, const Tensor& index, int axis, int64_t size) {
-  const int at = x.shape().normalise(axis) - x.rank();
+  const int at = x.shape().normalise(axis, "put_along") - x.rank();
   check(take_shape(x, index, at, "put_along") == x.shape(), "put_along: index ", index.shape(),
         " and x ", x.shape(), " differ");
   return linear_op({"put_along",
@@ -175,19 +176,24 @@ Tensor put_along(const Tensor& x, const Tensor& index, int axis, int64_t size) {
                    x);
 }
 
-Tensor one_hot(const Tensor& labels, int64_t classes, DType dtype) {
-  check(labels.rank() == 1 && labels.dtype() == DType::i64, "one_hot: labels must be i64 [B], got ",
+void check_labels(std::string_view op, const Tensor& labels, int64_t classes) {
+  check(labels.rank() == 1 && labels.dtype() == DType::i64, op, ": labels must be i64 [B], got ",
         name_of(labels.dtype()), " ", labels.shape());
+  const int64_t* label = labels.data<int64_t>();
+  for (int64_t b = 0; b < labels.numel(); ++b) {
+    check(label[b] >= 0 && label[b] < classes, op, ": label ", label[b], " at position ", b,
+          " is outside 0..", classes - 1);
+  }
+}
+
+Tensor one_hot(const Tensor& labels, int64_t classes, DType dtype) {
+  check_labels("one_hot", labels, classes);
   check(is_float(dtype), "one_hot: expects f32 or f64, got ", name_of(dtype));
   Tensor out = Tensor::zeros({labels.numel(), classes}, dtype);
   const int64_t* label = labels.data<int64_t>();
   dispatch_float(dtype, "one_hot", [&](auto z) {
     auto* o = out.mutable_data<decltype(z)>();
-    for (int64_t b = 0; b < labels.numel(); ++b) {
-      check(label[b] >= 0 && label[b] < classes, "one_hot: label ", label[b], " at position ", b,
-            " is outside 0..", classes - 1);
-      o[b * classes + label[b]] = 1;
-    }
+    for (int64_t b = 0; b < labels.numel(); ++b) o[b * classes + label[b]] = 1;
   });
   return out;
 }

@@ -32,7 +32,7 @@ Tensor winning_rows(const Tensor& argmax, int64_t points) {
 
 // The op in public ops, with the arg-max as a constant: the linear map is taken at the winning rows only, and
 // the statistics of z = x w^T + b follow from those of x: mean_z = w mean_x + b, var_z = diag(w cov_x w^T).
-// in: x, w, bias, gamma, beta [, mean, var]; out: y, mean, var, argmax
+// in: x, w, bias, gamma, beta [, mean, var]; out: y, mean, var, argmax, ...
 Tensor reference(const Tensors& in, const Tensors& out, const Settings& s) {
   const int64_t batch = in[0].size(0), points = in[0].size(1), inner = in[0].size(2);
   const int64_t width = in[1].size(0), count = batch * points;
@@ -55,7 +55,7 @@ Tensor reference(const Tensors& in, const Tensors& out, const Settings& s) {
   return activate(add(mul(sub(z, centre), factor), in[4]), s.act, s.slope);
 }
 
-// out: y, mean, var, argmax
+// out: y, mean, var, argmax, and (with batch statistics) the moments of x that the VJP needs again
 Tensors run(const Tensors& in, const Settings& s) {
   const bool frozen = in.size() == 7;
   const int64_t batch = in[0].size(0), width = in[1].size(0);
@@ -65,9 +65,11 @@ Tensors run(const Tensors& in, const Settings& s) {
   Tensor mean = frozen ? in[5] : Tensor::empty({width}, dtype, device);
   Tensor var = frozen ? in[6] : Tensor::empty({width}, dtype, device);
   Tensor argmax = Tensor::empty({batch, width}, DType::i32, device);
+  Tensor moments;
+  if (!frozen) moments = Tensor::empty({1 + in[0].size(2), in[0].size(2)}, DType::f64, device);
   launch<LinearBnActMaxForward>(device, in[0], in[1], in[2], in[3], in[4], s.eps, s.act, s.slope,
-                                frozen, y, mean, var, argmax);
-  return {y, mean, var, argmax};
+                                frozen, y, mean, var, argmax, frozen ? nullptr : &moments);
+  return {y, mean, var, argmax, moments};
 }
 
 Tensors run_vjp(const Tensors& in, const Tensors& out, const Tensor& ct, const Settings& s) {
@@ -77,7 +79,7 @@ Tensors run_vjp(const Tensors& in, const Tensors& out, const Tensor& ct, const S
   }
   launch<LinearBnActMaxBackward>(ct.device(), in[0], in[1], in[2], in[3], out[1], out[2], out[3],
                                  out[0], ct, s.eps, s.act, s.slope, in.size() == 7, g[0], g[1], g[2],
-                                 g[3], g[4]);
+                                 g[3], g[4], out[4].defined() ? &out[4] : nullptr);
   g.resize(in.size());
   return g;
 }

@@ -1,6 +1,7 @@
 // Softmax and losses. log_softmax is one op with its VJP; the rest are composites of a few ops.
 #include "basin/autograd/node.h"
 #include "basin/autograd/ops.h"
+#include "basin/autograd/ops/labels.h"
 
 namespace basin {
 namespace {
@@ -9,7 +10,9 @@ namespace {
 struct LogSoftmaxOp final : Op {
   std::string_view name() const override { return "log_softmax"; }
   Tensors forward(const Tensors& in) const override {
-    return {sub(in[0], logsumexp(in[0], -1, true))};
+    // x - max first: a common shift of the logits then costs no digits.
+    const Tensor centred = sub(in[0], max(in[0], -1, true));
+    return {sub(centred, log(sum(exp(centred), -1, true)))};
   }
   Tensors vjp(const Node& node, const Tensors& ct, Positions) const override {
     return {sub(ct[0], mul(exp(node.output(0)), sum(ct[0], -1, true)))};
@@ -46,6 +49,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double smoothin
   check(smoothing >= 0 && smoothing < 1 && (smoothing == 0 || classes > 1),
         "cross_entropy: label smoothing must be in [0, 1) with at least two classes, got ", smoothing,
         " with ", classes);
+  check_labels("cross_entropy", labels, classes);
   Tensor target = one_hot(labels, classes, logits.dtype());
   if (smoothing > 0) {  // 1 - s on the label, s / (C - 1) elsewhere
     const double other = smoothing / static_cast<double>(classes - 1);

@@ -18,8 +18,9 @@ Shape without_axis(const Shape& shape, int axis) {
   return out;
 }
 
-Tensor arg_extreme(Extreme which, const Tensor& x, int axis) {
-  check(x.size(axis) >= 1, "argmax: axis ", axis, " of ", x.shape(), " is empty");
+Tensor arg_extreme(Extreme which, const Tensor& x, int axis, std::string_view op) {
+  x.shape().normalise(axis, op);
+  check(x.size(axis) >= 1, op, ": axis ", axis, " of ", x.shape(), " is empty");
   Shape kept = x.shape();
   kept.set(axis, 1);
   return opaque_op("argmax",
@@ -33,7 +34,8 @@ Tensor arg_extreme(Extreme which, const Tensor& x, int axis) {
 }
 
 Tensor extreme(Extreme which, const Tensor& x, int axis, bool keep_axis) {
-  const Tensor y = take_along(x, arg_extreme(which, x, axis), axis);
+  const Tensor index = arg_extreme(which, x, axis, which == Extreme::max ? "max" : "min");
+  const Tensor y = take_along(x, index, axis);
   return keep_axis ? y : reshape(y, without_axis(x.shape(), axis));
 }
 
@@ -42,6 +44,7 @@ Tensor extreme(Extreme which, const Tensor& x, int axis, bool keep_axis) {
 Tensor sum(const Tensor& x) { return sum_to(x, Shape{}); }
 
 Tensor sum(const Tensor& x, int axis, bool keep_axis) {
+  x.shape().normalise(axis, "sum");
   Shape kept = x.shape();
   kept.set(axis, 1);
   const Tensor y = sum_to(x, kept);
@@ -54,6 +57,7 @@ Tensor mean(const Tensor& x) {
 }
 
 Tensor mean(const Tensor& x, int axis, bool keep_axis) {
+  x.shape().normalise(axis, "mean");
   check(x.size(axis) > 0, "mean: axis ", axis, " of ", x.shape(), " is empty");
   return scale(sum(x, axis, keep_axis), 1.0 / static_cast<double>(x.size(axis)));
 }
@@ -67,17 +71,19 @@ Tensor min(const Tensor& x, int axis, bool keep_axis) {
 }
 
 Tensor argmax(const Tensor& x, int axis, bool keep_axis) {
-  const Tensor index = arg_extreme(Extreme::max, x, axis);
+  const Tensor index = arg_extreme(Extreme::max, x, axis, "argmax");
   return keep_axis ? index : index.view(without_axis(x.shape(), axis));
 }
 
 Tensor logsumexp(const Tensor& x, int axis, bool keep_axis) {
+  x.shape().normalise(axis, "logsumexp");
   const Tensor top = max(x.detach(), axis, true);  // any constant is exact; this one does not overflow
   const Tensor y = add(log(sum(exp(sub(x, top)), axis, true)), top);
   return keep_axis ? y : reshape(y, without_axis(x.shape(), axis));
 }
 
 Tensor safe_norm(const Tensor& x, int axis, bool keep_axis) {
+  x.shape().normalise(axis, "safe_norm");
   const Tensor squares = sum(square(x), axis, keep_axis);
   // Where the sum is 0 the root is taken of 1 instead and then multiplied by 0: no 0/0 at any order.
   const Tensor positive = step(squares.detach(), 0);

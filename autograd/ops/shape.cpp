@@ -191,7 +191,7 @@ Tensor permute(const Tensor& x, const std::vector<int>& axes) {
         " axes, got ", axes.size());
   std::vector<int> forward(axes.size()), inverse(axes.size(), -1);
   for (size_t i = 0; i < axes.size(); ++i) {
-    forward[i] = x.shape().normalise(axes[i]);
+    forward[i] = x.shape().normalise(axes[i], "permute");
     check(inverse[forward[i]] < 0, "permute: axis ", axes[i], " appears twice");
     inverse[forward[i]] = static_cast<int>(i);
   }
@@ -215,7 +215,7 @@ Tensor transpose(const Tensor& x) {
 
 Tensor concat(const Tensors& parts, int axis) {
   check(!parts.empty(), "concat: needs at least one tensor");
-  const int from_end = parts[0].shape().normalise(axis) - parts[0].rank();
+  const int from_end = parts[0].shape().normalise(axis, "concat") - parts[0].rank();
   for (const Tensor& t : parts) {
     check(t.dtype() == parts[0].dtype() && t.rank() == parts[0].rank() &&
               with_axis(t.shape(), from_end, 0) == with_axis(parts[0].shape(), from_end, 0),
@@ -226,7 +226,7 @@ Tensor concat(const Tensors& parts, int axis) {
 }
 
 Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end) {
-  const int at = x.shape().normalise(axis) - x.rank();
+  const int at = x.shape().normalise(axis, "slice") - x.rank();
   const int64_t n = x.size(at);
   check(0 <= begin && begin <= end && end <= n, "slice: [", begin, ", ", end, ") leaves axis ", axis,
         " of ", x.shape());
@@ -239,7 +239,7 @@ Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end) {
 }
 
 Tensor pad_zeros(const Tensor& x, int axis, int64_t before, int64_t after) {
-  const int at = x.shape().normalise(axis) - x.rank();
+  const int at = x.shape().normalise(axis, "pad_zeros") - x.rank();
   const int64_t n = x.size(at);
   check(before >= 0 && after >= 0, "pad_zeros: counts must not be negative, got ", before, " and ",
         after);

@@ -97,7 +97,11 @@ void forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor&
   }
   Tensor signs = Tensor::empty({s.out}, kDTypeOf<T>);
   T* sign = signs.mutable_data<T>();
-  for (int64_t c = 0; c < s.out; ++c) sign[c] = gamma.data<T>()[c] < 0 ? T(-1) : T(1);
+  for (int64_t c = 0; c < s.out; ++c) {
+    // gamma = 0 makes every point tie, so point 0 must win: sign 0 gives just that.
+    const T scale = gamma.data<T>()[c];
+    sign[c] = scale < 0 ? T(-1) : scale > 0 ? T(1) : T(0);
+  }
 
   const PackedWeights packed = pack_weights<T>(w.data<T>(), sign, s.out, s.in);
   const T *px = x.data<T>(), *pb = bias.data<T>(), *pm = mean.data<T>(), *pv = var.data<T>();

@@ -1,0 +1,303 @@
+// PointNet: declaration of the layers and the forward pass, both presets.
+#include "basin/models/pointnet.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <optional>
+
+#include "basin/core/random.h"
+#include "basin/models/options.h"
+
+namespace basin {
+namespace {
+
+struct Block {  // linear map and batch norm
+  Linear map;
+  BatchNorm norm;
+};
+
+struct TNet {
+  std::vector<Block> points;  // K -> w1 -> w2 -> w3, the last one under the maximum
+  std::vector<Block> cloud;   // w3 -> fc1 -> fc2
+  Linear output;              // fc2 -> K^2
+  int64_t k = 0;
+};
+
+struct PointNet {
+  PointNetConfig config;
+  Layout layout;
+  std::optional<TNet> input_transform;
+  std::optional<TNet> feature_transform;
+  std::vector<Block> before;  // the feature transform
+  std::vector<Block> after;   // the last one under the maximum
+  Block fc1, fc2;
+  Linear fc3;
+};
+
+// Declares layers in the order of the reference code: the linear maps of a module, then its norms.
+class Builder {
+ public:
+  Builder(PointNet& net, std::string prefix) : net_(net), prefix_(std::move(prefix)) {}
+
+  LinearInit init(int64_t in, int64_t out) const {
+    return net_.config.original ? xavier_linear_init(in, out) : torch_linear_init(in);
+  }
+  Linear map(const std::string& name, int64_t in, int64_t out, Role role,
+             const LinearInit& init) const {
+    const std::string full = prefix_ + name;
+    const bool conv = name.starts_with("conv");
+    return conv ? net_.layout.conv1d(full, in, out, role, init)
+                : net_.layout.linear(full, in, out, role, init);
+  }
+  Linear map(const std::string& name, int64_t in, int64_t out, Role role) const {
+    return map(name, in, out, role, init(in, out));
+  }
+  BatchNorm norm(const std::string& name, int64_t channels) const {
+    return net_.layout.batch_norm(prefix_ + name, channels, net_.config.bn_eps);
+  }
+
+ private:
+  PointNet& net_;
+  std::string prefix_;
+};
+
+TNet declare_tnet(PointNet& net, const std::string& prefix, int64_t k, Role first_role) {
+  const PointNetWidths& w = net.config.widths;
+  const Builder b(net, prefix);
+  const Linear conv1 = b.map("conv1", k, w.w1, first_role);
+  const Linear conv2 = b.map("conv2", w.w1, w.w2, Role::matrix);
+  const Linear conv3 = b.map("conv3", w.w2, w.w3, Role::matrix);
+  const Linear fc1 = b.map("fc1", w.w3, w.fc1, Role::matrix);
+  const Linear fc2 = b.map("fc2", w.fc1, w.fc2, Role::matrix);
+  // The original starts at the exact identity.
+  const LinearInit output_init =
+      net.config.original ? LinearInit{constant_init(0), constant_init(0)} : b.init(w.fc2, k * k);
+  const Linear fc3 = b.map("fc3", w.fc2, k * k, net.config.tnet_output_role, output_init);
+  TNet tnet;
+  tnet.k = k;
+  tnet.output = fc3;
+  tnet.points = {
+      {conv1, b.norm("bn1", w.w1)}, {conv2, b.norm("bn2", w.w2)}, {conv3, b.norm("bn3", w.w3)}};
+  tnet.cloud = {{fc1, b.norm("bn4", w.fc1)}, {fc2, b.norm("bn5", w.fc2)}};
+  return tnet;
+}
+
+void declare_trunk(PointNet& net) {
+  const PointNetWidths& w = net.config.widths;
+  const bool original = net.config.original;
+  const std::vector<int64_t> channels = original
+                                            ? std::vector<int64_t>{3, w.w1, w.w1, w.w1, w.w2, w.w3}
+                                            : std::vector<int64_t>{3, w.w1, w.w2, w.w3};
+  const size_t layers = channels.size() - 1, split = original ? 2 : 1;
+  const Builder b(net, "feat.");
+  std::vector<Block> blocks(layers);
+  for (size_t i = 0; i < layers; ++i) {
+    const Role role = i == 0 ? Role::first : Role::matrix;
+    blocks[i].map = b.map(str("conv", i + 1), channels[i], channels[i + 1], role);
+  }
+  for (size_t i = 0; i < layers; ++i) blocks[i].norm = b.norm(str("bn", i + 1), channels[i + 1]);
+  net.before.assign(blocks.begin(), blocks.begin() + static_cast<std::ptrdiff_t>(split));
+  net.after.assign(blocks.begin() + static_cast<std::ptrdiff_t>(split), blocks.end());
+}
+
+void declare_head(PointNet& net) {
+  const PointNetWidths& w = net.config.widths;
+  const Builder b(net, "");
+  net.fc1.map = b.map("fc1", w.w3, w.fc1, Role::matrix);
+  net.fc2.map = b.map("fc2", w.fc1, w.fc2, Role::matrix);
+  net.fc3 = b.map("fc3", w.fc2, net.config.classes, Role::head);
+  net.fc1.norm = b.norm("bn1", w.fc1);
+  net.fc2.norm = b.norm("bn2", w.fc2);
+}
+
+std::shared_ptr<const PointNet> declare(const PointNetConfig& config) {
+  auto net = std::make_shared<PointNet>();
+  net->config = config;
+  if (config.input_transform) {
+    net->input_transform = declare_tnet(*net, "feat.stn.", 3, Role::first);
+  }
+  declare_trunk(*net);
+  if (config.feature_transform) {
+    net->feature_transform = declare_tnet(*net, "feat.fstn.", config.widths.w1, Role::matrix);
+  }
+  declare_head(*net);
+  return net;
+}
+
+Tensor identity(int64_t k, DType dtype) {  // [K, K]
+  Tensor eye = Tensor::zeros({k, k}, dtype);
+  dispatch_float(dtype, "pointnet", [&](auto zero) {
+    auto* values = eye.mutable_data<decltype(zero)>();
+    for (int64_t i = 0; i < k; ++i) values[i * k + i] = 1;
+  });
+  return eye;
+}
+
+// x through all blocks but the last with ReLU, then the last under the maximum.
+Tensor pooled(Pass& pass, const std::vector<Block>& blocks, Tensor x, Act last, bool fused) {
+  for (size_t i = 0; i + 1 < blocks.size(); ++i) {
+    x = pass.apply(blocks[i].norm, pass.apply(blocks[i].map, x), Act::relu);
+  }
+  return pass.apply_max(blocks.back().map, blocks.back().norm, x, last, fused);
+}
+
+Tensor transform(Pass& pass, const TNet& tnet, const Tensor& x, bool fused) {  // -> [B, K, K]
+  Tensor h = pooled(pass, tnet.points, x, Act::relu, fused);
+  for (const Block& block : tnet.cloud) {
+    h = pass.apply(block.norm, pass.apply(block.map, h), Act::relu);
+  }
+  const Tensor flat = pass.apply(tnet.output, h);
+  return reshape(flat, {x.size(0), tnet.k, tnet.k}) + identity(tnet.k, flat.dtype());
+}
+
+class Forward {
+ public:
+  Forward(const PointNet& net, const Tensors& params, const Tensors& buffers,
+          const ForwardOptions& options)
+      : net_(net),
+        options_(options),
+        pass_(net.layout, params, buffers, options.batch_statistics) {}
+
+  ForwardResult run(Tensor x) {  // [B, N, 3]
+    const PointNetConfig& config = net_.config;
+    if (net_.input_transform) {
+      const Tensor t = transform(pass_, *net_.input_transform, x, config.fused);
+      keep("input_transform", t);
+      x = matmul(x, t);
+    }
+    for (const Block& block : net_.before) {
+      x = pass_.apply(block.norm, pass_.apply(block.map, x), Act::relu);
+    }
+    if (net_.feature_transform) {
+      const Tensor t = transform(pass_, *net_.feature_transform, x, config.fused);
+      keep("feature_transform", t);
+      if (config.penalty > 0) {
+        result_.penalty = scale(config.original ? orthogonality_half_sum(t) : orthogonality_norm(t),
+                                config.penalty);
+      }
+      x = matmul(x, t);
+    }
+    keep("point_features", x);
+    x = pooled(pass_, net_.after, x, config.original ? Act::relu : Act::none, config.fused);
+    keep("global_feature", x);
+    result_.logits = classify(std::move(x));
+    result_.batch_stats = pass_.take_stats();
+    return std::move(result_);
+  }
+
+ private:
+  Tensor classify(Tensor x) {  // [B, w3] -> [B, classes]
+    const bool original = net_.config.original;
+    x = pass_.apply(net_.fc1.norm, pass_.apply(net_.fc1.map, x), Act::relu);
+    keep("fc1", x);
+    if (original) x = drop(x, "dropout/fc1");
+    x = pass_.apply(net_.fc2.map, x);
+    if (!original) x = drop(x, "dropout/fc2");
+    x = pass_.apply(net_.fc2.norm, x, Act::relu);
+    keep("fc2", x);
+    if (original) x = drop(x, "dropout/fc2");
+    return pass_.apply(net_.fc3, x);
+  }
+
+  Tensor drop(const Tensor& x, std::string_view layer) const {
+    if (!options_.dropout || net_.config.dropout == 0) return x;
+    return dropout(x, net_.config.dropout, options_.seed, stream_id(layer, options_.step));
+  }
+
+  void keep(const char* name, const Tensor& value) {
+    if (options_.keep_activations) result_.activations.emplace_back(name, value);
+  }
+
+  const PointNet& net_;
+  const ForwardOptions& options_;
+  Pass pass_;
+  ForwardResult result_;
+};
+
+// The original lowers the momentum of its running statistics from 0.5 by half every 200 000
+// samples, down to 0.01.
+double original_bn_momentum(int64_t samples) {
+  constexpr int64_t kPeriod = 200000;
+  return std::max(0.01, 0.5 * std::pow(0.5, static_cast<double>(samples / kPeriod)));
+}
+
+Tensor orthogonality_defect(const Tensor& a) {  // A A^T - I
+  check(a.rank() == 3 && a.size(1) == a.size(2),
+        "orthogonality penalty: expects square matrices [B, K, K], got ", a.shape());
+  return matmul(a, a, false, true) - identity(a.size(1), a.dtype());
+}
+
+Model pointnet_from_options(const ModelConfig& config) {
+  const std::vector<int64_t> w = sizes_option(config, "widths", 5);
+  PointNetConfig net;
+  net.original = config.preset == "original";
+  net.classes = config.classes;
+  net.widths = {w[0], w[1], w[2], w[3], w[4]};
+  net.input_transform = flag_option(config, "input_transform");
+  net.feature_transform = flag_option(config, "feature_transform");
+  net.dropout = number_option(config, "dropout", 0, 0.99);
+  net.penalty = number_option(config, "penalty", 0, 1e6);
+  net.bn_eps = number_option(config, "bn_eps", 1e-12, 1);
+  net.tnet_output_role =
+      choice_option(config, "tnet_output", {"matrix", "head"}) == 0 ? Role::matrix : Role::head;
+  net.fused = flag_option(config, "fused");
+  return make_pointnet(net);
+}
+
+}  // namespace
+
+Tensor orthogonality_norm(const Tensor& a) {
+  const Tensor defect = orthogonality_defect(a);
+  return mean(safe_norm(reshape(defect, {a.size(0), a.size(1) * a.size(2)}), 1));
+}
+
+Tensor orthogonality_half_sum(const Tensor& a) {
+  return scale(sum(square(orthogonality_defect(a))), 0.5);
+}
+
+Model make_pointnet(const PointNetConfig& config) {
+  const PointNetWidths& w = config.widths;
+  check(std::min({config.classes, w.w1, w.w2, w.w3, w.fc1, w.fc2}) > 0,
+        "pointnet: classes and widths must be positive");
+  check(config.dropout >= 0 && config.dropout < 1, "pointnet: dropout must be in [0, 1), got ",
+        config.dropout);
+  const std::shared_ptr<const PointNet> net = declare(config);
+  Model model;
+  model.name = "pointnet";
+  model.preset = config.original ? "original" : "port";
+  model.classes = config.classes;
+  model.layout = net->layout;
+  model.forward = [net](const Tensors& params, const Tensors& buffers, const Tensor& points,
+                        const ForwardOptions& options) {
+    check(points.rank() == 3 && points.size(2) == 3 && points.numel() > 0,
+          "pointnet: expects points [B, N, 3], got ", points.shape());
+    return Forward(*net, params, buffers, options).run(points);
+  };
+  model.bn_momentum = config.original ? original_bn_momentum : [](int64_t) { return 0.1; };
+  return model;
+}
+
+ModelInfo pointnet_info() {
+  ModelInfo info;
+  info.name = "pointnet";
+  info.summary = "PointNet: shared map per point, maximum over the points, T-Nets";
+  info.presets = {
+      {"port", "the common PyTorch ports"},
+      {"original", "the TensorFlow code of the paper", {{"bn_eps", "1e-3"}}},
+  };
+  info.options = {
+      {"input_transform", "true", "3x3 T-Net on the points"},
+      {"feature_transform", "true", "T-Net on the point features, with its penalty"},
+      {"dropout", "0.3", "probability of zeroing a hidden unit of the classifier"},
+      {"penalty", "0.001", "weight of the orthogonality penalty"},
+      {"bn_eps", "1e-5", "epsilon of the batch norms (preset original: 1e-3)"},
+      {"tnet_output", "matrix", "role of the T-Nets' last layers: matrix or head"},
+      {"widths", "64,128,1024,512,256", "channels per point (three) and per cloud (two)"},
+      {"fused", "true", "false: plain ops instead of the fused linear-norm-max layer"},
+  };
+  info.make = pointnet_from_options;
+  return info;
+}
+
+}  // namespace basin

@@ -1,0 +1,174 @@
+// Declaration and application of linear and batch-norm layers, and the running statistics.
+#include "basin/nn/layers.h"
+
+namespace basin {
+
+LinearInit torch_linear_init(int64_t in) { return {torch_init(in), torch_init(in)}; }
+
+LinearInit xavier_linear_init(int64_t in, int64_t out) {
+  return {xavier_uniform(in, out), constant_init(0)};
+}
+
+// --- Layout
+// ------------------------------------------------------------------------------------------
+
+Linear Layout::declare(const std::string& name, int64_t in, int64_t out, Role role,
+                       const LinearInit& init, bool conv) {
+  const Shape reference = conv ? Shape{out, in, 1} : Shape{out, in};
+  const int index = static_cast<int>(params_.size());
+  params_.push_back({name + ".weight", {out, in}, reference, role, init.weight});
+  params_.push_back({name + ".bias", {out}, {out}, Role::bias, init.bias});
+  return {index, index + 1};
+}
+
+Linear Layout::linear(const std::string& name, int64_t in, int64_t out, Role role,
+                      const LinearInit& init) {
+  return declare(name, in, out, role, init, false);
+}
+
+Linear Layout::conv1d(const std::string& name, int64_t in, int64_t out, Role role,
+                      const LinearInit& init) {
+  return declare(name, in, out, role, init, true);
+}
+
+BatchNorm Layout::batch_norm(const std::string& name, int64_t channels, double eps) {
+  const int index = static_cast<int>(params_.size());
+  params_.push_back({name + ".weight", {channels}, {channels}, Role::gain, constant_init(1)});
+  params_.push_back({name + ".bias", {channels}, {channels}, Role::bias, constant_init(0)});
+  batch_norms_.push_back({name, channels});
+  return {index, index + 1, batch_norms() - 1, eps};
+}
+
+int64_t Layout::total_elements() const {
+  int64_t total = 0;
+  for (const ParamSpec& spec : params_) total += spec.shape.numel();
+  return total;
+}
+
+ModelState Layout::init(uint64_t seed, DType dtype) const {
+  ModelState state;
+  for (const ParamSpec& spec : params_) {
+    Param param{spec.name,
+                draw(spec.init, spec.shape, dtype, seed, spec.name),
+                spec.role,
+                {},
+                spec.reference_shape};
+    if (spec.shape.rank() == 2) param.view = {{0, spec.shape[0], spec.shape[1]}};
+    state.params.add(std::move(param));
+  }
+  const auto add_buffer = [&](const std::string& name, Tensor value) {
+    const Shape shape = value.shape();
+    state.buffers.add({name, std::move(value), Role::gain, {}, shape});
+  };
+  for (const Normalised& norm : batch_norms_) {
+    add_buffer(norm.name + ".running_mean", Tensor::zeros({norm.channels}, dtype));
+    add_buffer(norm.name + ".running_var", Tensor::full({norm.channels}, dtype, 1));
+    add_buffer(norm.name + ".num_batches_tracked", Tensor::zeros({}, DType::i64));
+  }
+  return state;
+}
+
+// --- Pass
+// --------------------------------------------------------------------------------------------
+
+Pass::Pass(const Layout& layout, const Tensors& params, const Tensors& buffers,
+           bool batch_statistics)
+    : params_(params), buffers_(buffers), batch_statistics_(batch_statistics) {
+  const size_t norms = static_cast<size_t>(layout.batch_norms());
+  check(params.size() == layout.params().size(), "forward: the model has ", layout.params().size(),
+        " parameters, got ", params.size(), "; pass state.params.values()");
+  check(buffers.size() == 3 * norms, "forward: the model has ", 3 * norms, " buffers, got ",
+        buffers.size(), "; pass state.buffers.values()");
+  if (batch_statistics) stats_.resize(2 * norms);
+}
+
+Tensor Pass::apply(const Linear& layer, const Tensor& x) const {
+  return linear(x, params_[layer.weight], params_[layer.bias]);
+}
+
+Tensor Pass::apply(const BatchNorm& layer, const Tensor& x, Act act, double slope) {
+  const int64_t channels = x.size(-1);
+  const Tensor rows = x.rank() == 2 ? x : reshape(x, {x.numel() / channels, channels});
+  const Tensor& gamma = params_[layer.gamma];
+  const Tensor& beta = params_[layer.beta];
+  Tensor y;
+  if (batch_statistics_) {
+    check_rows(rows.size(0));
+    BatchNormResult result = batch_norm(rows, gamma, beta, layer.eps, act, slope);
+    keep_stats(layer, result, rows.size(0));
+    y = std::move(result.y);
+  } else {
+    y = batch_norm_frozen(rows, gamma, beta, buffers_[3 * layer.layer],
+                          buffers_[3 * layer.layer + 1], layer.eps, act, slope);
+  }
+  return x.rank() == 2 ? y : reshape(y, x.shape());
+}
+
+Tensor Pass::apply_max(const Linear& layer, const BatchNorm& norm, const Tensor& x, Act act,
+                       bool fused, double slope) {
+  if (!fused) return max(apply(norm, apply(layer, x), act, slope), 1);
+  const Tensor& w = params_[layer.weight];
+  const Tensor& bias = params_[layer.bias];
+  const Tensor& gamma = params_[norm.gamma];
+  const Tensor& beta = params_[norm.beta];
+  if (!batch_statistics_) {
+    return linear_bn_act_max_frozen(x, w, bias, gamma, beta, buffers_[3 * norm.layer],
+                                    buffers_[3 * norm.layer + 1], norm.eps, act, slope);
+  }
+  const int64_t rows = x.size(0) * x.size(1);
+  check_rows(rows);
+  BatchNormResult result = linear_bn_act_max(x, w, bias, gamma, beta, norm.eps, act, slope);
+  keep_stats(norm, result, rows);
+  return result.y;
+}
+
+void Pass::check_rows(int64_t rows) const {
+  check(rows > 1, "batch norm: batch statistics need at least 2 rows, got ", rows,
+        "; use a larger batch or running statistics");
+}
+
+void Pass::keep_stats(const BatchNorm& layer, const BatchNormResult& result, int64_t rows) {
+  const double unbiased = static_cast<double>(rows) / static_cast<double>(rows - 1);
+  stats_[2 * layer.layer] = result.mean.detach();
+  stats_[2 * layer.layer + 1] = scale(result.var.detach(), unbiased);
+}
+
+// --- running statistics
+// --------------------------------------------------------------------------------
+
+namespace {
+
+void blend(Tensor& running, const Tensor& batch, double momentum, const std::string& name) {
+  check(batch.defined(), "update_running_stats: the batch statistic of '", name, "' is undefined");
+  check(batch.shape() == running.shape() && batch.dtype() == running.dtype(),
+        "update_running_stats: '", name, "' is ", name_of(running.dtype()), " ", running.shape(),
+        ", the batch statistic is ", name_of(batch.dtype()), " ", batch.shape());
+  dispatch_float(running.dtype(), "update_running_stats", [&](auto zero) {
+    using T = decltype(zero);
+    const T* from = batch.data<T>();
+    T* to = running.mutable_data<T>();
+    for (int64_t i = 0, n = running.numel(); i < n; ++i) {
+      to[i] = static_cast<T>((1 - momentum) * to[i] + momentum * from[i]);
+    }
+  });
+}
+
+}  // namespace
+
+void update_running_stats(ParamList& buffers, const Tensors& batch_stats, double momentum) {
+  check(momentum >= 0 && momentum <= 1, "update_running_stats: momentum must be in [0, 1], got ",
+        momentum);
+  check(buffers.size() % 3 == 0 && batch_stats.size() == buffers.size() / 3 * 2,
+        "update_running_stats: ", buffers.size(), " buffers need ", buffers.size() / 3 * 2,
+        " batch statistics, got ", batch_stats.size(),
+        "; was the forward pass run with batch statistics?");
+  for (size_t layer = 0; layer < buffers.size() / 3; ++layer) {
+    for (size_t k = 0; k < 2; ++k) {
+      Param& buffer = buffers[3 * layer + k];
+      blend(buffer.value, batch_stats[2 * layer + k], momentum, buffer.name);
+    }
+    ++*buffers[3 * layer + 2].value.mutable_data<int64_t>();
+  }
+}
+
+}  // namespace basin

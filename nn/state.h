@@ -1,0 +1,35 @@
+// ModelState: everything a model owns between steps, and its way in and out of safetensors.
+//   params:  what the optimizer updates (core/params.h);
+//   buffers: running_mean, running_var [C] and num_batches_tracked [] (i64) of each batch norm, in
+//   that
+//            order, layer after layer.
+// Names and layouts are those of the reference PyTorch code, so files travel both ways.
+#pragma once
+#include <string>
+
+#include "basin/core/io.h"
+#include "basin/core/params.h"
+#include "basin/core/safetensors.h"
+
+namespace basin {
+
+struct ModelState {
+  ParamList params;
+  ParamList buffers;
+
+  ModelState clone() const { return {params.clone(), buffers.clone()}; }
+  ModelState to(DType dtype) const { return {params.to(dtype), buffers.to(dtype)}; }
+};
+
+// The tensors under their reference shapes, e.g. [64, 3, 1] for a 1-D convolution.
+SafetensorsFile state_file(const ModelState& state);
+void save_state(const fs::path& path, const ModelState& state);  // atomic
+
+// Overwrites the values of `state` in place. Accepts Basin's shape or the reference shape, either
+// float type, and a common "module." prefix on every name. A name of a parameter or buffer that is
+// missing, an extra tensor or another shape is a data error that lists the names; an extra tensor
+// that is named like a buffer only draws a warning. Nothing is written unless everything fits.
+void load_state(const fs::path& path, ModelState& state);
+void load_state(const SafetensorsFile& file, const std::string& source, ModelState& state);
+
+}  // namespace basin

@@ -1,0 +1,47 @@
+// The plain-op composites that the fused ops must equal at every order: batch norm over rows and
+// the pooled linear layer, written the obvious way.
+#pragma once
+#include "basin/autograd/ops.h"
+
+namespace basin::table {
+
+inline Tensor act_composite(const Tensor& z, Act act, double slope) {
+  if (act == Act::relu) return relu(z);
+  if (act == Act::leaky_relu) return leaky_relu(z, slope);
+  return z;
+}
+
+// x [rows, C]; gamma, beta, mean, var [C]
+inline Tensor normalise_composite(const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                                  const Tensor& mean, const Tensor& var, double eps, Act act,
+                                  double slope) {
+  return act_composite((x - mean) / sqrt(var + eps) * gamma + beta, act, slope);
+}
+
+inline BatchNormResult batch_norm_composite(const Tensor& x, const Tensor& gamma,
+                                            const Tensor& beta, double eps, Act act, double slope) {
+  const Tensor mu = mean(x, 0);
+  const Tensor var = mean(square(x - mu), 0);
+  return {normalise_composite(x, gamma, beta, mu, var, eps, act, slope), mu, var};
+}
+
+// x = {x [B, N, in], w [out, in], bias, gamma, beta [out]}
+inline BatchNormResult linear_bn_act_max_composite(const Tensors& x, double eps, Act act,
+                                                   double slope) {
+  const int64_t batch = x[0].size(0), points = x[0].size(1), out = x[1].size(0);
+  const Tensor rows = reshape(linear(x[0], x[1], x[2]), {batch * points, out});
+  BatchNormResult r = batch_norm_composite(rows, x[3], x[4], eps, act, slope);
+  r.y = max(reshape(r.y, {batch, points, out}), 1);
+  return r;
+}
+
+inline Tensor linear_bn_act_max_frozen_composite(const Tensors& x, const Tensor& mean,
+                                                 const Tensor& var, double eps, Act act,
+                                                 double slope) {
+  const int64_t batch = x[0].size(0), points = x[0].size(1), out = x[1].size(0);
+  const Tensor rows = reshape(linear(x[0], x[1], x[2]), {batch * points, out});
+  const Tensor y = normalise_composite(rows, x[3], x[4], mean, var, eps, act, slope);
+  return max(reshape(y, {batch, points, out}), 1);
+}
+
+}  // namespace basin::table
