@@ -26,6 +26,7 @@
 #include "basin/datasets/augment.h"
 #include "basin/datasets/folders.h"
 #include "basin/datasets/hdf5.h"
+#include "basin/datasets/hdf5_decode.h"
 #include "basin/datasets/loader.h"
 #include "basin/datasets/mesh.h"
 #include "basin/datasets/npy.h"

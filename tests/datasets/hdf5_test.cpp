@@ -1,0 +1,119 @@
+// HDF5 clouds: the fixtures (gzip + shuffle + u8 labels, big endian + checksum, superblock 0 and 2,
+// f64) hold data[i][p][c] = (first + i) + p / 16 + c / 4 and label (first + i) % 3. Hostile
+// fixtures name their fault.
+#include "basin/datasets/hdf5.h"
+
+#include <doctest/doctest.h>
+
+#include <fstream>
+
+#include "basin/tests/core/files.h"
+#include "basin/tests/datasets/hdf5_skip.h"
+
+using namespace basin;
+using test::check_error;
+
+namespace {
+
+const fs::path kGood = test::fixtures() / "hdf5_layout", kBad = test::fixtures() / "hdf5_hostile";
+
+void check_file(const std::string& name, int64_t n, int64_t first) {
+  INFO(name);
+  const Hdf5Clouds clouds = read_hdf5_clouds(kGood / name);
+  REQUIRE(clouds.points.shape() == Shape{n, 16, 3});
+  REQUIRE(clouds.labels.shape() == Shape{n});
+  for (int64_t i = 0; i < n * 48; ++i) {
+    const double expected = static_cast<double>(first + i / 48) + i % 48 / 3 / 16.0 + i % 3 / 4.0;
+    REQUIRE(clouds.points.at(i) == expected);
+  }
+  for (int64_t i = 0; i < n; ++i) CHECK(clouds.labels.at(i) == (first + i) % 3);
+}
+
+}  // namespace
+
+TEST_CASE("hdf5: reads gzip and shuffle and both byte orders and f64") {
+  if (!hdf5_available()) {
+    check_error(ErrorKind::resource, {"libhdf5-dev"},
+                [] { read_hdf5_clouds(kGood / "ply_data_train0.h5"); });
+  }
+  if (test::skip_without_hdf5()) return;
+  check_file("ply_data_train0.h5", 4, 0);
+  check_file("ply_data_train1.h5", 3, 4);
+  check_file("ply_data_test0.h5", 3, 0);
+}
+
+TEST_CASE("hdf5: truncated and garbage files are refused by the frame check") {
+  const test::TempDir dir;
+  for (const char* name : {"ply_data_train0.h5", "ply_data_train1.h5"}) {
+    const auto bytes = read_file(kGood / name);
+    const auto cut = [&](size_t n) {
+      write_file_atomic(dir / "cut.h5", std::span(bytes).first(n));
+      read_hdf5_clouds(dir / "cut.h5");
+    };
+    for (size_t n : {size_t{100}, bytes.size() / 2, bytes.size() - 1}) {
+      check_error(ErrorKind::data,
+                  {"cut.h5", str("ends at byte ", n), str("superblock says ", bytes.size())},
+                  [&] { cut(n); });
+    }
+    for (size_t n = 0; n < 40; ++n) {
+      check_error(ErrorKind::data, {"cut.h5", "offset"}, [&] { cut(n); });
+    }
+  }
+  write_file_atomic(dir / "garbage.h5", "this is not HDF5 at all, but a line of text\n");
+  check_error(ErrorKind::data, {"garbage.h5", "offset 0", "expected HDF5 signature", "44 bytes"},
+              [&] { read_hdf5_clouds(dir / "garbage.h5"); });
+  check_error(ErrorKind::data, {"none.h5"}, [&] { read_hdf5_clouds(dir / "none.h5"); });
+  check_error(ErrorKind::data, {"regular file"}, [&] { read_hdf5_clouds(dir.path()); });
+}
+
+TEST_CASE("hdf5: hostile datasets are refused before they are read") {
+  if (test::skip_without_hdf5()) return;
+  const auto bad = [](const std::string& name, std::vector<std::string> words) {
+    words.insert(words.begin(), {name, "offset"});
+    check_error(ErrorKind::data, words, [&] { read_hdf5_clouds(kBad / name); });
+  };
+  bad("no_label.h5", {"'label'"});
+  bad("two_axes.h5", {"[n, P, 3]", "[3, 3]"});
+  bad("four_columns.h5", {"[n, P, 3]", "[3, 16, 4]"});
+  bad("label_count.h5", {"'label'", "[3]", "[4]"});
+  bad("float_label.h5", {"integers"});
+  bad("text_label.h5", {"'label'", "integers of 1 to 8"});
+  bad("int_points.h5", {"f32 or f64"});
+  bad("vlen_label.h5", {"'label'"});
+  bad("huge.h5", {"cannot hold"});
+  bad("huge_chunk.h5", {"chunk"});
+  bad("external_link.h5", {"link"});
+  bad("soft_link.h5", {"link"});
+  bad("external_storage.h5", {"inside the file"});
+  bad("virtual.h5", {"inside the file"});
+  bad("lzf.h5", {"filter"});
+  bad("group.h5", {"'data'"});
+  check_error(ErrorKind::data, {"limit is 100"},
+              [] { read_hdf5_clouds(kGood / "ply_data_train0.h5", 100); });
+}
+
+TEST_CASE("hdf5: flipped bytes give a data error or a well-formed result") {
+  if (test::skip_without_hdf5()) return;
+  const test::TempDir dir;
+  const auto good = read_file(kGood / "ply_data_train0.h5");
+  int refused = 0;
+  for (size_t at = 0; at < good.size(); at += 7) {
+    auto bytes = good;
+    bytes[at] ^= 0x5A;
+    std::ofstream(dir / "flip.h5", std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
+    try {
+      const Hdf5Clouds clouds = read_hdf5_clouds(dir / "flip.h5");
+      CHECK(clouds.points.rank() == 3);
+    } catch (const Error& error) {
+      const std::string text = error.what();
+      INFO(at, " ", text);
+      CHECK(error.kind() == ErrorKind::data);
+      CHECK(text.find("offset") != text.npos);
+      CHECK(text.find('\n') == text.npos);
+      ++refused;
+    }
+  }
+  CHECK(refused > 20);
+}
