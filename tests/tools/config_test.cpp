@@ -1,0 +1,197 @@
+// Layers of the configuration, their order, the sentences for what is wrong, and the round trip
+// through the recorded file.
+#include "basin/tools/common/config.h"
+
+#include "basin/tests/tools/helpers.h"
+#include "basin/tools/common/cli.h"
+
+namespace basin::tools {
+namespace {
+
+Config small() {
+  return Config({{"lr", Kind::number, "0.001", "rate"},
+                 {"label_smoothing", Kind::number, "0", "smoothing"},
+                 {"epochs", Kind::integer, "20", "passes"},
+                 {"eval_only", Kind::flag, "false", "no training"},
+                 {"optimizer.name", Kind::text, "adamw", "rule", Purpose::result, "optimizer"},
+                 {"threads", Kind::integer, "0", "threads", Purpose::record},
+                 {"out", Kind::text, "", "folder", Purpose::action}},
+                {"optimizer."});
+}
+
+struct Variable {
+  explicit Variable(std::string name, const std::string& value) : name(std::move(name)) {
+    ::setenv(this->name.c_str(), value.c_str(), 1);
+  }
+  ~Variable() { ::unsetenv(name.c_str()); }
+  std::string name;
+};
+
+}  // namespace
+
+TEST_CASE("config: flag > --set > environment > file > preset > default") {
+  const TempDir dir;
+  write_file_atomic(dir / "run.toml", std::string_view("lr = 0.3\nepochs = 3\n"));
+  const Variable variable("BASIN_LR", "0.4");
+  const Source order[] = {Source::builtin,     Source::preset, Source::file,
+                          Source::environment, Source::set,    Source::flag};
+  const double expected[] = {0.001, 0.2, 0.3, 0.4, 0.5, 0.6};
+  // Whatever the order in which the layers arrive.
+  for (const bool reversed : {false, true}) {
+    for (int last = 0; last < 6; ++last) {
+      Config config = small();
+      for (int i = 1; i <= last; ++i) {
+        const int layer = reversed ? last + 1 - i : i;
+        if (order[layer] == Source::file) {
+          config.load_toml(dir / "run.toml");
+        } else if (order[layer] == Source::environment) {
+          config.load_environment();
+        } else {
+          config.set("lr", str(expected[layer]), order[layer], "test");
+        }
+      }
+      CHECK(config.number("lr") == expected[last]);
+      CHECK(config.source("lr") == order[last]);
+    }
+  }
+}
+
+TEST_CASE("config: command line fills the layers") {
+  const TempDir dir;
+  const std::string file = (dir / "run.toml").string();
+  write_file_atomic(dir / "run.toml",
+                    std::string_view("epochs = 3\nlabel-smoothing = 0.1\n[optimizer]\nname = "
+                                     "\"muon\"\nns_steps = 4\ncoefficients = [1.5, -0.5]\n"));
+  Config config = small();
+  const char* argv[] = {"prog",     "--config", file.c_str(),           "--set",
+                        "epochs=5", "--set",    "optimizer.ns_steps=6", "--eval-only",
+                        "--lr",     "1e-2"};
+  parse_command_line({"prog", "test"}, config, 10, argv);
+  CHECK(config.integer("epochs") == 5);
+  CHECK(config.number("lr") == 0.01);
+  CHECK(config.number("label_smoothing") == 0.1);
+  CHECK(config.flag("eval_only"));
+  CHECK(config.text("optimizer.name") == "muon");
+  const std::map<std::string, std::string> options{{"coefficients", "1.5,-0.5"}, {"ns_steps", "6"}};
+  CHECK(config.under("optimizer.") == options);
+  CHECK(contains(config.describe(), "# --set"));
+  CHECK(contains(config.describe(), "# file: " + file + ":2"));
+}
+
+TEST_CASE("config: unknown keys name the nearest known one and where they stand") {
+  const TempDir dir;
+  Config config = small();
+  const auto by_set = error_of([&] { config.set("epoch", "3", Source::set, "--set"); });
+  CHECK(by_set.first == ErrorKind::usage);
+  CHECK(by_set.second == "--set: unknown key 'epoch'; did you mean 'epochs'?");
+
+  const std::string file = (dir / "run.toml").string();
+  write_file_atomic(dir / "run.toml", std::string_view("lr = 1\n\nlabel_smothing = 0.1\n"));
+  const auto by_file = error_of([&] { config.load_toml(dir / "run.toml"); });
+  CHECK(by_file.first == ErrorKind::usage);
+  CHECK(by_file.second ==
+        file + ":3: unknown key 'label_smothing'; did you mean 'label_smoothing'?");
+
+  const char* argv[] = {"prog", "--epoch", "3"};
+  const auto by_flag = error_of([&] { parse_command_line({"prog", "test"}, config, 3, argv); });
+  CHECK(by_flag.first == ErrorKind::usage);
+  CHECK(by_flag.second == "unknown option '--epoch'; did you mean --epochs?");
+}
+
+TEST_CASE("config: a bad TOML file is a usage error with file and line") {
+  const TempDir dir;
+  Config config = small();
+  const std::string file = (dir / "bad.toml").string();
+  const auto load = [&](std::string_view text) {
+    write_file_atomic(dir / "bad.toml", text);
+    return error_of([&] { config.load_toml(dir / "bad.toml"); });
+  };
+  const auto syntax = load("epochs = 3\nlr = = 1\n");
+  CHECK(syntax.first == ErrorKind::usage);
+  CHECK(contains(syntax.second, file + ":2: column "));
+  const auto type = load("epochs = 1.5\n");
+  CHECK(type.first == ErrorKind::usage);
+  CHECK(type.second == file + ":1: epochs is expected to be an integer, given '1.5'");
+  CHECK(contains(load("lr = 2026-01-01\n").second, file + ":1: lr is expected to be a string"));
+  const auto missing = error_of([&] { config.load_toml(dir / "none.toml"); });
+  CHECK(missing.first == ErrorKind::usage);
+}
+
+TEST_CASE("config: the recorded file reads back as itself, actions are left out") {
+  const TempDir dir;
+  Config config = small();
+  config.set("lr", "0.1", Source::flag, "--lr");
+  config.set("out", "somewhere", Source::flag, "--out");
+  config.set("optimizer.name", "muon", Source::set, "--set");
+  config.set("optimizer.view", "reference \"x\"", Source::set, "--set");
+  config.set("optimizer.ns_steps", "7", Source::set, "--set");
+  write_file_atomic(dir / "config.toml", config.to_toml());
+  CHECK(!contains(config.to_toml(), "somewhere"));
+  Config again = small();
+  again.load_toml(dir / "config.toml");
+  CHECK(again.to_toml() == config.to_toml());
+  CHECK(again.first_difference(config).empty());
+  CHECK(again.hash() == config.hash());
+  again.set("threads", "2", Source::flag, "--threads");
+  CHECK(again.hash() == config.hash());  // does not decide the numbers
+  again.set("epochs", "21", Source::flag, "--epochs");
+  CHECK(again.hash() != config.hash());
+  CHECK(again.first_difference(config) == "epochs");
+}
+
+TEST_CASE("config: a near miss in the environment draws a warning") {
+  const Variable variable("BASIN_EPOCH", "3");
+  Config config = small();
+  const CaughtWarnings caught;
+  config.load_environment();
+  REQUIRE(caught.texts.size() == 1);
+  CHECK(caught.texts[0] == "environment: BASIN_EPOCH is not known; did you mean BASIN_EPOCHS?");
+}
+
+TEST_CASE("config: defaults of the optimizers") {
+  const auto resolved = [](const std::string& optimizer) {
+    Config config = train_settings();
+    config.set("optimizer", optimizer, Source::flag, "--optimizer");
+    return train_config_from(config);
+  };
+  CHECK(*resolved("adam").optimizer.lr == 1e-3);
+  CHECK(*resolved("adamw").optimizer.lr == 1e-3);
+  CHECK(*resolved("sgd").optimizer.lr == 0.1);
+  const TrainConfig muon = resolved("muon");
+  CHECK(*muon.optimizer.lr == 0.02);
+  CHECK(muon.optimizer.options.at("aux_lr") == "0.001");
+  CHECK(muon.schedule == "cosine");
+
+  const auto wrong = error_of([&] { resolved("moun"); });
+  CHECK(wrong.first == ErrorKind::usage);
+  CHECK(contains(wrong.second, "--optimizer: "));
+  CHECK(contains(wrong.second, "muon"));
+  Config config = tiny_settings("muon");
+  config.set("optimizer.ns_step", "3", Source::set, "--set");
+  const auto option = error_of([&] { train_config_from(config); });
+  CHECK(option.second == "--set: optimizer muon has no option 'ns_step'; did you mean 'ns_steps'?");
+}
+
+TEST_CASE("config: warm-up joins the schedule, ranges are checked") {
+  Config config = tiny_settings("adamw");
+  config.set("warmup", "2e", Source::flag, "--warmup");
+  CHECK(train_config_from(config).schedule == "cosine:warmup=2e");
+  for (const auto& [key, value] : std::map<std::string, std::string>{{"batch", "0"},
+                                                                     {"val_fraction", "1"},
+                                                                     {"label_smoothing", "-0.1"},
+                                                                     {"dtype", "i32"},
+                                                                     {"schedule", "cosin"},
+                                                                     {"augment", "sclae"},
+                                                                     {"pose", "z/y"},
+                                                                     {"up_axis", "w"},
+                                                                     {"selection", "last"},
+                                                                     {"normalise", "sphere"},
+                                                                     {"preset", "por"}}) {
+    Config bad = tiny_settings("adamw");
+    bad.set(key, value, Source::flag, "--" + key);
+    const auto error = error_of([&] { train_config_from(bad); });
+    CHECK_MESSAGE(error.first == ErrorKind::usage, key, ": ", error.second);
+  }
+}
+
+}  // namespace basin::tools

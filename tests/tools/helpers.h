@@ -1,0 +1,105 @@
+// What the tests of the programs share: a temporary folder, a tiny training problem on the embedded
+// shapes, a way to run a built program and to read what it wrote.
+#pragma once
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "basin/core/log.h"
+#include "basin/tools/common/trainer.h"
+
+namespace basin::tools {
+
+class TempDir {
+ public:
+  TempDir() {
+    std::string name = (fs::temp_directory_path() / "basin-test-XXXXXX").string();
+    REQUIRE(::mkdtemp(name.data()) != nullptr);
+    path_ = name;
+  }
+  ~TempDir() {
+    std::error_code error;
+    fs::remove_all(path_, error);
+  }
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
+  fs::path operator/(const std::string& name) const { return path_ / name; }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+// The warnings logged while it lives.
+class CaughtWarnings {
+ public:
+  CaughtWarnings() {
+    before_ = set_log_sink([this](LogLevel level, const std::string& text) {
+      if (level == LogLevel::warning) texts.push_back(text);
+    });
+  }
+  ~CaughtWarnings() { set_log_sink(before_); }
+  std::vector<std::string> texts;
+
+ private:
+  LogSink before_;
+};
+
+// Kind and sentence of the error that `body` throws.
+template <class F>
+std::pair<ErrorKind, std::string> error_of(F&& body) {
+  try {
+    body();
+  } catch (const Error& e) {
+    return {e.kind(), e.what()};
+  }
+  return {ErrorKind::internal, "nothing was thrown"};
+}
+
+inline bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+struct Finished {
+  int code = -1;
+  std::string out, err;
+};
+
+// Runs <bin>/program with shell-quoted arguments.
+inline Finished run_built(const TempDir& dir, const std::string& program,
+                          const std::string& arguments) {
+  const fs::path out = dir / "stdout.txt", err = dir / "stderr.txt";
+  const std::string command =
+      str("cd '", dir.path().string(), "' && '", BASIN_BIN_DIR, "/", program, "' ", arguments,
+          " >'", out.string(), "' 2>'", err.string(), "'");
+  const int status = std::system(command.c_str());
+  Finished result;
+  result.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  result.out = read_text_file(out);
+  result.err = read_text_file(err);
+  return result;
+}
+
+// A PointNet of some thousand weights on 45 embedded shapes of 64 points: 5 steps an epoch.
+inline Config tiny_settings(const std::string& optimizer) {
+  Config config = train_settings();
+  const auto set = [&](const char* key, const std::string& value) {
+    config.set(key, value, Source::flag, key);
+  };
+  set("data", "embedded");
+  set("limit", "45");
+  set("points", "64");
+  set("batch", "8");
+  set("eval_batch", "16");
+  set("epochs", "3");
+  set("log_every", "2");
+  set("model.widths", "8,16,32,16,8");
+  set("optimizer.name", optimizer);
+  return config;
+}
+
+}  // namespace basin::tools

@@ -1,0 +1,161 @@
+// JSON lines, the metrics file, the run directory, tables.
+#include <sys/stat.h>
+
+#include <cmath>
+#include <iostream>
+#include <limits>
+#include <sstream>
+
+#include "basin/tests/tools/helpers.h"
+#include "basin/tools/common/cli.h"
+#include "basin/tools/common/environment.h"
+#include "basin/tools/common/report.h"
+
+namespace basin::tools {
+
+TEST_CASE("json: 17 digits, NaN as null with a flag, round trip") {
+  JsonObject object;
+  object.add("third", 1.0 / 3)
+      .add("loss", std::nan(""))
+      .add("low", -std::numeric_limits<double>::infinity())
+      .add("big", int64_t{9007199254740993})
+      .add("text", "a \"quoted\"\nline \x01")
+      .add("yes", true);
+  CHECK(contains(object.line(), "\"third\": 0.33333333333333331"));
+  CHECK(contains(object.line(), "\"loss\": null, \"loss_non_finite\": \"nan\""));
+  CHECK(object.line().find('\n') == std::string::npos);
+  for (const std::string& text : {object.line(), object.pretty()}) {
+    const JsonFields fields = parse_flat_json(text, "x");
+    CHECK(fields.number("third") == 1.0 / 3);
+    CHECK(std::isnan(fields.number("loss")));
+    CHECK(fields.number("low") == -std::numeric_limits<double>::infinity());
+    CHECK(fields.integer("big") == 9007199254740993);
+    CHECK(fields.text("text") == "a \"quoted\"\nline \x01");
+    CHECK(fields.flag("yes"));
+  }
+  for (const char* bad : {"", "{\"a\": 1", "[1]", "{\"a\": [1]}", "{\"a\": 1} x"}) {
+    CHECK(error_of([&] { parse_flat_json(bad, "x"); }).first == ErrorKind::data);
+  }
+  const JsonFields fields = parse_flat_json(R"({"a": "x"})", "f.json");
+  CHECK(error_of([&] { fields.number("a"); }).second ==
+        "f.json: 'a' is expected to be a number, it is 'x'");
+  CHECK(error_of([&] { fields.text("b"); }).second == "f.json: the key 'b' is missing");
+}
+
+TEST_CASE("metrics: a resumed file is cut to the length of the checkpoint") {
+  const TempDir dir;
+  const fs::path file = dir / "metrics.jsonl";
+  uint64_t at_checkpoint = 0;
+  {
+    MetricsFile metrics(file, 0);
+    metrics.append(JsonObject().add("step", 1));
+    metrics.sync();
+    at_checkpoint = metrics.bytes();
+    metrics.append(JsonObject().add("step", 2));
+  }
+  CHECK(read_text_file(file) == "{\"step\": 1}\n{\"step\": 2}\n");
+  {
+    MetricsFile metrics(file, at_checkpoint);
+    metrics.append(JsonObject().add("step", 3));
+  }
+  CHECK(read_text_file(file) == "{\"step\": 1}\n{\"step\": 3}\n");
+  const auto shorter = error_of([&] { MetricsFile(file, 1000); });
+  CHECK(shorter.first == ErrorKind::data);
+  CHECK(contains(shorter.second, "counts 1000 bytes of metrics, the file has 24"));
+  CHECK(error_of([&] { MetricsFile(dir / "no/metrics.jsonl", 0); }).first == ErrorKind::output);
+}
+
+TEST_CASE("run directory: foreign and used folders are refused, one writer at a time") {
+  const TempDir dir;
+  fs::create_directories(dir / "foreign");
+  write_file_atomic(dir / "foreign/notes.txt", std::string_view("mine"));
+  const auto foreign = error_of([&] { RunDir::create(dir / "foreign"); });
+  CHECK(foreign.first == ErrorKind::output);
+  CHECK(contains(foreign.second, "is no run of ours"));
+  CHECK(error_of([&] { RunDir::open(dir / "foreign"); }).first == ErrorKind::usage);
+  CHECK(!fs::exists(dir / "foreign/.lock"));
+
+  {
+    RunDir run = RunDir::create(dir / "deep/run");
+    run.begin(JsonObject().add("seed", 3).add("command", "train 'a b'"));
+    const JsonFields begun = parse_flat_json(read_text_file(dir / "deep/run/run.json"), "run.json");
+    CHECK(begun.text("exit_reason") == "running");
+    CHECK(begun.integer("seed") == 3);
+    for (const char* key : {"basin_version", "git_hash", "git_dirty", "compiler", "flags", "cpu",
+                            "blas", "threads", "host", "start"}) {
+      CHECK_MESSAGE(begun.has(key), key);
+    }
+    const auto second = error_of([&] { RunDir::open(dir / "deep/run"); });
+    CHECK(second.first == ErrorKind::output);
+    run.finish("completed", 0);
+  }
+  const JsonFields ended = parse_flat_json(read_text_file(dir / "deep/run/run.json"), "run.json");
+  CHECK(ended.text("exit_reason") == "completed");
+  CHECK(ended.integer("exit_code") == 0);
+  CHECK(ended.has("end"));
+  const auto used = error_of([&] { RunDir::create(dir / "deep/run"); });
+  CHECK(used.first == ErrorKind::output);
+  CHECK(contains(used.second, "--resume"));
+  CHECK_NOTHROW(RunDir::open(dir / "deep/run"));
+  CHECK(first_free(dir / "deep/run") == dir / "deep/run-2");
+  CHECK(first_free(dir / "deep/other") == dir / "deep/other");
+
+  // Killed between the creation and the first record: only the lock is there.
+  { const RunDir killed = RunDir::create(dir / "killed"); }
+  CHECK_NOTHROW(RunDir::create(dir / "killed"));
+}
+
+TEST_CASE("tables and texts") {
+  CHECK(format_table({{"name", "n"}, {"a", "10"}, {"long name", "5"}}) ==
+        "name       n\na          10\nlong name   5\n");
+  CHECK(duration_text(4.21) == "4.2 s");
+  CHECK(duration_text(192) == "3 min 12 s");
+  CHECK(duration_text(7500) == "2 h 5 min");
+  CHECK(bytes_text(13900000) == "13.9 MB");
+  const char* argv[] = {"prog", "--set", "a=b c", "it's"};
+  CHECK(command_line(4, argv) == "prog --set 'a=b c' 'it'\\''s'");
+}
+
+TEST_CASE("tally: overall and mean class accuracy, loss, ties") {
+  // Class 0: two of three right, class 1: none of one; class 2 does not occur.
+  const Tensor logits = Tensor::from<float>({2, 1, 0,  //
+                                             1, 1, 1,  // a tie: the first class wins
+                                             0, 3, 0,  //
+                                             1, 0, 0},
+                                            {4, 3});
+  Tally tally(3);
+  tally.add(logits, Tensor::from<int64_t>({0, 0, 0, 1}, {4}));
+  const Evaluation e = tally.result();
+  CHECK(tally.correct() == 2);
+  CHECK(e.overall_accuracy == 0.5);
+  CHECK(e.mean_class_accuracy == doctest::Approx((2.0 / 3 + 0) / 2).epsilon(1e-15));
+  CHECK(std::isnan(e.recall[2]));
+  const double loss = (std::log(1 + std::exp(-1) + std::exp(-2)) + std::log(3.0) +
+                       std::log(2 + std::exp(3)) + std::log(std::exp(1) + 2)) /
+                      4;
+  CHECK(e.loss == doctest::Approx(loss).epsilon(1e-15));
+}
+
+TEST_CASE("run_program: every failure has its exit code") {
+  const auto code = [](auto body) {
+    std::ostringstream sink;
+    std::streambuf* before = std::cerr.rdbuf(sink.rdbuf());
+    const int c = run_program("prog", body);
+    std::cerr.rdbuf(before);
+    return std::pair{c, sink.str()};
+  };
+  CHECK(code([]() -> int { return 75; }).first == 75);
+  const std::pair<ErrorKind, int> kinds[] = {{ErrorKind::internal, 1}, {ErrorKind::usage, 2},
+                                             {ErrorKind::data, 3},     {ErrorKind::numerical, 4},
+                                             {ErrorKind::resource, 5}, {ErrorKind::output, 6}};
+  for (const auto& [kind, expected] : kinds) {
+    const auto [c, text] = code([k = kind]() -> int { throw Error(k, "what: why"); });
+    CHECK(c == expected);
+    CHECK(text == "prog: what: why\n");
+  }
+  CHECK(code([]() -> int { throw std::bad_alloc(); }).first == 5);
+  CHECK(code([]() -> int { throw std::runtime_error("x"); }).first == 1);
+  CHECK(code([]() -> int { throw 3; }).first == 1);
+}
+
+}  // namespace basin::tools

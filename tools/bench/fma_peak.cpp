@@ -1,0 +1,113 @@
+// The machine's f32 peak: chains of fused multiply-adds that never leave the registers. Twelve
+// independent chains hide the latency of two units with four cycles each. The variant is chosen at
+// run time; every thread runs the same loop.
+#include "basin/core/parallel.h"
+#include "basin/tools/bench/bench.h"
+#include "basin/tools/common/environment.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define BASIN_FMA_X86
+#include <immintrin.h>
+#endif
+
+#include <algorithm>
+#include <vector>
+
+namespace basin::tools {
+namespace {
+
+constexpr int kChains = 12;
+
+// Each variant returns a sum that depends on every chain, so that nothing is optimised away.
+using Loop = float (*)(int64_t iterations);
+struct Variant {
+  const char* name;
+  Loop loop;
+  int lanes;
+};
+
+#ifdef BASIN_FMA_X86
+__attribute__((target("avx512f"))) float loop_avx512(int64_t iterations) {
+  __m512 acc[kChains];
+  for (int c = 0; c < kChains; ++c) acc[c] = _mm512_set1_ps(static_cast<float>(c));
+  const __m512 a = _mm512_set1_ps(0.999F), b = _mm512_set1_ps(0.001F);
+  for (int64_t i = 0; i < iterations; ++i) {
+#pragma GCC unroll 12
+    for (int c = 0; c < kChains; ++c) acc[c] = _mm512_fmadd_ps(acc[c], a, b);
+  }
+  for (int c = 1; c < kChains; ++c) acc[0] = _mm512_add_ps(acc[0], acc[c]);
+  return _mm512_cvtss_f32(acc[0]);
+}
+
+__attribute__((target("avx2,fma"))) float loop_avx2(int64_t iterations) {
+  __m256 acc[kChains];
+  for (int c = 0; c < kChains; ++c) acc[c] = _mm256_set1_ps(static_cast<float>(c));
+  const __m256 a = _mm256_set1_ps(0.999F), b = _mm256_set1_ps(0.001F);
+  for (int64_t i = 0; i < iterations; ++i) {
+#pragma GCC unroll 12
+    for (int c = 0; c < kChains; ++c) acc[c] = _mm256_fmadd_ps(acc[c], a, b);
+  }
+  for (int c = 1; c < kChains; ++c) acc[0] = _mm256_add_ps(acc[0], acc[c]);
+  return _mm256_cvtss_f32(acc[0]);
+}
+#endif
+
+// Four lanes per chain: the width that every 64-bit machine has.
+float loop_portable(int64_t iterations) {
+  constexpr int kLanes = 4 * kChains;
+  float acc[kLanes];
+  for (int c = 0; c < kLanes; ++c) acc[c] = static_cast<float>(c);
+  for (int64_t i = 0; i < iterations; ++i) {
+    for (int c = 0; c < kLanes; ++c) acc[c] = acc[c] * 0.999F + 0.001F;
+  }
+  float sum = 0;
+  for (const float x : acc) sum += x;
+  return sum;
+}
+
+Variant choose() {
+#ifdef BASIN_FMA_X86
+  if (__builtin_cpu_supports("avx512f")) return {"AVX-512", loop_avx512, 16};
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    return {"AVX2", loop_avx2, 8};
+  }
+#endif
+  return {"portable", loop_portable, 4};
+}
+
+}  // namespace
+
+const char* fma_peak_name() { return choose().name; }
+
+double measure_fma_peak() {
+  constexpr int64_t kIterations = 4000000;  // some 10 ms
+  constexpr int kTries = 7;
+  const Variant variant = choose();
+  const int threads = num_threads();
+  std::vector<float> sink(static_cast<size_t>(threads));
+  double best = 0;
+  for (int t = 0; t < kTries; ++t) {
+    const double start = seconds_now();
+    parallel_tiles(threads, [&](int64_t tile) {
+      sink[static_cast<size_t>(tile)] = variant.loop(kIterations);
+    });
+    const double flops = 2.0 * kChains * variant.lanes * static_cast<double>(kIterations) * threads;
+    best = std::max(best, flops / (seconds_now() - start));
+  }
+  volatile float keep = sink[0];
+  (void)keep;
+  return best;
+}
+
+void run_peak(const BenchOptions& options, BenchReport& report) {
+  for (const int threads : options.threads) {
+    set_num_threads(threads);
+    const double peak = measure_fma_peak();
+    report.value("peak.t" + std::to_string(threads) + ".f32_gflops", peak * 1e-9);
+    report.note("f32 multiply-add peak, " + std::string(fma_peak_name()) + ", " +
+                std::to_string(threads) + (threads == 1 ? " thread: " : " threads: ") +
+                std::to_string(static_cast<int64_t>(peak * 1e-9 + 0.5)) + " GFLOP/s");
+  }
+}
+
+}  // namespace basin::tools

@@ -1,0 +1,173 @@
+// Flat JSON: see json.h. Writing is by hand (the number format is ours), reading through
+// nlohmann-json, which sees only files that Basin wrote.
+#include "basin/tools/common/json.h"
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "basin/core/error.h"
+#include "basin/core/io.h"
+
+namespace basin::tools {
+namespace {
+
+constexpr std::string_view kNonFinite = "_non_finite";
+
+}  // namespace
+
+std::string number_text(double value) {
+  if (std::isnan(value)) return "nan";
+  if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
+  std::array<char, 40> buffer{};
+  const int n = std::snprintf(buffer.data(), buffer.size(), "%.17g", value);
+  std::string text(buffer.data(), static_cast<size_t>(n));
+  for (char& c : text) {
+    if (c == ',') c = '.';  // a locale's decimal comma
+  }
+  return text;
+}
+
+std::string json_string(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    switch (c) {
+      case '"': out += "\\\""; break;
+      case '\\': out += "\\\\"; break;
+      case '\n': out += "\\n"; break;
+      case '\t': out += "\\t"; break;
+      case '\r': out += "\\r"; break;
+      default:
+        if (static_cast<unsigned char>(c) < 0x20) {
+          std::array<char, 8> buffer{};
+          std::snprintf(buffer.data(), buffer.size(), "\\u%04x", static_cast<unsigned>(c));
+          out += buffer.data();
+        } else {
+          out += c;
+        }
+    }
+  }
+  return out + "\"";
+}
+
+void JsonObject::raw(const std::string& key, std::string value) {
+  fields_.emplace_back(key, std::move(value));
+}
+
+JsonObject& JsonObject::add(const std::string& key, double value) {
+  if (std::isfinite(value)) {
+    raw(key, number_text(value));
+  } else {
+    raw(key, "null");
+    add(key + std::string(kNonFinite), std::string_view(number_text(value)));
+  }
+  return *this;
+}
+
+JsonObject& JsonObject::add(const std::string& key, int64_t value) {
+  raw(key, std::to_string(value));
+  return *this;
+}
+
+JsonObject& JsonObject::add(const std::string& key, bool value) {
+  raw(key, value ? "true" : "false");
+  return *this;
+}
+
+JsonObject& JsonObject::add(const std::string& key, std::string_view value) {
+  raw(key, json_string(value));
+  return *this;
+}
+
+void JsonObject::append(const JsonObject& other) {
+  fields_.insert(fields_.end(), other.fields_.begin(), other.fields_.end());
+}
+
+std::string JsonObject::line() const {
+  std::string out = "{";
+  for (const auto& [key, value] : fields_) {
+    if (out.size() > 1) out += ", ";
+    out += json_string(key) + ": " + value;
+  }
+  return out + "}";
+}
+
+std::string JsonObject::pretty() const {
+  std::string out = "{\n";
+  for (size_t i = 0; i < fields_.size(); ++i) {
+    out += "  " + json_string(fields_[i].first) + ": " + fields_[i].second;
+    out += i + 1 < fields_.size() ? ",\n" : "\n";
+  }
+  return out + "}\n";
+}
+
+const std::string& JsonFields::text(const std::string& key) const {
+  const auto it = values_.find(key);
+  if (it == values_.end()) fail(ErrorKind::data, name_, ": the key '", key, "' is missing");
+  return it->second;
+}
+
+double JsonFields::number(const std::string& key) const {
+  const std::string& value = text(key);
+  if (value == "nan") return std::nan("");
+  if (value == "inf") return HUGE_VAL;
+  if (value == "-inf") return -HUGE_VAL;
+  double out = 0;
+  if (!parse_double(value, out)) {
+    fail(ErrorKind::data, name_, ": '", key, "' is expected to be a number, it is '", value, "'");
+  }
+  return out;
+}
+
+int64_t JsonFields::integer(const std::string& key) const {
+  int64_t out = 0;
+  if (!parse_int64(text(key), out)) {
+    fail(ErrorKind::data, name_, ": '", key, "' is expected to be an integer, it is '", text(key),
+         "'");
+  }
+  return out;
+}
+
+bool JsonFields::flag(const std::string& key) const {
+  const std::string& value = text(key);
+  if (value != "true" && value != "false") {
+    fail(ErrorKind::data, name_, ": '", key, "' is expected to be true or false, it is '", value,
+         "'");
+  }
+  return value == "true";
+}
+
+JsonFields parse_flat_json(std::string_view text, const std::string& name) {
+  std::map<std::string, std::string> values;
+  try {
+    const auto root = nlohmann::json::parse(text.begin(), text.end());
+    if (!root.is_object()) fail(ErrorKind::data, name, ": expected one JSON object");
+    for (const auto& [key, value] : root.items()) {
+      if (value.is_structured()) {
+        fail(ErrorKind::data, name, ": '", key, "' is expected to be one value, it is a list");
+      }
+      if (value.is_string()) {
+        values[key] = value.get<std::string>();
+      } else if (value.is_number_float()) {
+        values[key] = number_text(value.get<double>());
+      } else if (value.is_null()) {
+        values.try_emplace(key, "nan");
+      } else {
+        values[key] = value.dump();
+      }
+    }
+    for (const auto& [key, value] : root.items()) {
+      if (value.is_null() && root.contains(key + std::string(kNonFinite))) {
+        values[key] = root.at(key + std::string(kNonFinite)).get<std::string>();
+      }
+    }
+  } catch (const nlohmann::json::parse_error& e) {
+    fail(ErrorKind::data, name, ": offset ", e.byte, ": not valid JSON");
+  } catch (const nlohmann::json::exception& e) {
+    fail(ErrorKind::data, name, ": not the JSON that was expected");
+  }
+  return JsonFields(name, std::move(values));
+}
+
+}  // namespace basin::tools

@@ -1,0 +1,55 @@
+// The metrics file: see metrics.h.
+#include "basin/tools/common/metrics.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace basin::tools {
+namespace {
+
+[[noreturn]] void refuse(const fs::path& path, const char* what) {
+  fail(ErrorKind::output, path.string(), ": cannot be ", what, ": ", std::strerror(errno));
+}
+
+}  // namespace
+
+MetricsFile::MetricsFile(const fs::path& path, uint64_t bytes) : path_(path), bytes_(bytes) {
+  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (fd_ < 0) refuse(path, "opened");
+  struct stat info {};
+  if (::fstat(fd_, &info) != 0) refuse(path, "examined");
+  const auto size = static_cast<uint64_t>(info.st_size);
+  if (size < bytes) {
+    ::close(fd_);
+    fail(ErrorKind::data, path.string(), ": the checkpoint counts ", bytes,
+         " bytes of metrics, the file has ", size, "; it was cut after the checkpoint");
+  }
+  if (::ftruncate(fd_, static_cast<off_t>(bytes)) != 0) {
+    ::close(fd_);
+    refuse(path, "cut");
+  }
+}
+
+MetricsFile::~MetricsFile() { ::close(fd_); }
+
+void MetricsFile::append(const JsonObject& event) {
+  const std::string line = event.line() + "\n";
+  size_t done = 0;
+  while (done < line.size()) {
+    const ssize_t n = ::write(fd_, line.data() + done, line.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) refuse(path_, "written");
+    done += static_cast<size_t>(n);
+  }
+  bytes_ += line.size();
+}
+
+void MetricsFile::sync() {
+  if (::fsync(fd_) != 0) refuse(path_, "synchronised");
+}
+
+}  // namespace basin::tools

@@ -1,0 +1,56 @@
+// The directory of one run. Everything in it is relative, so it may be moved:
+//   config.toml (resolved)  run.json (who, where, with what)  metrics.jsonl  result.json
+//   ckpt/step-N/
+// One writer at a time (a lock on the file .lock). run.json is replaced atomically at the start and
+// at the end; its "exit_reason" is "running" in between, so that a killed run shows.
+#pragma once
+#include <optional>
+#include <string>
+
+#include "basin/core/io.h"
+#include "basin/tools/common/json.h"
+
+namespace basin::tools {
+
+class RunDir {
+ public:
+  // Creates the folder. output error (exit 6) when it exists and is not empty.
+  static RunDir create(const fs::path& path);
+  // What create() would refuse, asked before the hours of work.
+  static void refuse_used(const fs::path& path);
+  // The folder of an earlier run; usage error when it is none, output error when another process
+  // writes to it.
+  static RunDir open(const fs::path& path);
+  ~RunDir();
+  RunDir(RunDir&& other) noexcept;
+  RunDir& operator=(RunDir&&) = delete;
+
+  const fs::path& path() const { return path_; }
+  fs::path config_file() const { return path_ / "config.toml"; }
+  fs::path metrics_file() const { return path_ / "metrics.jsonl"; }
+  fs::path result_file() const { return path_ / "result.json"; }
+  fs::path checkpoints() const { return path_ / "ckpt"; }
+
+  void write_config(const std::string& toml) const;
+  // run.json: `facts` (seed, command, data...) with environment, start time and "running".
+  void begin(const JsonObject& facts);
+  // Again with the end time and the reason: "completed", "SIGTERM", "error: ...".
+  void finish(const std::string& exit_reason, int exit_code);
+
+  static bool is_run(const fs::path& path);  // holds a run.json of ours
+
+ private:
+  explicit RunDir(fs::path path);
+  void lock();
+  void write_record(const JsonObject& end) const;
+
+  fs::path path_;
+  int lock_ = -1;
+  JsonObject record_;
+  double started_ = 0;
+};
+
+// base, base-2, base-3, ...: the first that does not exist.
+fs::path first_free(const fs::path& base);
+
+}  // namespace basin::tools

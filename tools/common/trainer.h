@@ -1,0 +1,114 @@
+// The training loop of a point-cloud classifier. Everything it does is a function of
+// (configuration, data, step): batches, augmentation and dropout masks come from counter-based
+// streams, so a state that is restored from a checkpoint continues bit for bit, and the number of
+// threads changes nothing. Only the fields "seconds" and "examples_per_second" of the metrics
+// depend on the clock.
+//   One epoch line: epoch, step, train_loss (objective, mean over the epoch), train_accuracy,
+//   test_loss, test_overall_accuracy, test_mean_class_accuracy, [val_*], lr, grad_norm (mean).
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "basin/optim/schedule.h"
+#include "basin/tools/common/checkpoint.h"
+#include "basin/tools/common/evaluate.h"
+#include "basin/tools/common/metrics.h"
+#include "basin/tools/common/run_dir.h"
+#include "basin/tools/common/train_config.h"
+
+namespace basin::tools {
+
+struct TrainData {
+  PointCloudSet train, validation, test;  // validation is empty without --val-fraction
+  std::string description;
+  std::string hash;  // over the content of the splits
+};
+TrainData load_train_data(const TrainConfig& config);
+
+// The epoch with the highest accuracy on one split; the first of equals.
+struct Best {
+  int64_t epoch = 0;  // 1-based; 0: none yet
+  int64_t step = 0;
+  double accuracy = 0;          // on the split that selects
+  double overall_accuracy = 0;  // on the test split at that epoch
+  double mean_class_accuracy = 0;
+};
+
+struct StepResult {
+  double loss = 0;
+  double grad_norm = 0;  // before clipping
+  double lr = 0;         // of the default group
+};
+
+struct TrainOutcome {
+  bool completed = false;
+  int signal = 0;     // that stopped it
+  JsonObject result;  // flat summary of the run so far
+};
+
+struct TrainHooks {
+  // Non-zero: a signal. Asked after every step and between the batches of an evaluation; an epoch
+  // whose evaluation was cut short is evaluated by the run that resumes.
+  std::function<int()> stop = {};
+  bool progress = true;
+};
+
+class Trainer {
+ public:
+  Trainer(const TrainConfig& config, const TrainData& data);
+
+  void restore(const Checkpoint& checkpoint);  // usage or data error when it does not belong here
+  TrainOutcome run(const RunDir& dir, const TrainHooks& hooks);
+
+  StepResult step();        // one training step; numerical error names epoch, step and batch
+  Evaluation test() const;  // on the whole test split
+  void save(const RunDir& dir, MetricsFile& metrics);
+
+  ModelState& state() { return state_; }
+  const ModelState& state() const { return state_; }
+  const Model& model() const { return model_; }
+  const Optimizer& optimizer() const { return *optimizer_; }
+  int64_t steps_done() const { return at_.step; }
+  int64_t total_steps() const { return total_steps_; }
+  int64_t steps_per_epoch() const { return steps_per_epoch_; }
+  JsonObject result() const;
+
+ private:
+  // What a checkpoint holds besides weights and optimizer.
+  struct Position {
+    int64_t step = 0;
+    double loss_sum = 0, norm_sum = 0, epoch_seconds = 0;  // of the epoch under way
+    int64_t correct = 0, seen = 0;
+    double seconds = 0;  // of the whole run, resumes included
+    uint64_t metrics_bytes = 0;
+    int64_t saved_step = -1;
+    double train_loss = 0, train_accuracy = 0;  // of the last complete epoch
+    Evaluation test = {};
+    Best best_test = {}, best_val = {};
+  };
+
+  LoaderOptions eval_options() const;
+  double learning_rate(double scale) const { return *config_.optimizer.lr * scale; }
+  void check_finite(const ValueGrad& result, double norm, const PointBatch& batch) const;
+  bool epoch_is_full() const;  // its steps are done, its evaluation is not
+  // False when the evaluation was stopped; nothing has changed then.
+  bool finish_epoch(MetricsFile& metrics, const TrainHooks& hooks);
+  void report_epoch(MetricsFile& metrics, const Evaluation& validation, double seconds) const;
+  void note_best(const Evaluation& validation);
+  void log_step(MetricsFile& metrics, const StepResult& result) const;
+  JsonObject position_json() const;
+
+  TrainConfig config_;
+  const TrainData& data_;
+  Model model_;
+  ModelState state_;
+  std::unique_ptr<Optimizer> optimizer_;
+  PointCloudLoader loader_;
+  Schedule schedule_;
+  int64_t steps_per_epoch_ = 0;
+  int64_t total_steps_ = 0;
+  Position at_;
+};
+
+}  // namespace basin::tools

@@ -1,0 +1,282 @@
+// train_modelnet: trains and evaluates a point-cloud classifier on ModelNet40 (any layout that
+// datasets/point_cloud.h reads) or on the embedded shapes; compares runs.
+//   train_modelnet --optimizer muon --epochs 10
+//   train_modelnet compare runs/A runs/B
+// stdout: results only. stderr: the log. Exit codes: --help.
+#include <iostream>
+
+#include "basin/optim/routing.h"
+#include "basin/tools/common/cli.h"
+#include "basin/tools/common/environment.h"
+#include "basin/tools/common/progress.h"
+#include "basin/tools/common/report.h"
+#include "basin/tools/common/signals.h"
+
+namespace basin::tools {
+namespace {
+
+constexpr const char* kName = "train_modelnet";
+
+// Where a run goes on from, and where it writes.
+struct Place {
+  fs::path source;                       // run directory to resume; empty: a fresh run
+  std::optional<Checkpoint> checkpoint;  // absent: from the start
+  fs::path out;
+  bool in_place = false;  // out == source
+};
+
+bool is_checkpoint(const fs::path& path) {
+  return fs::exists(path / "DONE") && path.parent_path().filename() == "ckpt";
+}
+
+fs::path without_trailing_slash(const std::string& text) {
+  const fs::path path(text);
+  return path.has_filename() ? path : path.parent_path();
+}
+
+// The run directory named by --resume, if it names one ("auto" does not).
+fs::path resumed_run(const Config& config) {
+  const std::string resume = config.text("resume");
+  if (resume.empty() || resume == "auto") return {};
+  const fs::path path = without_trailing_slash(resume);
+  const fs::path run = is_checkpoint(path) ? path.parent_path().parent_path() : path;
+  check(RunDir::is_run(run), "--resume: ", path.string(),
+        " is neither a run directory (run.json) nor a checkpoint in one (ckpt/step-N)");
+  return run;
+}
+
+// The settings of the resumed run are its file layer.
+void load_resumed_settings(Config& config, const fs::path& run) {
+  if (!run.empty() && fs::exists(run / "config.toml")) config.load_toml(run / "config.toml");
+}
+
+Place find_place(const Config& config, const TrainConfig& train) {
+  Place place;
+  const std::string resume = config.text("resume");
+  const std::string out = config.text("out");
+  if (resume.empty()) {
+    place.out = out.empty() ? first_free(default_run_name(train)) : without_trailing_slash(out);
+    return place;
+  }
+  if (resume == "auto") {
+    place.out = out.empty() ? fs::path(default_run_name(train)) : without_trailing_slash(out);
+    if (RunDir::is_run(place.out)) place.source = place.out;
+  } else {
+    place.source = resumed_run(config);
+    place.out = out.empty() ? place.source : without_trailing_slash(out);
+  }
+  if (place.source.empty()) return place;
+  place.in_place = fs::weakly_canonical(place.out) == fs::weakly_canonical(place.source);
+  const fs::path named = without_trailing_slash(resume);
+  if (resume != "auto" && is_checkpoint(named)) {
+    place.checkpoint = read_checkpoint(named);
+    const auto steps = checkpoint_steps(place.source / "ckpt");
+    check(!place.in_place || place.checkpoint->step == steps.back(), "--resume: ", named.string(),
+          " is not the newest checkpoint of its run; give --out to branch off from it");
+  } else {
+    place.checkpoint = read_newest_checkpoint(place.source / "ckpt");
+  }
+  return place;
+}
+
+void refuse_changed_settings(const Config& config, const fs::path& run) {
+  Config recorded = train_settings();
+  recorded.load_toml(run / "config.toml");
+  train_config_from(recorded);
+  const std::string key = config.first_difference(recorded);
+  check(key.empty(), config.origin(key), ": ", key, " differs from the run ", run.string(),
+        " that is resumed; leave it out, or start a new run with --out");
+}
+
+// A branch takes along the metrics up to its checkpoint.
+void copy_metrics(const Place& place, const RunDir& dir) {
+  std::string text = read_text_file(place.source / "metrics.jsonl");
+  const auto bytes = static_cast<size_t>(place.checkpoint->state.integer("metrics_bytes"));
+  if (text.size() < bytes) {
+    fail(ErrorKind::data, (place.source / "metrics.jsonl").string(), ": expected at least ", bytes,
+         " bytes, the file has ", text.size());
+  }
+  write_file_atomic(dir.metrics_file(), std::string_view(text).substr(0, bytes));
+}
+
+void check_disk(const RunDir& dir, const Trainer& trainer, const TrainConfig& train) {
+  std::error_code error;
+  const fs::space_info space = fs::space(dir.path(), error);
+  if (error) return;
+  const int64_t kept = train.keep > 0 ? train.keep + 3 : train.epochs;
+  const auto needed = static_cast<uint64_t>(3 * kept * trainer.state().params.total_elements()) *
+                      size_of(train.dtype);
+  if (space.available < needed) {
+    fail(ErrorKind::output, dir.path().string(), ": ", bytes_text(static_cast<double>(needed)),
+         " are needed for checkpoints, ", bytes_text(static_cast<double>(space.available)),
+         " are free; try a smaller --keep");
+  }
+}
+
+void write_json(const Config& config, const JsonObject& result) {
+  const std::string file = config.text("json");
+  if (!file.empty()) write_file_atomic(file, result.pretty());
+}
+
+void check_json_target(const Config& config) {
+  const fs::path file = config.text("json");
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  if (!file.empty() && !fs::is_directory(folder)) {
+    fail(ErrorKind::output, config.origin("json"), ": the folder ", folder.string(),
+         " does not exist");
+  }
+}
+
+void log_plan(const Trainer& trainer, const TrainConfig& train, const TrainData& data) {
+  log_line("data: " + data_summary(train, data));
+  log_line(str("model: ", trainer.model().name, " (", trainer.model().preset, "), ",
+               trainer.state().params.total_elements(), " parameters; ", trainer.total_steps(),
+               " steps, ", trainer.steps_per_epoch(), " per epoch"));
+  log_line(format_routing_table(trainer.optimizer().routing()));
+}
+
+int evaluate_only(const Config& config, Trainer& trainer, const Place& place) {
+  std::string what = config.text("weights");
+  if (place.checkpoint) {
+    what = place.checkpoint->path.string();
+    load_state(place.checkpoint->model, what, trainer.state());
+  }
+  const Evaluation e = trainer.test();
+  std::cout << evaluation_table(e, what);
+  write_json(config, JsonObject()
+                         .add("weights", what)
+                         .add("test_shapes", e.examples)
+                         .add("test_loss", e.loss)
+                         .add("overall_accuracy", e.overall_accuracy)
+                         .add("mean_class_accuracy", e.mean_class_accuracy));
+  return 0;
+}
+
+int plan_only(const Config& config, Trainer& trainer, const TrainConfig& train,
+              const TrainData& data, const Place& place) {
+  const JsonObject plan = dry_run(trainer, train, data);
+  const JsonFields p = parse_flat_json(plan.line(), "plan");
+  std::cout << "# resolved configuration\n"
+            << config.to_toml() << "\n# data: " << data.description << "\n\n"
+            << format_routing_table(trainer.optimizer().routing()) << "\nparameters      "
+            << p.text("parameters") << "\nsteps           " << p.text("steps") << " ("
+            << p.text("steps_per_epoch") << " per epoch)"
+            << "\nstep            " << duration_text(p.number("step_seconds"))
+            << "\nestimated time  " << duration_text(p.number("estimated_seconds"))
+            << "\npeak memory     " << bytes_text(p.number("peak_rss_bytes"))
+            << "\noutput          " << place.out.string() << ", about "
+            << bytes_text(p.number("output_bytes")) << " (nothing was written)\n";
+  write_json(config, plan);
+  return 0;
+}
+
+// The directory, opened or created, with its configuration and the record of this start.
+RunDir open_run(const Config& config, const Place& place, const TrainConfig& train,
+                const TrainData& data, const std::string& command) {
+  RunDir dir = place.in_place ? RunDir::open(place.out) : RunDir::create(place.out);
+  if (place.checkpoint && !place.in_place) copy_metrics(place, dir);
+  if (!place.in_place) dir.write_config(config.to_toml());
+  JsonObject facts;
+  facts.add("program", kName)
+      .add("command", command)
+      .add("seed", static_cast<int64_t>(train.seed))
+      .add("data", data.train.source)
+      .add("data_hash", data.hash)
+      .add("config_hash", train.config_hash)
+      .add("resumed_from_step", place.checkpoint ? place.checkpoint->step : int64_t{0});
+  dir.begin(facts);
+  return dir;
+}
+
+int train_and_report(const Config& config, Trainer& trainer, const TrainConfig& train,
+                     RunDir& dir) {
+  install_signal_handlers();
+  TrainOutcome out;
+  try {
+    check_disk(dir, trainer, train);
+    out = trainer.run(dir, {stop_signal, true});
+  } catch (const Error& e) {
+    dir.finish(str("error: ", e.what()), e.exit_code());
+    throw;
+  } catch (const std::bad_alloc&) {
+    dir.finish("error: out of memory", static_cast<int>(ErrorKind::resource));
+    throw;
+  }
+  const std::string where = dir.path().string();
+  if (!out.completed) {
+    const int code = exit_code_of(out.signal);
+    dir.finish(signal_name(out.signal), code);
+    warning_line(str("stopped by ", signal_name(out.signal), " after step ", trainer.steps_done(),
+                     "; continue with --resume ", where));
+    return code;
+  }
+  write_file_atomic(dir.result_file(), out.result.pretty());
+  dir.finish("completed", 0);
+  const JsonFields fields = parse_flat_json(out.result.line(), "result");
+  std::cout << result_table(fields) << "run: " << where << '\n';
+  JsonObject result = out.result;
+  write_json(config, result.add("run", where));
+  log_line(str("written: ", where, "/{config.toml, run.json, metrics.jsonl, result.json, ckpt/}; ",
+               "best: ", checkpoint_path(dir.checkpoints(), fields.integer("best_step")).string()));
+  return 0;
+}
+
+int compare(const CommandLine& line) {
+  const std::vector<fs::path> runs(line.positionals.begin(), line.positionals.end());
+  check(!runs.empty(), "compare: expects run directories, none given");
+  std::cout << comparison_table(runs);
+  return 0;
+}
+
+int run(int argc, const char* const* argv) {
+  Config config = train_settings();
+  const Program program{kName, "Trains point-cloud classifiers; compares runs (compare RUN...).",
+                        train_help, "RUN", "compare, then run directories"};
+  CommandLine line = parse_command_line(program, config, argc, argv);
+  if (line.done) return 0;
+  const bool word = !line.positionals.empty() && line.positionals.front() == "compare";
+  if (word) line.positionals.erase(line.positionals.begin());
+  if (word || config.flag("compare")) return compare(line);
+  check(line.positionals.empty(), "unexpected argument '",
+        line.positionals.empty() ? "" : line.positionals.front(), "'; --help lists the options");
+
+  load_resumed_settings(config, resumed_run(config));
+  apply_shared_settings(config);
+  const TrainConfig train = train_config_from(config);
+  if (config.flag("print_config")) {
+    std::cout << config.describe();
+    return 0;
+  }
+  const Place place = find_place(config, train);
+  const bool evaluation = config.flag("eval_only");
+  if (!place.in_place && !evaluation) RunDir::refuse_used(place.out);
+  check(!evaluation || place.checkpoint || !config.text("weights").empty(),
+        "--eval-only: expects weights, none given; add --resume RUN or --weights FILE");
+  check_json_target(config);
+  if (place.in_place && !evaluation) refuse_changed_settings(config, place.source);
+
+  log_line("reading " + train.data);
+  const TrainData data = load_train_data(train);
+  Trainer trainer(train, data);
+  if (const std::string weights = config.text("weights"); !weights.empty()) {
+    load_state(weights, trainer.state());
+  }
+  if (evaluation) return evaluate_only(config, trainer, place);
+  if (place.checkpoint) trainer.restore(*place.checkpoint);
+  if (config.flag("dry_run")) return plan_only(config, trainer, train, data, place);
+  RunDir dir = open_run(config, place, train, data, command_line(argc, argv));
+  log_plan(trainer, train, data);
+  log_line(str(place.checkpoint
+                   ? "resuming after step " + std::to_string(trainer.steps_done()) + ", "
+                   : std::string(),
+               "writing to ", dir.path().string(),
+               "/{config.toml, run.json, metrics.jsonl, result.json, ckpt/}"));
+  return train_and_report(config, trainer, train, dir);
+}
+
+}  // namespace
+}  // namespace basin::tools
+
+int main(int argc, char** argv) {
+  return basin::tools::run_program("train_modelnet", [&] { return basin::tools::run(argc, argv); });
+}
