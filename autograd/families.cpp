@@ -1,5 +1,5 @@
-// The families' ops. FusedVjp is the derivative of a fused op as an op of its own: kernel forward, and the
-// VJP of the reference as its reference.
+// The families' ops. FusedVjp is the derivative of a fused op as an op of its own: kernel forward,
+// and the VJP of the reference as its reference.
 #include "basin/autograd/families.h"
 
 #include "basin/autograd/ops.h"
@@ -47,8 +47,9 @@ struct SplitInputs {
   std::vector<size_t> at;
 };
 
-// Forward mode of a composite f at fixed inputs. Outside a recording the tape of f is made once and swept
-// for every further tangent; inside one it must be recorded anew, to hang on the caller's graph.
+// Forward mode of a composite f at fixed inputs. Outside a recording the tape of f is made once and
+// swept for every further tangent; inside one it must be recorded anew, to hang on the caller's
+// graph.
 class CompositePush {
  public:
   Tensors operator()(const Fn& f, const SplitInputs& split, const Tensors& tangents,
@@ -127,7 +128,9 @@ struct FusedVjp final : Op {
     const Fn f = [&](const Tensors& v) { return reference()(split.join(v)); };
     return split.spread(basin::vjp(f, split.variables, ct).second, all.size());
   }
-  Tensors jvp(const Node& node, const Tensors& t) const override { return forward_mode(node, t, 0); }
+  Tensors jvp(const Node& node, const Tensors& t) const override {
+    return forward_mode(node, t, 0);
+  }
   Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t lanes) const override {
     return forward_mode(node, t, lanes);
   }
@@ -153,7 +156,9 @@ struct FusedOp final : Op {
     all.push_back(ct[0]);
     return emit(std::make_shared<FusedVjp>(rule, count), all);
   }
-  Tensors jvp(const Node& node, const Tensors& t) const override { return forward_mode(node, t, 0); }
+  Tensors jvp(const Node& node, const Tensors& t) const override {
+    return forward_mode(node, t, 0);
+  }
   Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t lanes) const override {
     return forward_mode(node, t, lanes);
   }
@@ -170,7 +175,8 @@ struct FusedOp final : Op {
 };
 
 struct OpaqueOp final : Op {
-  OpaqueOp(std::string_view n, const std::function<Tensors(const Tensors&)>& k) : id(n), kernel(k) {}
+  OpaqueOp(std::string_view n, const std::function<Tensors(const Tensors&)>& k)
+      : id(n), kernel(k) {}
   std::string_view name() const override { return id; }
   Tensors forward(const Tensors& in) const override { return kernel(in); }
   Tensors vjp(const Node&, const Tensors&, Positions) const override {

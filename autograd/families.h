@@ -1,8 +1,10 @@
 // Op families: state one rule, receive both modes.
 //   linear_op: its transpose; the tangent map is the op itself.
-//   fused_op: kernels for the value and the VJP of an existing composite. The composite (`reference`) takes
-//     over for every derivative order that has no kernel, so a fused op is never a new mathematical object.
-//     Its recording is made at the first tangent and kept with the node: later probes only sweep it.
+//   fused_op: kernels for the value and the VJP of an existing composite. The composite
+//   (`reference`) takes
+//     over for every derivative order that has no kernel, so a fused op is never a new mathematical
+//     object. Its recording is made at the first tangent and kept with the node: later probes only
+//     sweep it.
 //   opaque_op: no derivative (indices, masks), and says so.
 // A custom op derives from Op and writes vjp; forward mode then comes from Op::jvp.
 #pragma once
@@ -15,7 +17,7 @@ namespace basin {
 
 struct LinearRule {
   std::string_view name;
-  std::function<Tensor(const Tensor& x)> apply;                            // kernel
+  std::function<Tensor(const Tensor& x)> apply;                              // kernel
   std::function<Tensor(const Tensor& ct, const Tensor& in_meta)> transpose;  // public ops
   // On [lanes, ...shape]; empty: lane by lane.
   std::function<Tensor(const Tensor& x, int64_t lanes)> apply_lanes = nullptr;
@@ -26,8 +28,9 @@ struct FusedRule {
   std::string_view name;
   // Kernels. forward: in -> the reference's outputs, then `extra` saved tensors (constants).
   std::function<Tensors(const Tensors& in)> forward;
-  // in, out (with the extras), ct of the reference's outputs -> one gradient per input. An undefined
-  // gradient is zero. Only cotangents of output 0 may be defined: the others are constants.
+  // in, out (with the extras), ct of the reference's outputs -> one gradient per input. An
+  // undefined gradient is zero. Only cotangents of output 0 may be defined: the others are
+  // constants.
   std::function<Tensors(const Tensors& in, const Tensors& out, const Tensor& ct)> vjp;
   // Output 0 in public ops. `out` are the kernel's outputs, for the constants among them (arg-max).
   std::function<Tensor(const Tensors& in, const Tensors& out)> reference;

@@ -1,6 +1,6 @@
-// Node: one recorded op. Creation order (seq, a global counter) is a topological order. Inputs keep their
-// own nodes, so that rules can be recorded again; outputs are stored without this node (no cycle) and
-// re-attached when a rule reads them. Chains are torn down iteratively.
+// Node: one recorded op. Creation order (seq, a global counter) is a topological order. Inputs keep
+// their own nodes, so that rules can be recorded again; outputs are stored without this node (no
+// cycle) and re-attached when a rule reads them. Chains are torn down iteratively.
 #pragma once
 #include <memory>
 
@@ -12,8 +12,8 @@ struct Node : std::enable_shared_from_this<Node> {
   Node(OpRef op, Tensors inputs, Tensors outputs);
   ~Node();
 
-  // The tensor a rule reads. internal error if keep() let its data go; usage error if it was written in
-  // place after the recording.
+  // The tensor a rule reads. internal error if keep() let its data go; usage error if it was
+  // written in place after the recording.
   Tensor input(size_t i) const;
   Tensor output(size_t i) const;
   // Shape and dtype are always there.

@@ -48,8 +48,8 @@ Node::Node(OpRef o, Tensors in, Tensors out)
   }
 }
 
-// A chain of nodes is as long as the program; destroying it by recursion would overflow the stack. The
-// outermost destructor collects the last references below it in a list instead.
+// A chain of nodes is as long as the program; destroying it by recursion would overflow the stack.
+// The outermost destructor collects the last references below it in a list instead.
 Node::~Node() {
   static thread_local std::vector<NodePtr>* pending = nullptr;
   std::vector<NodePtr> mine;
@@ -70,7 +70,8 @@ Node::~Node() {
 
 namespace {
 
-void check_readable(const Node& node, const Tensor& t, uint64_t version, const char* what, size_t i) {
+void check_readable(const Node& node, const Tensor& t, uint64_t version, const char* what,
+                    size_t i) {
   if (!t.defined()) {
     fail(ErrorKind::internal, node.op->name(), ": its rule reads ", what, " ", i,
          ", which keep() let go");

@@ -29,7 +29,8 @@ class Positions {
   uint64_t bits_ = 0;
 };
 
-// Which inputs and outputs a rule reads. The data of every other tensor is let go after the forward pass.
+// Which inputs and outputs a rule reads. The data of every other tensor is let go after the forward
+// pass.
 struct Keep {
   Positions inputs;
   Positions outputs;
@@ -40,12 +41,13 @@ struct Op {
   virtual std::string_view name() const = 0;
   // Kernels only, never recorded. Inputs are detached.
   virtual Tensors forward(const Tensors& in) const = 0;
-  // J^T ct. An undefined cotangent is zero; so is an undefined result. Only results in `needs` are asked.
+  // J^T ct. An undefined cotangent is zero; so is an undefined result. Only results in `needs` are
+  // asked.
   virtual Tensors vjp(const Node& node, const Tensors& ct, Positions needs) const = 0;
   // J t. An undefined tangent is zero. The default is the transpose of vjp.
   virtual Tensors jvp(const Node& node, const Tensors& tangents) const;
-  // As jvp for several tangents at once: every defined tangent is [lanes, ...shape]. The default runs
-  // jvp lane by lane and stacks.
+  // As jvp for several tangents at once: every defined tangent is [lanes, ...shape]. The default
+  // runs jvp lane by lane and stacks.
   virtual Tensors jvp_lanes(const Node& node, const Tensors& tangents, int64_t lanes) const;
   // `tracked` are the inputs that depend on a differentiation variable.
   virtual Keep keep(Positions tracked) const;  // default: everything

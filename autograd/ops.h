@@ -1,7 +1,7 @@
-// The whole public op list, one line of mathematics each. Shapes in brackets; float tensors are f32 or f64
-// and both arguments of an op share one dtype. Axes may be negative (from the end). Every op works in
-// reverse, forward, forward-over-reverse and nested; what is constant under differentiation is said.
-// Unless said otherwise a wrong shape, axis or dtype is a usage Error.
+// The whole public op list, one line of mathematics each. Shapes in brackets; float tensors are f32
+// or f64 and both arguments of an op share one dtype. Axes may be negative (from the end). Every op
+// works in reverse, forward, forward-over-reverse and nested; what is constant under
+// differentiation is said. Unless said otherwise a wrong shape, axis or dtype is a usage Error.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -11,40 +11,42 @@
 
 namespace basin {
 
-// --- elementwise, one argument -----------------------------------------------------------------------
-Tensor neg(const Tensor& x);                        // -x
-Tensor exp(const Tensor& x);                        // e^x
-Tensor expm1(const Tensor& x);                      // e^x - 1
-Tensor log(const Tensor& x);                        // ln x
-Tensor log1p(const Tensor& x);                      // ln(1 + x)
-Tensor sqrt(const Tensor& x);                       // x^(1/2); derivative infinite at 0, see safe_norm
-Tensor rsqrt(const Tensor& x);                      // x^(-1/2)
-Tensor reciprocal(const Tensor& x);                 // 1 / x
-Tensor square(const Tensor& x);                     // x^2
-Tensor pow(const Tensor& x, double p);              // x^p
+// --- elementwise, one argument
+// -----------------------------------------------------------------------
+Tensor neg(const Tensor& x);            // -x
+Tensor exp(const Tensor& x);            // e^x
+Tensor expm1(const Tensor& x);          // e^x - 1
+Tensor log(const Tensor& x);            // ln x
+Tensor log1p(const Tensor& x);          // ln(1 + x)
+Tensor sqrt(const Tensor& x);           // x^(1/2); derivative infinite at 0, see safe_norm
+Tensor rsqrt(const Tensor& x);          // x^(-1/2)
+Tensor reciprocal(const Tensor& x);     // 1 / x
+Tensor square(const Tensor& x);         // x^2
+Tensor pow(const Tensor& x, double p);  // x^p
 Tensor sin(const Tensor& x);
 Tensor cos(const Tensor& x);
 Tensor tanh(const Tensor& x);
-Tensor erf(const Tensor& x);                        // 2/sqrt(pi) int_0^x e^(-t^2) dt
-Tensor sigmoid(const Tensor& x);                    // 1 / (1 + e^-x)
-Tensor softplus(const Tensor& x);                   // ln(1 + e^x)
-Tensor silu(const Tensor& x);                       // x sigmoid(x)
-Tensor gelu(const Tensor& x);                       // x (1 + erf(x / sqrt 2)) / 2
-Tensor relu(const Tensor& x);                       // max(x, 0); derivative 0 at 0
-Tensor leaky_relu(const Tensor& x, double slope);   // x > 0 ? x : slope x; derivative `slope` at 0
-Tensor abs(const Tensor& x);                        // |x|; derivative 0 at 0
-Tensor scale(const Tensor& x, double c);            // c x
-Tensor shift(const Tensor& x, double c);            // x + c
-Tensor step(const Tensor& x, double below);         // x > 0 ? 1 : below; derivative 0
-Tensor sign(const Tensor& x);                       // -1, 0, 1; derivative 0
+Tensor erf(const Tensor& x);                       // 2/sqrt(pi) int_0^x e^(-t^2) dt
+Tensor sigmoid(const Tensor& x);                   // 1 / (1 + e^-x)
+Tensor softplus(const Tensor& x);                  // ln(1 + e^x)
+Tensor silu(const Tensor& x);                      // x sigmoid(x)
+Tensor gelu(const Tensor& x);                      // x (1 + erf(x / sqrt 2)) / 2
+Tensor relu(const Tensor& x);                      // max(x, 0); derivative 0 at 0
+Tensor leaky_relu(const Tensor& x, double slope);  // x > 0 ? x : slope x; derivative `slope` at 0
+Tensor abs(const Tensor& x);                       // |x|; derivative 0 at 0
+Tensor scale(const Tensor& x, double c);           // c x
+Tensor shift(const Tensor& x, double c);           // x + c
+Tensor step(const Tensor& x, double below);        // x > 0 ? 1 : below; derivative 0
+Tensor sign(const Tensor& x);                      // -1, 0, 1; derivative 0
 
-// --- elementwise, two arguments, NumPy broadcasting ---------------------------------------------------
+// --- elementwise, two arguments, NumPy broadcasting
+// ---------------------------------------------------
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor sub(const Tensor& a, const Tensor& b);
 Tensor mul(const Tensor& a, const Tensor& b);
 Tensor div(const Tensor& a, const Tensor& b);
-Tensor maximum(const Tensor& a, const Tensor& b);   // derivative goes to a at ties
-Tensor minimum(const Tensor& a, const Tensor& b);   // derivative goes to a at ties
+Tensor maximum(const Tensor& a, const Tensor& b);  // derivative goes to a at ties
+Tensor minimum(const Tensor& a, const Tensor& b);  // derivative goes to a at ties
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
 inline Tensor operator-(const Tensor& a, const Tensor& b) { return sub(a, b); }
 inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }
@@ -55,65 +57,76 @@ inline Tensor operator*(double c, const Tensor& x) { return scale(x, c); }
 inline Tensor operator+(const Tensor& x, double c) { return shift(x, c); }
 inline Tensor operator-(const Tensor& x, double c) { return shift(x, -c); }
 
-// --- shape ---------------------------------------------------------------------------------------------
-Tensor reshape(const Tensor& x, const Shape& shape);                  // same elements
-Tensor broadcast_to(const Tensor& x, const Shape& shape);             // repeats along axes of size 1
-Tensor sum_to(const Tensor& x, const Shape& shape);                   // transpose of broadcast_to
-Tensor permute(const Tensor& x, const std::vector<int>& axes);        // out axis i is in axis axes[i]
-Tensor transpose(const Tensor& x);                                    // swaps the last two axes
+// --- shape
+// ---------------------------------------------------------------------------------------------
+Tensor reshape(const Tensor& x, const Shape& shape);            // same elements
+Tensor broadcast_to(const Tensor& x, const Shape& shape);       // repeats along axes of size 1
+Tensor sum_to(const Tensor& x, const Shape& shape);             // transpose of broadcast_to
+Tensor permute(const Tensor& x, const std::vector<int>& axes);  // out axis i is in axis axes[i]
+Tensor transpose(const Tensor& x);                              // swaps the last two axes
 Tensor concat(const Tensors& parts, int axis);
-Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end);  // [begin, end)
+Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end);         // [begin, end)
 Tensor pad_zeros(const Tensor& x, int axis, int64_t before, int64_t after);  // transpose of slice
-Tensor stack(const Tensors& parts);                                   // new axis 0
+Tensor stack(const Tensors& parts);                                          // new axis 0
 
-// --- reductions ----------------------------------------------------------------------------------------
-Tensor sum(const Tensor& x);                                          // all elements -> []
+// --- reductions
+// ----------------------------------------------------------------------------------------
+Tensor sum(const Tensor& x);  // all elements -> []
 Tensor sum(const Tensor& x, int axis, bool keep_axis = false);
 Tensor mean(const Tensor& x);
 Tensor mean(const Tensor& x, int axis, bool keep_axis = false);
-Tensor max(const Tensor& x, int axis, bool keep_axis = false);        // derivative to the first arg-max
-Tensor min(const Tensor& x, int axis, bool keep_axis = false);        // derivative to the first arg-min
-Tensor logsumexp(const Tensor& x, int axis, bool keep_axis = false);  // ln sum e^x, shifted by the max
-Tensor safe_norm(const Tensor& x, int axis, bool keep_axis = false);  // (sum x^2)^(1/2); at x = 0 the
-                                                                      // value and all derivatives are 0
-Tensor dot(const Tensor& a, const Tensor& b);                         // sum a b over all -> []
+Tensor max(const Tensor& x, int axis, bool keep_axis = false);  // derivative to the first arg-max
+Tensor min(const Tensor& x, int axis, bool keep_axis = false);  // derivative to the first arg-min
+Tensor logsumexp(const Tensor& x, int axis,
+                 bool keep_axis = false);  // ln sum e^x, shifted by the max
+Tensor safe_norm(const Tensor& x, int axis,
+                 bool keep_axis = false);      // (sum x^2)^(1/2); at x = 0 the
+                                               // value and all derivatives are 0
+Tensor dot(const Tensor& a, const Tensor& b);  // sum a b over all -> []
 
-// --- linear algebra --------------------------------------------------------------------------------------
-// op(a) op(b) on the last two axes, op = transpose when asked. Batch axes equal, or one side of rank 2
+// --- linear algebra
+// -------------------------------------------------------------------------------------- op(a)
+// op(b) on the last two axes, op = transpose when asked. Batch axes equal, or one side of rank 2
 // shared by the whole batch.
 Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a = false, bool trans_b = false);
 // x w^T + bias: x [.., in], w [out, in], bias [out] or undefined -> [.., out]
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias);
 
-// --- softmax and losses ----------------------------------------------------------------------------------
-Tensor softmax(const Tensor& x);       // over the last axis
-Tensor log_softmax(const Tensor& x);   // over the last axis
+// --- softmax and losses
+// ----------------------------------------------------------------------------------
+Tensor softmax(const Tensor& x);      // over the last axis
+Tensor log_softmax(const Tensor& x);  // over the last axis
 // Mean over the batch of -sum_c q_c log p_c; q = 1 - s on the label, s / (C - 1) on the others
 // (spec of the field's DGCNN code: not s / C). logits [B, C], labels [B] i64.
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double smoothing = 0);
-Tensor mse_loss(const Tensor& prediction, const Tensor& target);      // mean (p - t)^2
-Tensor l1_loss(const Tensor& prediction, const Tensor& target);       // mean |p - t|
+Tensor mse_loss(const Tensor& prediction, const Tensor& target);  // mean (p - t)^2
+Tensor l1_loss(const Tensor& prediction, const Tensor& target);   // mean |p - t|
 // Mean of softplus(x) - x t, t in [0, 1]. logits, targets: equal shapes.
 Tensor bce_with_logits(const Tensor& logits, const Tensor& targets);
 
-// --- indices: constants under differentiation -----------------------------------------------------------
-// out[e, ...] = x[index[e], ...]; x [N, ...], index [E] i32 -> [E, ...]
+// --- indices: constants under differentiation
+// ----------------------------------------------------------- out[e, ...] = x[index[e], ...]; x [N,
+// ...], index [E] i32 -> [E, ...]
 Tensor gather(const Tensor& x, const Tensor& index);
 // out[n, ...] = sum over e with index[e] = n of x[e, ...], in order of e; the transpose of gather
 Tensor scatter_sum(const Tensor& x, const Tensor& index, int64_t rows);
-// CSR segments: offsets [S + 1] i32, segment s is rows offsets[s] .. offsets[s+1] of x [E, ...] -> [S, ...]
+// CSR segments: offsets [S + 1] i32, segment s is rows offsets[s] .. offsets[s+1] of x [E, ...] ->
+// [S, ...]
 Tensor segment_sum(const Tensor& x, const Tensor& offsets);
-Tensor segment_mean(const Tensor& x, const Tensor& offsets);          // empty segments give 0
-Tensor segment_max(const Tensor& x, const Tensor& offsets);           // empty: 0; first arg-max
-Tensor segment_expand(const Tensor& x, const Tensor& offsets);        // transpose of segment_sum
-// out[o, j, i] = x[o, index[o, j, i], i] along `axis`; index -1 gives 0. index i32, other axes equal x's
+Tensor segment_mean(const Tensor& x, const Tensor& offsets);    // empty segments give 0
+Tensor segment_max(const Tensor& x, const Tensor& offsets);     // empty: 0; first arg-max
+Tensor segment_expand(const Tensor& x, const Tensor& offsets);  // transpose of segment_sum
+// out[o, j, i] = x[o, index[o, j, i], i] along `axis`; index -1 gives 0. index i32, other axes
+// equal x's
 Tensor take_along(const Tensor& x, const Tensor& index, int axis);
 // transpose of take_along: sums into an axis of length `size`
 Tensor put_along(const Tensor& x, const Tensor& index, int axis, int64_t size);
-Tensor argmax(const Tensor& x, int axis, bool keep_axis = false);     // i32, first; no derivative
-Tensor one_hot(const Tensor& labels, int64_t classes, DType dtype);   // [B] -> [B, classes]; constant
+Tensor argmax(const Tensor& x, int axis, bool keep_axis = false);  // i32, first; no derivative
+Tensor one_hot(const Tensor& labels, int64_t classes,
+               DType dtype);  // [B] -> [B, classes]; constant
 
-// --- normalisation and regularisation --------------------------------------------------------------------
+// --- normalisation and regularisation
+// --------------------------------------------------------------------
 struct BatchNormResult {
   Tensor y;     // [rows, C]
   Tensor mean;  // [C] of this batch; a constant (for the running statistics)
@@ -132,11 +145,12 @@ Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, doub
 // x m / (1 - p) with a Bernoulli(1 - p) mask that is a pure function of (seed, stream, element).
 Tensor dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream);
 
-// --- fused -------------------------------------------------------------------------------------------------
-// max over points of act(BN(x w^T + bias)) without ever storing [B, N, out] (spec/performance 5: the max
-// moves before the monotone activation; statistics come from the Gram matrix of x).
-// x [B, N, in], w [out, in], bias, gamma, beta [out] -> y [B, out], mean, var [out].
-// Arg-max and batch statistics as in batch_norm; ties go to the lowest point index.
+// --- fused
+// -------------------------------------------------------------------------------------------------
+// max over points of act(BN(x w^T + bias)) without ever storing [B, N, out] (spec/performance 5:
+// the max moves before the monotone activation; statistics come from the Gram matrix of x). x [B,
+// N, in], w [out, in], bias, gamma, beta [out] -> y [B, out], mean, var [out]. Arg-max and batch
+// statistics as in batch_norm; ties go to the lowest point index.
 BatchNormResult linear_bn_act_max(const Tensor& x, const Tensor& w, const Tensor& bias,
                                   const Tensor& gamma, const Tensor& beta, double eps = 1e-5,
                                   Act act = Act::relu, double slope = 0);

@@ -1,5 +1,5 @@
-// record, pull and push. Sweeps index slots; nothing is hashed. Accumulation happens in place when nobody
-// else holds the sum and nothing is being recorded.
+// record, pull and push. Sweeps index slots; nothing is hashed. Accumulation happens in place when
+// nobody else holds the sum and nothing is being recorded.
 #include "basin/autograd/tape.h"
 
 #include <algorithm>
@@ -13,7 +13,8 @@
 namespace basin {
 namespace {
 
-// The node of a fresh differentiation variable: the identity, so that an outer recording sees through it.
+// The node of a fresh differentiation variable: the identity, so that an outer recording sees
+// through it.
 struct Variable final : Op {
   std::string_view name() const override { return "variable"; }
   Tensors forward(const Tensors& in) const override { return in; }
@@ -36,8 +37,8 @@ void accumulate(Tensor& sum, Tensor term) {
     sum = std::move(term);
     return;
   }
-  const bool own = !recording() && !sum.node() && sum.storage().use_count() == 1 &&
-                   sum.shape() == term.shape();
+  const bool own =
+      !recording() && !sum.node() && sum.storage().use_count() == 1 && sum.shape() == term.shape();
   if (own) {
     launch<BinaryMap>(sum.device(), Binary::add, sum, term.detach(), sum);
   } else {
@@ -58,7 +59,8 @@ void check_same_count(const char* what, size_t expected, size_t got) {
   check(expected == got, what, ": expects ", expected, " tensors, got ", got);
 }
 
-// The backward sweep over path[p], given its outputs' cotangents; shared by pull and pull_and_release.
+// The backward sweep over path[p], given its outputs' cotangents; shared by pull and
+// pull_and_release.
 void pull_node(const Tape& tape, size_t p, Tensors& slots) {
   const Node& node = *tape.path[p];
   const int base = tape.first_slot[p];

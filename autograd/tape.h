@@ -1,7 +1,8 @@
 // Tape: the part of a recording that leads from given inputs to given outputs, walkable both ways.
 //   pull: J^T ct, backwards (VJP).   push: J t, forwards (JVP).
-// Both sweeps emit ordinary ops under the caller's recording state: nested transforms are recorded, the
-// outermost are not. Each record() gives its inputs fresh identities, so perturbations cannot be confused.
+// Both sweeps emit ordinary ops under the caller's recording state: nested transforms are recorded,
+// the outermost are not. Each record() gives its inputs fresh identities, so perturbations cannot
+// be confused.
 #pragma once
 #include <functional>
 
@@ -13,20 +14,22 @@ using Fn = std::function<Tensors(const Tensors&)>;
 
 struct Tape {
   Tensors inputs, outputs;
-  std::vector<NodePtr> path;         // in creation order
-  std::vector<int> first_edge;       // per path node: where its edges start
-  std::vector<int> first_slot;       // per path node: the slot of its first output
-  std::vector<int> edges;            // per input of each path node: the slot feeding it, -1 for constants
-  std::vector<int> output_slots;     // -1: the output does not depend on the inputs
+  std::vector<NodePtr> path;    // in creation order
+  std::vector<int> first_edge;  // per path node: where its edges start
+  std::vector<int> first_slot;  // per path node: the slot of its first output
+  std::vector<int> edges;  // per input of each path node: the slot feeding it, -1 for constants
+  std::vector<int> output_slots;  // -1: the output does not depend on the inputs
   int slots = 0;
 };
 
 // Runs f on x with recording on.
 Tape record(const Fn& f, const Tensors& x);
 
-// One cotangent per output (undefined = zero); returns one tensor per input, zeros where independent.
+// One cotangent per output (undefined = zero); returns one tensor per input, zeros where
+// independent.
 Tensors pull(const Tape& tape, const Tensors& cotangents);
-// The same, letting go of each node as soon as it was used: the low-memory sweep of a plain gradient.
+// The same, letting go of each node as soon as it was used: the low-memory sweep of a plain
+// gradient.
 Tensors pull_and_release(Tape&& tape, const Tensors& cotangents);
 // One tangent per input (undefined = zero); returns one tensor per output.
 Tensors push(const Tape& tape, const Tensors& tangents);

@@ -48,7 +48,8 @@ ValueAndGrad value_and_grad(Fn f) {
 std::pair<Tensors, Tensors> vjp(const Fn& f, const Tensors& x, const Tensors& cotangents) {
   Tape tape = record(f, x);
   Tensors value = finished(tape.outputs);
-  Tensors grads = recording() ? pull(tape, cotangents) : pull_and_release(std::move(tape), cotangents);
+  Tensors grads =
+      recording() ? pull(tape, cotangents) : pull_and_release(std::move(tape), cotangents);
   return {std::move(value), std::move(grads)};
 }
 

@@ -1,6 +1,6 @@
 // Transforms of functions Tensors -> Tensors. They nest freely: grad(grad(f)), jvp of grad, ...
-//   H = linearize(grad(loss), params) records once; each H(v) is then one forward sweep (a Hessian-vector
-//   product, forward over reverse: Pearlmutter 1994).
+//   H = linearize(grad(loss), params) records once; each H(v) is then one forward sweep (a
+//   Hessian-vector product, forward over reverse: Pearlmutter 1994).
 #pragma once
 #include "basin/autograd/tape.h"
 
@@ -24,10 +24,10 @@ std::pair<Tensors, Tensors> jvp(const Fn& f, const Tensors& x, const Tensors& ta
 class LinearMap {
  public:
   LinearMap(Tape tape);
-  Tensors operator()(const Tensors& tangents) const;                     // J v
-  Tensors lanes(const Tensors& tangents, int64_t lanes) const;           // several v, [lanes, ...shape]
-  Tensors transpose(const Tensors& cotangents) const;                    // J^T u
-  const Tensors& value() const { return value_; }                        // f(x)
+  Tensors operator()(const Tensors& tangents) const;            // J v
+  Tensors lanes(const Tensors& tangents, int64_t lanes) const;  // several v, [lanes, ...shape]
+  Tensors transpose(const Tensors& cotangents) const;           // J^T u
+  const Tensors& value() const { return value_; }               // f(x)
  private:
   std::shared_ptr<const Tape> tape_;
   Tensors value_;

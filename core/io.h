@@ -1,5 +1,5 @@
-// Files: whole-file reads with a size limit, atomic writes (temporary file, fsync, rename, fsync of the
-// folder), SHA-256, and a bounds-checked cursor for parsers.
+// Files: whole-file reads with a size limit, atomic writes (temporary file, fsync, rename, fsync of
+// the folder), SHA-256, and a bounds-checked cursor for parsers.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -19,8 +19,8 @@ namespace fs = std::filesystem;
 std::vector<uint8_t> read_file(const fs::path& path, uint64_t max_bytes = uint64_t{1} << 34);
 std::string read_text_file(const fs::path& path, uint64_t max_bytes = uint64_t{1} << 30);
 
-// Writes path.tmp-PID, fsyncs, renames over `path`, fsyncs the folder. output error on failure, with the
-// old file untouched and the temporary one removed.
+// Writes path.tmp-PID, fsyncs, renames over `path`, fsyncs the folder. output error on failure,
+// with the old file untouched and the temporary one removed.
 void write_file_atomic(const fs::path& path, std::span<const uint8_t> bytes);
 void write_file_atomic(const fs::path& path, std::string_view text);
 void fsync_path(const fs::path& path);  // file or folder
@@ -28,19 +28,24 @@ void fsync_path(const fs::path& path);  // file or folder
 std::string sha256_hex(std::span<const uint8_t> bytes);
 std::string sha256_hex_of_file(const fs::path& path);
 
-// Reads little-endian scalars and spans from a buffer; a read past the end is a data error that names the
-// file, the offset, what was expected and how many bytes are left.
+// Reads little-endian scalars and spans from a buffer; a read past the end is a data error that
+// names the file, the offset, what was expected and how many bytes are left.
 class ByteReader {
  public:
-  ByteReader(std::span<const uint8_t> bytes, std::string name) : bytes_(bytes), name_(std::move(name)) {}
+  ByteReader(std::span<const uint8_t> bytes, std::string name)
+      : bytes_(bytes), name_(std::move(name)) {}
 
   uint64_t offset() const { return offset_; }
   uint64_t remaining() const { return bytes_.size() - offset_; }
   void seek(uint64_t offset, std::string_view what);
   std::span<const uint8_t> take(uint64_t n, std::string_view what);
   uint8_t u8(std::string_view what) { return take(1, what)[0]; }
-  uint16_t u16(std::string_view what) { return static_cast<uint16_t>(little_endian(take(2, what))); }
-  uint32_t u32(std::string_view what) { return static_cast<uint32_t>(little_endian(take(4, what))); }
+  uint16_t u16(std::string_view what) {
+    return static_cast<uint16_t>(little_endian(take(2, what)));
+  }
+  uint32_t u32(std::string_view what) {
+    return static_cast<uint32_t>(little_endian(take(4, what)));
+  }
   uint64_t u64(std::string_view what) { return little_endian(take(8, what)); }
   // Throws the data error "NAME: offset N: parts...".
   template <class... A>

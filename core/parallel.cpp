@@ -1,5 +1,6 @@
-// A small persistent pool. Threads claim tiles from an atomic counter; which thread runs a tile does not
-// matter because tiles own their results. The caller works too; idle workers spin briefly, then sleep.
+// A small persistent pool. Threads claim tiles from an atomic counter; which thread runs a tile
+// does not matter because tiles own their results. The caller works too; idle workers spin briefly,
+// then sleep.
 #include "basin/core/parallel.h"
 
 #include <sched.h>
@@ -79,7 +80,8 @@ class Pool {
   void start() {
     if (static_cast<int>(workers_.size()) == count_ - 1) return;
     stop_ = false;
-    while (static_cast<int>(workers_.size()) < count_ - 1) workers_.emplace_back([this] { loop(); });
+    while (static_cast<int>(workers_.size()) < count_ - 1)
+      workers_.emplace_back([this] { loop(); });
   }
 
   void stop() {
@@ -96,7 +98,8 @@ class Pool {
   void loop() {
     uint64_t seen = 0;
     for (;;) {
-      for (int spin = 0; spin < 2000 && generation_.load(std::memory_order_acquire) == seen; ++spin) {
+      for (int spin = 0; spin < 2000 && generation_.load(std::memory_order_acquire) == seen;
+           ++spin) {
 #if defined(__x86_64__)
         __builtin_ia32_pause();
 #endif

@@ -1,6 +1,7 @@
-// parallel_for: cuts [0, n) into tiles of `grain` elements. The cut depends on n and grain only, never on
-// the number of threads, so a body that writes each tile's own result gives the same bits for any
-// thread count. Reductions: one partial per tile, summed in tile order (see parallel_tiles).
+// parallel_for: cuts [0, n) into tiles of `grain` elements. The cut depends on n and grain only,
+// never on the number of threads, so a body that writes each tile's own result gives the same bits
+// for any thread count. Reductions: one partial per tile, summed in tile order (see
+// parallel_tiles).
 #pragma once
 #include <cstdint>
 #include <type_traits>
@@ -21,7 +22,9 @@ inline int64_t tile_count(int64_t n, int64_t grain) { return (n + grain - 1) / g
 template <class Body>
 void parallel_tiles(int64_t tiles, Body&& body) {
   if (tiles <= 0) return;
-  auto call = [](void* b, int64_t tile) { (*static_cast<std::remove_reference_t<Body>*>(b))(tile); };
+  auto call = [](void* b, int64_t tile) {
+    (*static_cast<std::remove_reference_t<Body>*>(b))(tile);
+  };
   detail::run_tiles(tiles, call, const_cast<void*>(static_cast<const void*>(&body)));
 }
 

@@ -17,9 +17,9 @@ void ParamList::add(Param p) {
   check(p.reference_shape.numel() == p.value.numel(), "params: '", p.name, "' has shape ",
         p.value.shape(), " but reference shape ", p.reference_shape);
   for (const MatrixBlock& b : p.view) {
-    check(b.offset >= 0 && b.rows > 0 && b.cols > 0 &&
-              b.offset + b.rows * b.cols <= p.value.numel(),
-          "params: '", p.name, "': a matrix block leaves the tensor ", p.value.shape());
+    check(
+        b.offset >= 0 && b.rows > 0 && b.cols > 0 && b.offset + b.rows * b.cols <= p.value.numel(),
+        "params: '", p.name, "': a matrix block leaves the tensor ", p.value.shape());
   }
   const bool fresh = index_.emplace(p.name, static_cast<int>(params_.size())).second;
   check(fresh, "params: the name '", p.name, "' is used twice");

@@ -1,6 +1,6 @@
-// Parameters: named tensors with a role, a logical matrix view and the layout of the reference PyTorch
-// code. Optimizers, checkpoints and probes all read this one description (it stands in core/ so that
-// optim/, which knows no tape, can use it).
+// Parameters: named tensors with a role, a logical matrix view and the layout of the reference
+// PyTorch code. Optimizers, checkpoints and probes all read this one description (it stands in
+// core/ so that optim/, which knows no tape, can use it).
 #pragma once
 #include <cstdint>
 #include <string>
@@ -18,7 +18,8 @@ namespace basin {
 enum class Role : uint8_t { matrix, bias, gain, embedding, head, first };
 std::string_view name_of(Role role);
 
-// One logical matrix inside a parameter: rows = fan-out, cols = fan-in, row-major at `offset` elements.
+// One logical matrix inside a parameter: rows = fan-out, cols = fan-in, row-major at `offset`
+// elements.
 struct MatrixBlock {
   int64_t offset = 0;
   int64_t rows = 0;
@@ -26,11 +27,11 @@ struct MatrixBlock {
 };
 
 struct Param {
-  std::string name;                 // as in the reference PyTorch code, e.g. "feat.conv1.weight"
-  Tensor value;                     // shape as Basin computes with it, e.g. [64, 3]
+  std::string name;  // as in the reference PyTorch code, e.g. "feat.conv1.weight"
+  Tensor value;      // shape as Basin computes with it, e.g. [64, 3]
   Role role = Role::matrix;
-  std::vector<MatrixBlock> view;    // logical matrices; empty for vectors and scalars
-  Shape reference_shape;            // shape in the PyTorch file, e.g. [64, 3, 1]; same numel
+  std::vector<MatrixBlock> view;  // logical matrices; empty for vectors and scalars
+  Shape reference_shape;          // shape in the PyTorch file, e.g. [64, 3, 1]; same numel
 };
 
 // An ordered list with unique names. Buffers (running statistics) are a ParamList of their own.
@@ -53,9 +54,9 @@ class ParamList {
   auto end() const { return params_.end(); }
 
   int64_t total_elements() const;
-  Tensors values() const;            // handles, in order
-  ParamList clone() const;           // deep copy
-  ParamList to(DType dtype) const;   // deep copy in another precision
+  Tensors values() const;           // handles, in order
+  ParamList clone() const;          // deep copy
+  ParamList to(DType dtype) const;  // deep copy in another precision
 
  private:
   std::vector<Param> params_;

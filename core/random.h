@@ -1,6 +1,6 @@
-// Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011). A draw is a pure
-// function of (seed, stream, index), so loaders, dropout masks and initialisation need no replay after
-// a resume and give the same numbers for any thread count.
+// Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011). A draw is a
+// pure function of (seed, stream, index), so loaders, dropout masks and initialisation need no
+// replay after a resume and give the same numbers for any thread count.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -40,7 +40,8 @@ class Rng {
   uint64_t block_index_ = ~uint64_t{0};
 };
 
-// A stream number for a named purpose and up to two indices, e.g. stream_id("augment", epoch, shape).
+// A stream number for a named purpose and up to two indices, e.g. stream_id("augment", epoch,
+// shape).
 uint64_t stream_id(std::string_view purpose, uint64_t a = 0, uint64_t b = 0);
 
 }  // namespace basin

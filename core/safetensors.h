@@ -1,6 +1,7 @@
-// safetensors: u64 header length, JSON header, tensor bytes. Reader and writer, hand-written because the
-// reader must refuse what common ones accept: duplicate keys, holes, overlaps, ranges that do not match
-// the shape. F32, F64, I32, I64 are read and written; F16 and BF16 are read (converted to f32).
+// safetensors: u64 header length, JSON header, tensor bytes. Reader and writer, hand-written
+// because the reader must refuse what common ones accept: duplicate keys, holes, overlaps, ranges
+// that do not match the shape. F32, F64, I32, I64 are read and written; F16 and BF16 are read
+// (converted to f32).
 #pragma once
 #include <map>
 #include <string>
@@ -22,7 +23,8 @@ struct SafetensorsFile {
 SafetensorsFile read_safetensors(const fs::path& path);
 SafetensorsFile parse_safetensors(std::span<const uint8_t> bytes, const std::string& name);
 
-// Header padded so that tensor bytes start on a 64-byte boundary. Deterministic bytes for equal input.
+// Header padded so that tensor bytes start on a 64-byte boundary. Deterministic bytes for equal
+// input.
 std::vector<uint8_t> serialize_safetensors(const SafetensorsFile& file);
 void write_safetensors(const fs::path& path, const SafetensorsFile& file);  // atomic
 

@@ -1,6 +1,7 @@
-// The caching allocator. Requests are rounded up to a size class (at most 1/8 larger); free blocks wait in
-// a list per class. Small blocks are cut from 4 MiB slabs; large ones are mapped one by one on a 2 MiB
-// boundary and marked for huge pages. Nothing returns to the system until release_cached_memory().
+// The caching allocator. Requests are rounded up to a size class (at most 1/8 larger); free blocks
+// wait in a list per class. Small blocks are cut from 4 MiB slabs; large ones are mapped one by one
+// on a 2 MiB boundary and marked for huge pages. Nothing returns to the system until
+// release_cached_memory().
 #include "basin/core/storage.h"
 
 #include <sys/mman.h>
@@ -151,8 +152,8 @@ Storage::Storage(size_t bytes, Device device)
   data_ = allocator(device).allocate(block_bytes_);
   if (data_ == nullptr) {
     const AllocatorStats s = allocator(device).stats();
-    fail(ErrorKind::resource, "memory: cannot allocate ", bytes, " bytes on ", name_of(device), " (",
-         s.live_bytes, " in use, ", s.reserved_bytes, " reserved)");
+    fail(ErrorKind::resource, "memory: cannot allocate ", bytes, " bytes on ", name_of(device),
+         " (", s.live_bytes, " in use, ", s.reserved_bytes, " reserved)");
   }
 }
 

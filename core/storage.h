@@ -1,6 +1,6 @@
 // Storage: one block of memory, shared by the tensors that view it, and the caching allocator below
-// it. Freed blocks return to a size-class list and are handed out again: fresh pages of a mapping cost
-// about ten times as much as reused ones, so a steady training step maps nothing.
+// it. Freed blocks return to a size-class list and are handed out again: fresh pages of a mapping
+// cost about ten times as much as reused ones, so a steady training step maps nothing.
 #pragma once
 #include <atomic>
 #include <cstddef>

@@ -1,6 +1,6 @@
 // Tensor: a value handle on a contiguous row-major block, with an optional place on a tape.
-// Copying a Tensor copies the handle. A default-constructed Tensor is *undefined*: the engine reads it
-// as a symbolic zero. Only optimizers and readers write in place, through mutable_data().
+// Copying a Tensor copies the handle. A default-constructed Tensor is *undefined*: the engine reads
+// it as a symbolic zero. Only optimizers and readers write in place, through mutable_data().
 #pragma once
 #include <memory>
 #include <span>
@@ -53,18 +53,18 @@ class Tensor {
   const void* raw() const { return data_ ? data_->data() : nullptr; }
   void* mutable_raw();
 
-  double item() const;          // of a tensor with one element, any dtype
-  double at(int64_t i) const;   // flat index, any dtype; for tests and printing
+  double item() const;         // of a tensor with one element, any dtype
+  double at(int64_t i) const;  // flat index, any dtype; for tests and printing
   template <class T>
   std::vector<T> to_vector() const;  // converts element by element
 
-  Tensor clone() const;                      // fresh storage, no tape
-  Tensor to(DType dtype) const;              // converted copy (or this, when equal), no tape
-  Tensor view(const Shape& shape) const;     // same storage, other shape, no tape
-  Tensor detach() const;                     // same storage, no tape
-  Tensor meta() const;                       // shape, dtype and tape place, no storage
-  void copy_from(const Tensor& other);       // in-place, equal shape and dtype
-  void fill(double value);                   // in-place
+  Tensor clone() const;                   // fresh storage, no tape
+  Tensor to(DType dtype) const;           // converted copy (or this, when equal), no tape
+  Tensor view(const Shape& shape) const;  // same storage, other shape, no tape
+  Tensor detach() const;                  // same storage, no tape
+  Tensor meta() const;                    // shape, dtype and tape place, no storage
+  void copy_from(const Tensor& other);    // in-place, equal shape and dtype
+  void fill(double value);                // in-place
 
   // The tape's side (autograd only).
   const NodePtr& node() const { return node_; }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "basin/datasets/folders.h"
 #include "basin/datasets/npy.h"
@@ -32,17 +33,20 @@ void check_options(const LoadOptions& options) {
         options.limit);
 }
 
-void limit_rows(PointCloudSet& set, int64_t limit) {
+// The embedded classes take turns, so the first rows hold all of them; a stride could skip some.
+void keep_first(PointCloudSet& set, int64_t limit) {
   if (limit <= 0 || limit >= set.size()) return;
-  set = subset(set, folders::spread(set.size(), limit));
+  std::vector<int64_t> rows(static_cast<size_t>(limit));
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  set = subset(set, rows);
 }
 
 PointCloudSplits load_embedded(const LoadOptions& options) {
   const auto points = static_cast<int>(options.points > 0 ? options.points : kEmbeddedPoints);
   PointCloudSplits splits =
       embedded_shapes(kEmbeddedTrain, kEmbeddedTest, points, options.seed, options.normalise);
-  limit_rows(splits.train, options.limit);
-  limit_rows(splits.test, options.limit);
+  keep_first(splits.train, options.limit);
+  keep_first(splits.test, options.limit);
   splits.description = describe("embedded shapes", splits, options.normalise);
   return splits;
 }

@@ -1,4 +1,5 @@
-// Copies that rearrange: strided reads (permute, broadcast) and runs along one axis (concat, slice, pad).
+// Copies that rearrange: strided reads (permute, broadcast) and runs along one axis (concat, slice,
+// pad).
 #pragma once
 #include <array>
 
@@ -6,15 +7,16 @@
 
 namespace basin {
 
-// out[i0, i1, ...] = x[sum of i_k * strides[k]]; a stride of 0 repeats. strides: one per axis of out.
+// out[i0, i1, ...] = x[sum of i_k * strides[k]]; a stride of 0 repeats. strides: one per axis of
+// out.
 struct StridedCopy {
   static constexpr const char* name = "strided_copy";
   static void cpu(const Tensor& x, const std::array<int64_t, kMaxRank>& strides, Tensor& out);
   static void cuda(const Tensor& x, const std::array<int64_t, kMaxRank>& strides, Tensor& out);
 };
 
-// Copies `count` positions along `axis` from x (starting at from) to out (starting at to); the other axes
-// are equal. Positions of out that are not covered keep their values.
+// Copies `count` positions along `axis` from x (starting at from) to out (starting at to); the
+// other axes are equal. Positions of out that are not covered keep their values.
 struct CopyAxis {
   static constexpr const char* name = "copy_axis";
   static void cpu(const Tensor& x, int axis, int64_t from, int64_t count, Tensor& out, int64_t to);

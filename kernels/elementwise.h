@@ -1,5 +1,5 @@
-// Elementwise kernels: unary maps and their chain rule, binary maps with NumPy broadcasting. The formulas
-// are in scalar.h; visit_unary and visit_binary tie the enums to them.
+// Elementwise kernels: unary maps and their chain rule, binary maps with NumPy broadcasting. The
+// formulas are in scalar.h; visit_unary and visit_binary tie the enums to them.
 #pragma once
 #include "basin/core/tensor.h"
 #include "basin/kernels/scalar.h"
@@ -7,8 +7,31 @@
 namespace basin {
 
 enum class Unary : uint8_t {
-  neg, exp, expm1, log, log1p, sqrt, rsqrt, reciprocal, square, pow, sin, cos, tanh, erf,
-  sigmoid, softplus, silu, gelu, relu, leaky_relu, abs, scale, shift, step, sign,
+  neg,
+  exp,
+  expm1,
+  log,
+  log1p,
+  sqrt,
+  rsqrt,
+  reciprocal,
+  square,
+  pow,
+  sin,
+  cos,
+  tanh,
+  erf,
+  sigmoid,
+  softplus,
+  silu,
+  gelu,
+  relu,
+  leaky_relu,
+  abs,
+  scale,
+  shift,
+  step,
+  sign,
 };
 enum class Binary : uint8_t { add, sub, mul, div, maximum, minimum, greater_equal };
 
@@ -63,11 +86,12 @@ struct UnaryMap {
   static void cuda(Unary op, const Tensor& x, double p, Tensor& out);
 };
 
-// out[i] = t[i] * d(x[i], y[i], p): the chain rule in one pass. Either of x, y may be undefined when the
-// formula does not read it.
+// out[i] = t[i] * d(x[i], y[i], p): the chain rule in one pass. Either of x, y may be undefined
+// when the formula does not read it.
 struct UnaryChain {
   static constexpr const char* name = "unary_chain";
-  static void cpu(Unary op, const Tensor& t, const Tensor& x, const Tensor& y, double p, Tensor& out);
+  static void cpu(Unary op, const Tensor& t, const Tensor& x, const Tensor& y, double p,
+                  Tensor& out);
   static void cuda(Unary op, const Tensor& t, const Tensor& x, const Tensor& y, double p,
                    Tensor& out);
 };
@@ -79,11 +103,11 @@ struct BinaryMap {
   static void cuda(Binary op, const Tensor& a, const Tensor& b, Tensor& out);
 };
 
-// The broadcast pattern of up to two inputs over an output, with adjacent axes merged where both inputs
-// allow it: what the CPU and the CUDA kernel iterate over.
+// The broadcast pattern of up to two inputs over an output, with adjacent axes merged where both
+// inputs allow it: what the CPU and the CUDA kernel iterate over.
 struct BroadcastPlan {
-  int rank = 0;                   // merged axes, at least 1
-  int64_t sizes[kMaxRank] = {};   // of the output
+  int rank = 0;                  // merged axes, at least 1
+  int64_t sizes[kMaxRank] = {};  // of the output
   int64_t a_strides[kMaxRank] = {};
   int64_t b_strides[kMaxRank] = {};
 };

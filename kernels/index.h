@@ -1,6 +1,6 @@
-// Index kernels: rows by index, CSR segments, elements along an axis. Sums run in a fixed order per output
-// row, with no atomics: same bits for any thread count. Index tensors are i32 and are checked here, because
-// only here are their values read.
+// Index kernels: rows by index, CSR segments, elements along an axis. Sums run in a fixed order per
+// output row, with no atomics: same bits for any thread count. Index tensors are i32 and are
+// checked here, because only here are their values read.
 #pragma once
 #include "basin/core/tensor.h"
 #include "basin/kernels/reduce.h"
@@ -16,7 +16,8 @@ struct Gather {
 
 struct ScatterSum {
   static constexpr const char* name = "scatter_sum";
-  // x [E, F], index [E] -> out [N, F], rows summed in order of e (the edges are sorted by target first)
+  // x [E, F], index [E] -> out [N, F], rows summed in order of e (the edges are sorted by target
+  // first)
   static void cpu(const Tensor& x, const Tensor& index, Tensor& out);
 };
 

@@ -1,5 +1,6 @@
-// launch<K>(device, args...): the one place where a kernel meets a device. A kernel is a struct with a
-// name, a static cpu() and, where it exists, a static cuda(). A CPU-only build never refers to cuda().
+// launch<K>(device, args...): the one place where a kernel meets a device. A kernel is a struct
+// with a name, a static cpu() and, where it exists, a static cuda(). A CPU-only build never refers
+// to cuda().
 #pragma once
 #include <utility>
 

@@ -1,5 +1,5 @@
-// Reductions along one axis, the tensor seen as [outer, n, inner] -> [outer, inner]. Sums of f32 are
-// accumulated in double; partial sums belong to fixed tiles and are added in tile order.
+// Reductions along one axis, the tensor seen as [outer, n, inner] -> [outer, inner]. Sums of f32
+// are accumulated in double; partial sums belong to fixed tiles and are added in tile order.
 #pragma once
 #include "basin/core/tensor.h"
 

@@ -1,7 +1,7 @@
-// Scalar formulas of the elementwise ops, shared by the CPU loops and the CUDA kernels: f(x, p) is the value,
-// d(x, y, p) the derivative as a multiplier (y = f(x); p is the op's one attribute). The f32 exponential is
-// a polynomial so that loops over it vectorise: Cody-Waite reduction, degree-6 minimax polynomial as in
-// Cephes' expf, relative error below 2 ulp; f64 uses the C library.
+// Scalar formulas of the elementwise ops, shared by the CPU loops and the CUDA kernels: f(x, p) is
+// the value, d(x, y, p) the derivative as a multiplier (y = f(x); p is the op's one attribute). The
+// f32 exponential is a polynomial so that loops over it vectorise: Cody-Waite reduction, degree-6
+// minimax polynomial as in Cephes' expf, relative error below 2 ulp; f64 uses the C library.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -73,144 +73,301 @@ BASIN_HD float erf_(float x) {
 }
 
 struct Neg {
-  template <class T> BASIN_HD static T f(T x, T) { return -x; }
-  template <class T> BASIN_HD static T d(T, T, T) { return T(-1); }
+  template <class T>
+  BASIN_HD static T f(T x, T) {
+    return -x;
+  }
+  template <class T>
+  BASIN_HD static T d(T, T, T) {
+    return T(-1);
+  }
 };
 struct Exp {
-  template <class T> BASIN_HD static T f(T x, T) { return exp_(x); }
-  template <class T> BASIN_HD static T d(T, T y, T) { return y; }
+  template <class T>
+  BASIN_HD static T f(T x, T) {
+    return exp_(x);
+  }
+  template <class T>
+  BASIN_HD static T d(T, T y, T) {
+    return y;
+  }
 };
 struct Expm1 {
-  template <class T> BASIN_HD static T f(T x, T) { return static_cast<T>(::expm1(x)); }
-  template <class T> BASIN_HD static T d(T, T y, T) { return y + T(1); }
+  template <class T>
+  BASIN_HD static T f(T x, T) {
+    return static_cast<T>(::expm1(x));
+  }
+  template <class T>
+  BASIN_HD static T d(T, T y, T) {
+    return y + T(1);
+  }
 };
 struct Log {
-  template <class T> BASIN_HD static T f(T x, T) { return static_cast<T>(::log(x)); }
-  template <class T> BASIN_HD static T d(T x, T, T) { return T(1) / x; }
+  template <class T>
+  BASIN_HD static T f(T x, T) {
+    return static_cast<T>(::log(x));
+  }
+  template <class T>
+  BASIN_HD static T d(T x, T, T) {
+    return T(1) / x;
+  }
 };
 struct Log1p {
-  template <class T> BASIN_HD static T f(T x, T) { return static_cast<T>(::log1p(x)); }
-  template <class T> BASIN_HD static T d(T x, T, T) { return T(1) / (T(1) + x); }
+  template <class T>
+  BASIN_HD static T f(T x, T) {
+    return static_cast<T>(::log1p(x));
+  }
+  template <class T>
+  BASIN_HD static T d(T x, T, T) {
+    return T(1) / (T(1) + x);
+  }
 };
 struct Sqrt {
-  template <class T> BASIN_HD static T f(T x, T) { return static_cast<T>(::sqrt(x)); }
-  template <class T> BASIN_HD static T d(T, T y, T) { return T(0.5) / y; }
+  template <class T>
+  BASIN_HD static T f(T x, T) {
+    return static_cast<T>(::sqrt(x));
+  }
+  template <class T>
+  BASIN_HD static T d(T, T y, T) {
+    return T(0.5) / y;
+  }
 };
 struct Rsqrt {
-  template <class T> BASIN_HD static T f(T x, T) { return T(1) / static_cast<T>(::sqrt(x)); }
-  template <class T> BASIN_HD static T d(T, T y, T) { return T(-0.5) * y * y * y; }
+  template <class T>
+  BASIN_HD static T f(T x, T) {
+    return T(1) / static_cast<T>(::sqrt(x));
+  }
+  template <class T>
+  BASIN_HD static T d(T, T y, T) {
+    return T(-0.5) * y * y * y;
+  }
 };
 struct Reciprocal {
-  template <class T> BASIN_HD static T f(T x, T) { return T(1) / x; }
-  template <class T> BASIN_HD static T d(T, T y, T) { return -y * y; }
+  template <class T>
+  BASIN_HD static T f(T x, T) {
+    return T(1) / x;
+  }
+  template <class T>
+  BASIN_HD static T d(T, T y, T) {
+    return -y * y;
+  }
 };
 struct Square {
-  template <class T> BASIN_HD static T f(T x, T) { return x * x; }
-  template <class T> BASIN_HD static T d(T x, T, T) { return x + x; }
+  template <class T>
+  BASIN_HD static T f(T x, T) {
+    return x * x;
+  }
+  template <class T>
+  BASIN_HD static T d(T x, T, T) {
+    return x + x;
+  }
 };
 struct Pow {
-  template <class T> BASIN_HD static T f(T x, T p) { return static_cast<T>(::pow(x, p)); }
-  template <class T> BASIN_HD static T d(T x, T, T p) {
+  template <class T>
+  BASIN_HD static T f(T x, T p) {
+    return static_cast<T>(::pow(x, p));
+  }
+  template <class T>
+  BASIN_HD static T d(T x, T, T p) {
     return p == T(0) ? T(0) : p * static_cast<T>(::pow(x, p - T(1)));
   }
 };
 struct Sin {
-  template <class T> BASIN_HD static T f(T x, T) { return static_cast<T>(::sin(x)); }
-  template <class T> BASIN_HD static T d(T x, T, T) { return static_cast<T>(::cos(x)); }
+  template <class T>
+  BASIN_HD static T f(T x, T) {
+    return static_cast<T>(::sin(x));
+  }
+  template <class T>
+  BASIN_HD static T d(T x, T, T) {
+    return static_cast<T>(::cos(x));
+  }
 };
 struct Cos {
-  template <class T> BASIN_HD static T f(T x, T) { return static_cast<T>(::cos(x)); }
-  template <class T> BASIN_HD static T d(T x, T, T) { return -static_cast<T>(::sin(x)); }
+  template <class T>
+  BASIN_HD static T f(T x, T) {
+    return static_cast<T>(::cos(x));
+  }
+  template <class T>
+  BASIN_HD static T d(T x, T, T) {
+    return -static_cast<T>(::sin(x));
+  }
 };
 struct Tanh {
-  template <class T> BASIN_HD static T f(T x, T) { return tanh_(x); }
-  template <class T> BASIN_HD static T d(T, T y, T) { return T(1) - y * y; }
+  template <class T>
+  BASIN_HD static T f(T x, T) {
+    return tanh_(x);
+  }
+  template <class T>
+  BASIN_HD static T d(T, T y, T) {
+    return T(1) - y * y;
+  }
 };
 struct Erf {
-  template <class T> BASIN_HD static T f(T x, T) { return erf_(x); }
-  template <class T> BASIN_HD static T d(T x, T, T) {
+  template <class T>
+  BASIN_HD static T f(T x, T) {
+    return erf_(x);
+  }
+  template <class T>
+  BASIN_HD static T d(T x, T, T) {
     return T(2 * std::numbers::inv_sqrtpi) * exp_(-x * x);
   }
 };
 struct Sigmoid {
-  template <class T> BASIN_HD static T f(T x, T) { return sigmoid_(x); }
-  template <class T> BASIN_HD static T d(T, T y, T) { return y * (T(1) - y); }
+  template <class T>
+  BASIN_HD static T f(T x, T) {
+    return sigmoid_(x);
+  }
+  template <class T>
+  BASIN_HD static T d(T, T y, T) {
+    return y * (T(1) - y);
+  }
 };
 struct Softplus {
-  template <class T> BASIN_HD static T f(T x, T) {
+  template <class T>
+  BASIN_HD static T f(T x, T) {
     const T a = x < T(0) ? x : -x;  // -|x|
     return (x > T(0) ? x : T(0)) + static_cast<T>(::log1p(exp_(a)));
   }
-  template <class T> BASIN_HD static T d(T x, T, T) { return sigmoid_(x); }
+  template <class T>
+  BASIN_HD static T d(T x, T, T) {
+    return sigmoid_(x);
+  }
 };
 struct Silu {
-  template <class T> BASIN_HD static T f(T x, T) { return x * sigmoid_(x); }
-  template <class T> BASIN_HD static T d(T x, T, T) {
+  template <class T>
+  BASIN_HD static T f(T x, T) {
+    return x * sigmoid_(x);
+  }
+  template <class T>
+  BASIN_HD static T d(T x, T, T) {
     const T s = sigmoid_(x);
     return s + x * s * (T(1) - s);
   }
 };
 struct Gelu {
-  template <class T> BASIN_HD static T f(T x, T) {
+  template <class T>
+  BASIN_HD static T f(T x, T) {
     return T(0.5) * x * (T(1) + erf_(x * T(1 / std::numbers::sqrt2)));
   }
-  template <class T> BASIN_HD static T d(T x, T, T) {
+  template <class T>
+  BASIN_HD static T d(T x, T, T) {
     constexpr T kInvSqrt2Pi = T(std::numbers::inv_sqrtpi / std::numbers::sqrt2);
     return T(0.5) * (T(1) + erf_(x * T(1 / std::numbers::sqrt2))) +
            x * kInvSqrt2Pi * exp_(T(-0.5) * x * x);
   }
 };
 struct Relu {  // written so that NaN passes through
-  template <class T> BASIN_HD static T f(T x, T) { return x < T(0) ? T(0) : x; }
-  template <class T> BASIN_HD static T d(T, T y, T) { return y > T(0) ? T(1) : T(0); }
+  template <class T>
+  BASIN_HD static T f(T x, T) {
+    return x < T(0) ? T(0) : x;
+  }
+  template <class T>
+  BASIN_HD static T d(T, T y, T) {
+    return y > T(0) ? T(1) : T(0);
+  }
 };
 struct LeakyRelu {
-  template <class T> BASIN_HD static T f(T x, T p) { return x > T(0) ? x : p * x; }
-  template <class T> BASIN_HD static T d(T x, T, T p) { return x > T(0) ? T(1) : p; }
+  template <class T>
+  BASIN_HD static T f(T x, T p) {
+    return x > T(0) ? x : p * x;
+  }
+  template <class T>
+  BASIN_HD static T d(T x, T, T p) {
+    return x > T(0) ? T(1) : p;
+  }
 };
 struct Sign {
-  template <class T> BASIN_HD static T f(T x, T) {
+  template <class T>
+  BASIN_HD static T f(T x, T) {
     return x > T(0) ? T(1) : (x < T(0) ? T(-1) : T(0));
   }
-  template <class T> BASIN_HD static T d(T, T, T) { return T(0); }
+  template <class T>
+  BASIN_HD static T d(T, T, T) {
+    return T(0);
+  }
 };
 struct Abs {
-  template <class T> BASIN_HD static T f(T x, T) { return x < T(0) ? -x : x; }
-  template <class T> BASIN_HD static T d(T x, T, T) { return Sign::f(x, x); }
+  template <class T>
+  BASIN_HD static T f(T x, T) {
+    return x < T(0) ? -x : x;
+  }
+  template <class T>
+  BASIN_HD static T d(T x, T, T) {
+    return Sign::f(x, x);
+  }
 };
 struct Scale {
-  template <class T> BASIN_HD static T f(T x, T p) { return p * x; }
-  template <class T> BASIN_HD static T d(T, T, T p) { return p; }
+  template <class T>
+  BASIN_HD static T f(T x, T p) {
+    return p * x;
+  }
+  template <class T>
+  BASIN_HD static T d(T, T, T p) {
+    return p;
+  }
 };
 struct Shift {
-  template <class T> BASIN_HD static T f(T x, T p) { return x + p; }
-  template <class T> BASIN_HD static T d(T, T, T) { return T(1); }
+  template <class T>
+  BASIN_HD static T f(T x, T p) {
+    return x + p;
+  }
+  template <class T>
+  BASIN_HD static T d(T, T, T) {
+    return T(1);
+  }
 };
 struct Step {
-  template <class T> BASIN_HD static T f(T x, T p) { return x > T(0) ? T(1) : p; }
-  template <class T> BASIN_HD static T d(T, T, T) { return T(0); }
+  template <class T>
+  BASIN_HD static T f(T x, T p) {
+    return x > T(0) ? T(1) : p;
+  }
+  template <class T>
+  BASIN_HD static T d(T, T, T) {
+    return T(0);
+  }
 };
 
 struct Add {
-  template <class T> BASIN_HD static T f(T a, T b) { return a + b; }
+  template <class T>
+  BASIN_HD static T f(T a, T b) {
+    return a + b;
+  }
 };
 struct Sub {
-  template <class T> BASIN_HD static T f(T a, T b) { return a - b; }
+  template <class T>
+  BASIN_HD static T f(T a, T b) {
+    return a - b;
+  }
 };
 struct Mul {
-  template <class T> BASIN_HD static T f(T a, T b) { return a * b; }
+  template <class T>
+  BASIN_HD static T f(T a, T b) {
+    return a * b;
+  }
 };
 struct Div {
-  template <class T> BASIN_HD static T f(T a, T b) { return a / b; }
+  template <class T>
+  BASIN_HD static T f(T a, T b) {
+    return a / b;
+  }
 };
 struct Maximum {
-  template <class T> BASIN_HD static T f(T a, T b) { return a >= b || a != a ? a : b; }
+  template <class T>
+  BASIN_HD static T f(T a, T b) {
+    return a >= b || a != a ? a : b;
+  }
 };
 struct Minimum {
-  template <class T> BASIN_HD static T f(T a, T b) { return a <= b || a != a ? a : b; }
+  template <class T>
+  BASIN_HD static T f(T a, T b) {
+    return a <= b || a != a ? a : b;
+  }
 };
 struct GreaterEqual {  // 1 or 0: the constant masks of maximum and minimum
-  template <class T> BASIN_HD static T f(T a, T b) { return a >= b ? T(1) : T(0); }
+  template <class T>
+  BASIN_HD static T f(T a, T b) {
+    return a >= b ? T(1) : T(0);
+  }
 };
 
 }  // namespace basin::scalar

@@ -1,5 +1,6 @@
-// Elementwise ops. One rule each: the derivative as public ops (used while recording) next to the formula
-// d(x, y, p) of kernels/scalar.h (one pass, used otherwise); the op table holds the two together.
+// Elementwise ops. One rule each: the derivative as public ops (used while recording) next to the
+// formula d(x, y, p) of kernels/scalar.h (one pass, used otherwise); the op table holds the two
+// together.
 #include <numbers>
 
 #include "basin/autograd/node.h"
@@ -44,7 +45,9 @@ struct UnaryOp final : Op {
   Tensors vjp(const Node& node, const Tensors& ct, Positions) const override {
     return {chain(node, ct[0], false)};
   }
-  Tensors jvp(const Node& node, const Tensors& t) const override { return {chain(node, t[0], false)}; }
+  Tensors jvp(const Node& node, const Tensors& t) const override {
+    return {chain(node, t[0], false)};
+  }
   Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t) const override {
     return {chain(node, t[0], true)};
   }
@@ -69,7 +72,8 @@ Tensor unary(Unary kind, std::string_view name, const Tensor& x, Reads reads, De
   return emit1(std::make_shared<UnaryOp>(kind, name, reads, derivative, p), {x});
 }
 
-// Brings a tangent [lanes, ...shape] to the rank of the output, so that it broadcasts from the right.
+// Brings a tangent [lanes, ...shape] to the rank of the output, so that it broadcasts from the
+// right.
 Tensor align_lanes(const Tensor& t, int64_t lanes, int in_rank, int out_rank) {
   if (in_rank == out_rank) return t;
   Shape shape{lanes};
@@ -82,7 +86,8 @@ Tensor align_lanes(const Tensor& t, int64_t lanes, int in_rank, int out_rank) {
 using Partial = Tensor (*)(int k, const Tensor& t, const Tensor& a, const Tensor& b);
 
 struct BinaryOp final : Op {
-  BinaryOp(Binary k, std::string_view n, Partial d, bool linear) : kind(k), id(n), partial(d), sum(linear) {}
+  BinaryOp(Binary k, std::string_view n, Partial d, bool linear)
+      : kind(k), id(n), partial(d), sum(linear) {}
   std::string_view name() const override { return id; }
 
   Tensors forward(const Tensors& in) const override {
@@ -93,7 +98,8 @@ struct BinaryOp final : Op {
   }
   Tensor term(const Node& node, int k, const Tensor& t) const {
     // A product's partial reads the other argument only.
-    const bool a = !sum && (kind != Binary::mul || k == 1), b = !sum && (kind != Binary::mul || k == 0);
+    const bool a = !sum && (kind != Binary::mul || k == 1),
+               b = !sum && (kind != Binary::mul || k == 0);
     return partial(k, t, a ? node.input(0) : Tensor{}, b ? node.input(1) : Tensor{});
   }
   Tensors vjp(const Node& node, const Tensors& ct, Positions needs) const override {
@@ -117,7 +123,9 @@ struct BinaryOp final : Op {
     }
     return {total.shape() == shape ? total : broadcast_to(total, shape)};
   }
-  Tensors jvp(const Node& node, const Tensors& t) const override { return forward_mode(node, t, 0); }
+  Tensors jvp(const Node& node, const Tensors& t) const override {
+    return forward_mode(node, t, 0);
+  }
   Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t lanes) const override {
     return forward_mode(node, t, lanes);
   }
@@ -148,7 +156,8 @@ Tensor binary(Binary kind, std::string_view name, const Tensor& a, const Tensor&
 
 // 1 where a >= b (sign +1) or a <= b (sign -1): a constant.
 Tensor mask_of(const Tensor& a, const Tensor& b, bool greater) {
-  Tensor out = Tensor::empty(broadcast_shapes(a.shape(), b.shape(), "maximum"), a.dtype(), a.device());
+  Tensor out =
+      Tensor::empty(broadcast_shapes(a.shape(), b.shape(), "maximum"), a.dtype(), a.device());
   if (greater) {
     launch<BinaryMap>(out.device(), Binary::greater_equal, a.detach(), b.detach(), out);
   } else {
@@ -302,9 +311,7 @@ Tensor add(const Tensor& a, const Tensor& b) {
 Tensor sub(const Tensor& a, const Tensor& b) {
   return binary(
       Binary::sub, "sub", a, b,
-      [](int k, const Tensor& t, const Tensor&, const Tensor&) {
-        return k == 0 ? t : neg(t);
-      },
+      [](int k, const Tensor& t, const Tensor&, const Tensor&) { return k == 0 ? t : neg(t); },
       true);
 }
 

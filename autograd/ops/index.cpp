@@ -21,7 +21,8 @@ Tensor with_rows(const Tensor& x, int64_t rows) {
   return Tensor::empty(shape, x.dtype(), x.device());
 }
 
-// The lanes of a row op: rows move behind the lanes axis, so the op runs once on [rows, lanes, ...].
+// The lanes of a row op: rows move behind the lanes axis, so the op runs once on [rows, lanes,
+// ...].
 template <class RowOp>
 Tensor rows_under_lanes(const Tensor& t, const RowOp& op) {
   std::vector<int> swap;
@@ -46,25 +47,24 @@ Shape take_shape(const Tensor& x, const Tensor& index, int axis, const char* op)
 Tensor gather(const Tensor& x, const Tensor& index) {
   check_rows_index(index, "gather");
   check(x.rank() >= 1, "gather: x needs at least one axis");
-  return linear_op({"gather",
-                    [index](const Tensor& t) {
-                      Tensor out = with_rows(t, index.numel());
-                      launch<Gather>(out.device(), t, index, out);
-                      return out;
-                    },
-                    [index](const Tensor& ct, const Tensor& in) {
-                      return scatter_sum(ct, index, in.size(0));
-                    },
-                    [index](const Tensor& t, int64_t) {
-                      return rows_under_lanes(t, [&](const Tensor& r) { return gather(r, index); });
-                    }},
-                   x);
+  return linear_op(
+      {"gather",
+       [index](const Tensor& t) {
+         Tensor out = with_rows(t, index.numel());
+         launch<Gather>(out.device(), t, index, out);
+         return out;
+       },
+       [index](const Tensor& ct, const Tensor& in) { return scatter_sum(ct, index, in.size(0)); },
+       [index](const Tensor& t, int64_t) {
+         return rows_under_lanes(t, [&](const Tensor& r) { return gather(r, index); });
+       }},
+      x);
 }
 
 Tensor scatter_sum(const Tensor& x, const Tensor& index, int64_t rows) {
   check_rows_index(index, "scatter_sum");
-  check(x.rank() >= 1 && x.size(0) == index.numel(), "scatter_sum: x ", x.shape(), " has other rows than ",
-        "index ", index.shape());
+  check(x.rank() >= 1 && x.size(0) == index.numel(), "scatter_sum: x ", x.shape(),
+        " has other rows than ", "index ", index.shape());
   check(rows >= 0, "scatter_sum: rows must not be negative, got ", rows);
   return linear_op({"scatter_sum",
                     [index, rows](const Tensor& t) {
@@ -83,18 +83,18 @@ Tensor scatter_sum(const Tensor& x, const Tensor& index, int64_t rows) {
 Tensor segment_sum(const Tensor& x, const Tensor& offsets) {
   check(x.rank() >= 1, "segment_sum: x needs at least one axis");
   check_offsets(offsets, x.size(0), "segment_sum");
-  return linear_op({"segment_sum",
-                    [offsets](const Tensor& t) {
-                      Tensor out = with_rows(t, offsets.numel() - 1);
-                      launch<SegmentSum>(out.device(), t, offsets, out);
-                      return out;
-                    },
-                    [offsets](const Tensor& ct, const Tensor&) { return segment_expand(ct, offsets); },
-                    [offsets](const Tensor& t, int64_t) {
-                      return rows_under_lanes(
-                          t, [&](const Tensor& r) { return segment_sum(r, offsets); });
-                    }},
-                   x);
+  return linear_op(
+      {"segment_sum",
+       [offsets](const Tensor& t) {
+         Tensor out = with_rows(t, offsets.numel() - 1);
+         launch<SegmentSum>(out.device(), t, offsets, out);
+         return out;
+       },
+       [offsets](const Tensor& ct, const Tensor&) { return segment_expand(ct, offsets); },
+       [offsets](const Tensor& t, int64_t) {
+         return rows_under_lanes(t, [&](const Tensor& r) { return segment_sum(r, offsets); });
+       }},
+      x);
 }
 
 Tensor segment_expand(const Tensor& x, const Tensor& offsets) {
@@ -148,16 +148,15 @@ Tensor segment_max(const Tensor& x, const Tensor& offsets) {
 Tensor take_along(const Tensor& x, const Tensor& index, int axis) {
   const int at = x.shape().normalise(axis, "take_along") - x.rank();
   const Shape shape = take_shape(x, index, at, "take_along");
-  return linear_op({"take_along",
-                    [=](const Tensor& t) {
-                      Tensor out = Tensor::empty(shape, t.dtype(), t.device());
-                      launch<TakeAlong>(out.device(), t, index, at, out);
-                      return out;
-                    },
-                    [=](const Tensor& ct, const Tensor& in) {
-                      return put_along(ct, index, at, in.size(at));
-                    }},
-                   x);
+  return linear_op(
+      {"take_along",
+       [=](const Tensor& t) {
+         Tensor out = Tensor::empty(shape, t.dtype(), t.device());
+         launch<TakeAlong>(out.device(), t, index, at, out);
+         return out;
+       },
+       [=](const Tensor& ct, const Tensor& in) { return put_along(ct, index, at, in.size(at)); }},
+      x);
 }
 
 Tensor put_along(const Tensor& x, const Tensor& index, int axis, int64_t size) {

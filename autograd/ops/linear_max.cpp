@@ -30,15 +30,14 @@ Tensor winning_rows(const Tensor& argmax, int64_t points) {
   return rows;
 }
 
-// The op in public ops, with the arg-max as a constant: the linear map is taken at the winning rows only, and
-// the statistics of z = x w^T + b follow from those of x: mean_z = w mean_x + b, var_z = diag(w cov_x w^T).
-// in: x, w, bias, gamma, beta [, mean, var]; out: y, mean, var, argmax, ...
+// The op in public ops, with the arg-max as a constant: the linear map is taken at the winning rows
+// only, and the statistics of z = x w^T + b follow from those of x: mean_z = w mean_x + b, var_z =
+// diag(w cov_x w^T). in: x, w, bias, gamma, beta [, mean, var]; out: y, mean, var, argmax, ...
 Tensor reference(const Tensors& in, const Tensors& out, const Settings& s) {
   const int64_t batch = in[0].size(0), points = in[0].size(1), inner = in[0].size(2);
   const int64_t width = in[1].size(0), count = batch * points;
   const Tensor x = reshape(in[0], {count, inner});
-  const Tensor winners =
-      reshape(gather(x, winning_rows(out[3], points)), {batch, width, inner});
+  const Tensor winners = reshape(gather(x, winning_rows(out[3], points)), {batch, width, inner});
   const Tensor z = add(sum(mul(winners, in[1]), -1), in[2]);
   Tensor centre, var;
   if (in.size() == 7) {
@@ -47,7 +46,8 @@ Tensor reference(const Tensors& in, const Tensors& out, const Settings& s) {
   } else {
     const Tensor mean_x = mean(x, 0, true);
     const Tensor centred = sub(x, mean_x);
-    const Tensor cov = scale(matmul(centred, centred, true, false), 1.0 / static_cast<double>(count));
+    const Tensor cov =
+        scale(matmul(centred, centred, true, false), 1.0 / static_cast<double>(count));
     centre = add(reshape(matmul(mean_x, in[1], false, true), {width}), in[2]);
     var = sum(mul(matmul(in[1], cov), in[1]), -1);
   }
@@ -78,8 +78,8 @@ Tensors run_vjp(const Tensors& in, const Tensors& out, const Tensor& ct, const S
     g.push_back(Tensor::empty(in[k].shape(), in[k].dtype(), in[k].device()));
   }
   launch<LinearBnActMaxBackward>(ct.device(), in[0], in[1], in[2], in[3], out[1], out[2], out[3],
-                                 out[0], ct, s.eps, s.act, s.slope, in.size() == 7, g[0], g[1], g[2],
-                                 g[3], g[4], out[4].defined() ? &out[4] : nullptr);
+                                 out[0], ct, s.eps, s.act, s.slope, in.size() == 7, g[0], g[1],
+                                 g[2], g[3], g[4], out[4].defined() ? &out[4] : nullptr);
   g.resize(in.size());
   return g;
 }
@@ -95,13 +95,15 @@ FusedRule make_rule(std::string_view name, const Settings& s) {
 
 void check_arguments(const char* op, const Tensor& x, const Tensor& w, Act act, double slope,
                      std::initializer_list<const Tensor*> vectors) {
-  check(x.rank() == 3 && w.rank() == 2 && x.size(2) == w.size(1) && x.size(0) >= 1 && x.size(1) >= 1,
-        op, ": expects x [B, N, in] and w [out, in], got ", x.shape(), " and ", w.shape());
+  check(
+      x.rank() == 3 && w.rank() == 2 && x.size(2) == w.size(1) && x.size(0) >= 1 && x.size(1) >= 1,
+      op, ": expects x [B, N, in] and w [out, in], got ", x.shape(), " and ", w.shape());
   for (const Tensor* v : vectors) {
     check(v->defined() && v->rank() == 1 && v->size(0) == w.size(0), op, ": expects [", w.size(0),
           "] per channel, got ", v->shape());
   }
-  check(x.size(0) * x.size(1) < int64_t{1} << 31, op, ": more rows than an i32 counts, ", x.shape());
+  check(x.size(0) * x.size(1) < int64_t{1} << 31, op, ": more rows than an i32 counts, ",
+        x.shape());
   check(act != Act::leaky_relu || slope > 0, op, ": the leaky slope must be positive, got ", slope);
 }
 

@@ -47,8 +47,8 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double smoothin
   const int64_t batch = logits.size(0), classes = logits.size(1);
   check(batch >= 1, "cross_entropy: the batch is empty");
   check(smoothing >= 0 && smoothing < 1 && (smoothing == 0 || classes > 1),
-        "cross_entropy: label smoothing must be in [0, 1) with at least two classes, got ", smoothing,
-        " with ", classes);
+        "cross_entropy: label smoothing must be in [0, 1) with at least two classes, got ",
+        smoothing, " with ", classes);
   check_labels("cross_entropy", labels, classes);
   Tensor target = one_hot(labels, classes, logits.dtype());
   if (smoothing > 0) {  // 1 - s on the label, s / (C - 1) elsewhere

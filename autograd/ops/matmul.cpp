@@ -1,5 +1,5 @@
-// Matrix products: bilinear, with two transposes for rules. Batched products and their tangents become
-// GEMMs with as many rows as possible.
+// Matrix products: bilinear, with two transposes for rules. Batched products and their tangents
+// become GEMMs with as many rows as possible.
 #include "basin/autograd/families.h"
 #include "basin/autograd/ops.h"
 #include "basin/kernels/gemm.h"
@@ -9,8 +9,8 @@ namespace basin {
 namespace {
 
 Shape product_shape(const Tensor& a, const Tensor& b, bool ta, bool tb) {
-  check(a.rank() >= 2 && b.rank() >= 2, "matmul: both sides need at least two axes, got ", a.shape(),
-        " x ", b.shape());
+  check(a.rank() >= 2 && b.rank() >= 2, "matmul: both sides need at least two axes, got ",
+        a.shape(), " x ", b.shape());
   const int64_t m = a.size(ta ? -1 : -2), inner = a.size(ta ? -2 : -1);
   const int64_t other = b.size(tb ? -1 : -2), n = b.size(tb ? -2 : -1);
   const bool other_fits = b.size(tb ? -2 : -1) == inner;
@@ -45,14 +45,13 @@ struct MatmulOp final : Op {
   std::string_view name() const override { return "matmul"; }
 
   Tensors forward(const Tensors& in) const override {
-    Tensor out =
-        Tensor::empty(product_shape(in[0], in[1], ta, tb), in[0].dtype(), in[0].device());
+    Tensor out = Tensor::empty(product_shape(in[0], in[1], ta, tb), in[0].dtype(), in[0].device());
     launch<Matmul>(out.device(), in[0], in[1], ta, tb, out);
     return {out};
   }
 
-  // d<ct, op(A) op(B)>/dA = ct op(B)^T (transposed when A was), and likewise for B. The gradient of a
-  // shared side is summed over the batch; where rows can be flattened, inside one GEMM.
+  // d<ct, op(A) op(B)>/dA = ct op(B)^T (transposed when A was), and likewise for B. The gradient of
+  // a shared side is summed over the batch; where rows can be flattened, inside one GEMM.
   Tensor grad_a(const Node& node, const Tensor& ct) const {
     const Tensor b = node.input(1);
     const bool shared = node.input_meta(0).rank() == 2 && ct.rank() > 2;
@@ -138,8 +137,9 @@ struct MatmulOp final : Op {
 
 Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b) {
   check(a.defined() && b.defined(), "matmul: an argument is undefined");
-  check(is_float(a.dtype()) && a.dtype() == b.dtype(), "matmul: expects two f32 or two f64 tensors, got ",
-        name_of(a.dtype()), " ", a.shape(), " and ", name_of(b.dtype()), " ", b.shape());
+  check(is_float(a.dtype()) && a.dtype() == b.dtype(),
+        "matmul: expects two f32 or two f64 tensors, got ", name_of(a.dtype()), " ", a.shape(),
+        " and ", name_of(b.dtype()), " ", b.shape());
   product_shape(a, b, trans_a, trans_b);
   static const OpRef ops[4] = {
       std::make_shared<MatmulOp>(false, false), std::make_shared<MatmulOp>(false, true),

@@ -1,4 +1,5 @@
-// Normalisation and dropout. Batch norm is fused: kernels for value and VJP, its composite as reference.
+// Normalisation and dropout. Batch norm is fused: kernels for value and VJP, its composite as
+// reference.
 #include "basin/autograd/families.h"
 #include "basin/autograd/ops.h"
 #include "basin/autograd/ops/activate.h"
@@ -9,7 +10,8 @@ namespace basin {
 
 namespace {
 
-void check_channels(const char* op, int64_t channels, std::initializer_list<const Tensor*> vectors) {
+void check_channels(const char* op, int64_t channels,
+                    std::initializer_list<const Tensor*> vectors) {
   for (const Tensor* v : vectors) {
     check(v->defined() && v->rank() == 1 && v->size(0) == channels, op, ": expects [", channels,
           "] per channel, got ", v->shape());
@@ -51,7 +53,8 @@ Tensors run_batch_norm(const Tensors& in, const BnSettings& s) {
   Tensor y = Tensor::empty(in[0].shape(), in[0].dtype(), in[0].device());
   Tensor mu = frozen ? in[3] : Tensor::empty(in[1].shape(), in[0].dtype(), in[0].device());
   Tensor var = frozen ? in[4] : Tensor::empty(in[1].shape(), in[0].dtype(), in[0].device());
-  launch<BatchNormForward>(y.device(), in[0], in[1], in[2], s.eps, s.act, s.slope, frozen, mu, var, y);
+  launch<BatchNormForward>(y.device(), in[0], in[1], in[2], s.eps, s.act, s.slope, frozen, mu, var,
+                           y);
   return {y, mu, var};
 }
 
@@ -69,7 +72,8 @@ Tensors run_batch_norm_vjp(const Tensors& in, const Tensors& out, const Tensor& 
 
 BatchNormResult batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps,
                            Act act, double slope) {
-  check(x.rank() == 2 && x.size(0) >= 1, "batch_norm: expects [rows, C] with rows, got ", x.shape());
+  check(x.rank() == 2 && x.size(0) >= 1, "batch_norm: expects [rows, C] with rows, got ",
+        x.shape());
   check_channels("batch_norm", x.size(1), {&gamma, &beta});
   check_activation("batch_norm", act, slope);
   const BnSettings s{eps, act, slope};

@@ -1,5 +1,5 @@
-// Reductions. Sums are linear; extremes take the element at a constant index (the first extreme), so that
-// their derivatives of every order are those of a gather.
+// Reductions. Sums are linear; extremes take the element at a constant index (the first extreme),
+// so that their derivatives of every order are those of a gather.
 #include "basin/kernels/reduce.h"
 
 #include "basin/autograd/families.h"
@@ -77,7 +77,8 @@ Tensor argmax(const Tensor& x, int axis, bool keep_axis) {
 
 Tensor logsumexp(const Tensor& x, int axis, bool keep_axis) {
   x.shape().normalise(axis, "logsumexp");
-  const Tensor top = max(x.detach(), axis, true);  // any constant is exact; this one does not overflow
+  const Tensor top =
+      max(x.detach(), axis, true);  // any constant is exact; this one does not overflow
   const Tensor y = add(log(sum(exp(sub(x, top)), axis, true)), top);
   return keep_axis ? y : reshape(y, without_axis(x.shape(), axis));
 }
@@ -85,7 +86,8 @@ Tensor logsumexp(const Tensor& x, int axis, bool keep_axis) {
 Tensor safe_norm(const Tensor& x, int axis, bool keep_axis) {
   x.shape().normalise(axis, "safe_norm");
   const Tensor squares = sum(square(x), axis, keep_axis);
-  // Where the sum is 0 the root is taken of 1 instead and then multiplied by 0: no 0/0 at any order.
+  // Where the sum is 0 the root is taken of 1 instead and then multiplied by 0: no 0/0 at any
+  // order.
   const Tensor positive = step(squares.detach(), 0);
   return mul(sqrt(add(squares, shift(neg(positive), 1))), positive);
 }

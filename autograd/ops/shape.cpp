@@ -11,7 +11,9 @@
 namespace basin {
 namespace {
 
-Tensor like(const Tensor& x, const Shape& shape) { return Tensor::empty(shape, x.dtype(), x.device()); }
+Tensor like(const Tensor& x, const Shape& shape) {
+  return Tensor::empty(shape, x.dtype(), x.device());
+}
 
 Shape with_lanes(const Shape& shape, int64_t lanes) {
   Shape s = shape;
@@ -51,7 +53,9 @@ Tensor sum_to_kernel(const Tensor& x, const Shape& shape) {
   const int extra = x.rank() - shape.rank();
   int axis = 0;
   while (axis < x.rank()) {
-    const auto summed = [&](int k) { return k < extra || (shape[k - extra] == 1 && x.size(k) != 1); };
+    const auto summed = [&](int k) {
+      return k < extra || (shape[k - extra] == 1 && x.size(k) != 1);
+    };
     if (!summed(axis)) {
       ++axis;
       continue;
@@ -150,14 +154,13 @@ struct ConcatOp final : Op {
 
 Tensor reshape(const Tensor& x, const Shape& shape) {
   check(x.defined(), "reshape: the argument is undefined");
-  check(x.numel() == shape.numel(), "reshape: ", x.shape(), " has ", x.numel(), " elements, ", shape,
-        " has ", shape.numel());
-  return linear_op({"reshape", [shape](const Tensor& t) { return t.view(shape); },
-                    [](const Tensor& ct, const Tensor& in) { return reshape(ct, in.shape()); },
-                    [shape](const Tensor& t, int64_t lanes) {
-                      return reshape(t, with_lanes(shape, lanes));
-                    }},
-                   x);
+  check(x.numel() == shape.numel(), "reshape: ", x.shape(), " has ", x.numel(), " elements, ",
+        shape, " has ", shape.numel());
+  return linear_op(
+      {"reshape", [shape](const Tensor& t) { return t.view(shape); },
+       [](const Tensor& ct, const Tensor& in) { return reshape(ct, in.shape()); },
+       [shape](const Tensor& t, int64_t lanes) { return reshape(t, with_lanes(shape, lanes)); }},
+      x);
 }
 
 Tensor broadcast_to(const Tensor& x, const Shape& shape) {
@@ -228,8 +231,8 @@ Tensor concat(const Tensors& parts, int axis) {
 Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end) {
   const int at = x.shape().normalise(axis, "slice") - x.rank();
   const int64_t n = x.size(at);
-  check(0 <= begin && begin <= end && end <= n, "slice: [", begin, ", ", end, ") leaves axis ", axis,
-        " of ", x.shape());
+  check(0 <= begin && begin <= end && end <= n, "slice: [", begin, ", ", end, ") leaves axis ",
+        axis, " of ", x.shape());
   if (begin == 0 && end == n) return x;
   return linear_op(
       {"slice", [=](const Tensor& t) { return slice_kernel(t, at, begin, end); },

@@ -1,5 +1,5 @@
-// CPU copies. StridedCopy walks the outer axes by index arithmetic and the last axis as a run; transposing
-// the last two axes goes through square blocks that stay in L1.
+// CPU copies. StridedCopy walks the outer axes by index arithmetic and the last axis as a run;
+// transposing the last two axes goes through square blocks that stay in L1.
 #include "basin/kernels/copy.h"
 
 #include <algorithm>
@@ -26,7 +26,8 @@ void strided_copy(const T* x, const Shape& shape, const std::array<int64_t, kMax
   const int64_t inner = last >= 0 ? shape[last] : 1;
   const int64_t stride = last >= 0 ? strides[last] : 0;
   const int64_t rows = shape.numel() / std::max<int64_t>(inner, 1);
-  // Strided columns of a matrix: rows of one block share cache lines, so a tile is at least 16 rows.
+  // Strided columns of a matrix: rows of one block share cache lines, so a tile is at least 16
+  // rows.
   const int64_t grain = std::max<int64_t>(16, kGrain / std::max<int64_t>(inner, 1));
   parallel_for(rows, grain, [&](int64_t r0, int64_t end) {
     for (int64_t c0 = 0; c0 < inner; c0 += 64) {
@@ -63,7 +64,8 @@ void StridedCopy::cpu(const Tensor& x, const std::array<int64_t, kMaxRank>& stri
   }
 }
 
-void CopyAxis::cpu(const Tensor& x, int axis, int64_t from, int64_t count, Tensor& out, int64_t to) {
+void CopyAxis::cpu(const Tensor& x, int axis, int64_t from, int64_t count, Tensor& out,
+                   int64_t to) {
   const AxisView in = axis_view(x.shape(), axis), dst = axis_view(out.shape(), axis);
   const size_t item = size_of(x.dtype());
   const auto* src = static_cast<const char*>(x.raw());

@@ -1,5 +1,5 @@
-// CPU elementwise loops. Inner loops are plain and marked BASIN_HOT, so the compiler vectorises them once
-// per instruction set; tiles are fixed (32k elements).
+// CPU elementwise loops. Inner loops are plain and marked BASIN_HOT, so the compiler vectorises
+// them once per instruction set; tiles are fixed (32k elements).
 #include "basin/kernels/elementwise.h"
 
 #include <algorithm>
@@ -49,7 +49,8 @@ void inner_run(const T* a, int64_t a_stride, const T* b, int64_t b_stride, T* ou
   }
 }
 
-// Runs of short rows (a [R, 3] cloud plus a [3] shift): the row loop itself is inside the hot function.
+// Runs of short rows (a [R, 3] cloud plus a [3] shift): the row loop itself is inside the hot
+// function.
 template <class F, class T>
 BASIN_HOT void short_rows_loop(const T* a, int64_t a_row, int64_t a_col, const T* b, int64_t b_row,
                                int64_t b_col, T* out, int64_t rows, int64_t cols) {

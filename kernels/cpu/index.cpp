@@ -1,4 +1,5 @@
-// CPU index kernels. Parallel over output rows; every output row is summed by one thread in a fixed order.
+// CPU index kernels. Parallel over output rows; every output row is summed by one thread in a fixed
+// order.
 #include "basin/kernels/index.h"
 
 #include <algorithm>
@@ -11,7 +12,9 @@ namespace {
 
 constexpr int64_t kGrain = 32768;
 
-int64_t row_grain(int64_t width) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(width, 1)); }
+int64_t row_grain(int64_t width) {
+  return std::max<int64_t>(1, kGrain / std::max<int64_t>(width, 1));
+}
 
 int64_t width_of(const Tensor& x) { return x.size(0) == 0 ? 0 : x.numel() / x.size(0); }
 
@@ -57,8 +60,8 @@ void check_offsets(const Tensor& offsets, int64_t rows, const char* op) {
   for (int64_t s = 1; s < offsets.numel(); ++s) {
     check(p[s] >= p[s - 1], op, ": offsets fall at position ", s);
   }
-  check(p[offsets.numel() - 1] == rows, op, ": offsets end at ", p[offsets.numel() - 1], ", expected ",
-        rows, " rows");
+  check(p[offsets.numel() - 1] == rows, op, ": offsets end at ", p[offsets.numel() - 1],
+        ", expected ", rows, " rows");
 }
 
 void Gather::cpu(const Tensor& x, const Tensor& index, Tensor& out) {
@@ -106,7 +109,8 @@ void SegmentSum::cpu(const Tensor& x, const Tensor& offsets, Tensor& out) {
     parallel_for(out.size(0), row_grain(width), [&](int64_t s, int64_t end) {
       for (; s < end; ++s) {
         std::fill_n(o + s * width, width, T(0));
-        for (int64_t e = start[s]; e < start[s + 1]; ++e) add_row(p + e * width, o + s * width, width);
+        for (int64_t e = start[s]; e < start[s + 1]; ++e)
+          add_row(p + e * width, o + s * width, width);
       }
     });
   });

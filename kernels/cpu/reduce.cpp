@@ -1,4 +1,5 @@
-// CPU reductions. Three shapes matter: rows (inner = 1), columns (outer = 1) and the general middle axis.
+// CPU reductions. Three shapes matter: rows (inner = 1), columns (outer = 1) and the general middle
+// axis.
 #include "basin/kernels/reduce.h"
 
 #include <algorithm>
@@ -54,7 +55,8 @@ double sum_long(const T* x, int64_t n) {
   const int64_t tiles = tile_count(n, kGrain);
   Tensor partial = Tensor::zeros({std::max<int64_t>(tiles, 1)}, DType::f64);
   double* sums = partial.mutable_data<double>();
-  parallel_for(n, kGrain, [&](int64_t i, int64_t end) { sums[i / kGrain] = sum_run(x + i, end - i); });
+  parallel_for(n, kGrain,
+               [&](int64_t i, int64_t end) { sums[i / kGrain] = sum_run(x + i, end - i); });
   double total = 0;
   for (int64_t t = 0; t < tiles; ++t) total += sums[t];
   return total;
@@ -103,8 +105,9 @@ AxisView axis_view(const Shape& shape, int axis) {
 
 void ReduceSum::cpu(const Tensor& x, AxisView view, Tensor& out) {
   if (out.numel() == 0) return;
-  dispatch_float(x.dtype(), name,
-                 [&](auto z) { sum_axis(x.data<decltype(z)>(), view, out.mutable_data<decltype(z)>()); });
+  dispatch_float(x.dtype(), name, [&](auto z) {
+    sum_axis(x.data<decltype(z)>(), view, out.mutable_data<decltype(z)>());
+  });
 }
 
 void ArgExtreme::cpu(Extreme which, const Tensor& x, AxisView v, Tensor& index) {

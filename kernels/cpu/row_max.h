@@ -21,7 +21,8 @@ struct PackedWeights {
   int64_t last(int64_t panel) const;  // one past the last channel
 };
 
-// The rows of w [channels, depth], each multiplied by sign[c] (+1, -1 or 0, exact). float and double.
+// The rows of w [channels, depth], each multiplied by sign[c] (+1, -1 or 0, exact). float and
+// double.
 template <class T>
 PackedWeights pack_weights(const T* w, const T* sign, int64_t channels, int64_t depth);
 

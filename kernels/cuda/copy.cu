@@ -59,7 +59,8 @@ void StridedCopy::cuda(const Tensor& x, const std::array<int64_t, kMaxRank>& str
   }
 }
 
-void CopyAxis::cuda(const Tensor& x, int axis, int64_t from, int64_t count, Tensor& out, int64_t to) {
+void CopyAxis::cuda(const Tensor& x, int axis, int64_t from, int64_t count, Tensor& out,
+                    int64_t to) {
   const AxisView in = axis_view(x.shape(), axis), dst = axis_view(out.shape(), axis);
   if (size_of(x.dtype()) == 4) {
     copy_axis<uint32_t>(x, in, from, count, out, dst, to);

@@ -1,5 +1,6 @@
-// What every CUDA launcher shares: one checked launch over n independent items (grid-stride loop), the error
-// check, and BASIN_SYNC=1, which makes each launch wait so that an error lands at the call that caused it.
+// What every CUDA launcher shares: one checked launch over n independent items (grid-stride loop),
+// the error check, and BASIN_SYNC=1, which makes each launch wait so that an error lands at the
+// call that caused it.
 #pragma once
 #include <cuda_runtime.h>
 

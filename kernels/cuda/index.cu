@@ -1,5 +1,5 @@
-// CUDA index kernels: one thread per output element; sums run in the order of the CPU kernels. Index values
-// are checked where they are built, on the host.
+// CUDA index kernels: one thread per output element; sums run in the order of the CPU kernels.
+// Index values are checked where they are built, on the host.
 #include "basin/kernels/index.h"
 
 #include "basin/kernels/cuda/grid.cuh"
@@ -25,9 +25,8 @@ __device__ inline int64_t segment_of(const int32_t* offsets, int64_t segments, i
 
 template <class T>
 void gather(const T* x, const int32_t* at, int64_t width, T* out, int64_t n) {
-  cuda::for_items(Gather::name, n, [=] __device__(int64_t i) {
-    out[i] = x[at[i / width] * width + i % width];
-  });
+  cuda::for_items(Gather::name, n,
+                  [=] __device__(int64_t i) { out[i] = x[at[i / width] * width + i % width]; });
 }
 
 template <class T>

@@ -1,6 +1,6 @@
-// CUDA reductions. A block of 256 threads owns one output element when rows are long; one thread owns it
-// when the inner axis is wide (neighbouring threads then read neighbouring addresses). The order of the
-// sums is fixed by the shape: no atomics, same bits from run to run.
+// CUDA reductions. A block of 256 threads owns one output element when rows are long; one thread
+// owns it when the inner axis is wide (neighbouring threads then read neighbouring addresses). The
+// order of the sums is fixed by the shape: no atomics, same bits from run to run.
 #include "basin/kernels/reduce.h"
 
 #include "basin/kernels/cuda/grid.cuh"

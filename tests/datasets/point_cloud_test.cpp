@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "basin/core/parallel.h"
@@ -299,4 +300,16 @@ TEST_CASE("point_cloud: a real PLY equals its row in the exact HDF5 subset") {
   CHECK(compared == 6);
   const PointCloudSplits tree = load_point_clouds(ply);
   CHECK((tree.train.size() == 40 && tree.test.size() == 40 && tree.train.classes() == 40));
+}
+
+TEST_CASE("point_cloud: a limit on the embedded set keeps its classes in turn") {
+  LoadOptions o;
+  o.points = 8, o.limit = 48;
+  const PointCloudSplits splits = load_dataset("embedded", o);
+  CHECK(splits.train.size() == 48);
+  const int64_t* label = splits.train.labels.data<int64_t>();
+  for (int64_t c = 0; c < splits.train.classes(); ++c) {
+    const int64_t count = std::count(label, label + 48, c);
+    CHECK((count == 3 || count == 4));
+  }
 }

@@ -115,7 +115,7 @@ void naive(Layer& l, const Tensor& route = Tensor()) {
     for (int64_t b = 0; b < batch; ++b) {
       int64_t best = b * points;
       for (int64_t r = b * points; r < (b + 1) * points; ++r) {
-        if (gamma < 0 ? z[r] < z[best] : z[r] > z[best]) best = r;
+        if (gamma * z[r] > gamma * z[best]) best = r;  // gamma 0: all tie
       }
       if (route.defined()) best = b * points + static_cast<int64_t>(route.at(b * out + c));
       hat[b] = (z[best] - m) * inv;
