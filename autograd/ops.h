@@ -122,6 +122,9 @@ Tensor take_along(const Tensor& x, const Tensor& index, int axis);
 // transpose of take_along: sums into an axis of length `size`
 Tensor put_along(const Tensor& x, const Tensor& index, int axis, int64_t size);
 Tensor argmax(const Tensor& x, int axis, bool keep_axis = false);  // i32, first; no derivative
+// The k nearest points of the same cloud by rising distance, ties by rising number: x [B, N, D] ->
+// [B, N, k] i32, numbers within the cloud; no derivative
+Tensor knn(const Tensor& x, int64_t k, bool include_self);
 Tensor one_hot(const Tensor& labels, int64_t classes,
                DType dtype);  // [B] -> [B, classes]; constant
 

@@ -280,3 +280,29 @@ OP_ROW(one_hot) {
   cases.push_back(c);
   return cases;
 }
+
+OP_ROW(knn) {
+  Cases cases;
+  struct Cloud {
+    Shape shape;
+    int64_t k;
+    bool self;
+  };
+  for (const Cloud& c : std::vector<Cloud>{
+           {{1, 1, 3}, 1, true}, {{2, 9, 3}, 4, false}, {{2, 9, 3}, 9, true}, {{1, 8, 12}, 3, true}}) {
+    Case k = one(str(c.shape, " k ", c.k), distinct(rng, c.shape),
+                 [c](const Tensor& x) { return knn(x, c.k, c.self); });
+    k.order = 0;
+    cases.push_back(std::move(k));
+  }
+  Case line = one("on a line", Tensor::from(std::vector<double>{0, 3, 1, 1}, {1, 4, 1}),
+                  [](const Tensor& x) { return knn(x, 2, false); });
+  line.order = 0;
+  line.values = {2, 3, 2, 3, 3, 0, 2, 0};
+  cases.push_back(std::move(line));
+  Case wide = large(one("[3, 300, 20]", uniform(rng, {3, 300, 20}),
+                        [](const Tensor& x) { return knn(x, 16, true); }));
+  wide.order = 0;
+  cases.push_back(std::move(wide));
+  return cases;
+}

@@ -1,0 +1,195 @@
+// Exact k nearest neighbours on the CPU. In few dimensions the distances of a point are differences
+// over coordinates stored one after the other. In many, points are centred, a_i = x_i - mean, and
+//   |a_j|^2 - 2 a_i . a_j = |a_i - a_j|^2 - |a_i|^2
+// is one product of depth D + 1: rows (-2 a_i, 1) against columns (a_j, |a_j|^2). Its rounding
+// error stays below (D / 2 + 16) u (|a_i| + max |a_j|)^2: u |a| per centred coordinate, D + 1
+// products of size |a_i| |a_j|, and the rounding of the squares.
+#include "basin/kernels/knn.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "basin/core/parallel.h"
+#include "basin/kernels/cpu/gemm_packed.h"
+#include "basin/kernels/cpu/knn_select.h"
+#include "basin/kernels/gemm.h"
+
+namespace basin {
+namespace {
+
+constexpr int64_t kFewDimensions = 8;        // up to here differences are cheaper than a product
+constexpr int64_t kPointTile = 64;           // points of one task when there is no strip
+constexpr int64_t kStripBytes = 160 * 1024;  // a strip of distances stays in L2
+
+struct Sizes {
+  int64_t batch, points, dims, k, padded;
+};
+
+template <class T>
+constexpr double kUnit = std::numeric_limits<T>::epsilon() / 2;
+
+template <class T>
+void search_by_difference(const T* x, const Sizes& s, bool include_self, int32_t* index) {
+  const int64_t tiles = tile_count(s.points, kPointTile);
+  Tensor columns = Tensor::empty({s.batch, s.dims, s.padded}, kDTypeOf<T>);
+  T* all = columns.template mutable_data<T>();
+  parallel_tiles(s.batch, [&](int64_t b) {
+    for (int64_t d = 0; d < s.dims; ++d) {
+      T* column = all + (b * s.dims + d) * s.padded;
+      for (int64_t j = 0; j < s.points; ++j) column[j] = x[(b * s.points + j) * s.dims + d];
+      std::fill(column + s.points, column + s.padded, T(0));
+    }
+  });
+  // Every term and every sum is off by less than (D + 4) u of itself, but for underflow.
+  const double off = static_cast<double>(s.dims + 4);
+  const Slack<T> slack{static_cast<T>(4 * off * std::numeric_limits<T>::min()),
+                       static_cast<T>(2.5 * off * kUnit<T>)};
+  parallel_tiles(s.batch * tiles, [&](int64_t task) {
+    const int64_t b = task / tiles, first = task % tiles * kPointTile;
+    const T* cloud = x + b * s.points * s.dims;
+    NearestSelector<T> selector(s.points, s.k, include_self);
+    Tensor scratch = Tensor::empty({s.padded}, kDTypeOf<T>);
+    T* row = scratch.template mutable_data<T>();
+    for (int64_t i = first; i < std::min(s.points, first + kPointTile); ++i) {
+      distances_by_difference<T>(all + b * s.dims * s.padded, s.padded, cloud + i * s.dims, s.dims,
+                                 s.padded, row);
+      std::fill(row + s.points, row + s.padded, std::numeric_limits<T>::infinity());
+      selector.select(row, i, slack, cloud, s.dims, index + (b * s.points + i) * s.k);
+    }
+  });
+}
+
+// The centred clouds, ready for the product.
+template <class T>
+struct Centred {
+  Tensor rows;                  // [B, N, D + 1]: (a_j, |a_j|^2)
+  Tensor panels;                // [B, panels, D + 1, width], the same packed
+  std::vector<double> largest;  // [B] max |a_j|
+};
+
+template <class T>
+void centre_cloud(const T* x, const Sizes& s, T* rows, double& largest) {
+  const int64_t depth = s.dims + 1;
+  std::vector<double> mean(static_cast<size_t>(s.dims), 0.0);
+  for (int64_t j = 0; j < s.points; ++j) {
+    for (int64_t d = 0; d < s.dims; ++d) mean[static_cast<size_t>(d)] += x[j * s.dims + d];
+  }
+  std::vector<T> centre;
+  for (const double m : mean) centre.push_back(static_cast<T>(m / static_cast<double>(s.points)));
+  largest = 0;
+  for (int64_t j = 0; j < s.points; ++j) {
+    double square = 0;
+    for (int64_t d = 0; d < s.dims; ++d) {
+      const T a = x[j * s.dims + d] - centre[static_cast<size_t>(d)];
+      rows[j * depth + d] = a;
+      square += static_cast<double>(a) * static_cast<double>(a);
+    }
+    rows[j * depth + s.dims] = static_cast<T>(square);
+    if (!(square <= largest)) largest = square;  // NaN stays
+  }
+  largest = std::sqrt(largest);
+}
+
+template <class T>
+Centred<T> centre_clouds(const T* x, const Sizes& s) {
+  const int64_t depth = s.dims + 1, width = kPanelWidth<T>, panels = tile_count(s.points, width);
+  Centred<T> c{Tensor::empty({s.batch, s.points, depth}, kDTypeOf<T>), {}, {}};
+  c.largest.resize(static_cast<size_t>(s.batch));
+  T *rows = c.rows.template mutable_data<T>(), *packed = nullptr;
+  if (has_packed_gemm()) {
+    c.panels = Tensor::empty({s.batch, panels, depth, width}, kDTypeOf<T>);
+    packed = c.panels.template mutable_data<T>();
+  }
+  parallel_tiles(s.batch, [&](int64_t b) {
+    T* cloud = rows + b * s.points * depth;
+    centre_cloud<T>(x + b * s.points * s.dims, s, cloud, c.largest[static_cast<size_t>(b)]);
+    for (int64_t p = 0; packed && p < panels; ++p) {
+      pack_panel<T>(true, cloud + p * width * depth, depth, depth,
+                    std::min(width, s.points - p * width),
+                    packed + (b * panels + p) * depth * width);
+    }
+  });
+  return c;
+}
+
+// strip [count, padded]: |a_j|^2 - 2 a_i . a_j for the points first .. first + count of cloud b.
+template <class T>
+void multiply_strip(const Centred<T>& c, const Sizes& s, int64_t b, int64_t first, int64_t count,
+                    T* left, T* strip) {
+  const int64_t depth = s.dims + 1, width = kPanelWidth<T>, panels = tile_count(s.points, width);
+  const T* rows = c.rows.template data<T>() + b * s.points * depth;
+  for (int64_t i = 0; i < count; ++i) {
+    const T* a = rows + (first + i) * depth;
+    for (int64_t d = 0; d < s.dims; ++d) left[i * depth + d] = -2 * a[d];
+    left[i * depth + s.dims] = 1;
+  }
+  if (!c.panels.defined()) {
+    gemm_serial<T>(false, true, count, s.points, depth, T(1), left, depth, rows, depth, T(0), strip,
+                   s.padded);
+    return;
+  }
+  const T* packed = c.panels.template data<T>() + b * panels * depth * width;
+  for (int64_t p = 0; p < panels; ++p) {
+    const Block<T> block{left, depth, depth, 1, count, depth, T(1), T(0), s.padded};
+    multiply_panel<T>(block, packed + p * depth * width, std::min(width, s.points - p * width),
+                      strip + p * width);
+  }
+}
+
+template <class T>
+void search_by_product(const T* x, const Sizes& s, bool include_self, int32_t* index) {
+  const int64_t depth = s.dims + 1;
+  const Centred<T> centred = centre_clouds<T>(x, s);
+  const int64_t fit = kStripBytes / (s.padded * static_cast<int64_t>(sizeof(T)));
+  const int64_t strip_rows = std::clamp<int64_t>(fit / kRegisterRows, 1, 8) * kRegisterRows;
+  const int64_t strips = tile_count(s.points, strip_rows);
+  parallel_tiles(s.batch * strips, [&](int64_t task) {
+    const int64_t b = task / strips, first = task % strips * strip_rows;
+    const int64_t count = std::min(strip_rows, s.points - first);
+    NearestSelector<T> selector(s.points, s.k, include_self);
+    Tensor scratch = Tensor::empty({strip_rows * (s.padded + depth)}, kDTypeOf<T>);
+    T* strip = scratch.template mutable_data<T>();
+    T* left = strip + strip_rows * s.padded;
+    multiply_strip<T>(centred, s, b, first, count, left, strip);
+    const double largest = centred.largest[static_cast<size_t>(b)];
+    for (int64_t i = 0; i < count; ++i) {
+      T* row = strip + i * s.padded;
+      std::fill(row + s.points, row + s.padded, std::numeric_limits<T>::infinity());
+      const T* a = centred.rows.template data<T>() + (b * s.points + first + i) * depth;
+      const double reach = std::sqrt(static_cast<double>(a[s.dims])) + largest;
+      const double off = static_cast<double>(s.dims) / 2 + 16;
+      // Twice the error of one distance, and as much again for the exact one where T is double.
+      const double slack = 2 * off * reach * reach * (kUnit<T> + 2 * kUnit<double>)+4 * off *
+                           std::numeric_limits<T>::min();
+      selector.select(row, first + i, {static_cast<T>(slack), T(0)}, x + b * s.points * s.dims,
+                      s.dims, index + (b * s.points + first + i) * s.k);
+    }
+  });
+}
+
+}  // namespace
+
+Shape knn_shape(const Tensor& x, int64_t k, bool include_self) {
+  check(x.defined() && x.rank() == 3, "knn: expects points [B, N, D], got ", x.shape());
+  check(is_float(x.dtype()), "knn: expects f32 or f64, got ", name_of(x.dtype()));
+  const int64_t points = x.size(1), most = include_self ? points : points - 1;
+  check(points < std::numeric_limits<int32_t>::max() / 2, "knn: too many points, got ", points);
+  check(k >= 1 && k <= most, "knn: k must be in 1..", most, " for ", points, " points",
+        include_self ? " with" : " without", " the point itself, got ", k);
+  return {x.size(0), points, k};
+}
+
+void Knn::cpu(const Tensor& x, int64_t k, bool include_self, Tensor& index) {
+  const Shape shape = knn_shape(x, k, include_self);
+  check(index.dtype() == DType::i32 && index.shape() == shape, "knn: the index must be i32 ", shape,
+        ", got ", name_of(index.dtype()), " ", index.shape());
+  dispatch_float(x.dtype(), name, [&](auto zero) {
+    using T = decltype(zero);
+    const Sizes s{x.size(0), x.size(1), x.size(2), k, NearestSelector<T>::padded(x.size(1), k)};
+    const auto search = s.dims <= kFewDimensions ? search_by_difference<T> : search_by_product<T>;
+    search(x.data<T>(), s, include_self, index.mutable_data<int32_t>());
+  });
+}
+
+}  // namespace basin

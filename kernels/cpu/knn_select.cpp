@@ -1,0 +1,210 @@
+// Bound, candidates, ranks and the exact order among near-equal candidates.
+#include "basin/kernels/cpu/knn_select.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <type_traits>
+
+#include "basin/kernels/cpu/isa.h"
+
+#if BASIN_HAS_X86_TILES
+#include <immintrin.h>
+#endif
+
+namespace basin {
+namespace {
+
+template <class T>
+constexpr T kInfinity = std::numeric_limits<T>::infinity();
+
+constexpr int64_t kPad = 64;           // rows of distances are multiples of it
+constexpr int64_t kSpare = 64;         // what vector stores write beyond the candidates
+constexpr int64_t kCountedRanks = 96;  // up to here counting beats sorting
+
+// An index as wide as the value, so that both move through the same vector lanes.
+template <class T>
+using Wide = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+
+template <class T>
+struct Loops {
+  void (*differences)(const T*, int64_t, const T*, int64_t, int64_t, T*);
+  T (*bound32)(const T*, int64_t, int64_t);
+  T (*bound64)(const T*, int64_t, int64_t);
+  int64_t (*compress)(const T*, int64_t, T, int32_t*);
+  void (*ranks)(const T*, int64_t, Wide<T>*);
+};
+
+#define BASIN_ISA baseline
+#define BASIN_ISA_TARGET
+#define BASIN_ISA_BYTES 16
+#include "basin/kernels/cpu/knn_tile.inc"
+
+#if BASIN_HAS_X86_TILES
+#define BASIN_ISA avx2
+#define BASIN_ISA_TARGET BASIN_TARGET_AVX2
+#define BASIN_ISA_BYTES 32
+#include "basin/kernels/cpu/knn_tile.inc"
+
+#define BASIN_ISA avx512
+#define BASIN_ISA_TARGET BASIN_TARGET_AVX512
+#define BASIN_ISA_BYTES 64
+#include "basin/kernels/cpu/knn_tile.inc"
+#endif
+
+template <class T>
+const Loops<T>& loops() {
+  static const Loops<T> best = [] {
+#if BASIN_HAS_X86_TILES
+    if (machine_isa() == Isa::avx512) return avx512::loops<T>();
+    if (machine_isa() == Isa::avx2) return avx2::loops<T>();
+#endif
+    return baseline::loops<T>();
+  }();
+  return best;
+}
+
+// Half as many groups again as wanted values keep the bound tight: about 1.5 k candidates. More
+// than 64 groups are handled in memory; too few points for that are all candidates.
+int64_t groups_for(int64_t wanted, int64_t padded) {
+  int64_t groups = 32;
+  while (2 * groups < 3 * wanted) groups *= 2;
+  return groups > padded / 2 ? 0 : groups;
+}
+
+}  // namespace
+
+template <class T>
+double squared_distance(const T* a, const T* b, int64_t dims) {
+  double lanes[8] = {};
+  int64_t d = 0;
+  for (; d + 8 <= dims; d += 8) {
+    for (int q = 0; q < 8; ++q) {
+      const double difference = static_cast<double>(b[d + q]) - static_cast<double>(a[d + q]);
+      lanes[q] += difference * difference;
+    }
+  }
+  for (int q = 0; d < dims; ++d, ++q) {
+    const double difference = static_cast<double>(b[d]) - static_cast<double>(a[d]);
+    lanes[q] += difference * difference;
+  }
+  double sum = 0;
+  for (const double lane : lanes) sum += lane;
+  return std::isnan(sum) ? kInfinity<double> : sum;
+}
+
+template <class T>
+void distances_by_difference(const T* x, int64_t stride, const T* point, int64_t dims,
+                             int64_t count, T* row) {
+  loops<T>().differences(x, stride, point, dims, count, row);
+}
+
+template <class T>
+int64_t NearestSelector<T>::padded(int64_t points, int64_t k) {
+  const int64_t width = (points + kPad - 1) / kPad * kPad;
+  const int64_t groups = std::max(kPad, groups_for(k + 1, width));
+  return (points + groups - 1) / groups * groups;
+}
+
+template <class T>
+NearestSelector<T>::NearestSelector(int64_t points, int64_t k, bool include_self)
+    : points_(points),
+      k_(k),
+      padded_(padded(points, k)),
+      groups_(groups_for(k + 1, (points + kPad - 1) / kPad * kPad)),
+      wanted_(include_self ? k : k + 1),
+      include_self_(include_self),
+      minima_(static_cast<size_t>(groups_)),
+      value_(static_cast<size_t>(padded_ + kSpare)),
+      candidate_(static_cast<size_t>(padded_ + kSpare)),
+      order_(static_cast<size_t>(padded_ + kSpare)) {}
+
+template <class T>
+T NearestSelector<T>::upper_bound(const T* row) {
+  if (groups_ == 0) return kInfinity<T>;
+  if (groups_ == 32) return loops<T>().bound32(row, padded_, wanted_);
+  if (groups_ == 64) return loops<T>().bound64(row, padded_, wanted_);
+  std::fill(minima_.begin(), minima_.end(), kInfinity<T>);
+  T* best = minima_.data();
+  for (int64_t j = 0; j < padded_; j += groups_) {
+    for (int64_t g = 0; g < groups_; ++g) best[g] = row[j + g] < best[g] ? row[j + g] : best[g];
+  }
+  std::nth_element(minima_.begin(), minima_.begin() + (wanted_ - 1), minima_.end());
+  return minima_[static_cast<size_t>(wanted_ - 1)];
+}
+
+// order_: positions of the candidates by rising value, equal ones by rising number.
+template <class T>
+void NearestSelector<T>::order_candidates(int64_t count) {
+  int32_t* order = order_.data();
+  if (count > kCountedRanks) {
+    for (int64_t c = 0; c < count; ++c) order[c] = static_cast<int32_t>(c);
+    std::sort(order, order + count, [v = value_.data()](int32_t a, int32_t b) {
+      return v[a] != v[b] ? v[a] < v[b] : a < b;
+    });
+    return;
+  }
+  alignas(64) Wide<T> rank[kCountedRanks + kSpare];
+  std::fill(value_.begin() + count, value_.begin() + count + 16, kInfinity<T>);
+  loops<T>().ranks(value_.data(), count, rank);
+  std::fill(order, order + count, -1);
+  for (int64_t c = 0; c < count; ++c) {
+    Wide<T> place = rank[c];
+    while (order[place] >= 0) ++place;  // behind its equals
+    order[place] = static_cast<int32_t>(c);
+  }
+}
+
+template <class T>
+void NearestSelector<T>::select(T* row, int64_t self, Slack<T> slack, const T* x, int64_t dims,
+                                int32_t* out) {
+  const bool known = std::isfinite(slack.absolute);
+  const T bound = known ? upper_bound(row) : kInfinity<T>;
+  const T limit = bound + (slack.absolute + slack.relative * std::abs(bound)) * T(1.01);
+  int32_t* candidate = candidate_.data();
+  int64_t count = loops<T>().compress(row, padded_, known ? limit : kInfinity<T>, candidate);
+  while (count > 0 && candidate[count - 1] >= points_) --count;
+  if (!include_self_) {
+    int32_t* at = std::lower_bound(candidate, candidate + count, static_cast<int32_t>(self));
+    count = std::copy(at + 1, candidate + count, at) - candidate;  // self is always among them
+  }
+  T* value = value_.data();
+  for (int64_t c = 0; c < count; ++c) {
+    const T v = row[candidate[c]];
+    value[c] = known && !std::isnan(v) ? v : kInfinity<T>;
+  }
+  order_candidates(count);
+  const int32_t* order = order_.data();
+  for (int64_t first = 0; first < k_;) {
+    int64_t last = first + 1;
+    for (T below = value[order[first]]; last < count; ++last) {  // a run of undecided order
+      const T v = value[order[last]];
+      if (v - below > slack.absolute + slack.relative * std::abs(v)) break;
+      below = v;
+    }
+    if (last == first + 1) {
+      out[first] = candidate[order[first]];
+    } else {
+      exact_.clear();
+      for (int64_t c = first; c < last; ++c) {
+        const int32_t j = candidate[order[c]];
+        exact_.emplace_back(squared_distance(x + self * dims, x + j * dims, dims), j);
+      }
+      const int64_t needed = std::min(last, k_) - first;
+      std::partial_sort(exact_.begin(), exact_.begin() + needed, exact_.end());
+      for (int64_t c = 0; c < needed; ++c) out[first + c] = exact_[static_cast<size_t>(c)].second;
+    }
+    first = last;
+  }
+}
+
+template double squared_distance(const float*, const float*, int64_t);
+template double squared_distance(const double*, const double*, int64_t);
+template void distances_by_difference(const float*, int64_t, const float*, int64_t, int64_t,
+                                      float*);
+template void distances_by_difference(const double*, int64_t, const double*, int64_t, int64_t,
+                                      double*);
+template class NearestSelector<float>;
+template class NearestSelector<double>;
+
+}  // namespace basin
