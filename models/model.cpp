@@ -3,13 +3,15 @@
 
 #include <algorithm>
 
+#include "basin/models/dgcnn.h"
+#include "basin/models/egnn.h"
 #include "basin/models/pointnet.h"
 
 namespace basin {
 namespace {
 
 const std::vector<ModelInfo>& registry() {
-  static const std::vector<ModelInfo> models{pointnet_info()};
+  static const std::vector<ModelInfo> models{pointnet_info(), dgcnn_info(), egnn_info()};
   return models;
 }
 

@@ -31,6 +31,14 @@ Linear Layout::conv1d(const std::string& name, int64_t in, int64_t out, Role rol
   return declare(name, in, out, role, init, true);
 }
 
+Linear Layout::weight_only(const std::string& name, int64_t in, int64_t out, Role role,
+                           const Init& init, int kernel_axes) {
+  Shape reference{out, in};
+  for (int axis = 0; axis < kernel_axes; ++axis) reference.push_back(1);
+  params_.push_back({name + ".weight", {out, in}, reference, role, init});
+  return {static_cast<int>(params_.size()) - 1, -1};
+}
+
 BatchNorm Layout::batch_norm(const std::string& name, int64_t channels, double eps) {
   const int index = static_cast<int>(params_.size());
   params_.push_back({name + ".weight", {channels}, {channels}, Role::gain, constant_init(1)});
@@ -83,7 +91,11 @@ Pass::Pass(const Layout& layout, const Tensors& params, const Tensors& buffers,
 }
 
 Tensor Pass::apply(const Linear& layer, const Tensor& x) const {
-  return linear(x, params_[layer.weight], params_[layer.bias]);
+  return linear(x, params_[layer.weight], bias(layer));
+}
+
+Tensor Pass::bias(const Linear& layer) const {
+  return layer.bias < 0 ? Tensor() : params_[layer.bias];
 }
 
 Tensor Pass::apply(const BatchNorm& layer, const Tensor& x, Act act, double slope) {

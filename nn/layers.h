@@ -23,7 +23,7 @@ struct ParamSpec {
 
 struct Linear {
   int weight = -1;
-  int bias = -1;
+  int bias = -1;  // -1: none
 };
 
 struct BatchNorm {
@@ -46,6 +46,10 @@ class Layout {
                 const LinearInit& init);
   Linear conv1d(const std::string& name, int64_t in, int64_t out, Role role,
                 const LinearInit& init);
+  // Without bias; `kernel_axes` axes of length 1 follow [out, in] in files (2 for a 2-D
+  // convolution).
+  Linear weight_only(const std::string& name, int64_t in, int64_t out, Role role, const Init& init,
+                     int kernel_axes = 0);
   BatchNorm batch_norm(const std::string& name, int64_t channels, double eps = 1e-5);
 
   const std::vector<ParamSpec>& params() const { return params_; }
@@ -77,6 +81,8 @@ class Pass {
   // max over points of act(BN(linear(x))): x [B, N, in] -> [B, out]. `fused` picks the fused op.
   Tensor apply_max(const Linear& linear, const BatchNorm& norm, const Tensor& x, Act act,
                    bool fused, double slope = 0);
+  const Tensor& weight(const Linear& layer) const { return params_[layer.weight]; }
+  Tensor bias(const Linear& layer) const;             // undefined if there is none
   Tensors take_stats() { return std::move(stats_); }  // empty with frozen statistics
 
  private:

@@ -288,8 +288,10 @@ OP_ROW(knn) {
     int64_t k;
     bool self;
   };
-  for (const Cloud& c : std::vector<Cloud>{
-           {{1, 1, 3}, 1, true}, {{2, 9, 3}, 4, false}, {{2, 9, 3}, 9, true}, {{1, 8, 12}, 3, true}}) {
+  for (const Cloud& c : std::vector<Cloud>{{{1, 1, 3}, 1, true},
+                                           {{2, 9, 3}, 4, false},
+                                           {{2, 9, 3}, 9, true},
+                                           {{1, 8, 12}, 3, true}}) {
     Case k = one(str(c.shape, " k ", c.k), distinct(rng, c.shape),
                  [c](const Tensor& x) { return knn(x, c.k, c.self); });
     k.order = 0;

@@ -136,5 +136,25 @@ TEST_CASE("pass: refuses a single row of batch statistics and foreign lists") {
   CHECK_THROWS_WITH(Pass(s.layout, params, params, true), doctest::Contains("3 buffers"));
 }
 
+TEST_CASE("layers: a weight without bias, under a convolution's shape in files") {
+  Layout layout;
+  const Linear plain = layout.weight_only("a", 3, 2, Role::matrix, torch_init(3));
+  const Linear conv = layout.weight_only("b", 2, 4, Role::head, constant_init(0.5), 2);
+  const ModelState state = layout.init(1, DType::f64);
+  REQUIRE(state.params.size() == 2);
+  CHECK(state.params[0].name == "a.weight");
+  CHECK(state.params[0].reference_shape == Shape{2, 3});
+  CHECK(state.params[1].reference_shape == Shape{4, 2, 1, 1});
+  CHECK(state.params[1].value.shape() == Shape{4, 2});
+  REQUIRE(state.params[1].view.size() == 1);
+  CHECK(state.params[1].view[0].rows == 4);
+  const Tensors params = state.params.values();
+  const Pass pass(layout, params, {}, false);
+  CHECK(!pass.bias(plain).defined());
+  CHECK(&pass.weight(conv) == &params[1]);
+  const Tensor y = pass.apply(conv, Tensor::from(std::vector<double>{1, 2}, {1, 2}));
+  for (int64_t i = 0; i < 4; ++i) CHECK(y.at(i) == 1.5);
+}
+
 }  // namespace
 }  // namespace basin

@@ -1,0 +1,173 @@
+// DGCNN: declaration of the layers in the order of the reference code, and the forward pass.
+#include "basin/models/dgcnn.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+
+#include "basin/core/random.h"
+#include "basin/models/options.h"
+#include "basin/models/point_graph.h"
+
+namespace basin {
+namespace {
+
+constexpr double kSlope = 0.2;  // of every leaky ReLU
+
+struct Block {  // linear map and batch norm
+  Linear map;
+  BatchNorm norm;
+};
+
+struct Dgcnn {
+  DgcnnConfig config;
+  Layout layout;
+  std::array<Block, 4> edges;  // maps [out, 2 in]: columns of x_j - x_i, then of x_i
+  Block points, fc1, fc2;
+  Linear fc3;
+};
+
+std::shared_ptr<const Dgcnn> declare(const DgcnnConfig& config) {
+  auto net = std::make_shared<Dgcnn>();
+  net->config = config;
+  const DgcnnWidths& w = config.widths;
+  const int64_t in[] = {3, w.edge1, w.edge2, w.edge3};
+  const int64_t out[] = {w.edge1, w.edge2, w.edge3, w.edge4};
+  Layout& layout = net->layout;
+  for (size_t i = 0; i < 4; ++i) {
+    net->edges[i].norm = layout.batch_norm(str("bn", i + 1), out[i]);
+  }
+  net->points.norm = layout.batch_norm("bn5", w.points);
+  for (size_t i = 0; i < 4; ++i) {
+    net->edges[i].map =
+        layout.weight_only(str("conv", i + 1, ".0"), 2 * in[i], out[i],
+                           i == 0 ? Role::first : Role::matrix, torch_init(2 * in[i]), 2);
+  }
+  const int64_t joined = w.edge1 + w.edge2 + w.edge3 + w.edge4;
+  net->points.map =
+      layout.weight_only("conv5.0", joined, w.points, Role::matrix, torch_init(joined), 1);
+  net->fc1.map =
+      layout.weight_only("linear1", 2 * w.points, w.fc1, Role::matrix, torch_init(2 * w.points));
+  net->fc1.norm = layout.batch_norm("bn6", w.fc1);
+  net->fc2.map = layout.linear("linear2", w.fc1, w.fc2, Role::matrix, torch_linear_init(w.fc1));
+  net->fc2.norm = layout.batch_norm("bn7", w.fc2);
+  net->fc3 = layout.linear("linear3", w.fc2, config.classes, Role::head, torch_linear_init(w.fc2));
+  return net;
+}
+
+class Forward {
+ public:
+  Forward(const Dgcnn& net, const Tensors& params, const Tensors& buffers,
+          const ForwardOptions& options)
+      : net_(net),
+        options_(options),
+        pass_(net.layout, params, buffers, options.batch_statistics) {}
+
+  ForwardResult run(Tensor x) {  // [B, N, 3]
+    Tensors levels;
+    for (size_t i = 0; i < 4; ++i) {
+      x = edge_convolution(net_.edges[i], x);
+      keep(str("edge", i + 1), x);
+      levels.push_back(x);
+    }
+    x = activate(net_.points, concat(levels, 2));
+    keep("point_features", x);
+    x = concat({max(x, 1), mean(x, 1)}, 1);
+    keep("global_feature", x);
+    x = activate(net_.fc1, x);
+    keep("fc1", x);
+    x = activate(net_.fc2, drop(x, "dropout/fc1"));
+    keep("fc2", x);
+    result_.logits = pass_.apply(net_.fc3, drop(x, "dropout/fc2"));
+    result_.batch_stats = pass_.take_stats();
+    return std::move(result_);
+  }
+
+ private:
+  Tensor edge_convolution(const Block& block, const Tensor& x) {  // [B, N, C] -> [B, N, out]
+    const int64_t nodes = x.size(0) * x.size(1), in = x.size(2), k = net_.config.k;
+    const Tensor rows = neighbour_rows(x, k, true);
+    const Tensor& w = pass_.weight(block.map);
+    const int64_t out = w.size(0);
+    const Tensor of_difference = slice(w, 1, 0, in), of_centre = slice(w, 1, in, 2 * in);
+    const Tensor flat = reshape(x, {nodes, in});
+    const Tensor neighbour = linear(flat, of_difference, {});
+    const Tensor centre = linear(flat, of_centre - of_difference, {});
+    const Tensor z =
+        reshape(gather(neighbour, rows), {nodes, k, out}) + reshape(centre, {nodes, 1, out});
+    const Tensor y = pass_.apply(block.norm, z, Act::leaky_relu, kSlope);
+    return reshape(max(y, 1), {x.size(0), x.size(1), out});
+  }
+
+  Tensor activate(const Block& block, const Tensor& x) {
+    return pass_.apply(block.norm, pass_.apply(block.map, x), Act::leaky_relu, kSlope);
+  }
+
+  Tensor drop(const Tensor& x, std::string_view layer) const {
+    if (!options_.dropout || net_.config.dropout == 0) return x;
+    return dropout(x, net_.config.dropout, options_.seed, stream_id(layer, options_.step));
+  }
+
+  void keep(const std::string& name, const Tensor& value) {
+    if (options_.keep_activations) result_.activations.emplace_back(name, value);
+  }
+
+  const Dgcnn& net_;
+  const ForwardOptions& options_;
+  Pass pass_;
+  ForwardResult result_;
+};
+
+Model dgcnn_from_options(const ModelConfig& config) {
+  const std::vector<int64_t> w = sizes_option(config, "widths", 7);
+  DgcnnConfig net;
+  net.classes = config.classes;
+  net.k = sizes_option(config, "k", 1)[0];
+  net.widths = {w[0], w[1], w[2], w[3], w[4], w[5], w[6]};
+  net.dropout = number_option(config, "dropout", 0, 0.99);
+  return make_dgcnn(net);
+}
+
+}  // namespace
+
+Model make_dgcnn(const DgcnnConfig& config) {
+  const DgcnnWidths& w = config.widths;
+  check(std::min({config.classes, config.k, w.edge1, w.edge2, w.edge3, w.edge4, w.points, w.fc1,
+                  w.fc2}) > 0,
+        "dgcnn: classes, k and widths must be positive");
+  check(config.dropout >= 0 && config.dropout < 1, "dgcnn: dropout must be in [0, 1), got ",
+        config.dropout);
+  const std::shared_ptr<const Dgcnn> net = declare(config);
+  Model model;
+  model.name = "dgcnn";
+  model.preset = "official";
+  model.classes = config.classes;
+  model.layout = net->layout;
+  model.forward = [net](const Tensors& params, const Tensors& buffers, const Tensor& points,
+                        const ForwardOptions& options) {
+    check(points.rank() == 3 && points.size(2) == 3 && points.numel() > 0,
+          "dgcnn: expects points [B, N, 3], got ", points.shape());
+    check(points.size(1) >= net->config.k, "dgcnn: needs at least k = ", net->config.k,
+          " points per cloud, got ", points.size(1), "; lower the option k");
+    return Forward(*net, params, buffers, options).run(points);
+  };
+  model.bn_momentum = [](int64_t) { return 0.1; };
+  return model;
+}
+
+ModelInfo dgcnn_info() {
+  ModelInfo info;
+  info.name = "dgcnn";
+  info.summary = "DGCNN: edge convolutions on neighbour graphs of the current features";
+  info.presets = {{"official", "the authors' PyTorch code"}};
+  info.options = {
+      {"k", "20", "neighbours of a point, itself among them (authors: 40 for 2048 points)"},
+      {"dropout", "0.5", "probability of zeroing a hidden unit of the classifier"},
+      {"widths", "64,64,128,256,1024,512,256",
+       "channels per edge (four), per point and per cloud (two)"},
+  };
+  info.make = dgcnn_from_options;
+  return info;
+}
+
+}  // namespace basin

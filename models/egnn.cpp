@@ -1,0 +1,219 @@
+// EGNN: declaration of the layers under the names of the authors' code, and the forward pass.
+#include "basin/models/egnn.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "basin/core/random.h"
+#include "basin/models/options.h"
+#include "basin/models/point_graph.h"
+
+namespace basin {
+namespace {
+
+struct Perceptron {  // two linear maps around one SiLU
+  Linear first, second;
+};
+
+struct Layer {
+  Perceptron edge, node, coordinate;
+  Linear attention;
+  bool moves = true;  // has phi_x
+};
+
+struct Egnn {
+  EgnnConfig config;
+  Layout layout;
+  Linear embedding;
+  std::vector<Layer> layers;
+  Perceptron readout;
+};
+
+// Maps with one output have rank 1: as `head` they stay with the element-wise optimizer, which
+// keeps the near-zero start of phi_x (an orthogonalised update would undo it in a few steps).
+constexpr Role kOneOutput = Role::head;
+constexpr double kCoordinateGain = 0.001;
+
+Layer declare_layer(Layout& layout, const std::string& prefix, const EgnnConfig& config,
+                    bool moves) {
+  const int64_t d = config.hidden;
+  const auto map = [&](const char* name, int64_t in) {
+    return layout.linear(prefix + name, in, d, Role::matrix, torch_linear_init(in));
+  };
+  Layer layer;
+  layer.edge.first = map("edge_mlp.0", 2 * d + 1);
+  layer.edge.second = map("edge_mlp.2", d);
+  layer.node.first = map("node_mlp.0", 2 * d);
+  layer.node.second = map("node_mlp.2", d);
+  layer.moves = moves;
+  if (moves) {
+    layer.coordinate.first = map("coord_mlp.0", d);
+    layer.coordinate.second = layout.weight_only(prefix + "coord_mlp.2", d, 1, kOneOutput,
+                                                 xavier_uniform(d, 1, kCoordinateGain));
+  }
+  if (config.attention) {
+    layer.attention = layout.linear(prefix + "att_mlp.0", d, 1, kOneOutput, torch_linear_init(d));
+  }
+  return layer;
+}
+
+std::shared_ptr<const Egnn> declare(const EgnnConfig& config) {
+  auto net = std::make_shared<Egnn>();
+  net->config = config;
+  const int64_t d = config.hidden, inputs = config.radius ? 2 : 1;
+  Layout& layout = net->layout;
+  net->embedding = layout.linear("embedding_in", inputs, d, Role::first, torch_linear_init(inputs));
+  for (int64_t i = 0; i < config.layers; ++i) {
+    const bool moves = config.last_coordinates || i + 1 < config.layers;
+    net->layers.push_back(declare_layer(layout, str("gcl_", i, "."), config, moves));
+  }
+  net->readout.first = layout.linear("readout.0", 2 * d, d, Role::matrix, torch_linear_init(2 * d));
+  net->readout.second =
+      layout.linear("embedding_out", d, config.classes, Role::head, torch_linear_init(d));
+  return net;
+}
+
+class Forward {
+ public:
+  Forward(const Egnn& net, const Tensors& params, const Tensors& buffers, const Tensor& points,
+          const ForwardOptions& options)
+      : net_(net),
+        options_(options),
+        pass_(net.layout, params, buffers, options.batch_statistics),
+        clouds_(points.size(0)),
+        points_(points.size(1)),
+        rows_(neighbour_rows(points, net.config.k, false)),
+        x_(reshape(points, {clouds_ * points_, 3})),
+        h_(pass_.apply(net.embedding, node_inputs(points))) {}
+
+  ForwardResult run() {
+    for (size_t i = 0; i < net_.layers.size(); ++i) {
+      const bool last = i + 1 == net_.layers.size();
+      apply(net_.layers[i], !last || options_.keep_activations);
+      keep(str("features", i + 1), h_);
+      keep(str("coordinates", i + 1), x_);
+    }
+    const Tensor h = reshape(h_, {clouds_, points_, net_.config.hidden});
+    Tensor y = concat({mean(h, 1), max(h, 1)}, 1);
+    if (options_.keep_activations) result_.activations.emplace_back("global_feature", y);
+    y = silu(pass_.apply(net_.readout.first, y));
+    if (options_.dropout && net_.config.dropout > 0) {
+      y = dropout(y, net_.config.dropout, options_.seed,
+                  stream_id("dropout/readout", options_.step));
+    }
+    result_.logits = pass_.apply(net_.readout.second, y);
+    return std::move(result_);
+  }
+
+ private:
+  Tensor node_inputs(const Tensor& points) const {  // [B N, 1 or 2]
+    const Tensor one = Tensor::full({clouds_ * points_, 1}, points.dtype(), 1, points.device());
+    if (!net_.config.radius) return one;
+    const Tensor square = sum(basin::square(points - mean(points, 1, true)), 2);
+    return concat({one, reshape(square, {clouds_ * points_, 1})}, 1);
+  }
+
+  // [B N, C] -> [B N, k, C], the values of the neighbours
+  Tensor of_neighbours(const Tensor& t) const {
+    return reshape(gather(t, rows_), {t.size(0), net_.config.k, t.size(1)});
+  }
+
+  static Tensor of_centre(const Tensor& t) { return reshape(t, {t.size(0), 1, t.size(1)}); }
+
+  Tensor perceptron(const Perceptron& p, const Tensor& x) const {
+    return pass_.apply(p.second, silu(pass_.apply(p.first, x)));
+  }
+
+  // phi_e, its first map split so that the products with h_i and h_j are made per node.
+  Tensor messages(const Layer& layer, const Tensor& square) const {  // [B N, k, d]
+    const int64_t d = net_.config.hidden;
+    const Tensor& w = pass_.weight(layer.edge.first);
+    const Tensor centre = linear(h_, slice(w, 1, 0, d), pass_.bias(layer.edge.first));
+    const Tensor neighbour = linear(h_, slice(w, 1, d, 2 * d), {});
+    const Tensor of_square = reshape(slice(w, 1, 2 * d, 2 * d + 1), {d});
+    const Tensor hidden = of_centre(centre) + of_neighbours(neighbour) + square * of_square;
+    const Tensor m = silu(pass_.apply(layer.edge.second, silu(hidden)));
+    return net_.config.attention ? m * sigmoid(pass_.apply(layer.attention, m)) : m;
+  }
+
+  void apply(const Layer& layer, bool move) {
+    const Tensor difference = of_centre(x_) - of_neighbours(x_);  // [B N, k, 3]
+    const Tensor m = messages(layer, sum(square(difference), 2, true));
+    if (move && layer.moves) x_ = x_ + mean(difference * perceptron(layer.coordinate, m), 1);
+    h_ = h_ + perceptron(layer.node, concat({h_, sum(m, 1)}, 1));
+  }
+
+  void keep(const std::string& name, const Tensor& rows) {
+    if (!options_.keep_activations) return;
+    result_.activations.emplace_back(name, reshape(rows, {clouds_, points_, rows.size(1)}));
+  }
+
+  const Egnn& net_;
+  const ForwardOptions& options_;
+  Pass pass_;
+  int64_t clouds_, points_;
+  Tensor rows_;   // [B N k], the neighbours
+  Tensor x_, h_;  // [B N, 3], [B N, d]
+  ForwardResult result_;
+};
+
+Model egnn_from_options(const ModelConfig& config) {
+  EgnnConfig net;
+  net.classes = config.classes;
+  net.hidden = sizes_option(config, "hidden", 1)[0];
+  net.layers = sizes_option(config, "layers", 1)[0];
+  net.k = sizes_option(config, "k", 1)[0];
+  net.attention = flag_option(config, "attention");
+  net.radius = flag_option(config, "radius");
+  net.last_coordinates = flag_option(config, "last_coordinates");
+  net.dropout = number_option(config, "dropout", 0, 0.99);
+  Model model = make_egnn(net);
+  model.preset = config.preset;
+  return model;
+}
+
+}  // namespace
+
+Model make_egnn(const EgnnConfig& config) {
+  check(std::min({config.classes, config.hidden, config.layers, config.k}) > 0,
+        "egnn: classes, hidden, layers and k must be positive");
+  check(config.dropout >= 0 && config.dropout < 1, "egnn: dropout must be in [0, 1), got ",
+        config.dropout);
+  const std::shared_ptr<const Egnn> net = declare(config);
+  Model model;
+  model.name = "egnn";
+  model.preset = "cloud";
+  model.classes = config.classes;
+  model.layout = net->layout;
+  model.forward = [net](const Tensors& params, const Tensors& buffers, const Tensor& points,
+                        const ForwardOptions& options) {
+    check(points.rank() == 3 && points.size(2) == 3 && points.numel() > 0,
+          "egnn: expects points [B, N, 3], got ", points.shape());
+    check(points.size(1) > net->config.k, "egnn: needs more than k = ", net->config.k,
+          " points per cloud, got ", points.size(1), "; lower the option k");
+    return Forward(*net, params, buffers, points, options).run();
+  };
+  model.bn_momentum = [](int64_t) { return 0.1; };
+  return model;
+}
+
+ModelInfo egnn_info() {
+  ModelInfo info;
+  info.name = "egnn";
+  info.summary = "EGNN: messages between nearest neighbours, invariant under O(3) and translations";
+  info.presets = {{"cloud", "64 channels, 4 layers, constant node input"},
+                  {"wide", "128 channels", {{"hidden", "128"}}}};
+  info.options = {
+      {"k", "20", "neighbours of a point, without itself"},
+      {"hidden", "64", "channels of nodes and messages"},
+      {"layers", "4", "message passing layers"},
+      {"attention", "false", "a learned gate per message"},
+      {"radius", "false", "squared distance from the centroid as second node input"},
+      {"last_coordinates", "true", "the last layer's coordinate map, which no logit depends on"},
+      {"dropout", "0.5", "probability of zeroing a hidden unit of the read-out"},
+  };
+  info.make = egnn_from_options;
+  return info;
+}
+
+}  // namespace basin

@@ -1,0 +1,31 @@
+// EGNN (Satorras, Hoogeboom, Welling, ICML 2021) as a classifier of point clouds. Nodes carry
+// features h_i and coordinates x_i; the edges are the k nearest neighbours j of i in the *input*
+// coordinates, without i itself, the same for all layers.
+//   d_ij = x_i - x_j,  m_ij = phi_e(h_i, h_j, |d_ij|^2)   [attention: m_ij sigmoid(w m_ij + b)]
+//   x_i' = x_i + mean_j d_ij phi_x(m_ij),  h_i' = h_i + phi_h(h_i, sum_j m_ij)
+//   logits from the mean and the maximum of h over the points.
+// The node input is constant (or invariant, option `radius`), so logits are invariant under O(3),
+// translations and permutations, and coordinates equivariant. Only squared distances are used:
+// every derivative exists at coinciding points.
+#pragma once
+#include "basin/models/model.h"
+
+namespace basin {
+
+struct EgnnConfig {
+  int64_t classes = 40;
+  int64_t hidden = 64;
+  int64_t layers = 4;
+  int64_t k = 20;
+  bool attention = false;
+  bool radius = false;  // |x_i - mean x|^2 as second node input
+  // The last layer's phi_x moves coordinates that no logit reads: its gradient is zero. It is there
+  // in the reference code; without it the model is the same function.
+  bool last_coordinates = true;
+  double dropout = 0.5;
+};
+
+Model make_egnn(const EgnnConfig& config);
+ModelInfo egnn_info();
+
+}  // namespace basin

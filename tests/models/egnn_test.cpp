@@ -1,0 +1,329 @@
+// EGNN: parameter counts, names, invariance of the logits and equivariance of the coordinates under
+// O(3), translations and permutations, an evaluation by scalar loops, second order at coinciding
+// points, and the dense Hessian of a tiny network.
+#include "basin/models/egnn.h"
+
+#include <doctest/doctest.h>
+
+#include "basin/tests/models/dense_hessian.h"
+#include "basin/tests/models/symmetry.h"
+
+namespace basin {
+namespace {
+
+using testing::difference;
+using testing::generic_state;
+using testing::random_clouds;
+using testing::random_tensor;
+
+EgnnConfig tiny_egnn() {
+  EgnnConfig config;
+  config.classes = 2;
+  config.hidden = 3;
+  config.layers = 2;
+  config.k = 3;
+  return config;
+}
+
+int64_t parameters(std::map<std::string, std::string> options, const std::string& preset = "") {
+  return make_model({.name = "egnn", .preset = preset, .options = std::move(options)})
+      .layout.total_elements();
+}
+
+TEST_CASE("egnn: parameter counts") {
+  CHECK(parameters({}) == 127464);
+  CHECK(parameters({{"last_coordinates", "false"}}) == 123240);
+  CHECK(parameters({{"hidden", "128"}}) == 500648);
+  CHECK(parameters({}, "wide") == 500648);
+  CHECK(make_model({.name = "egnn", .preset = "wide"}).preset == "wide");
+  CHECK(parameters({{"attention", "true"}}) == 127464 + 4 * 65);
+  CHECK(parameters({{"radius", "true"}}) == 127464 + 64);
+  CHECK(parameters({{"layers", "1"}}) == 127464 - 3 * 29120);
+}
+
+TEST_CASE("egnn: names, shapes, roles and initial values") {
+  const Model model =
+      make_model({.name = "egnn", .options = {{"layers", "1"}, {"attention", "true"}}});
+  const ModelState state = init_model(model, 1, DType::f32);
+  std::vector<std::string> names, first, head;
+  for (const Param& p : state.params) {
+    names.push_back(p.name);
+    if (p.role == Role::first) first.push_back(p.name);
+    if (p.role == Role::head) head.push_back(p.name);
+  }
+  CHECK(names == std::vector<std::string>{
+                     "embedding_in.weight", "embedding_in.bias", "gcl_0.edge_mlp.0.weight",
+                     "gcl_0.edge_mlp.0.bias", "gcl_0.edge_mlp.2.weight", "gcl_0.edge_mlp.2.bias",
+                     "gcl_0.node_mlp.0.weight", "gcl_0.node_mlp.0.bias", "gcl_0.node_mlp.2.weight",
+                     "gcl_0.node_mlp.2.bias", "gcl_0.coord_mlp.0.weight", "gcl_0.coord_mlp.0.bias",
+                     "gcl_0.coord_mlp.2.weight", "gcl_0.att_mlp.0.weight", "gcl_0.att_mlp.0.bias",
+                     "readout.0.weight", "readout.0.bias", "embedding_out.weight",
+                     "embedding_out.bias"});
+  CHECK(first == std::vector<std::string>{"embedding_in.weight"});
+  CHECK(head == std::vector<std::string>{"gcl_0.coord_mlp.2.weight", "gcl_0.att_mlp.0.weight",
+                                         "embedding_out.weight"});
+  CHECK(state.params.at("gcl_0.edge_mlp.0.weight").reference_shape == Shape{64, 129});
+  CHECK(state.params.at("gcl_0.coord_mlp.2.weight").reference_shape == Shape{1, 64});
+  CHECK(state.buffers.size() == 0);
+  const Tensor& small = state.params.at("gcl_0.coord_mlp.2.weight").value;
+  double largest = 0;
+  for (int64_t i = 0; i < 64; ++i) largest = std::max(largest, std::abs(small.at(i)));
+  const double bound = 0.001 * std::sqrt(6.0 / 65);
+  CHECK(largest < bound);
+  CHECK(largest > 0.9 * bound);
+}
+
+const Tensor& activation(const ForwardResult& result, const std::string& name) {
+  for (const auto& [key, value] : result.activations) {
+    if (key == name) return value;
+  }
+  FAIL("no activation ", name);
+  return result.logits;
+}
+
+ForwardOptions keeping() {
+  ForwardOptions options;
+  options.keep_activations = true;
+  return options;
+}
+
+// Coordinates must move in this test, so phi_x ends at a generic row, not near zero.
+TEST_CASE("egnn: invariant logits and equivariant coordinates under O(3), shifts, permutations") {
+  for (const char* switched : {"", "attention", "radius"}) {
+    ModelConfig config{.name = "egnn", .options = {{"hidden", "6"}, {"layers", "3"}, {"k", "5"}}};
+    if (*switched) config.options[switched] = "true";
+    const Model model = make_model(config);
+    const ModelState state = generic_state(model, 3);
+    const Tensors params = state.params.values();
+    const Tensor points = random_clouds(3, 30, 8);
+    const ForwardResult plain = model.forward(params, {}, points, keeping());
+    REQUIRE(plain.logits.shape() == Shape{3, 40});
+    REQUIRE(difference(slice(plain.logits, 0, 0, 1), slice(plain.logits, 0, 1, 2)) > 1e-3);
+    REQUIRE(difference(activation(plain, "coordinates3"), points) > 1e-2);
+    for (const bool reflection : {false, true}) {
+      CAPTURE(switched);
+      CAPTURE(reflection);
+      const testing::Matrix3 q = testing::random_orthogonal(9, reflection);
+      const std::array<double, 3> shift{0.7, -1.3, 0.4};
+      const Tensor other = testing::moved(points, q, shift);
+      const ForwardResult result = model.forward(params, {}, other, keeping());
+      CHECK(difference(result.logits, plain.logits) < 1e-9);
+      for (const char* layer : {"1", "2", "3"}) {
+        const std::string x = str("coordinates", layer), h = str("features", layer);
+        CHECK(difference(activation(result, x), testing::moved(activation(plain, x), q, shift)) <
+              1e-9);
+        CHECK(difference(activation(result, h), activation(plain, h)) < 1e-9);
+      }
+    }
+    const std::vector<int64_t> order = testing::random_permutation(30, 4);
+    const ForwardResult result =
+        model.forward(params, {}, testing::permuted(points, order), keeping());
+    CHECK(difference(result.logits, plain.logits) < 1e-9);
+    CHECK(difference(activation(result, "coordinates3"),
+                     testing::permuted(activation(plain, "coordinates3"), order)) < 1e-9);
+  }
+}
+
+TEST_CASE("egnn: invariance in f32 at the size of the preset") {
+  const Model model = make_model({.name = "egnn"});
+  const ModelState state = init_model(model, 2, DType::f64);
+  const Tensor points = random_clouds(2, 64, 6);
+  const Tensor other =
+      testing::moved(points, testing::random_orthogonal(5, true), {0.1, 0.2, -0.3});
+  const auto gap = [&](DType dtype) {
+    const Tensors params = state.to(dtype).params.values();
+    const Tensor a = model.forward(params, {}, points.to(dtype), {}).logits;
+    return difference(model.forward(params, {}, other.to(dtype), {}).logits, a);
+  };
+  CHECK(gap(DType::f64) < 1e-9);
+  CHECK(gap(DType::f32) < 1e-4);
+}
+
+// The definition in scalar loops over nodes and edges, for one cloud.
+struct Loops {
+  const ModelState& state;
+  using Row = std::vector<double>;
+
+  Row map(const std::string& name, const Row& x) const {
+    const Tensor& w = state.params.at(name + ".weight").value;
+    REQUIRE(w.size(1) == static_cast<int64_t>(x.size()));
+    const bool has_bias = state.params.find(name + ".bias") >= 0;
+    Row y;
+    for (int64_t o = 0; o < w.size(0); ++o) {
+      double sum = has_bias ? state.params.at(name + ".bias").value.at(o) : 0;
+      for (int64_t i = 0; i < w.size(1); ++i) sum += w.at(o * w.size(1) + i) * x[i];
+      y.push_back(sum);
+    }
+    return y;
+  }
+
+  static Row silu_of(Row x) {
+    for (double& v : x) v = v / (1 + std::exp(-v));
+    return x;
+  }
+
+  static Row joined(std::initializer_list<Row> parts) {
+    Row all;
+    for (const Row& p : parts) all.insert(all.end(), p.begin(), p.end());
+    return all;
+  }
+
+  static std::vector<size_t> nearest(const std::vector<Row>& x, size_t i, size_t k) {
+    std::vector<std::pair<double, size_t>> all;
+    for (size_t j = 0; j < x.size(); ++j) {
+      if (j != i) all.emplace_back(squared(x[i], x[j]), j);
+    }
+    std::sort(all.begin(), all.end());
+    std::vector<size_t> out;
+    for (size_t q = 0; q < k; ++q) out.push_back(all[q].second);
+    return out;
+  }
+
+  static double squared(const Row& a, const Row& b) {
+    double sum = 0;
+    for (size_t c = 0; c < 3; ++c) sum += (a[c] - b[c]) * (a[c] - b[c]);
+    return sum;
+  }
+
+  Row logits(std::vector<Row> x, size_t k, int layers) const {
+    const std::vector<Row> input = x;
+    std::vector<Row> h(x.size(), map("embedding_in", {1.0}));
+    for (int l = 0; l < layers; ++l) {
+      const std::string gcl = str("gcl_", l, ".");
+      std::vector<Row> next_x = x, next_h = h;
+      for (size_t i = 0; i < x.size(); ++i) {
+        Row total(h[i].size(), 0.0);
+        for (const size_t j : nearest(input, i, k)) {
+          Row m = silu_of(map(gcl + "edge_mlp.0", joined({h[i], h[j], {squared(x[i], x[j])}})));
+          m = silu_of(map(gcl + "edge_mlp.2", m));
+          const double gate = 1 / (1 + std::exp(-map(gcl + "att_mlp.0", m)[0]));
+          for (double& v : m) v *= gate;
+          const double step = map(gcl + "coord_mlp.2", silu_of(map(gcl + "coord_mlp.0", m)))[0];
+          for (size_t c = 0; c < 3; ++c) {
+            next_x[i][c] += (x[i][c] - x[j][c]) * step / static_cast<double>(k);
+          }
+          for (size_t c = 0; c < m.size(); ++c) total[c] += m[c];
+        }
+        const Row update =
+            map(gcl + "node_mlp.2", silu_of(map(gcl + "node_mlp.0", joined({h[i], total}))));
+        for (size_t c = 0; c < update.size(); ++c) next_h[i][c] += update[c];
+      }
+      x = next_x;
+      h = next_h;
+    }
+    Row average(h[0].size(), 0.0), top = h[0];
+    for (const Row& row : h) {
+      for (size_t c = 0; c < row.size(); ++c) {
+        average[c] += row[c] / static_cast<double>(h.size());
+        top[c] = std::max(top[c], row[c]);
+      }
+    }
+    return map("embedding_out", silu_of(map("readout.0", joined({average, top}))));
+  }
+};
+
+TEST_CASE("egnn: the definition, evaluated in scalar loops") {
+  EgnnConfig config = tiny_egnn();
+  config.attention = true;
+  config.layers = 3;
+  const Model model = make_egnn(config);
+  const ModelState state = generic_state(model, 17);
+  const Tensor points = random_clouds(3, 10, 4);
+  const Tensor logits = model.forward(state.params.values(), {}, points, {}).logits;
+  for (int64_t b = 0; b < 3; ++b) {
+    std::vector<Loops::Row> cloud;
+    for (int64_t i = 0; i < 10; ++i) {
+      const int64_t at = (b * 10 + i) * 3;
+      cloud.push_back({points.at(at), points.at(at + 1), points.at(at + 2)});
+    }
+    const Loops::Row expected = Loops{state}.logits(cloud, 3, 3);
+    for (int64_t c = 0; c < 2; ++c) {
+      CHECK(logits.at(2 * b + c) == doctest::Approx(expected[c]).epsilon(1e-11));
+    }
+  }
+}
+
+TEST_CASE("egnn: one layer with constant inputs sees only the neighbour distances") {
+  EgnnConfig config = tiny_egnn();
+  config.layers = 1;
+  config.k = 2;
+  const Model model = make_egnn(config);
+  const Tensors params = generic_state(model, 7).params.values();
+  // Two triangles 3-4-5 far apart, alike but for the side on which the second one is folded out.
+  const std::vector<double> left{0, 0, 0, 3, 0, 0, 0, 4, 0, 100, 0, 0, 103, 0, 0, 100, 4, 0};
+  std::vector<double> right = left;
+  right[16] = -4;
+  const Tensor a = Tensor::from(left, {1, 6, 3}), b = Tensor::from(right, {1, 6, 3});
+  CHECK(difference(model.forward(params, {}, a, {}).logits,
+                   model.forward(params, {}, b, {}).logits) < 1e-12);
+}
+
+TEST_CASE("egnn: the last coordinate map is no part of the function") {
+  EgnnConfig config = tiny_egnn();
+  const Model full = make_egnn(config);
+  config.last_coordinates = false;
+  const Model part = make_egnn(config);
+  const ModelState a = init_model(full, 3, DType::f64), b = init_model(part, 3, DType::f64);
+  const Tensor points = random_clouds(2, 8, 1);
+  const Tensor labels = Tensor::from(std::vector<int64_t>{0, 1}, {2});
+  CHECK(difference(full.forward(a.params.values(), {}, points, {}).logits,
+                   part.forward(b.params.values(), {}, points, {}).logits) == 0);
+  const Tensors g = grad(classification_loss(full, {}, points, labels, {}))(a.params.values());
+  for (size_t i = 0; i < g.size(); ++i) {
+    const bool unused = a.params[i].name.starts_with("gcl_1.coord_mlp");
+    REQUIRE(g[i].shape() == a.params[i].value.shape());
+    CHECK((difference(g[i], Tensor::zeros(g[i].shape(), DType::f64)) == 0) == unused);
+  }
+}
+
+TEST_CASE("egnn: first and second derivatives exist at coinciding points") {
+  const Model model = make_egnn(tiny_egnn());
+  const Tensors params = generic_state(model, 5).params.values();
+  const Tensor some = random_clouds(2, 4, 3);
+  const Tensor labels = Tensor::from(std::vector<int64_t>{0, 1}, {2});
+  Tensors direction;
+  for (size_t i = 0; i < params.size(); ++i) {
+    direction.push_back(random_tensor(params[i].shape(), 40 + i));
+  }
+  const Tensor clouds[] = {concat({some, some, some}, 1), Tensor::zeros({2, 7, 3}, DType::f64)};
+  for (const Tensor& points : clouds) {
+    const Fn loss = classification_loss(model, {}, points, labels, {}, 0.2);
+    const Tensors h = linearize(grad(loss), params)(direction);
+    for (const Tensor& t : h) {
+      for (int64_t i = 0; i < t.numel(); ++i) CHECK(std::isfinite(t.at(i)));
+    }
+    // By the points themselves too: forces and their tangents.
+    const Fn by_points = [&](const Tensors& x) {
+      return Tensors{cross_entropy(model.forward(params, {}, x[0], {}).logits, labels, 0.2)};
+    };
+    const Tensors force = linearize(grad(by_points), {points})({random_tensor(points.shape(), 2)});
+    for (int64_t i = 0; i < points.numel(); ++i) CHECK(std::isfinite(force[0].at(i)));
+  }
+}
+
+TEST_CASE("egnn: dropout is a function of (seed, step); too few points are refused") {
+  const Model model = make_egnn(tiny_egnn());
+  const Tensors params = generic_state(model, 9).params.values();
+  const Tensor points = random_clouds(4, 9, 6);
+  const auto run = [&](uint64_t step) {
+    return model.forward(params, {}, points, ForwardOptions::training(7, step)).logits;
+  };
+  CHECK(difference(run(3), run(3)) == 0);
+  CHECK(difference(run(4), run(3)) > 1e-6);
+  CHECK_THROWS_WITH(model.forward(params, {}, Tensor::zeros({2, 3, 3}, DType::f64), {}),
+                    "egnn: needs more than k = 3 points per cloud, got 3; lower the option k");
+}
+
+TEST_CASE("egnn hessian: with the unused map") {
+  testing::check_hessian(make_egnn(tiny_egnn()), ForwardOptions::evaluation(), 3);
+}
+
+TEST_CASE("egnn hessian: attention and radius") {
+  EgnnConfig config = tiny_egnn();
+  config.attention = config.radius = true;
+  config.last_coordinates = false;
+  testing::check_hessian(make_egnn(config), ForwardOptions::evaluation(), 3);
+}
+
+}  // namespace
+}  // namespace basin
