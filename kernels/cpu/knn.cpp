@@ -12,6 +12,7 @@
 
 #include "basin/core/parallel.h"
 #include "basin/kernels/cpu/gemm_packed.h"
+#include "basin/kernels/cpu/hot.h"
 #include "basin/kernels/cpu/knn_select.h"
 #include "basin/kernels/gemm.h"
 
@@ -69,24 +70,44 @@ struct Centred {
 };
 
 template <class T>
+BASIN_HOT void add_row(const T* __restrict x, int64_t n, double* __restrict sum) {
+  for (int64_t d = 0; d < n; ++d) sum[d] += x[d];
+}
+
+// a = x - centre; returns |a|^2.
+template <class T>
+BASIN_HOT double centre_row(const T* __restrict x, const T* __restrict centre, int64_t n,
+                            T* __restrict a) {
+  double lanes[16] = {};
+  int64_t d = 0;
+  for (; d + 16 <= n; d += 16) {
+    for (int64_t q = 0; q < 16; ++q) {
+      const T value = x[d + q] - centre[d + q];
+      a[d + q] = value;
+      lanes[q] += static_cast<double>(value) * static_cast<double>(value);
+    }
+  }
+  double sum = 0;
+  for (; d < n; ++d) {
+    a[d] = x[d] - centre[d];
+    sum += static_cast<double>(a[d]) * static_cast<double>(a[d]);
+  }
+  for (const double lane : lanes) sum += lane;
+  return sum;
+}
+
+template <class T>
 void centre_cloud(const T* x, const Sizes& s, T* rows, double& largest) {
   const int64_t depth = s.dims + 1;
   std::vector<double> mean(static_cast<size_t>(s.dims), 0.0);
-  for (int64_t j = 0; j < s.points; ++j) {
-    for (int64_t d = 0; d < s.dims; ++d) mean[static_cast<size_t>(d)] += x[j * s.dims + d];
-  }
+  for (int64_t j = 0; j < s.points; ++j) add_row<T>(x + j * s.dims, s.dims, mean.data());
   std::vector<T> centre;
   for (const double m : mean) centre.push_back(static_cast<T>(m / static_cast<double>(s.points)));
   largest = 0;
   for (int64_t j = 0; j < s.points; ++j) {
-    double square = 0;
-    for (int64_t d = 0; d < s.dims; ++d) {
-      const T a = x[j * s.dims + d] - centre[static_cast<size_t>(d)];
-      rows[j * depth + d] = a;
-      square += static_cast<double>(a) * static_cast<double>(a);
-    }
+    const double square = centre_row<T>(x + j * s.dims, centre.data(), s.dims, rows + j * depth);
     rows[j * depth + s.dims] = static_cast<T>(square);
-    if (!(square <= largest)) largest = square;  // NaN stays
+    if (square > largest || std::isnan(square)) largest = square;  // NaN stays
   }
   largest = std::sqrt(largest);
 }

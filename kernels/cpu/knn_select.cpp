@@ -64,6 +64,12 @@ const Loops<T>& loops() {
   return best;
 }
 
+// False also where a difference of infinities is no number.
+template <class T>
+bool apart(T below, T above, Slack<T> slack) {
+  return above - below > slack.absolute + slack.relative * std::abs(above);
+}
+
 // Half as many groups again as wanted values keep the bound tight: about 1.5 k candidates. More
 // than 64 groups are handled in memory; too few points for that are all candidates.
 int64_t groups_for(int64_t wanted, int64_t padded) {
@@ -116,6 +122,7 @@ NearestSelector<T>::NearestSelector(int64_t points, int64_t k, bool include_self
       include_self_(include_self),
       minima_(static_cast<size_t>(groups_)),
       value_(static_cast<size_t>(padded_ + kSpare)),
+      sorted_(static_cast<size_t>(k + 1)),
       candidate_(static_cast<size_t>(padded_ + kSpare)),
       order_(static_cast<size_t>(padded_ + kSpare)) {}
 
@@ -174,27 +181,42 @@ void NearestSelector<T>::select(T* row, int64_t self, Slack<T> slack, const T* x
     value[c] = known && !std::isnan(v) ? v : kInfinity<T>;
   }
   order_candidates(count);
-  const int32_t* order = order_.data();
-  for (int64_t first = 0; first < k_;) {
-    int64_t last = first + 1;
-    for (T below = value[order[first]]; last < count; ++last) {  // a run of undecided order
-      const T v = value[order[last]];
-      if (v - below > slack.absolute + slack.relative * std::abs(v)) break;
-      below = v;
+  if (all_decided(count, slack)) {
+    for (int64_t q = 0; q < k_; ++q) out[q] = candidate[order_[static_cast<size_t>(q)]];
+  } else {
+    decide(count, slack, x + self * dims, x, dims, out);
+  }
+}
+
+// Whether every one of the first k candidates is apart from the next.
+template <class T>
+bool NearestSelector<T>::all_decided(int64_t count, Slack<T> slack) {
+  T* sorted = sorted_.data();
+  const int64_t last = std::min(count, k_ + 1);
+  for (int64_t q = 0; q < last; ++q) sorted[q] = value_[static_cast<size_t>(order_[q])];
+  int32_t close = 0;
+  for (int64_t q = 1; q < last; ++q) close += !apart(sorted[q - 1], sorted[q], slack);
+  return close == 0;
+}
+
+// Runs of candidates that are not apart from the next are put in order by exact distance.
+template <class T>
+void NearestSelector<T>::decide(int64_t count, Slack<T> slack, const T* point, const T* x,
+                                int64_t dims, int32_t* out) {
+  const auto value = [&](int64_t q) { return value_[static_cast<size_t>(order_[q])]; };
+  for (int64_t first = 0, last = 0; first < k_; first = last) {
+    for (last = first + 1; last < count; ++last) {
+      if (apart(value(last - 1), value(last), slack)) break;
     }
-    if (last == first + 1) {
-      out[first] = candidate[order[first]];
-    } else {
-      exact_.clear();
-      for (int64_t c = first; c < last; ++c) {
-        const int32_t j = candidate[order[c]];
-        exact_.emplace_back(squared_distance(x + self * dims, x + j * dims, dims), j);
-      }
-      const int64_t needed = std::min(last, k_) - first;
-      std::partial_sort(exact_.begin(), exact_.begin() + needed, exact_.end());
-      for (int64_t c = 0; c < needed; ++c) out[first + c] = exact_[static_cast<size_t>(c)].second;
+    exact_.clear();
+    for (int64_t q = first; q < last; ++q) {
+      const int32_t j = candidate_[static_cast<size_t>(order_[q])];
+      const bool alone = last == first + 1;
+      exact_.emplace_back(alone ? 0 : squared_distance(point, x + j * dims, dims), j);
     }
-    first = last;
+    const int64_t needed = std::min(last, k_) - first;
+    std::partial_sort(exact_.begin(), exact_.begin() + needed, exact_.end());
+    for (int64_t q = 0; q < needed; ++q) out[first + q] = exact_[static_cast<size_t>(q)].second;
   }
 }
 

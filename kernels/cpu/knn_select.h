@@ -41,10 +41,13 @@ class NearestSelector {
  private:
   T upper_bound(const T* row);
   void order_candidates(int64_t count);
+  bool all_decided(int64_t count, Slack<T> slack);
+  void decide(int64_t count, Slack<T> slack, const T* point, const T* x, int64_t dims,
+              int32_t* out);
 
   int64_t points_, k_, padded_, groups_, wanted_;
   bool include_self_;
-  std::vector<T> minima_, value_;
+  std::vector<T> minima_, value_, sorted_;
   std::vector<int32_t> candidate_, order_;
   std::vector<std::pair<double, int32_t>> exact_;
 };
