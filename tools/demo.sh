@@ -16,7 +16,8 @@ for optimizer in adam muon; do
   # The runs of an earlier demo are its own to replace.
   rm -rf "runs/demo-$optimizer"
   "$program" --data embedded --model pointnet --optimizer "$optimizer" --points 256 \
-    --selection random --augment none --epochs "$epochs" --seed 0 --out "runs/demo-$optimizer" >&2 || exit $?
+    --selection random --augment none --epochs "$epochs" --seed 0 \
+    --out "runs/demo-$optimizer" >&2 || exit $?
 done
 
 echo
