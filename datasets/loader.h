@@ -20,7 +20,7 @@ struct LoaderOptions {
   int64_t points = 0;  // per cloud; 0: as many as the set holds
   bool shuffle = true;
   bool drop_last = false;
-  Augment augment;
+  Augment augment = {};
   Pose pose = Pose::fixed;
   Axis up = Axis::z;
   uint64_t seed = 0;

@@ -1,38 +1,20 @@
-// What the tests of the programs share: a temporary folder, a tiny training problem on the embedded
+// What the tests of the programs share: a tiny training problem on the embedded
 // shapes, a way to run a built program and to read what it wrote.
 #pragma once
 #include <doctest/doctest.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "basin/core/log.h"
+#include "basin/tests/core/files.h"
 #include "basin/tools/common/trainer.h"
 
 namespace basin::tools {
 
-class TempDir {
- public:
-  TempDir() {
-    std::string name = (fs::temp_directory_path() / "basin-test-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~TempDir() {
-    std::error_code error;
-    fs::remove_all(path_, error);
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  fs::path operator/(const std::string& name) const { return path_ / name; }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
+using test::TempDir;
 
 // The warnings logged while it lives.
 class CaughtWarnings {
