@@ -11,8 +11,7 @@
 
 namespace basin {
 
-// --- elementwise, one argument
-// -----------------------------------------------------------------------
+// --- elementwise, one argument ---
 Tensor neg(const Tensor& x);            // -x
 Tensor exp(const Tensor& x);            // e^x
 Tensor expm1(const Tensor& x);          // e^x - 1
@@ -39,8 +38,7 @@ Tensor shift(const Tensor& x, double c);           // x + c
 Tensor step(const Tensor& x, double below);        // x > 0 ? 1 : below; derivative 0
 Tensor sign(const Tensor& x);                      // -1, 0, 1; derivative 0
 
-// --- elementwise, two arguments, NumPy broadcasting
-// ---------------------------------------------------
+// --- elementwise, two arguments, NumPy broadcasting ---
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor sub(const Tensor& a, const Tensor& b);
 Tensor mul(const Tensor& a, const Tensor& b);
@@ -57,8 +55,7 @@ inline Tensor operator*(double c, const Tensor& x) { return scale(x, c); }
 inline Tensor operator+(const Tensor& x, double c) { return shift(x, c); }
 inline Tensor operator-(const Tensor& x, double c) { return shift(x, -c); }
 
-// --- shape
-// ---------------------------------------------------------------------------------------------
+// --- shape ---
 Tensor reshape(const Tensor& x, const Shape& shape);            // same elements
 Tensor broadcast_to(const Tensor& x, const Shape& shape);       // repeats along axes of size 1
 Tensor sum_to(const Tensor& x, const Shape& shape);             // transpose of broadcast_to
@@ -69,8 +66,7 @@ Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end);         // 
 Tensor pad_zeros(const Tensor& x, int axis, int64_t before, int64_t after);  // transpose of slice
 Tensor stack(const Tensors& parts);                                          // new axis 0
 
-// --- reductions
-// ----------------------------------------------------------------------------------------
+// --- reductions ---
 Tensor sum(const Tensor& x);  // all elements -> []
 Tensor sum(const Tensor& x, int axis, bool keep_axis = false);
 Tensor mean(const Tensor& x);
@@ -84,29 +80,26 @@ Tensor safe_norm(const Tensor& x, int axis,
                                                // value and all derivatives are 0
 Tensor dot(const Tensor& a, const Tensor& b);  // sum a b over all -> []
 
-// --- linear algebra
-// -------------------------------------------------------------------------------------- op(a)
-// op(b) on the last two axes, op = transpose when asked. Batch axes equal, or one side of rank 2
-// shared by the whole batch.
+// --- linear algebra ---
+// op(a) op(b) on the last two axes, op = transpose when asked. Batch axes equal, or one side of
+// rank 2 shared by the whole batch.
 Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a = false, bool trans_b = false);
 // x w^T + bias: x [.., in], w [out, in], bias [out] or undefined -> [.., out]
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias);
 
-// --- softmax and losses
-// ----------------------------------------------------------------------------------
+// --- softmax and losses ---
 Tensor softmax(const Tensor& x);      // over the last axis
 Tensor log_softmax(const Tensor& x);  // over the last axis
 // Mean over the batch of -sum_c q_c log p_c; q = 1 - s on the label, s / (C - 1) on the others
-// (spec of the field's DGCNN code: not s / C). logits [B, C], labels [B] i64.
+// (as the DGCNN authors' code has it: not s / C). logits [B, C], labels [B] i64.
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double smoothing = 0);
 Tensor mse_loss(const Tensor& prediction, const Tensor& target);  // mean (p - t)^2
 Tensor l1_loss(const Tensor& prediction, const Tensor& target);   // mean |p - t|
 // Mean of softplus(x) - x t, t in [0, 1]. logits, targets: equal shapes.
 Tensor bce_with_logits(const Tensor& logits, const Tensor& targets);
 
-// --- indices: constants under differentiation
-// ----------------------------------------------------------- out[e, ...] = x[index[e], ...]; x [N,
-// ...], index [E] i32 -> [E, ...]
+// --- indices: constants under differentiation ---
+// out[e, ...] = x[index[e], ...]; x [N, ...], index [E] i32 -> [E, ...]
 Tensor gather(const Tensor& x, const Tensor& index);
 // out[n, ...] = sum over e with index[e] = n of x[e, ...], in order of e; the transpose of gather
 Tensor scatter_sum(const Tensor& x, const Tensor& index, int64_t rows);
@@ -128,8 +121,7 @@ Tensor knn(const Tensor& x, int64_t k, bool include_self);
 Tensor one_hot(const Tensor& labels, int64_t classes,
                DType dtype);  // [B] -> [B, classes]; constant
 
-// --- normalisation and regularisation
-// --------------------------------------------------------------------
+// --- normalisation and regularisation ---
 struct BatchNormResult {
   Tensor y;     // [rows, C]
   Tensor mean;  // [C] of this batch; a constant (for the running statistics)
@@ -148,12 +140,11 @@ Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, doub
 // x m / (1 - p) with a Bernoulli(1 - p) mask that is a pure function of (seed, stream, element).
 Tensor dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream);
 
-// --- fused
-// -------------------------------------------------------------------------------------------------
-// max over points of act(BN(x w^T + bias)) without ever storing [B, N, out] (spec/performance 5:
-// the max moves before the monotone activation; statistics come from the Gram matrix of x). x [B,
-// N, in], w [out, in], bias, gamma, beta [out] -> y [B, out], mean, var [out]. Arg-max and batch
-// statistics as in batch_norm; ties go to the lowest point index.
+// --- fused ---
+// max over points of act(BN(x w^T + bias)) without ever storing [B, N, out]: the max moves before
+// the monotone activation, and the statistics come from the Gram matrix of x.
+// x [B, N, in], w [out, in], bias, gamma, beta [out] -> y [B, out], mean, var [out].
+// Arg-max and batch statistics as in batch_norm; ties go to the lowest point index.
 BatchNormResult linear_bn_act_max(const Tensor& x, const Tensor& w, const Tensor& bias,
                                   const Tensor& gamma, const Tensor& beta, double eps = 1e-5,
                                   Act act = Act::relu, double slope = 0);

@@ -1,10 +1,10 @@
-// Case pointnet: the training step of PointNet (preset port, 40 classes, three T-Nets' worth of
-// layers) on random clouds. Operation counts, B clouds of N points, a layer in -> out:
+// Case pointnet: the training step of PointNet (preset port, 40 classes, both T-Nets) on
+// random clouds. Operation counts, B clouds of N points, a layer in -> out:
 //   naive:    forward 2 rows in out (rows = B N for the shared layers, B for the classifier),
 //             backward twice that; an HVP three gradients in one shot, two per further probe.
 //   reduced:  the layers under a maximum (128 -> 1024) keep their forward product, add the Gram
 //             matrix of their input, 2 rows in^2, and replace both backward products by one of
-//             2 rows in^2 and a sparse part of 4 B out in (spec: the max moves before the
+//             2 rows in^2 and a sparse part of 4 B out in (the max moves before the
 //             activation).
 #include <algorithm>
 
