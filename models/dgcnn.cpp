@@ -151,7 +151,6 @@ Model make_dgcnn(const DgcnnConfig& config) {
           " points per cloud, got ", points.size(1), "; lower the option k");
     return Forward(*net, params, buffers, options).run(points);
   };
-  model.bn_momentum = [](int64_t) { return 0.1; };
   return model;
 }
 

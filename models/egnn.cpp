@@ -193,7 +193,6 @@ Model make_egnn(const EgnnConfig& config) {
           " points per cloud, got ", points.size(1), "; lower the option k");
     return Forward(*net, params, buffers, points, options).run();
   };
-  model.bn_momentum = [](int64_t) { return 0.1; };
   return model;
 }
 

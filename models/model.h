@@ -61,7 +61,7 @@ struct Model {
   Layout layout;                               // parameters, buffers and their initial values
   Forward forward;                             // points [B, N, 3]
   // Momentum of the running statistics after so many training samples.
-  std::function<double(int64_t samples)> bn_momentum;
+  std::function<double(int64_t samples)> bn_momentum = [](int64_t) { return 0.1; };
 };
 
 struct ModelPreset {

@@ -274,7 +274,7 @@ Model make_pointnet(const PointNetConfig& config) {
           "pointnet: expects points [B, N, 3], got ", points.shape());
     return Forward(*net, params, buffers, options).run(points);
   };
-  model.bn_momentum = config.original ? original_bn_momentum : [](int64_t) { return 0.1; };
+  if (config.original) model.bn_momentum = original_bn_momentum;
   return model;
 }
 
