@@ -88,6 +88,11 @@ Tensors node_outputs(const Node& node) {
 
 using RulePtr = std::shared_ptr<const FusedRule>;
 
+// Second-order kernels give values only: a sweep that is itself recorded needs the composite.
+bool second_order_kernels(const FusedRule& rule) {
+  return rule.jvp && rule.vjp_jvp && !recording();
+}
+
 // Gradients of <ct, reference(in)> with respect to the differentiable inputs; undefined elsewhere.
 Tensors reference_vjp(const FusedRule& rule, const Tensors& in, const Tensors& out,
                       const Tensor& ct) {
@@ -101,17 +106,24 @@ struct FusedVjp final : Op {
   FusedVjp(RulePtr r, size_t inputs) : rule(std::move(r)), count(inputs) {}
   std::string_view name() const override { return rule->name; }
 
+  struct Parts {
+    Parts(const Tensors& all, size_t count)
+        : in(all.begin(), all.begin() + count),
+          out(all.begin() + count, all.end() - 1),
+          ct(all.back()) {}
+    Tensors in, out;
+    Tensor ct;
+  };
+
   Tensors forward(const Tensors& all) const override {
-    const Tensors in(all.begin(), all.begin() + count);
-    const Tensors out(all.begin() + count, all.end() - 1);
-    return rule->vjp(in, out, all.back());
+    const Parts p(all, count);
+    return rule->vjp(p.in, p.out, p.ct);
   }
   // The reference as a function of (inputs..., ct), with the undefined gradients left out.
   Fn reference() const {
     return [this](const Tensors& all) {
-      const Tensors in(all.begin(), all.begin() + count);
-      const Tensors out(all.begin() + count, all.end() - 1);
-      return reference_vjp(*rule, in, out, all.back());
+      const Parts p(all, count);
+      return reference_vjp(*rule, p.in, p.out, p.ct);
     };
   }
   Positions variables(const Tensors& all) const {
@@ -124,18 +136,28 @@ struct FusedVjp final : Op {
   }
   Tensors vjp(const Node& node, const Tensors& ct, Positions) const override {
     const Tensors all = node_inputs(node);
+    if (second_order_kernels(*rule)) {
+      const Parts p(all, count);
+      Tensors grads = rule->vjp_jvp(p.in, p.out, p.ct, ct, Tensor{});
+      grads.resize(all.size());
+      grads.back() = rule->jvp(p.in, p.out, ct);
+      return grads;
+    }
     const SplitInputs split(all, variables(all));
     const Fn f = [&](const Tensors& v) { return reference()(split.join(v)); };
     return split.spread(basin::vjp(f, split.variables, ct).second, all.size());
   }
   Tensors jvp(const Node& node, const Tensors& t) const override {
-    return forward_mode(node, t, 0);
+    const Tensors all = node_inputs(node);
+    if (!second_order_kernels(*rule)) return push_composite(all, t, 0);
+    const Parts p(all, count), tangents(t, count);
+    return rule->vjp_jvp(p.in, p.out, p.ct, tangents.in, tangents.ct);
   }
   Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t lanes) const override {
-    return forward_mode(node, t, lanes);
+    if (second_order_kernels(*rule)) return Op::jvp_lanes(node, t, lanes);
+    return push_composite(node_inputs(node), t, lanes);
   }
-  Tensors forward_mode(const Node& node, const Tensors& t, int64_t lanes) const {
-    const Tensors all = node_inputs(node);
+  Tensors push_composite(const Tensors& all, const Tensors& t, int64_t lanes) const {
     return push_reference(reference(), SplitInputs(all, variables(all)), t, lanes);
   }
   RulePtr rule;
@@ -157,12 +179,16 @@ struct FusedOp final : Op {
     return emit(std::make_shared<FusedVjp>(rule, count), all);
   }
   Tensors jvp(const Node& node, const Tensors& t) const override {
-    return forward_mode(node, t, 0);
+    if (!second_order_kernels(*rule)) return push_composite(node, t, 0);
+    Tensors out(node.outputs.size());
+    out[0] = rule->jvp(node_inputs(node), node_outputs(node), t);
+    return out;
   }
   Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t lanes) const override {
-    return forward_mode(node, t, lanes);
+    return second_order_kernels(*rule) ? Op::jvp_lanes(node, t, lanes)
+                                       : push_composite(node, t, lanes);
   }
-  Tensors forward_mode(const Node& node, const Tensors& t, int64_t lanes) const {
+  Tensors push_composite(const Node& node, const Tensors& t, int64_t lanes) const {
     const Tensors all = node_inputs(node);
     const Tensors saved = node_outputs(node);
     const Fn f = [&](const Tensors& in) { return Tensors{rule->reference(in, saved)}; };

@@ -1,10 +1,9 @@
 // Op families: state one rule, receive both modes.
 //   linear_op: its transpose; the tangent map is the op itself.
-//   fused_op: kernels for the value and the VJP of an existing composite. The composite
-//   (`reference`) takes
-//     over for every derivative order that has no kernel, so a fused op is never a new mathematical
-//     object. Its recording is made at the first tangent and kept with the node: later probes only
-//     sweep it.
+//   fused_op: kernels for the value and the VJP of an existing composite, and optionally for the
+//     tangents of both. The composite (`reference`) takes over for every derivative order that has
+//     no kernel, so a fused op is never a new mathematical object. Its recording is made at the
+//     first tangent and kept with the node: later probes only sweep it.
 //   opaque_op: no derivative (indices, masks), and says so.
 // A custom op derives from Op and writes vjp; forward mode then comes from Op::jvp.
 #pragma once
@@ -35,6 +34,15 @@ struct FusedRule {
   // Output 0 in public ops. `out` are the kernel's outputs, for the constants among them (arg-max).
   std::function<Tensor(const Tensors& in, const Tensors& out)> reference;
   Positions differentiable = Positions::all();  // inputs with a derivative
+  // Kernels of the second order, both or neither; used where the sweep itself is not recorded. An
+  // undefined tangent is zero; at least one is defined.
+  // in, out, tangents of in -> the tangent of output 0.
+  std::function<Tensor(const Tensors& in, const Tensors& out, const Tensors& t)> jvp = nullptr;
+  // in, out, ct, tangents of in and of ct -> the tangents of what vjp returns. With ct_t undefined
+  // it is symmetric in in and t, the Hessian of <ct, output 0>, and so serves backwards too.
+  std::function<Tensors(const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
+                        const Tensor& ct_t)>
+      vjp_jvp = nullptr;
 };
 Tensors fused_op(FusedRule rule, const Tensors& in);
 
