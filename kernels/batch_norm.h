@@ -39,4 +39,31 @@ struct BatchNormBackward {
                   Tensor& dgamma, Tensor& dbeta);  // [C]
 };
 
+// The tangent of y for tangents t of x, gamma, beta. With M rows, s = 1 / std, m = mean of t_x and
+// r = sum xhat t_x / M:   t_xhat = s (t_x - m) - s r xhat,
+//   t_y = act'(z) (t_gamma xhat + gamma t_xhat + t_beta);   given_stats: t_xhat = s t_x.
+struct BatchNormTangent {
+  static constexpr const char* name = "batch_norm_jvp";
+  static void cpu(const Tensor& x,                                             // [rows, C]
+                  const Tensor& gamma, const Tensor& mean, const Tensor& var,  // [C]
+                  const Tensor& y,                                             // [rows, C]
+                  const Tensor& t_x, const Tensor& t_gamma, const Tensor& t_beta, double eps,
+                  Act act, double slope, bool given_stats,
+                  Tensor& t_y);  // [rows, C]
+};
+
+// The tangents of dx, dgamma, dbeta for tangents of x, gamma, ct: the formulas of BatchNormBackward
+// differentiated, with t_g = t_ct act'(z), t_s = -s^2 r and t_xhat as above. act is piecewise
+// linear, so act' has no tangent; beta does not enter.
+struct BatchNormBackwardTangent {
+  static constexpr const char* name = "batch_norm_vjp_jvp";
+  static void cpu(const Tensor& x,                                             // [rows, C]
+                  const Tensor& gamma, const Tensor& mean, const Tensor& var,  // [C]
+                  const Tensor& y, const Tensor& ct,                           // [rows, C]
+                  const Tensor& t_x, const Tensor& t_gamma, const Tensor& t_ct, double eps, Act act,
+                  double slope, bool given_stats,
+                  Tensor& t_dx,                        // [rows, C]
+                  Tensor& t_dgamma, Tensor& t_dbeta);  // [C]
+};
+
 }  // namespace basin

@@ -1,5 +1,5 @@
-// Normalisation and dropout. Batch norm is fused: kernels for value and VJP, its composite as
-// reference.
+// Normalisation and dropout. Batch norm is fused: kernels for value and VJP and for the tangents of
+// both, its composite as reference.
 #include "basin/autograd/families.h"
 #include "basin/autograd/ops.h"
 #include "basin/autograd/ops/activate.h"
@@ -68,6 +68,49 @@ Tensors run_batch_norm_vjp(const Tensors& in, const Tensors& out, const Tensor& 
   return g;
 }
 
+Tensor or_zeros(const Tensors& t, size_t i, const Tensor& like) {
+  return i < t.size() && t[i].defined() ? t[i].detach()
+                                        : Tensor::zeros(like.shape(), like.dtype(), like.device());
+}
+
+Tensor run_batch_norm_jvp(const Tensors& in, const Tensors& out, const Tensors& t,
+                          const BnSettings& s) {
+  Tensor t_y = Tensor::empty(in[0].shape(), in[0].dtype(), in[0].device());
+  launch<BatchNormTangent>(t_y.device(), in[0], in[1], out[1], out[2], out[0],
+                           or_zeros(t, 0, in[0]), or_zeros(t, 1, in[1]), or_zeros(t, 2, in[2]),
+                           s.eps, s.act, s.slope, in.size() == 5, t_y);
+  return t_y;
+}
+
+Tensors run_batch_norm_vjp_jvp(const Tensors& in, const Tensors& out, const Tensor& ct,
+                               const Tensors& t, const Tensor& ct_t, const BnSettings& s) {
+  Tensors g = same_shapes(in[0], in[1], in[2]);
+  launch<BatchNormBackwardTangent>(ct.device(), in[0], in[1], out[1], out[2], out[0], ct,
+                                   or_zeros(t, 0, in[0]), or_zeros(t, 1, in[1]),
+                                   or_zeros({ct_t}, 0, ct), s.eps, s.act, s.slope, in.size() == 5,
+                                   g[0], g[1], g[2]);
+  g.resize(in.size());
+  return g;
+}
+
+FusedRule batch_norm_rule(std::string_view name, const BnSettings& s,
+                          std::function<Tensor(const Tensors&, const Tensors&)> reference,
+                          Positions differentiable) {
+  FusedRule rule{name, [s](const Tensors& in) { return run_batch_norm(in, s); },
+                 [s](const Tensors& in, const Tensors& out, const Tensor& ct) {
+                   return run_batch_norm_vjp(in, out, ct, s);
+                 },
+                 std::move(reference), differentiable};
+  rule.jvp = [s](const Tensors& in, const Tensors& out, const Tensors& t) {
+    return run_batch_norm_jvp(in, out, t, s);
+  };
+  rule.vjp_jvp = [s](const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
+                     const Tensor& ct_t) {
+    return run_batch_norm_vjp_jvp(in, out, ct, t, ct_t, s);
+  };
+  return rule;
+}
+
 }  // namespace
 
 BatchNormResult batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps,
@@ -77,12 +120,11 @@ BatchNormResult batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& b
   check_channels("batch_norm", x.size(1), {&gamma, &beta});
   check_activation("batch_norm", act, slope);
   const BnSettings s{eps, act, slope};
-  FusedRule rule{"batch_norm", [s](const Tensors& in) { return run_batch_norm(in, s); },
-                 [s](const Tensors& in, const Tensors& out, const Tensor& ct) {
-                   return run_batch_norm_vjp(in, out, ct, s);
-                 },
-                 [s](const Tensors& in, const Tensors&) { return batch_norm_reference(in, s); }};
-  const Tensors out = fused_op(std::move(rule), {x, gamma, beta});
+  const auto reference = [s](const Tensors& in, const Tensors&) {
+    return batch_norm_reference(in, s);
+  };
+  const Tensors out = fused_op(
+      batch_norm_rule("batch_norm", s, reference, Positions::of({0, 1, 2})), {x, gamma, beta});
   return {out[0], out[1], out[2]};
 }
 
@@ -92,15 +134,11 @@ Tensor batch_norm_frozen(const Tensor& x, const Tensor& gamma, const Tensor& bet
   check_channels("batch_norm_frozen", x.size(1), {&gamma, &beta, &mean, &var});
   check_activation("batch_norm_frozen", act, slope);
   const BnSettings s{eps, act, slope};
-  FusedRule rule{"batch_norm_frozen", [s](const Tensors& in) { return run_batch_norm(in, s); },
-                 [s](const Tensors& in, const Tensors& out, const Tensor& ct) {
-                   return run_batch_norm_vjp(in, out, ct, s);
-                 },
-                 [s](const Tensors& in, const Tensors&) {
-                   return normalise(in[0], in[1], in[2], in[3], in[4], s);
-                 },
-                 Positions::of({0, 1, 2})};
-  return fused_op(std::move(rule), {x, gamma, beta, mean.detach(), var.detach()})[0];
+  const auto reference = [s](const Tensors& in, const Tensors&) {
+    return normalise(in[0], in[1], in[2], in[3], in[4], s);
+  };
+  return fused_op(batch_norm_rule("batch_norm_frozen", s, reference, Positions::of({0, 1, 2})),
+                  {x, gamma, beta, mean.detach(), var.detach()})[0];
 }
 
 Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps) {

@@ -8,18 +8,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "basin/core/parallel.h"
 #include "basin/kernels/cpu/activation.h"
+#include "basin/kernels/cpu/column_sums.h"
 #include "basin/kernels/cpu/hot.h"
 
 namespace basin {
 namespace {
-
-constexpr int64_t kTileElements = int64_t{1} << 16;
-
-int64_t rows_per_tile(int64_t channels) {
-  return std::max<int64_t>(16, kTileElements / std::max<int64_t>(1, channels));
-}
 
 // s[c] += sum of x[r, c] - shift[c], q[c] += sum of its squares.
 template <class T>
@@ -113,29 +107,11 @@ BASIN_HOT void pull_rows_frozen(const T* __restrict y, const T* __restrict ct,
   }
 }
 
-// body(begin row, rows, s, q) adds into its tile's two partial sums [C]; their totals land in tile
-// 0's.
-template <class Body>
-Tensor column_sums(int64_t rows, int64_t channels, Body&& body) {
-  const int64_t grain = rows_per_tile(channels), tiles = tile_count(rows, grain);
-  Tensor sums = Tensor::zeros({std::max<int64_t>(1, tiles), 2, channels}, DType::f64);
-  double* p = sums.mutable_data<double>();
-  parallel_tiles(tiles, [&](int64_t tile) {
-    double* s = p + tile * 2 * channels;
-    body(tile * grain, std::min(grain, rows - tile * grain), s, s + channels);
-  });
-  for (int64_t tile = 1; tile < tiles; ++tile) {
-    for (int64_t c = 0; c < 2 * channels; ++c) p[c] += p[tile * 2 * channels + c];
-  }
-  return sums;
-}
-
 template <class T>
 void statistics(const T* x, int64_t rows, int64_t channels, T* mean, T* var) {
-  const Tensor sums =
-      column_sums(rows, channels, [&](int64_t begin, int64_t count, double* s, double* q) {
-        add_moments<T>(x + begin * channels, x, count, channels, s, q);
-      });
+  const Tensor sums = column_sums(rows, channels, 2, [&](int64_t begin, int64_t count, double* s) {
+    add_moments<T>(x + begin * channels, x, count, channels, s, s + channels);
+  });
   const double* p = sums.data<double>();
   for (int64_t c = 0; c < channels; ++c) {
     const double shifted = p[c] / static_cast<double>(rows);
@@ -156,10 +132,11 @@ void backward(const Tensor& x, const Tensor& gamma, const Tensor& mean, const Te
   const auto at = [](const T* p, int64_t offset) { return p ? p + offset : nullptr; };
   Tensor sums;
   if (dgamma.defined() || dbeta.defined() || !given_stats) {
-    sums = column_sums(rows, channels, [&](int64_t begin, int64_t count, double* s, double* q) {
+    sums = column_sums(rows, channels, 2, [&](int64_t begin, int64_t count, double* s) {
       const int64_t i = begin * channels;
       dispatch_act(act, [&](auto a) {
-        add_gradient_sums<T, a()>(px + i, at(py, i), pct + i, pm, leak, count, channels, s, q);
+        add_gradient_sums<T, a()>(px + i, at(py, i), pct + i, pm, leak, count, channels, s,
+                                  s + channels);
       });
     });
   }
