@@ -224,6 +224,11 @@ Tensors fused_op(FusedRule rule, const Tensors& in) {
   return out;
 }
 
+Tensor or_zeros(const Tensor& tangent, const Tensor& meta) {
+  return tangent.defined() ? tangent.detach()
+                           : Tensor::zeros(meta.shape(), meta.dtype(), meta.device());
+}
+
 Tensors opaque_op(std::string_view name, const std::function<Tensors(const Tensors&)>& kernel,
                   const Tensors& in) {
   Tensors bare;

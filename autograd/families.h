@@ -46,6 +46,9 @@ struct FusedRule {
 };
 Tensors fused_op(FusedRule rule, const Tensors& in);
 
+// For the kernels above that want every tangent: an undefined one as zeros like `meta`.
+Tensor or_zeros(const Tensor& tangent, const Tensor& meta);
+
 // A value without derivative: runs the kernel on detached inputs.
 Tensors opaque_op(std::string_view name, const std::function<Tensors(const Tensors&)>& kernel,
                   const Tensors& in);

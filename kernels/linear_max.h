@@ -49,4 +49,43 @@ struct LinearBnActMaxBackward {
                   const Tensor* moments = nullptr);  // from the forward pass of the same x
 };
 
+// The point where the tangents below are taken: arguments and results of the forward pass.
+struct LinearMaxPrimal {
+  Tensor x;          // [B, N, Cin]
+  Tensor w;          // [Cout, Cin]
+  Tensor bias;       // [Cout]
+  Tensor gamma;      // [Cout]
+  Tensor y;          // [B, Cout]
+  Tensor mean, var;  // [Cout]
+  Tensor argmax;     // [B, Cout] i32
+  Tensor moments;    // [1 + Cin, Cin] f64, or undefined: then found again
+};
+
+struct LinearMaxTangents {
+  Tensor x, w, bias, gamma;  // shapes as above, all defined
+};
+
+// The tangent of y. With D = mean of (x - mu) (t_x - mean t_x)^T, s = 1 / std,
+//   r = s (w S t_w^T + w D w^T)   (half the tangent of var, over std), at the arg-max rows
+//   t_zhat = s (w (t_x - mean t_x) + t_w (x - mu)) - s r zhat,
+//   t_y = act'(z) (t_gamma zhat + gamma t_zhat + t_beta).
+// given_stats: t_zhat = s (w t_x + t_w x + t_bias).
+struct LinearBnActMaxTangent {
+  static constexpr const char* name = "linear_bn_act_max_jvp";
+  static void cpu(const LinearMaxPrimal& in, const LinearMaxTangents& t, const Tensor& t_beta,
+                  double eps, Act act, double slope, bool given_stats,
+                  Tensor& t_y);  // [B, Cout]
+};
+
+// The tangents of dx, dw, dbias, dgamma, dbeta: the formulas of LinearBnActMaxBackward
+// differentiated, with t_std = std^2 s r and the tangent D + D^T of S. beta does not enter.
+struct LinearBnActMaxBackwardTangent {
+  static constexpr const char* name = "linear_bn_act_max_vjp_jvp";
+  static void cpu(const LinearMaxPrimal& in, const LinearMaxTangents& t, const Tensor& ct,
+                  const Tensor& t_ct,  // [B, Cout]
+                  double eps, Act act, double slope, bool given_stats,
+                  LinearMaxTangents& out,  // of dx, dw, dbias, dgamma
+                  Tensor& t_dbeta);        // [Cout]
+};
+
 }  // namespace basin

@@ -84,13 +84,49 @@ Tensors run_vjp(const Tensors& in, const Tensors& out, const Tensor& ct, const S
   return g;
 }
 
+LinearMaxPrimal primal(const Tensors& in, const Tensors& out) {
+  return {in[0], in[1], in[2], in[3], out[0], out[1], out[2], out[3], out[4]};
+}
+
+LinearMaxTangents tangents(const Tensors& in, const Tensors& t) {
+  return {or_zeros(t[0], in[0]), or_zeros(t[1], in[1]), or_zeros(t[2], in[2]),
+          or_zeros(t[3], in[3])};
+}
+
+Tensor run_jvp(const Tensors& in, const Tensors& out, const Tensors& t, const Settings& s) {
+  Tensor t_y = Tensor::empty(out[0].shape(), out[0].dtype(), out[0].device());
+  launch<LinearBnActMaxTangent>(t_y.device(), primal(in, out), tangents(in, t),
+                                or_zeros(t[4], in[4]), s.eps, s.act, s.slope, in.size() == 7, t_y);
+  return t_y;
+}
+
+Tensors run_vjp_jvp(const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
+                    const Tensor& ct_t, const Settings& s) {
+  Tensors g;
+  for (int k = 0; k < 5; ++k) {
+    g.push_back(Tensor::empty(in[k].shape(), in[k].dtype(), in[k].device()));
+  }
+  LinearMaxTangents results{g[0], g[1], g[2], g[3]};
+  launch<LinearBnActMaxBackwardTangent>(ct.device(), primal(in, out), tangents(in, t), ct,
+                                        or_zeros(ct_t, ct), s.eps, s.act, s.slope, in.size() == 7,
+                                        results, g[4]);
+  g.resize(in.size());
+  return g;
+}
+
 FusedRule make_rule(std::string_view name, const Settings& s) {
-  return {name, [s](const Tensors& in) { return run(in, s); },
-          [s](const Tensors& in, const Tensors& out, const Tensor& ct) {
-            return run_vjp(in, out, ct, s);
-          },
-          [s](const Tensors& in, const Tensors& out) { return reference(in, out, s); },
-          Positions::of({0, 1, 2, 3, 4})};
+  FusedRule rule{name, [s](const Tensors& in) { return run(in, s); },
+                 [s](const Tensors& in, const Tensors& out, const Tensor& ct) {
+                   return run_vjp(in, out, ct, s);
+                 },
+                 [s](const Tensors& in, const Tensors& out) { return reference(in, out, s); },
+                 Positions::of({0, 1, 2, 3, 4})};
+  rule.jvp = [s](const Tensors& in, const Tensors& out, const Tensors& t) {
+    return run_jvp(in, out, t, s);
+  };
+  rule.vjp_jvp = [s](const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
+                     const Tensor& ct_t) { return run_vjp_jvp(in, out, ct, t, ct_t, s); };
+  return rule;
 }
 
 void check_arguments(const char* op, const Tensor& x, const Tensor& w, Act act, double slope,

@@ -68,16 +68,11 @@ Tensors run_batch_norm_vjp(const Tensors& in, const Tensors& out, const Tensor& 
   return g;
 }
 
-Tensor or_zeros(const Tensors& t, size_t i, const Tensor& like) {
-  return i < t.size() && t[i].defined() ? t[i].detach()
-                                        : Tensor::zeros(like.shape(), like.dtype(), like.device());
-}
-
 Tensor run_batch_norm_jvp(const Tensors& in, const Tensors& out, const Tensors& t,
                           const BnSettings& s) {
   Tensor t_y = Tensor::empty(in[0].shape(), in[0].dtype(), in[0].device());
   launch<BatchNormTangent>(t_y.device(), in[0], in[1], out[1], out[2], out[0],
-                           or_zeros(t, 0, in[0]), or_zeros(t, 1, in[1]), or_zeros(t, 2, in[2]),
+                           or_zeros(t[0], in[0]), or_zeros(t[1], in[1]), or_zeros(t[2], in[2]),
                            s.eps, s.act, s.slope, in.size() == 5, t_y);
   return t_y;
 }
@@ -86,9 +81,8 @@ Tensors run_batch_norm_vjp_jvp(const Tensors& in, const Tensors& out, const Tens
                                const Tensors& t, const Tensor& ct_t, const BnSettings& s) {
   Tensors g = same_shapes(in[0], in[1], in[2]);
   launch<BatchNormBackwardTangent>(ct.device(), in[0], in[1], out[1], out[2], out[0], ct,
-                                   or_zeros(t, 0, in[0]), or_zeros(t, 1, in[1]),
-                                   or_zeros({ct_t}, 0, ct), s.eps, s.act, s.slope, in.size() == 5,
-                                   g[0], g[1], g[2]);
+                                   or_zeros(t[0], in[0]), or_zeros(t[1], in[1]), or_zeros(ct_t, ct),
+                                   s.eps, s.act, s.slope, in.size() == 5, g[0], g[1], g[2]);
   g.resize(in.size());
   return g;
 }

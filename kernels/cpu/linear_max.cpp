@@ -10,9 +10,9 @@
 
 #include "basin/core/parallel.h"
 #include "basin/kernels/cpu/activation.h"
-#include "basin/kernels/cpu/hot.h"
 #include "basin/kernels/cpu/row_max.h"
 #include "basin/kernels/cpu/row_moments.h"
+#include "basin/kernels/cpu/vectors.h"
 #include "basin/kernels/gemm.h"
 
 namespace basin {
@@ -30,42 +30,6 @@ Sizes sizes_of(const Tensor& x, const Tensor& w) {
   return {x.size(0), x.size(1), x.size(2), w.size(0)};
 }
 
-template <class T>
-BASIN_HOT double dot(const T* __restrict a, const double* __restrict b, int64_t n) {
-  double lanes[16] = {};  // a fixed order of additions that vectorises
-  int64_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    for (int64_t q = 0; q < 16; ++q) lanes[q] += a[i + q] * b[i + q];
-  }
-  double sum = 0;
-  for (; i < n; ++i) sum += a[i] * b[i];
-  for (double lane : lanes) sum += lane;
-  return sum;
-}
-
-// y += s x
-template <class T, class U>
-BASIN_HOT void add_scaled(U s, const T* __restrict x, int64_t n, U* __restrict y) {
-  for (int64_t i = 0; i < n; ++i) y[i] += s * static_cast<U>(x[i]);
-}
-
-// y += s (x - centre)
-template <class T>
-BASIN_HOT void add_centred(double s, const T* __restrict x, const T* __restrict centre, int64_t n,
-                           double* __restrict y) {
-  for (int64_t i = 0; i < n; ++i) y[i] += s * static_cast<double>(x[i] - centre[i]);
-}
-
-// w S [Cout, Cin] in double; moments [1 + Cin, Cin] holds S from row 1 on.
-Tensor weights_times(const Tensor& w, const Tensor& moments) {
-  const int64_t out = w.size(0), in = w.size(1);
-  const Tensor wide = w.to(DType::f64);
-  Tensor product = Tensor::empty({out, in}, DType::f64);
-  gemm<double>(false, false, out, in, in, 1.0, wide.data<double>(), in, moments.data<double>() + in,
-               in, 0.0, product.mutable_data<double>(), in);
-  return product;
-}
-
 // The moments of x, into `given` where that is a defined tensor.
 template <class T>
 Tensor moments_of(const T* x, const Sizes& s, Tensor* given) {
@@ -77,7 +41,7 @@ Tensor moments_of(const T* x, const Sizes& s, Tensor* given) {
 template <class T>
 void statistics(const Tensor& moments, const Tensor& w, const Tensor& bias, const Sizes& s,
                 Tensor& mean, Tensor& var) {
-  const Tensor product = weights_times(w, moments);
+  const Tensor product = wide_product(w, moments.data<double>() + s.in);
   const T *pw = w.data<T>(), *pb = bias.data<T>();
   T *pm = mean.mutable_data<T>(), *pv = var.mutable_data<T>();
   for (int64_t c = 0; c < s.out; ++c) {
@@ -186,7 +150,8 @@ void sum_over_batch(Gradient<T>& d, const T* centre, const Tensor& bias, const T
 template <class T>
 void pull_weights(const Gradient<T>& d, const Tensor& w, const double* slopes, Tensor& dw) {
   const Sizes s = d.s;
-  const Tensor product = slopes ? weights_times(w, d.moments) : Tensor();
+  const Tensor product =
+      slopes ? wide_product(w, d.moments.template data<double>() + s.in) : Tensor();
   const double* sparse = d.sparse.template data<double>();
   const double* a = d.scale.template data<double>();
   T* out = dw.mutable_data<T>();

@@ -69,9 +69,16 @@ void centre_rows(const T* x, const T* centre, int64_t rows, int64_t n, T* out, i
 
 template <class T>
 void row_moments(const T* x, int64_t rows, int64_t n, double* moments) {
-  Tensor centre_scratch = Tensor::empty({n}, kDTypeOf<T>);
-  T* centre = centre_scratch.mutable_data<T>();
-  column_means<T>(x, rows, n, moments, centre);
+  row_cross_moments<T>(x, x, rows, n, moments);
+}
+
+template <class T>
+void row_cross_moments(const T* x, const T* t, int64_t rows, int64_t n, double* moments) {
+  const bool same = x == t;
+  Tensor centres = Tensor::empty({2, n}, kDTypeOf<T>), mean_x = Tensor::empty({n}, DType::f64);
+  T *centre_t = centres.mutable_data<T>(), *centre_x = same ? centre_t : centre_t + n;
+  column_means<T>(t, rows, n, moments, centre_t);
+  if (!same) column_means<T>(x, rows, n, mean_x.mutable_data<double>(), centre_x);
 
   const int64_t blocks = tile_count(rows, kBlockRows);
   const int64_t per_group = tile_count(blocks, kMaxGroups);
@@ -79,13 +86,15 @@ void row_moments(const T* x, int64_t rows, int64_t n, double* moments) {
   Tensor sums = Tensor::zeros({groups, n, n}, DType::f64);
   double* p = sums.mutable_data<double>();
   parallel_tiles(groups, [&](int64_t group) {
-    Tensor scratch = Tensor::empty({kBlockRows * n + square}, kDTypeOf<T>);
-    T *centred = scratch.mutable_data<T>(), *product = centred + kBlockRows * n;
+    Tensor scratch = Tensor::empty({2 * kBlockRows * n + square}, kDTypeOf<T>);
+    T *left = scratch.mutable_data<T>(), *right = same ? left : left + kBlockRows * n;
+    T* product = left + 2 * kBlockRows * n;
     const int64_t last = std::min(blocks, (group + 1) * per_group);
     for (int64_t block = group * per_group; block < last; ++block) {
       const int64_t begin = block * kBlockRows, count = std::min(kBlockRows, rows - begin);
-      centre_rows<T>(x + begin * n, centre, count, n, centred, n);
-      gemm_serial<T>(true, false, n, n, count, T(1), centred, n, centred, n, T(0), product, n);
+      centre_rows<T>(x + begin * n, centre_x, count, n, left, n);
+      if (!same) centre_rows<T>(t + begin * n, centre_t, count, n, right, n);
+      gemm_serial<T>(true, false, n, n, count, T(1), left, n, right, n, T(0), product, n);
       add_to<T>(product, square, p + group * square);
     }
   });
@@ -103,5 +112,7 @@ template void centre_rows(const float*, const float*, int64_t, int64_t, float*, 
 template void centre_rows(const double*, const double*, int64_t, int64_t, double*, int64_t);
 template void row_moments(const float*, int64_t, int64_t, double*);
 template void row_moments(const double*, int64_t, int64_t, double*);
+template void row_cross_moments(const float*, const float*, int64_t, int64_t, double*);
+template void row_cross_moments(const double*, const double*, int64_t, int64_t, double*);
 
 }  // namespace basin

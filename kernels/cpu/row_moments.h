@@ -11,6 +11,12 @@ namespace basin {
 template <class T>
 void row_moments(const T* x, int64_t rows, int64_t n, double* moments);  // [1 + n, n]
 
+// The same of x with t [rows, n]: row 0 is the mean of t, the matrix [i, j] the mean of
+// (x - mean x)_i (t - mean t)_j. Half of the derivative of the covariance of x along t is its
+// symmetric part.
+template <class T>
+void row_cross_moments(const T* x, const T* t, int64_t rows, int64_t n, double* moments);
+
 // out[r, :n] = x[r, :] - centre, in the calling thread; ld is the row stride of out.
 template <class T>
 void centre_rows(const T* x, const T* centre, int64_t rows, int64_t n, T* out, int64_t ld);

@@ -1,0 +1,92 @@
+// Short vector operations: see vectors.h. Sums run in sixteen lanes, so that they vectorise in one
+// fixed order.
+#include "basin/kernels/cpu/vectors.h"
+
+#include "basin/kernels/cpu/hot.h"
+#include "basin/kernels/gemm.h"
+
+namespace basin {
+namespace {
+
+template <class T>
+BASIN_HOT double dot_lanes(const T* __restrict a, const double* __restrict b, int64_t n) {
+  double lanes[16] = {};
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    for (int64_t q = 0; q < 16; ++q) lanes[q] += a[i + q] * b[i + q];
+  }
+  double sum = 0;
+  for (; i < n; ++i) sum += a[i] * b[i];
+  for (double lane : lanes) sum += lane;
+  return sum;
+}
+
+template <class T>
+BASIN_HOT double dot_centred_lanes(const T* __restrict a, const T* __restrict centre,
+                                   const T* __restrict b, int64_t n) {
+  double lanes[16] = {};
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    for (int64_t q = 0; q < 16; ++q) {
+      lanes[q] += static_cast<double>(a[i + q] - centre[i + q]) * static_cast<double>(b[i + q]);
+    }
+  }
+  double sum = 0;
+  for (; i < n; ++i) sum += static_cast<double>(a[i] - centre[i]) * static_cast<double>(b[i]);
+  for (double lane : lanes) sum += lane;
+  return sum;
+}
+
+template <class T, class U>
+BASIN_HOT void add_scaled_loop(U s, const T* __restrict x, int64_t n, U* __restrict y) {
+  for (int64_t i = 0; i < n; ++i) y[i] += s * static_cast<U>(x[i]);
+}
+
+template <class T>
+BASIN_HOT void add_centred_loop(double s, const T* __restrict x, const T* __restrict centre,
+                                int64_t n, double* __restrict y) {
+  for (int64_t i = 0; i < n; ++i) y[i] += s * static_cast<double>(x[i] - centre[i]);
+}
+
+}  // namespace
+
+template <class T>
+double dot(const T* a, const double* b, int64_t n) {
+  return dot_lanes<T>(a, b, n);
+}
+
+template <class T, class U>
+void add_scaled(U s, const T* x, int64_t n, U* y) {
+  add_scaled_loop<T, U>(s, x, n, y);
+}
+
+template <class T>
+void add_centred(double s, const T* x, const T* centre, int64_t n, double* y) {
+  add_centred_loop<T>(s, x, centre, n, y);
+}
+
+template <class T>
+double dot_centred(const T* a, const T* centre, const T* b, int64_t n) {
+  return dot_centred_lanes<T>(a, centre, b, n);
+}
+
+Tensor wide_product(const Tensor& w, const double* s) {
+  const int64_t out = w.size(0), in = w.size(1);
+  const Tensor wide = w.to(DType::f64);
+  Tensor product = Tensor::empty({out, in}, DType::f64);
+  gemm<double>(false, false, out, in, in, 1.0, wide.data<double>(), in, s, in, 0.0,
+               product.mutable_data<double>(), in);
+  return product;
+}
+
+template double dot(const float*, const double*, int64_t);
+template double dot(const double*, const double*, int64_t);
+template void add_scaled(float, const float*, int64_t, float*);
+template void add_scaled(double, const float*, int64_t, double*);
+template void add_scaled(double, const double*, int64_t, double*);
+template void add_centred(double, const float*, const float*, int64_t, double*);
+template void add_centred(double, const double*, const double*, int64_t, double*);
+template double dot_centred(const float*, const float*, const float*, int64_t);
+template double dot_centred(const double*, const double*, const double*, int64_t);
+
+}  // namespace basin

@@ -1,0 +1,29 @@
+// Short vector operations of the fused CPU kernels, compiled for every instruction set, in the
+// calling thread. Orders of addition are fixed.
+#pragma once
+#include <cstdint>
+
+#include "basin/core/tensor.h"
+
+namespace basin {
+
+// sum a b in double; T is float or double
+template <class T>
+double dot(const T* a, const double* b, int64_t n);
+
+// y += s x; (T, U) is (float, float), (float, double) or (double, double)
+template <class T, class U>
+void add_scaled(U s, const T* x, int64_t n, U* y);
+
+// y += s (x - centre)
+template <class T>
+void add_centred(double s, const T* x, const T* centre, int64_t n, double* y);
+
+// sum (a - centre) b in double
+template <class T>
+double dot_centred(const T* a, const T* centre, const T* b, int64_t n);
+
+// w S [Cout, Cin] in double; w [Cout, Cin], s [Cin, Cin]
+Tensor wide_product(const Tensor& w, const double* s);
+
+}  // namespace basin
