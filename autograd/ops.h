@@ -153,4 +153,17 @@ Tensor linear_bn_act_max_frozen(const Tensor& x, const Tensor& w, const Tensor& 
                                 const Tensor& var, double eps = 1e-5, Act act = Act::relu,
                                 double slope = 0);
 
+// An edge convolution behind its split linear map (EdgeConv):
+//   y[b, i] = max over q of act(BN(u[b, i] + v[b, index[b, i, q]]))
+// without ever storing [B, N, k, C]: the max moves before the monotone activation; batch statistics
+// run over the B N k edges. u, v [B, N, C], index [B, N, k] i32 within the cloud, k <= 255, gamma,
+// beta [C] -> y [B, N, C], mean, var [C] as in batch_norm. Ties go to the lowest q.
+BatchNormResult edge_bn_act_max(const Tensor& u, const Tensor& v, const Tensor& index,
+                                const Tensor& gamma, const Tensor& beta, double eps = 1e-5,
+                                Act act = Act::leaky_relu, double slope = 0.2);
+Tensor edge_bn_act_max_frozen(const Tensor& u, const Tensor& v, const Tensor& index,
+                              const Tensor& gamma, const Tensor& beta, const Tensor& mean,
+                              const Tensor& var, double eps = 1e-5, Act act = Act::leaky_relu,
+                              double slope = 0.2);
+
 }  // namespace basin

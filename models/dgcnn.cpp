@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "basin/core/random.h"
+#include "basin/kernels/edge_conv.h"
 #include "basin/models/options.h"
 #include "basin/models/point_graph.h"
 
@@ -86,15 +87,17 @@ class Forward {
  private:
   Tensor edge_convolution(const Block& block, const Tensor& x) {  // [B, N, C] -> [B, N, out]
     const int64_t nodes = x.size(0) * x.size(1), in = x.size(2), k = net_.config.k;
-    const Tensor rows = neighbour_rows(x, k, true);
     const Tensor& w = pass_.weight(block.map);
     const int64_t out = w.size(0);
     const Tensor of_difference = slice(w, 1, 0, in), of_centre = slice(w, 1, in, 2 * in);
-    const Tensor flat = reshape(x, {nodes, in});
-    const Tensor neighbour = linear(flat, of_difference, {});
-    const Tensor centre = linear(flat, of_centre - of_difference, {});
-    const Tensor z =
-        reshape(gather(neighbour, rows), {nodes, k, out}) + reshape(centre, {nodes, 1, out});
+    const Tensor neighbour = linear(x, of_difference, {});
+    const Tensor centre = linear(x, of_centre - of_difference, {});
+    if (net_.config.fused) {
+      return pass_.apply_edge_max(block.norm, centre, neighbour, knn(x, k, true), Act::leaky_relu,
+                                  kSlope);
+    }
+    const Tensor around = gather(reshape(neighbour, {nodes, out}), neighbour_rows(x, k, true));
+    const Tensor z = reshape(around, {nodes, k, out}) + reshape(centre, {nodes, 1, out});
     const Tensor y = pass_.apply(block.norm, z, Act::leaky_relu, kSlope);
     return reshape(max(y, 1), {x.size(0), x.size(1), out});
   }
@@ -125,6 +128,7 @@ Model dgcnn_from_options(const ModelConfig& config) {
   net.k = sizes_option(config, "k", 1)[0];
   net.widths = {w[0], w[1], w[2], w[3], w[4], w[5], w[6]};
   net.dropout = number_option(config, "dropout", 0, 0.99);
+  net.fused = flag_option(config, "fused");
   return make_dgcnn(net);
 }
 
@@ -135,6 +139,8 @@ Model make_dgcnn(const DgcnnConfig& config) {
   check(std::min({config.classes, config.k, w.edge1, w.edge2, w.edge3, w.edge4, w.points, w.fc1,
                   w.fc2}) > 0,
         "dgcnn: classes, k and widths must be positive");
+  check(!config.fused || config.k <= kMaxEdgeNeighbours, "dgcnn: k is at most ", kMaxEdgeNeighbours,
+        " with fused edge convolutions, got ", config.k, "; set fused=false");
   check(config.dropout >= 0 && config.dropout < 1, "dgcnn: dropout must be in [0, 1), got ",
         config.dropout);
   const std::shared_ptr<const Dgcnn> net = declare(config);
@@ -164,6 +170,7 @@ ModelInfo dgcnn_info() {
       {"dropout", "0.5", "probability of zeroing a hidden unit of the classifier"},
       {"widths", "64,64,128,256,1024,512,256",
        "channels per edge (four), per point and per cloud (two)"},
+      {"fused", "true", "false: plain ops instead of the fused edge convolution"},
   };
   info.make = dgcnn_from_options;
   return info;

@@ -20,6 +20,7 @@ struct DgcnnConfig {
   int64_t k = 20;  // the authors take 20 for 1024 points, 40 for 2048
   DgcnnWidths widths = {};
   double dropout = 0.5;
+  bool fused = true;  // false: the same network from plain ops only
 };
 
 Model make_dgcnn(const DgcnnConfig& config);

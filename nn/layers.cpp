@@ -134,6 +134,20 @@ Tensor Pass::apply_max(const Linear& layer, const BatchNorm& norm, const Tensor&
   return result.y;
 }
 
+Tensor Pass::apply_edge_max(const BatchNorm& norm, const Tensor& u, const Tensor& v,
+                            const Tensor& index, Act act, double slope) {
+  const Tensor& gamma = params_[norm.gamma];
+  const Tensor& beta = params_[norm.beta];
+  if (!batch_statistics_) {
+    return edge_bn_act_max_frozen(u, v, index, gamma, beta, buffers_[3 * norm.layer],
+                                  buffers_[3 * norm.layer + 1], norm.eps, act, slope);
+  }
+  check_rows(index.numel());
+  BatchNormResult result = edge_bn_act_max(u, v, index, gamma, beta, norm.eps, act, slope);
+  keep_stats(norm, result, index.numel());
+  return result.y;
+}
+
 void Pass::check_rows(int64_t rows) const {
   check(rows > 1, "batch norm: batch statistics need at least 2 rows, got ", rows,
         "; use a larger batch or running statistics");

@@ -81,6 +81,10 @@ class Pass {
   // max over points of act(BN(linear(x))): x [B, N, in] -> [B, out]. `fused` picks the fused op.
   Tensor apply_max(const Linear& linear, const BatchNorm& norm, const Tensor& x, Act act,
                    bool fused, double slope = 0);
+  // max over q of act(BN(u_i + v_j)), j = index[i, q], by the fused op: u, v [B, N, C], index
+  // [B, N, k] i32 within the cloud -> [B, N, C]. The statistics run over all B N k edges.
+  Tensor apply_edge_max(const BatchNorm& norm, const Tensor& u, const Tensor& v,
+                        const Tensor& index, Act act, double slope = 0);
   const Tensor& weight(const Linear& layer) const { return params_[layer.weight]; }
   Tensor bias(const Linear& layer) const;             // undefined if there is none
   Tensors take_stats() { return std::move(stats_); }  // empty with frozen statistics

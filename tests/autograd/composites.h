@@ -1,5 +1,5 @@
 // The plain-op composites that the fused ops must equal at every order: batch norm over rows and
-// the pooled linear layer, written the obvious way.
+// the pooled linear layer and the edge convolution, written the obvious way.
 #pragma once
 #include "basin/autograd/ops.h"
 
@@ -42,6 +42,39 @@ inline Tensor linear_bn_act_max_frozen_composite(const Tensors& x, const Tensor&
   const Tensor rows = reshape(linear(x[0], x[1], x[2]), {batch * points, out});
   const Tensor y = normalise_composite(rows, x[3], x[4], mean, var, eps, act, slope);
   return max(reshape(y, {batch, points, out}), 1);
+}
+
+// z [B N k, C] = u_i + v_j of every edge; u, v [B, N, C], index [B, N, k] i32 within the cloud
+inline Tensor edge_sums(const Tensor& u, const Tensor& v, const Tensor& index) {
+  const int64_t nodes = u.size(0) * u.size(1), channels = u.size(2), k = index.size(2);
+  std::vector<int32_t> rows;
+  for (int64_t e = 0; e < index.numel(); ++e) {
+    rows.push_back(static_cast<int32_t>(e / (u.size(1) * k) * u.size(1) + index.at(e)));
+  }
+  const Tensor around = gather(reshape(v, {nodes, channels}), Tensor::from(rows, {nodes * k}));
+  const Tensor z = reshape(around, {nodes, k, channels}) + reshape(u, {nodes, 1, channels});
+  return reshape(z, {nodes * k, channels});
+}
+
+inline Tensor edge_max(const Tensor& y, const Shape& nodes, int64_t k) {
+  return reshape(max(reshape(y, {nodes[0] * nodes[1], k, nodes[2]}), 1), nodes);
+}
+
+// x = {u, v [B, N, C], gamma, beta [C]}
+inline BatchNormResult edge_bn_act_max_composite(const Tensors& x, const Tensor& index, double eps,
+                                                 Act act, double slope) {
+  BatchNormResult r =
+      batch_norm_composite(edge_sums(x[0], x[1], index), x[2], x[3], eps, act, slope);
+  r.y = edge_max(r.y, x[0].shape(), index.size(2));
+  return r;
+}
+
+inline Tensor edge_bn_act_max_frozen_composite(const Tensors& x, const Tensor& index,
+                                               const Tensor& mean, const Tensor& var, double eps,
+                                               Act act, double slope) {
+  const Tensor z = edge_sums(x[0], x[1], index);
+  return edge_max(normalise_composite(z, x[2], x[3], mean, var, eps, act, slope), x[0].shape(),
+                  index.size(2));
 }
 
 }  // namespace basin::table

@@ -206,6 +206,39 @@ TEST_CASE("dgcnn: duplicated points, activations, dropout, refusals") {
                     "dgcnn: needs at least k = 3 points per cloud, got 2; lower the option k");
 }
 
+TEST_CASE("dgcnn: the fused network is the plain one, with gradients and Hessian products") {
+  DgcnnConfig config = tiny_dgcnn();
+  config.classes = 4;
+  config.k = 4;
+  config.widths = {.edge1 = 5, .edge2 = 7, .edge3 = 6, .edge4 = 9, .points = 8, .fc1 = 6, .fc2 = 5};
+  const Model fused = make_dgcnn(config);
+  config.fused = false;
+  const Model plain = make_dgcnn(config);
+  const ModelState state = generic_state(fused, 21);
+  const Tensors params = state.params.values(), buffers = state.buffers.values();
+  const Tensor points = random_clouds(6, 11, 4);
+  const Tensor labels = Tensor::from(std::vector<int64_t>{0, 1, 2, 3, 1, 0}, {6});
+  Tensors direction;
+  for (size_t i = 0; i < params.size(); ++i) {
+    direction.push_back(testing::random_tensor(params[i].shape(), 100 + i));
+  }
+  for (const ForwardOptions& options :
+       {ForwardOptions::evaluation(), batch_mode(), ForwardOptions::training(1, 2)}) {
+    CAPTURE(options.batch_statistics);
+    CAPTURE(options.dropout);
+    const Fn f = classification_loss(fused, buffers, points, labels, options, 0.2);
+    const Fn p = classification_loss(plain, buffers, points, labels, options, 0.2);
+    const ValueGrad a = value_and_grad(f)(params), b = value_and_grad(p)(params);
+    CHECK(difference(a.value, b.value) < 1e-10);
+    CHECK(difference(a.aux, b.aux) < 1e-10);
+    CHECK(difference(a.grads, b.grads) < 1e-10);
+    const Tensors ha = linearize(grad(f), params)(direction);
+    const Tensors hb = linearize(grad(p), params)(direction);
+    CHECK(difference(ha, hb) < 1e-9);
+    CHECK(difference(ha[0], Tensor::zeros(ha[0].shape(), DType::f64)) > 1e-3);
+  }
+}
+
 TEST_CASE("dgcnn hessian: batch statistics") {
   testing::check_hessian(make_dgcnn(tiny_dgcnn()), batch_mode(), 3);
 }

@@ -1,0 +1,153 @@
+// edge_bn_act_max: an edge convolution behind its split linear map. For an increasing activation,
+//   max_q act(BN(u_i + v_j)) = act(BN(u_i + max_q v_j)) where gamma >= 0, with min elsewhere,
+// so neither the kernels nor the composite below ever store z [B, N, k, C].
+#include "basin/kernels/edge_conv.h"
+
+#include "basin/autograd/families.h"
+#include "basin/autograd/ops.h"
+#include "basin/autograd/ops/activate.h"
+#include "basin/kernels/launch.h"
+
+namespace basin {
+
+namespace {
+
+struct Settings {
+  double eps;
+  Act act;
+  double slope;
+};
+
+// Inputs u, v, index, gamma, beta [, mean, var]; outputs y, mean, var, then the saved tensors.
+bool frozen(const Tensors& in) { return in.size() == 7; }
+
+EdgeConvSaved saved_of(const Tensors& out) { return {out[3], out[4], out[5], out[6], out[7]}; }
+
+// The neighbour that holds each maximum: [B, N, C] i32.
+Tensor winning_neighbours(const Tensor& argmax, const Tensor& index, int64_t channels) {
+  const int64_t neighbours = index.size(2);
+  Tensor winners = Tensor::empty({index.size(0), index.size(1), channels}, DType::i32);
+  const uint8_t* q = static_cast<const uint8_t*>(argmax.raw());
+  const int32_t* from = index.data<int32_t>();
+  int32_t* to = winners.mutable_data<int32_t>();
+  for (int64_t i = 0; i < winners.numel(); ++i) to[i] = from[i / channels * neighbours + q[i]];
+  return winners;
+}
+
+// Rows of v [B N, C] under the edges of position q: [B N] i32.
+Tensor rows_at(const Tensor& index, int64_t q) {
+  const int64_t points = index.size(1), neighbours = index.size(2);
+  Tensor rows = Tensor::empty({index.size(0) * points}, DType::i32);
+  const int32_t* from = index.data<int32_t>();
+  int32_t* to = rows.mutable_data<int32_t>();
+  for (int64_t r = 0; r < rows.numel(); ++r) {
+    to[r] = static_cast<int32_t>(r / points * points) + from[r * neighbours + q];
+  }
+  return rows;
+}
+
+// mean and variance of z over all edges, from the centred u and v:
+//   var = (k sum u^2 + sum degree v^2 + 2 sum u (A v)) / M,   (A v)_i = sum_q v_j.
+std::pair<Tensor, Tensor> edge_statistics(const Tensor& u, const Tensor& v, const Tensor& index,
+                                          const Tensor& degrees) {
+  const int64_t rows = u.size(0), neighbours = index.size(2);
+  const double k = static_cast<double>(neighbours), edges = k * static_cast<double>(rows);
+  const Tensor degree = reshape(degrees.to(u.dtype()), {rows, 1});
+  const Tensor mean_u = mean(u, 0), mean_v = scale(sum(mul(v, degree), 0), 1 / edges);
+  const Tensor cu = sub(u, mean_u), cv = sub(v, mean_v);
+  Tensor around = gather(cv, rows_at(index, 0));
+  for (int64_t q = 1; q < neighbours; ++q) around = add(around, gather(cv, rows_at(index, q)));
+  const Tensor own = mul(cu, add(scale(cu, k), scale(around, 2)));
+  const Tensor square = add(sum(own, 0), sum(mul(degree, basin::square(cv)), 0));
+  return {add(mean_u, mean_v), scale(square, 1 / edges)};
+}
+
+// The op in public ops, with the arg-max as a constant.
+Tensor reference(const Tensors& in, const Tensors& out, const Settings& s) {
+  const Tensor &u = in[0], &v = in[1], &index = in[2];
+  const EdgeConvSaved saved = saved_of(out);
+  const int64_t channels = u.size(2);
+  const Tensor z = add(u, take_along(v, winning_neighbours(saved.argmax, index, channels), 1));
+  Tensor centre, var;
+  if (frozen(in)) {
+    centre = in[5];
+    var = in[6];
+  } else {
+    const Shape rows{u.size(0) * u.size(1), channels};
+    std::tie(centre, var) =
+        edge_statistics(reshape(u, rows), reshape(v, rows), index, saved.degree);
+  }
+  const Tensor factor = mul(in[3], rsqrt(shift(var, s.eps)));
+  return activate(add(mul(sub(z, centre), factor), in[4]), s.act, s.slope);
+}
+
+Tensors run(const Tensors& in, const Settings& s) {
+  const DType dtype = in[0].dtype();
+  const Device device = in[0].device();
+  const Shape channels = in[3].shape();
+  EdgeConvSaved saved = EdgeConvSaved::empty(in[0].shape(), dtype, device, frozen(in));
+  Tensor y = Tensor::empty(in[0].shape(), dtype, device);
+  Tensor mean = frozen(in) ? in[5] : Tensor::empty(channels, dtype, device);
+  Tensor var = frozen(in) ? in[6] : Tensor::empty(channels, dtype, device);
+  launch<EdgeBnActMaxForward>(device, in[0], in[1], in[2], in[3], in[4], s.eps, s.act, s.slope,
+                              frozen(in), y, mean, var, saved);
+  return {y, mean, var, saved.argmax, saved.winner, saved.sums, saved.degree, saved.centre};
+}
+
+Tensors run_vjp(const Tensors& in, const Tensors& out, const Tensor& ct, const Settings& s) {
+  Tensors g(in.size());
+  for (int i : {0, 1, 3, 4}) g[i] = Tensor::empty(in[i].shape(), in[i].dtype(), in[i].device());
+  launch<EdgeBnActMaxBackward>(ct.device(), in[0], in[1], in[2], in[3], out[2], saved_of(out),
+                               out[0], ct, s.eps, s.act, s.slope, frozen(in), g[0], g[1], g[3],
+                               g[4]);
+  return g;
+}
+
+FusedRule make_rule(std::string_view name, const Settings& s) {
+  return {name, [s](const Tensors& in) { return run(in, s); },
+          [s](const Tensors& in, const Tensors& out, const Tensor& ct) {
+            return run_vjp(in, out, ct, s);
+          },
+          [s](const Tensors& in, const Tensors& out) { return reference(in, out, s); },
+          Positions::of({0, 1, 3, 4})};
+}
+
+void check_arguments(const char* op, const Tensor& u, const Tensor& v, const Tensor& index, Act act,
+                     double slope, std::initializer_list<const Tensor*> vectors) {
+  check(u.rank() == 3 && u.shape() == v.shape() && u.numel() > 0, op,
+        ": expects u and v [B, N, C], got ", u.shape(), " and ", v.shape());
+  check(index.rank() == 3 && index.dtype() == DType::i32 && index.size(0) == u.size(0) &&
+            index.size(1) == u.size(1) && index.size(2) >= 1,
+        op, ": expects index i32 [", u.size(0), ", ", u.size(1), ", k], got ",
+        name_of(index.dtype()), " ", index.shape());
+  check(index.size(2) <= kMaxEdgeNeighbours, op, ": at most ", kMaxEdgeNeighbours,
+        " neighbours fit the one-byte arg-max, got ", index.size(2));
+  check(u.size(0) * u.size(1) < int64_t{1} << 31, op, ": more points than an i32 counts, ",
+        u.shape());
+  for (const Tensor* c : vectors) {
+    check(c->defined() && c->rank() == 1 && c->size(0) == u.size(2), op, ": expects [", u.size(2),
+          "] per channel, got ", c->shape());
+  }
+  check(act != Act::leaky_relu || slope > 0, op, ": the leaky slope must be positive, got ", slope);
+}
+
+}  // namespace
+
+BatchNormResult edge_bn_act_max(const Tensor& u, const Tensor& v, const Tensor& index,
+                                const Tensor& gamma, const Tensor& beta, double eps, Act act,
+                                double slope) {
+  check_arguments("edge_bn_act_max", u, v, index, act, slope, {&gamma, &beta});
+  const Tensors out =
+      fused_op(make_rule("edge_bn_act_max", {eps, act, slope}), {u, v, index, gamma, beta});
+  return {out[0], out[1], out[2]};
+}
+
+Tensor edge_bn_act_max_frozen(const Tensor& u, const Tensor& v, const Tensor& index,
+                              const Tensor& gamma, const Tensor& beta, const Tensor& mean,
+                              const Tensor& var, double eps, Act act, double slope) {
+  check_arguments("edge_bn_act_max_frozen", u, v, index, act, slope, {&gamma, &beta, &mean, &var});
+  return fused_op(make_rule("edge_bn_act_max_frozen", {eps, act, slope}),
+                  {u, v, index, gamma, beta, mean.detach(), var.detach()})[0];
+}
+
+}  // namespace basin

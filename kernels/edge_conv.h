@@ -1,0 +1,58 @@
+// An edge convolution behind its split linear map, with nothing of size B N k C ever stored:
+//   z[i, q] = u[i] + v[j],  j = index[i, q],     y[i] = max_q act(BN(z[i, q])).
+// BN is affine and act increasing, so the maximum over q comes first (the minimum where gamma < 0).
+// Batch statistics run over all M = B N k edges, channel by channel. The derivative of z is sparse
+// (at the arg-max) + constant + a multiple of z, and its sums over the edges of a point need only
+// su[i] = sum_q (z[i, q] - mean) and, over the edges into a point, sv[j] = sum (z - mean).
+// (EdgeConv: Wang, Sun, Liu, Sarma, Bronstein, Solomon, ACM TOG 2019.)
+#pragma once
+#include "basin/core/tensor.h"
+#include "basin/kernels/batch_norm.h"
+
+namespace basin {
+
+// The largest k: the position q of the winner is kept in one byte.
+inline constexpr int64_t kMaxEdgeNeighbours = 255;
+
+// What the forward pass leaves for the derivatives. Values are kept as differences from a centre
+// near the mean, so that a large common offset costs no digits.
+struct EdgeConvSaved {
+  Tensor argmax;  // i32 [ceil(B N C / 4)], read as bytes [B, N, C]: the q of each winner
+  Tensor winner;  // [B, N, C]: z at the winner - centre_u - centre_v
+  Tensor sums;    // [B, N, C]: sum_q (z - centre_u - centre_v); undefined when given_stats
+  Tensor degree;  // [B, N] i32: edges into each point
+  Tensor centre;  // [3, C] f64: centre_u, centre_v, mean - centre_u - centre_v
+
+  static EdgeConvSaved empty(const Shape& shape, DType dtype, Device device, bool given_stats);
+};
+
+// All outputs are preallocated. mean and var (biased, over the M edges) are outputs unless
+// given_stats. Ties go to the lowest q; gamma = 0 makes all edges tie. A NaN in z reaches y.
+// usage error where an index is outside 0..N-1.
+struct EdgeBnActMaxForward {
+  static constexpr const char* name = "edge_bn_act_max";
+  static void cpu(const Tensor& u, const Tensor& v,         // [B, N, C]
+                  const Tensor& index,                      // [B, N, k] i32, within the cloud
+                  const Tensor& gamma, const Tensor& beta,  // [C]
+                  double eps, Act act, double slope, bool given_stats,
+                  Tensor& y,                  // [B, N, C]
+                  Tensor& mean, Tensor& var,  // [C]
+                  EdgeConvSaved& saved);
+};
+
+// With g = ct act'(y), std = sqrt(var + eps), a = gamma / std, zhat = (z - mean) / std:
+//   dbeta = sum g,   dgamma = sum g zhat[argmax],   k1 = -a dbeta / M,   k2 = -a dgamma / (std M),
+//   du[i] = a g[i] + k k1 + k2 su[i],
+//   dv[j] = sum of a g over the arg-maxima at j + degree[j] k1 + k2 sv[j].
+// given_stats: k1 = k2 = 0. y is not read for Act::none.
+struct EdgeBnActMaxBackward {
+  static constexpr const char* name = "edge_bn_act_max_vjp";
+  static void cpu(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor& gamma,
+                  const Tensor& var, const EdgeConvSaved& saved, const Tensor& y,
+                  const Tensor& ct,  // [B, N, C]
+                  double eps, Act act, double slope, bool given_stats, Tensor& du,
+                  Tensor& dv,                      // [B, N, C]
+                  Tensor& dgamma, Tensor& dbeta);  // [C]
+};
+
+}  // namespace basin
