@@ -166,4 +166,23 @@ Tensor edge_bn_act_max_frozen(const Tensor& u, const Tensor& v, const Tensor& in
                               const Tensor& var, double eps = 1e-5, Act act = Act::leaky_relu,
                               double slope = 0.2);
 
+// Messages of an E(n)-equivariant layer (Satorras et al. 2021) from the k neighbours j of every
+// node i, without ever storing anything per edge:
+//   s = |x_i - x_j|^2,   e = silu(p_i + r_j + s w_s),   m = silu(w2 e + b2),
+//   with attention m <- m sigmoid(w_a . m + b_a),       phi = w_x . silu(w_c m + b_c),
+//   sum_i = sum_j m,     shift_i = mean_j (x_i - x_j) phi.
+// p, r [R, d] (the node features times the centre's and the neighbour's weights), x [R, 3], R = B
+// N; index [B, N, k] i32 as knn gives it, a constant. Smooth everywhere.
+struct EnMessageWeights {
+  Tensor w_s, w2, b2;    // [d], [d, d], [d]
+  Tensor w_a, b_a;       // [d], [1]; undefined: no attention
+  Tensor w_c, b_c, w_x;  // [d, d], [d], [d]; undefined: no shift
+};
+struct EnMessages {
+  Tensor sum;    // [R, d]
+  Tensor shift;  // [R, 3], or undefined
+};
+EnMessages en_message_pass(const Tensor& p, const Tensor& r, const Tensor& x, const Tensor& index,
+                           const EnMessageWeights& w);
+
 }  // namespace basin

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <memory>
 
+#include "basin/autograd/ops/edge_message.h"
 #include "basin/core/random.h"
 #include "basin/models/options.h"
-#include "basin/models/point_graph.h"
 
 namespace basin {
 namespace {
@@ -82,7 +82,7 @@ class Forward {
         pass_(net.layout, params, buffers, options.batch_statistics),
         clouds_(points.size(0)),
         points_(points.size(1)),
-        rows_(neighbour_rows(points, net.config.k, false)),
+        index_(knn(points, net.config.k, false)),
         x_(reshape(points, {clouds_ * points_, 3})),
         h_(pass_.apply(net.embedding, node_inputs(points))) {}
 
@@ -113,34 +113,38 @@ class Forward {
     return concat({one, reshape(square, {clouds_ * points_, 1})}, 1);
   }
 
-  // [B N, C] -> [B N, k, C], the values of the neighbours
-  Tensor of_neighbours(const Tensor& t) const {
-    return reshape(gather(t, rows_), {t.size(0), net_.config.k, t.size(1)});
-  }
-
-  static Tensor of_centre(const Tensor& t) { return reshape(t, {t.size(0), 1, t.size(1)}); }
-
   Tensor perceptron(const Perceptron& p, const Tensor& x) const {
     return pass_.apply(p.second, silu(pass_.apply(p.first, x)));
   }
 
-  // phi_e, its first map split so that the products with h_i and h_j are made per node.
-  Tensor messages(const Layer& layer, const Tensor& square) const {  // [B N, k, d]
+  // phi_e and phi_x with the first map of phi_e split, so that the products with h_i and h_j are
+  // made per node.
+  EnMessages messages(const Layer& layer, bool move) const {
     const int64_t d = net_.config.hidden;
     const Tensor& w = pass_.weight(layer.edge.first);
     const Tensor centre = linear(h_, slice(w, 1, 0, d), pass_.bias(layer.edge.first));
     const Tensor neighbour = linear(h_, slice(w, 1, d, 2 * d), {});
-    const Tensor of_square = reshape(slice(w, 1, 2 * d, 2 * d + 1), {d});
-    const Tensor hidden = of_centre(centre) + of_neighbours(neighbour) + square * of_square;
-    const Tensor m = silu(pass_.apply(layer.edge.second, silu(hidden)));
-    return net_.config.attention ? m * sigmoid(pass_.apply(layer.attention, m)) : m;
+    EnMessageWeights weights;
+    weights.w_s = reshape(slice(w, 1, 2 * d, 2 * d + 1), {d});
+    weights.w2 = pass_.weight(layer.edge.second);
+    weights.b2 = pass_.bias(layer.edge.second);
+    if (net_.config.attention) {
+      weights.w_a = reshape(pass_.weight(layer.attention), {d});
+      weights.b_a = pass_.bias(layer.attention);
+    }
+    if (move) {
+      weights.w_c = pass_.weight(layer.coordinate.first);
+      weights.b_c = pass_.bias(layer.coordinate.first);
+      weights.w_x = reshape(pass_.weight(layer.coordinate.second), {d});
+    }
+    return net_.config.fused ? en_message_pass(centre, neighbour, x_, index_, weights)
+                             : en_message_composite(centre, neighbour, x_, index_, weights);
   }
 
   void apply(const Layer& layer, bool move) {
-    const Tensor difference = of_centre(x_) - of_neighbours(x_);  // [B N, k, 3]
-    const Tensor m = messages(layer, sum(square(difference), 2, true));
-    if (move && layer.moves) x_ = x_ + mean(difference * perceptron(layer.coordinate, m), 1);
-    h_ = h_ + perceptron(layer.node, concat({h_, sum(m, 1)}, 1));
+    const EnMessages m = messages(layer, move && layer.moves);
+    if (m.shift.defined()) x_ = x_ + m.shift;
+    h_ = h_ + perceptron(layer.node, concat({h_, m.sum}, 1));
   }
 
   void keep(const std::string& name, const Tensor& rows) {
@@ -152,7 +156,7 @@ class Forward {
   const ForwardOptions& options_;
   Pass pass_;
   int64_t clouds_, points_;
-  Tensor rows_;   // [B N k], the neighbours
+  Tensor index_;  // [B, N, k], the neighbours
   Tensor x_, h_;  // [B N, 3], [B N, d]
   ForwardResult result_;
 };
@@ -167,6 +171,7 @@ Model egnn_from_options(const ModelConfig& config) {
   net.radius = flag_option(config, "radius");
   net.last_coordinates = flag_option(config, "last_coordinates");
   net.dropout = number_option(config, "dropout", 0, 0.99);
+  net.fused = flag_option(config, "fused");
   Model model = make_egnn(net);
   model.preset = config.preset;
   return model;
@@ -210,6 +215,7 @@ ModelInfo egnn_info() {
       {"radius", "false", "squared distance from the centroid as second node input"},
       {"last_coordinates", "true", "the last layer's coordinate map, which no logit depends on"},
       {"dropout", "0.5", "probability of zeroing a hidden unit of the read-out"},
+      {"fused", "true", "false: plain ops instead of the fused message pass"},
   };
   info.make = egnn_from_options;
   return info;

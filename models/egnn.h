@@ -23,6 +23,7 @@ struct EgnnConfig {
   // in the reference code; without it the model is the same function.
   bool last_coordinates = true;
   double dropout = 0.5;
+  bool fused = true;  // false: the same network from plain ops only, which store every edge
 };
 
 Model make_egnn(const EgnnConfig& config);

@@ -1,0 +1,127 @@
+// What the edge-message kernels share: the sizes of a call, its weights padded and packed once, and
+// the three products of a tile (x W^T, y W, y^T x) by the packed micro-kernel. Rows of a tile have
+// `ld` elements: d rounded up to whole cache lines, the padding zero. With d = 64 in f32 a tile is
+// itself a panel of the micro-kernel and is never copied.
+#pragma once
+#include "basin/kernels/cpu/gemm_packed.h"
+#include "basin/kernels/edge_message.h"
+
+namespace basin::edge {
+
+inline constexpr int64_t kTileEdges = 120;  // wanted: 20 register tiles, 30 KiB of f32 at d = 64
+template <class T>
+inline constexpr int kLanes = 64 / static_cast<int>(sizeof(T));
+
+struct Sizes {
+  int64_t clouds, nodes, k, d, ld;
+  bool attention, moves;
+
+  int64_t rows() const { return clouds * nodes; }
+  int64_t width() const { return moves ? d + 3 : d; }  // of the result
+  int64_t tile_nodes() const { return k >= kTileEdges ? 1 : kTileEdges / k; }
+  int64_t tile_edges() const { return tile_nodes() * k; }
+};
+
+template <class T>
+Sizes sizes_of(const EdgeMessageTensors& in, const Tensor& index);
+void check_index(const Sizes& s, const Tensor& index);
+
+// op(B) [d, ld] in panels of kPanelWidth columns, [panels, d, width].
+template <class T>
+struct Panels {
+  const T* data = nullptr;
+  explicit operator bool() const { return data != nullptr; }
+};
+
+// The weights of one call, or their tangents (then every vector is there, zero where undefined, and
+// every undefined matrix has no panels).
+template <class T>
+struct Weights {
+  Weights(const Sizes& s, const EdgeMessageTensors& in);
+  const T* zero = nullptr;                                                                // [ld]
+  const T *w_s = nullptr, *b2 = nullptr, *w_a = nullptr, *b_c = nullptr, *w_x = nullptr;  // [ld]
+  T b_a = 0;
+  Panels<T> w2, w_c;            // x -> x W^T
+  Panels<T> w2_back, w_c_back;  // y -> y W
+
+ private:
+  Tensor memory_;
+};
+
+// Node rows of the arguments or tangents from the start of one cloud; null where undefined.
+template <class T>
+struct NodeRows {
+  NodeRows(const Sizes& s, const EdgeMessageTensors& in, int64_t cloud);
+  const T *p, *r, *x;
+};
+
+// Hands out rows of a tile from one allocation.
+template <class T>
+class Scratch {
+ public:
+  explicit Scratch(int64_t elements)
+      : memory_(Tensor::empty({elements}, kDTypeOf<T>)), next_(memory_.mutable_data<T>()) {}
+  T* take(int64_t elements) {  // whole cache lines
+    T* at = next_;
+    next_ += (elements + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
+    return at;
+  }
+  const Tensor& memory() const { return memory_; }
+
+ private:
+  Tensor memory_;
+  T* next_;
+};
+
+// y [n, ld] = x op(B) + beta y
+template <class T>
+void multiply(const Sizes& s, int64_t n, const T* x, const Panels<T>& b, T beta, T* y);
+// sum [d, ld] += y^T x; scratch of weight_scratch() elements
+template <class T>
+void add_weight_gradient(const Sizes& s, int64_t n, const T* y, const T* x, T* scratch, T* sum);
+template <class T>
+int64_t weight_scratch(const Sizes& s) {
+  return s.tile_edges() * (s.d + kRegisterRows + kPanelWidth<T>)+2 * kLanes<T>;
+}
+
+// The edges of a tile and what the forward pass leaves, or the tangents of it all.
+template <class T>
+struct Tile {
+  T *delta, *s;       // [n, 3], [n]: x_i - x_j, its square
+  T *e1, *m0, *m;     // [n, ld]; without attention m is m0
+  T *e3, *phi;        // [n, ld], [n]: silu(Wc m + bc), where coordinates move
+  T *f1, *f2, *f3;    // [n, ld]: silu' at e1, m0 and e3; null where the derivative is not wanted
+  T* gate = nullptr;  // [n], with attention
+};
+template <class T>
+int64_t tile_scratch(const Sizes& s) {
+  return s.tile_edges() * (7 * s.ld + 6) + 16 * kLanes<T>;
+}
+template <class T>
+Tile<T> take_tile(const Sizes& s, bool slopes, Scratch<T>& scratch);
+
+// The forward pass of the edges of nodes [first, first + count) of a cloud, up to e3 and phi.
+template <class T>
+void forward_tile(const Sizes& s, const Weights<T>& w, const NodeRows<T>& rows,
+                  const int32_t* index, int64_t first, int64_t count, const Tile<T>& t);
+// The same with tangents.
+template <class T>
+void forward_tile(const Sizes& s, const Weights<T>& w, const Weights<T>& w_t,
+                  const NodeRows<T>& rows, const NodeRows<T>& rows_t, const int32_t* index,
+                  int64_t first, int64_t count, const Tile<T>& t, const Tile<T>& t_t);
+
+// Dot product of whole cache lines, in a fixed order that vectorises; for use inside BASIN_HOT.
+template <class T>
+[[gnu::always_inline]] inline T row_dot(const T* __restrict a, const T* __restrict b, int64_t n) {
+  constexpr int kWidth = kLanes<T>;
+  T lanes[kWidth] = {};
+  for (int64_t i = 0; i < n; i += kWidth) {
+    for (int q = 0; q < kWidth; ++q) lanes[q] += a[i + q] * b[i + q];
+  }
+  for (int half = kWidth / 2; half > 0; half /= 2) {
+    for (int q = 0; q < half; ++q) lanes[q] += lanes[q + half];
+  }
+  return lanes[0];
+}
+
+}  // namespace basin::edge

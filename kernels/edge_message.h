@@ -1,0 +1,55 @@
+// Messages of an E(n)-equivariant layer (Satorras, Hoogeboom, Welling, ICML 2021) between each node
+// i and its k neighbours j, without ever storing anything of size R k d (R = B N nodes):
+//   s = |x_i - x_j|^2,  e1 = silu(p_i + r_j + s w_s),  m0 = silu(W2 e1 + b2),
+//   m = m0 sigmoid(w_a . m0 + b_a)   with attention, else m0,
+//   phi = w_x . silu(Wc m + bc),     M_i = sum_j m,   D_i = 1/k sum_j (x_i - x_j) phi.
+// Edges are worked on in tiles of a few nodes that stay in the second-level cache; the backward
+// pass makes the tile's forward again. Only squared distances enter: everything is smooth where
+// points coincide. Work is cut by the sizes only, so the bits do not depend on the thread count.
+#pragma once
+#include "basin/core/tensor.h"
+
+namespace basin {
+
+// The arguments, their tangents or their gradients. As arguments: w_a and b_a are undefined without
+// attention; w_c, b_c and w_x where coordinates do not move. As tangents: undefined is zero.
+struct EdgeMessageTensors {
+  Tensor p, r;           // [R, d]: products with the features of i (with the bias) and of j
+  Tensor x;              // [R, 3]
+  Tensor w_s;            // [d]
+  Tensor w2, b2;         // [d, d], [d]
+  Tensor w_a, b_a;       // [d], [1]
+  Tensor w_c, b_c, w_x;  // [d, d], [d], [d]
+};
+
+// index [B, N, k] i32: numbers 0..N-1 within the cloud; usage error outside. Results: M and D side
+// by side, [R, d + 3], or [R, d] where coordinates do not move; preallocated.
+struct EdgeMessage {
+  static constexpr const char* name = "edge_message";
+  static void cpu(const EdgeMessageTensors& in, const Tensor& index, Tensor& out);
+};
+
+// out: the tangent of EdgeMessage's result along `tangents`.
+struct EdgeMessageJvp {
+  static constexpr const char* name = "edge_message_jvp";
+  static void cpu(const EdgeMessageTensors& in, const Tensor& index,
+                  const EdgeMessageTensors& tangents, Tensor& out);
+};
+
+// grads: the gradient of <ct, result> for every defined argument, all preallocated.
+struct EdgeMessageVjp {
+  static constexpr const char* name = "edge_message_vjp";
+  static void cpu(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
+                  EdgeMessageTensors& grads);
+};
+
+// grads: the tangent of what EdgeMessageVjp gives along `tangents` and `ct_tangent` (may be
+// undefined: zero).
+struct EdgeMessageVjpJvp {
+  static constexpr const char* name = "edge_message_vjp_jvp";
+  static void cpu(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
+                  const EdgeMessageTensors& tangents, const Tensor& ct_tangent,
+                  EdgeMessageTensors& grads);
+};
+
+}  // namespace basin
