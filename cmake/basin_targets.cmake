@@ -139,3 +139,14 @@ function(basin_fuzz_targets)
     add_dependencies(fuzz fuzz_${name})
   endforeach()
 endfunction()
+
+# The header of nanoflann: a yardstick for bench and the tests, which do without where it is absent.
+# No library of Basin sees it.
+function(basin_use_nanoflann target)
+  find_path(BASIN_NANOFLANN_INCLUDE_DIR nanoflann.hpp)
+  mark_as_advanced(BASIN_NANOFLANN_INCLUDE_DIR)
+  if(BASIN_NANOFLANN_INCLUDE_DIR)
+    target_include_directories(${target} SYSTEM PRIVATE ${BASIN_NANOFLANN_INCLUDE_DIR})
+    target_compile_definitions(${target} PRIVATE BASIN_HAS_NANOFLANN)
+  endif()
+endfunction()

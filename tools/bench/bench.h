@@ -1,7 +1,8 @@
 // The bench: named cases in a table, each timing one thing on the given numbers of threads. A
-// result is a row (median, min and max over the repeats, work, rate, share of the measured peak)
-// and a set of keys in a flat JSON object, "pointnet.t1.forward.median_ms". A new case is one file
-// and one line in the table of cases.cpp.
+// result is a row (median, min and max over the repeats, work, rate, share of the measured peak,
+// page faults, peak of the allocator) and a set of keys in a flat JSON object,
+// "pointnet.t1.forward.median_ms". A new case is one file and one line in the table of main.cpp; a
+// network is one NetworkCase (network.h).
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -15,18 +16,26 @@ namespace basin::tools {
 struct BenchOptions {
   int64_t batch = 32;
   int64_t points = 1024;
-  int64_t hvp_batch = 8;
+  int64_t k = 0;          // neighbours; 0: each case's own
+  int64_t hvp_batch = 0;  // clouds of the Hessian-vector products; 0: each case's own
   int repeats = 7;
   std::vector<int> threads = {1, 2};
+  std::vector<int64_t> dims = {3, 64, 128};  // of the case knn
+  std::vector<std::string> parts = {};       // of a network; empty: all
+
+  bool wants(const std::string& part) const;
 };
 
 struct Timing {
   double median = 0, min = 0, max = 0;  // seconds
   double page_faults = 0;               // per call
   double mappings = 0;                  // calls of the allocator to the system, per call
+  double peak_bytes = 0;                // most that the allocator had handed out at once
 };
 // Two calls to warm up, then `repeats` timed ones.
 Timing measure(int repeats, const std::function<void()>& body);
+// The same for several bodies in turn, round by round: what drifts, drifts for all of them.
+std::vector<Timing> measure_in_turn(int repeats, const std::vector<std::function<void()>>& bodies);
 
 // Operations of one call. The reduced count is that of the algorithm in use, the naive one that of
 // the textbook; 0: not applicable.
@@ -57,12 +66,20 @@ struct BenchCase {
 };
 const std::vector<BenchCase>& bench_cases();
 
+// Sets the number of threads, measures the peak, prints "TITLE, 2 threads; measured ..." above the
+// rows and records the peak under prefix + "peak_gflops". FLOP/s.
+double begin_section(const std::string& title, const std::string& prefix, int threads,
+                     BenchReport& report);
+
 // Best of several runs of independent fused multiply-adds in registers, all threads at once; the
 // widest instruction set of the machine. FLOP/s.
 double measure_fma_peak();
 const char* fma_peak_name();  // "AVX-512", "AVX2", "portable"
 
 void run_peak(const BenchOptions& options, BenchReport& report);
+void run_knn(const BenchOptions& options, BenchReport& report);
 void run_pointnet(const BenchOptions& options, BenchReport& report);
+void run_dgcnn(const BenchOptions& options, BenchReport& report);
+void run_egnn(const BenchOptions& options, BenchReport& report);
 
 }  // namespace basin::tools

@@ -1,11 +1,14 @@
 // bench CASE...: runs the named cases and prints a table each; --json FILE writes every number with
 // the record of machine and build. Times are medians over --repeats calls after two to warm up.
+#include <algorithm>
 #include <iostream>
+#include <sstream>
 
 #include "basin/core/io.h"
 #include "basin/core/parallel.h"
 #include "basin/core/params.h"
 #include "basin/tools/bench/bench.h"
+#include "basin/tools/bench/network.h"
 #include "basin/tools/common/cli.h"
 #include "basin/tools/common/environment.h"
 
@@ -14,7 +17,10 @@ namespace basin::tools {
 const std::vector<BenchCase>& bench_cases() {
   static const std::vector<BenchCase> cases{
       {"peak", "f32 multiply-add peak of the machine", run_peak},
-      {"pointnet", "training step and Hessian-vector product of PointNet", run_pointnet},
+      {"knn", "k nearest neighbours, beside nanoflann's k-d tree where that was found", run_knn},
+      {"pointnet", "training steps and Hessian-vector products of PointNet", run_pointnet},
+      {"dgcnn", "the same of DGCNN, official, k = 20", run_dgcnn},
+      {"egnn", "the same of EGNN, d = 64, 4 layers, k = 20", run_egnn},
   };
   return cases;
 }
@@ -38,37 +44,73 @@ const BenchCase& find_case(const std::string& name) {
        near.empty() ? "; --help lists them" : "; did you mean '" + near + "'?");
 }
 
+std::string joined(const std::vector<std::string>& words) {
+  std::string out;
+  for (const std::string& word : words) out += (out.empty() ? "" : ", ") + word;
+  return out;
+}
+
 Config bench_settings() {
   using enum Purpose;
   return Config(
       {{"batch", Kind::integer, "32", "Clouds per step"},
        {"points", Kind::integer, "1024", "Points per cloud"},
-       {"hvp_batch", Kind::integer, "8", "Clouds for the Hessian-vector products"},
+       {"k", Kind::integer, "0", "Neighbours of a point; 0: what the case has, 20"},
+       {"hvp_batch", Kind::integer, "0",
+        "Clouds for the Hessian-vector products; 0: 8 for pointnet, 4 for dgcnn and egnn"},
+       {"dims", Kind::text, "3,64,128", "Dimensions of the case knn"},
+       {"parts", Kind::text, "",
+        "Parts of a network to measure, a comma list of " + joined(network_parts()) +
+            "; empty: all. One part per process makes the peak resident set that part's"},
        {"threads", Kind::text, "1,2", "Numbers of threads, one section each"},
        {"repeats", Kind::integer, "7", "Timed calls of each measurement"},
        {"json", Kind::text, "", "Write every number to this file as one flat JSON object", action}},
       {});
 }
 
-BenchOptions options_from(const Config& config) {
-  BenchOptions out;
-  for (const char* key : {"batch", "points", "hvp_batch", "repeats"}) {
-    check(config.integer(key) > 0 && config.integer(key) <= 1000000, config.origin(key), ": ", key,
-          " is expected to be positive, given ", config.text(key));
-  }
-  out.batch = config.integer("batch");
-  out.points = config.integer("points");
-  out.hvp_batch = config.integer("hvp_batch");
-  out.repeats = static_cast<int>(config.integer("repeats"));
-  out.threads.clear();
-  std::istringstream list(config.text("threads"));
-  for (std::string word; std::getline(list, word, ',');) {
+std::vector<std::string> words_of(const std::string& list) {
+  std::vector<std::string> out;
+  std::istringstream stream(list);
+  for (std::string word; std::getline(stream, word, ',');) out.push_back(word);
+  return out;
+}
+
+std::vector<int64_t> numbers_from(const Config& config, const char* key, int64_t most) {
+  std::vector<int64_t> out;
+  for (const std::string& word : words_of(config.text(key))) {
     int64_t n = 0;
-    check(parse_int64(word, n) && n >= 1 && n <= 256, config.origin("threads"),
-          ": expected a comma list of 1 to 256, given '", config.text("threads"), "'");
+    check(parse_int64(word, n) && n >= 1 && n <= most, config.origin(key),
+          ": expected a comma list of 1 to ", most, ", given '", config.text(key), "'");
+    out.push_back(n);
+  }
+  check(!out.empty(), config.origin(key), ": the list is empty");
+  return out;
+}
+
+BenchOptions options_from(const Config& config) {
+  const auto in_range = [&](const char* key, int64_t least) {
+    const int64_t n = config.integer(key);
+    check(n >= least && n <= 1000000, config.origin(key), ": ", key, " is expected in ", least,
+          "..1000000, given ", config.text(key));
+    return n;
+  };
+  BenchOptions out;
+  out.batch = in_range("batch", 1);
+  out.points = in_range("points", 1);
+  out.k = in_range("k", 0);
+  out.hvp_batch = in_range("hvp_batch", 0);
+  out.repeats = static_cast<int>(in_range("repeats", 1));
+  out.threads.clear();
+  for (const int64_t n : numbers_from(config, "threads", 256)) {
     out.threads.push_back(static_cast<int>(n));
   }
-  check(!out.threads.empty(), config.origin("threads"), ": the list is empty");
+  out.dims = numbers_from(config, "dims", 100000);
+  out.parts = words_of(config.text("parts"));
+  for (const std::string& part : out.parts) {
+    const auto& known = network_parts();
+    check(std::find(known.begin(), known.end(), part) != known.end(), config.origin("parts"),
+          ": no part is called '", part, "'; known: ", joined(known));
+  }
   return out;
 }
 

@@ -4,38 +4,88 @@
 #include <cstdio>
 #include <iostream>
 
+#include "basin/core/error.h"
+#include "basin/core/parallel.h"
 #include "basin/core/storage.h"
 #include "basin/tools/bench/bench.h"
 #include "basin/tools/common/environment.h"
 
 namespace basin::tools {
 
-Timing measure(int repeats, const std::function<void()>& body) {
-  constexpr int kWarmUp = 2;
-  for (int i = 0; i < kWarmUp; ++i) body();
+namespace {
+
+struct Samples {
+  std::vector<double> seconds;
+  int64_t page_faults = 0;
+  uint64_t mappings = 0;
+  size_t peak_bytes = 0;
+};
+
+void call_once(const std::function<void()>& body, Samples& samples) {
+  reset_peak_bytes();
   const int64_t faults = page_faults();
   const uint64_t mappings = allocator_stats().mappings;
-  std::vector<double> times(static_cast<size_t>(repeats));
-  for (double& t : times) {
-    const double start = seconds_now();
-    body();
-    t = seconds_now() - start;
-  }
-  Timing out;
-  out.page_faults = static_cast<double>(page_faults() - faults) / repeats;
-  out.mappings = static_cast<double>(allocator_stats().mappings - mappings) / repeats;
+  const double start = seconds_now();
+  body();
+  samples.seconds.push_back(seconds_now() - start);
+  samples.page_faults += page_faults() - faults;
+  const AllocatorStats stats = allocator_stats();
+  samples.mappings += stats.mappings - mappings;
+  samples.peak_bytes = std::max(samples.peak_bytes, stats.peak_bytes);
+}
+
+Timing summary(Samples samples) {
+  std::vector<double>& times = samples.seconds;
   std::sort(times.begin(), times.end());
   const size_t middle = times.size() / 2;
+  const auto calls = static_cast<double>(times.size());
+  Timing out;
+  out.page_faults = static_cast<double>(samples.page_faults) / calls;
+  out.mappings = static_cast<double>(samples.mappings) / calls;
+  out.peak_bytes = static_cast<double>(samples.peak_bytes);
   out.median = times.size() % 2 == 1 ? times[middle] : (times[middle - 1] + times[middle]) / 2;
   out.min = times.front();
   out.max = times.back();
   return out;
 }
 
+}  // namespace
+
+bool BenchOptions::wants(const std::string& part) const {
+  return parts.empty() || std::find(parts.begin(), parts.end(), part) != parts.end();
+}
+
+std::vector<Timing> measure_in_turn(int repeats, const std::vector<std::function<void()>>& bodies) {
+  constexpr int kWarmUp = 2;
+  std::vector<Samples> samples(bodies.size());
+  for (int round = 0; round < kWarmUp + repeats; ++round) {
+    if (round == kWarmUp) samples.assign(bodies.size(), {});
+    for (size_t i = 0; i < bodies.size(); ++i) call_once(bodies[i], samples[i]);
+  }
+  std::vector<Timing> out;
+  for (Samples& s : samples) out.push_back(summary(std::move(s)));
+  return out;
+}
+
+Timing measure(int repeats, const std::function<void()>& body) {
+  return measure_in_turn(repeats, {body}).front();
+}
+
+double begin_section(const std::string& title, const std::string& prefix, int threads,
+                     BenchReport& report) {
+  set_num_threads(threads);
+  const double peak = measure_fma_peak();
+  report.heading(str(title, ", ", threads, threads == 1 ? " thread" : " threads",
+                     "; measured f32 peak ", static_cast<int64_t>(peak * 1e-9 + 0.5), " GFLOP/s (",
+                     fma_peak_name(), ")"));
+  report.value(prefix + "peak_gflops", peak * 1e-9);
+  return peak;
+}
+
 void BenchReport::heading(const std::string& text) {
   std::cout << '\n' << text << '\n';
-  std::printf("%-28s %10s %10s %10s %9s %9s %7s %7s %7s\n", "", "median ms", "min ms", "max ms",
-              "GF/s", "GF/s red.", "% peak", "% red.", "faults");
+  std::printf("%-28s %10s %10s %10s %9s %9s %7s %7s %7s %8s\n", "", "median ms", "min ms", "max ms",
+              "GF/s", "GF/s red.", "% peak", "% red.", "faults", "peak MB");
   std::fflush(stdout);
 }
 
@@ -47,7 +97,8 @@ void BenchReport::add(const std::string& key, const std::string& label, const Ti
       .add(key + ".min_ms", 1e3 * t.min)
       .add(key + ".max_ms", 1e3 * t.max)
       .add(key + ".page_faults", t.page_faults)
-      .add(key + ".mappings", t.mappings);
+      .add(key + ".mappings", t.mappings)
+      .add(key + ".peak_bytes", t.peak_bytes);
   const auto cell = [](double value, int width, int digits) {
     std::array<char, 32> buffer{};
     if (value <= 0) {
@@ -64,11 +115,11 @@ void BenchReport::add(const std::string& key, const std::string& label, const Ti
   if (work.bytes > 0) json_.add(key + ".gbytes_per_second", work.bytes / t.median * 1e-9);
   if (peak > 0 && naive > 0) json_.add(key + ".naive_share_of_peak", naive / peak);
   if (peak > 0 && reduced > 0) json_.add(key + ".reduced_share_of_peak", reduced / peak);
-  std::printf("%-28s %10.2f %10.2f %10.2f %s %s %s %s %7.1f", label.c_str(), 1e3 * t.median,
-              1e3 * t.min, 1e3 * t.max, cell(naive * 1e-9, 9, 1).c_str(),
-              cell(reduced * 1e-9, 9, 1).c_str(),
-              cell(peak > 0 ? 100 * naive / peak : 0, 7, 1).c_str(),
-              cell(peak > 0 ? 100 * reduced / peak : 0, 7, 1).c_str(), t.page_faults);
+  std::printf(
+      "%-28s %10.2f %10.2f %10.2f %s %s %s %s %7.1f %8.1f", label.c_str(), 1e3 * t.median,
+      1e3 * t.min, 1e3 * t.max, cell(naive * 1e-9, 9, 1).c_str(),
+      cell(reduced * 1e-9, 9, 1).c_str(), cell(peak > 0 ? 100 * naive / peak : 0, 7, 1).c_str(),
+      cell(peak > 0 ? 100 * reduced / peak : 0, 7, 1).c_str(), t.page_faults, 1e-6 * t.peak_bytes);
   if (work.bytes > 0) std::printf("  %.1f GB/s", work.bytes / t.median * 1e-9);
   std::printf("\n");
   std::fflush(stdout);

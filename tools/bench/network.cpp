@@ -1,0 +1,199 @@
+// The measurements of a network: see network.h.
+#include "basin/tools/bench/network.h"
+
+#include <algorithm>
+
+#include "basin/core/parallel.h"
+#include "basin/core/random.h"
+#include "basin/core/storage.h"
+#include "basin/optim/registry.h"
+#include "basin/tools/common/environment.h"
+
+namespace basin::tools {
+namespace {
+
+constexpr int64_t kClasses = 40;
+
+// Five Newton-Schulz steps on an m x n matrix, m <= n: X X^T, its square, and their product with X.
+double newton_schulz_flops(const ParamList& params, const Optimizer& muon) {
+  double flops = 0;
+  const std::vector<RoutingRow> rows = muon.routing();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].optimizer != "muon") continue;
+    for (const MatrixBlock& block : params[i].view) {
+      const auto m = static_cast<double>(std::min(block.rows, block.cols));
+      const auto n = static_cast<double>(std::max(block.rows, block.cols));
+      flops += 5 * (4 * m * m * n + 2 * m * m * m);
+    }
+  }
+  return flops;
+}
+
+Model bench_model(const NetworkCase& network, const BenchOptions& options) {
+  ModelConfig config{.name = network.model, .preset = network.preset, .classes = kClasses};
+  for (const ModelOption& option : model_info(network.model).options) {
+    if (option.name == "k" && options.k > 0) config.options["k"] = std::to_string(options.k);
+  }
+  return make_model(config);
+}
+
+struct Problem {
+  Model model;
+  ModelState state;
+  Tensor points;  // [B, N, 3]
+  Tensor labels;  // [B]
+  int64_t step = 0;
+
+  Problem(Model network, int64_t batch, int64_t n)
+      : model(std::move(network)), state(init_model(model, 0, DType::f32)) {
+    Rng rng(0, stream_id("bench points"));
+    std::vector<float> xyz(static_cast<size_t>(batch * n * 3));
+    for (float& x : xyz) x = static_cast<float>(rng.uniform(-0.6, 0.6));
+    points = Tensor::from(xyz, {batch, n, 3});
+    std::vector<int64_t> label(static_cast<size_t>(batch));
+    for (int64_t& c : label) c = rng.below(kClasses);
+    labels = Tensor::from(label, {batch});
+  }
+
+  ForwardOptions training() { return ForwardOptions::training(0, static_cast<uint64_t>(step++)); }
+  void forward() {
+    model.forward(state.params.values(), state.buffers.values(), points, training());
+  }
+  Fn loss() {
+    return classification_loss(model, state.buffers.values(), points, labels, training());
+  }
+  Fn scalar_loss() {
+    return [f = loss()](const Tensors& x) { return Tensors{f(x).front()}; };
+  }
+  ValueGrad gradient() { return value_and_grad(loss())(state.params.values()); }
+  void train_step(Optimizer& optimizer) {
+    ValueGrad result = gradient();
+    optimizer.step(state.params, result.grads, {step, result.value.item(), 1});
+    update_running_stats(state.buffers, batch_stats_of(result.aux), model.bn_momentum(0));
+  }
+};
+
+class Section {
+ public:
+  Section(const NetworkCase& network, const BenchOptions& options, BenchReport& report, int threads)
+      : network_(network),
+        options_(options),
+        report_(report),
+        prefix_(str(network.model, ".t", threads, ".")),
+        peak_(begin_section(str(network.title, ", B=", options.batch, ", N=", options.points),
+                            prefix_, threads, report)) {}
+
+  void run() {
+    if (wants_any({"forward", "gradient", "adam", "muon"})) {
+      Problem problem(bench_model(network_, options_), options_.batch, options_.points);
+      const Counts counts = network_.count(problem.model, options_.batch, options_.points);
+      if (options_.wants("forward")) {
+        add(
+            "forward", "forward, training mode", [&] { problem.forward(); }, counts.forward());
+      }
+      if (options_.wants("gradient")) {
+        add(
+            "forward_backward", "forward + backward", [&] { problem.gradient(); },
+            counts.gradient());
+      }
+      for (const char* name : {"adam", "muon"}) {
+        if (options_.wants(name)) optimizer(name, problem, counts.gradient());
+      }
+    }
+    if (options_.wants("hvp")) hessian_vector_products();
+    const AllocatorStats stats = allocator_stats();
+    report_.note(str("allocator: ", bytes_text(static_cast<double>(stats.reserved_bytes)),
+                     " reserved in ", stats.mappings, " mappings so far; peak resident set of the ",
+                     "process so far ", bytes_text(static_cast<double>(peak_rss_bytes()))));
+    report_.value(prefix_ + "reserved_bytes", static_cast<double>(stats.reserved_bytes));
+    report_.value(prefix_ + "peak_rss_bytes", static_cast<double>(peak_rss_bytes()));
+  }
+
+ private:
+  bool wants_any(std::initializer_list<const char*> parts) const {
+    return std::any_of(parts.begin(), parts.end(),
+                       [this](const char* part) { return options_.wants(part); });
+  }
+
+  Timing add(const std::string& key, const std::string& label, const std::function<void()>& body,
+             const Work& work) {
+    const Timing timing = measure(options_.repeats, body);
+    report_.add(prefix_ + key, label, timing, work, peak_);
+    return timing;
+  }
+
+  // A rate of zero keeps the weights, hence the work of every step, the same.
+  void optimizer(const std::string& name, Problem& problem, Work step) {
+    const OptimizerConfig config{.name = name, .lr = 0.0, .weight_decay = 0.0};
+    const auto optimizer = make_optimizer(config, problem.state.params);
+    Work update;
+    if (name == "muon") update.naive_flops = newton_schulz_flops(problem.state.params, *optimizer);
+    // Adam reads weight, gradient and two moments and writes three of them.
+    if (name == "adam") {
+      update.bytes = 7.0 * 4 * static_cast<double>(problem.state.params.total_elements());
+    }
+    {
+      const ValueGrad fixed = problem.gradient();
+      const auto alone = [&] {
+        optimizer->step(problem.state.params, fixed.grads, {problem.step, 1, 1});
+      };
+      add(name + "_update", name + " update alone", alone, update);
+    }
+    step.naive_flops += update.naive_flops;
+    step.reduced_flops += update.naive_flops;
+    add(
+        name + "_step", name + " step, whole", [&] { problem.train_step(*optimizer); }, step);
+  }
+
+  void hessian_vector_products() {
+    const int64_t batch = options_.hvp_batch > 0 ? options_.hvp_batch : network_.hvp_batch;
+    Problem problem(bench_model(network_, options_), batch, options_.points);
+    const Work work = network_.count(problem.model, batch, options_.points).gradient();
+    const Tensors params = problem.state.params.values();
+    Tensors direction;
+    Rng rng(0, stream_id("bench direction"));
+    for (const Tensor& p : params) {
+      std::vector<float> v(static_cast<size_t>(p.numel()));
+      for (float& x : v) x = static_cast<float>(rng.normal());
+      direction.push_back(Tensor::from(v, p.shape()));
+    }
+    report_.value(prefix_ + "hvp_batch", static_cast<double>(batch));
+    const Timing gradient = add(
+        "hvp_gradient", str("gradient, B=", batch), [&] { problem.gradient(); }, work);
+    const Timing once = add("hvp_one_shot", str("HVP, one shot, B=", batch),
+                            [&] { linearize(grad(problem.scalar_loss()), params)(direction); },
+                            {3 * work.naive_flops, 0, 0});
+    const LinearMap h = linearize(grad(problem.scalar_loss()), params);
+    const Timing probe = add("hvp_probe", "HVP, each further probe", [&] { h(direction); },
+                             {2 * work.naive_flops, 0, 0});
+    report_.value(prefix_ + "hvp_one_shot.ratio_to_gradient", once.median / gradient.median);
+    report_.value(prefix_ + "hvp_probe.ratio_to_gradient", probe.median / gradient.median);
+  }
+
+  const NetworkCase& network_;
+  const BenchOptions& options_;
+  BenchReport& report_;
+  std::string prefix_;
+  double peak_;
+};
+
+}  // namespace
+
+void Counts::add_parts(double forward, double backward, double forward_reduced,
+                       double backward_reduced) {
+  forward_ += forward;
+  backward_ += backward;
+  forward_reduced_ += forward_reduced;
+  backward_reduced_ += backward_reduced;
+}
+
+const std::vector<std::string>& network_parts() {
+  static const std::vector<std::string> parts{"forward", "gradient", "adam", "muon", "hvp"};
+  return parts;
+}
+
+void run_network(const NetworkCase& network, const BenchOptions& options, BenchReport& report) {
+  for (const int threads : options.threads) Section(network, options, report, threads).run();
+}
+
+}  // namespace basin::tools

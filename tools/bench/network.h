@@ -1,0 +1,43 @@
+// What the cases of networks share: forward, forward + backward, Adam and Muon (the update alone
+// and the whole step), Hessian-vector products, on random clouds with random labels. A network adds
+// its operation counts, B clouds of N points with k neighbours:
+//   naive:    the textbook's algorithm; a map in -> out on `rows` rows is 2 rows in out forward and
+//             twice that backward; an HVP is three gradients in one shot, two per further probe.
+//   reduced:  what the algorithm in use has to do, without additions, comparisons and gathers.
+#pragma once
+#include <string>
+
+#include "basin/models/model.h"
+#include "basin/tools/bench/bench.h"
+
+namespace basin::tools {
+
+class Counts {
+ public:
+  // A linear map on so many rows, the same in both counts.
+  void map(double rows, double inputs, double outputs) { add(2 * rows * inputs * outputs); }
+  // Operations of a forward pass, twice as many in the backward pass.
+  void add(double flops) { add(flops, flops); }
+  void add(double naive, double reduced) { add_parts(naive, 2 * naive, reduced, 2 * reduced); }
+  void add_parts(double forward, double backward, double forward_reduced, double backward_reduced);
+
+  Work forward() const { return {forward_, forward_reduced_, 0}; }
+  Work gradient() const { return {forward_ + backward_, forward_reduced_ + backward_reduced_, 0}; }
+
+ private:
+  double forward_ = 0, backward_ = 0, forward_reduced_ = 0, backward_reduced_ = 0;
+};
+
+struct NetworkCase {
+  std::string title;  // "PointNet"
+  std::string model;  // name in the registry, and of the case
+  std::string preset;
+  int64_t hvp_batch = 8;
+  Counts (*count)(const Model& model, int64_t batch, int64_t points) = nullptr;
+};
+
+void run_network(const NetworkCase& network, const BenchOptions& options, BenchReport& report);
+// The parts of a network that --parts chooses from.
+const std::vector<std::string>& network_parts();
+
+}  // namespace basin::tools
