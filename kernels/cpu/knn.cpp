@@ -39,7 +39,7 @@ void search_by_difference(const T* x, const Sizes& s, bool include_self, int32_t
     for (int64_t d = 0; d < s.dims; ++d) {
       T* column = all + (b * s.dims + d) * s.padded;
       for (int64_t j = 0; j < s.points; ++j) column[j] = x[(b * s.points + j) * s.dims + d];
-      std::fill(column + s.points, column + s.padded, T(0));
+      std::fill(column + s.points, column + s.padded, std::numeric_limits<T>::infinity());
     }
   });
   // Every term and every sum is off by less than (D + 4) u of itself, but for underflow.
@@ -53,10 +53,8 @@ void search_by_difference(const T* x, const Sizes& s, bool include_self, int32_t
     Tensor scratch = Tensor::empty({s.padded}, kDTypeOf<T>);
     T* row = scratch.template mutable_data<T>();
     for (int64_t i = first; i < std::min(s.points, first + kPointTile); ++i) {
-      distances_by_difference<T>(all + b * s.dims * s.padded, s.padded, cloud + i * s.dims, s.dims,
-                                 s.padded, row);
-      std::fill(row + s.points, row + s.padded, std::numeric_limits<T>::infinity());
-      selector.select(row, i, slack, cloud, s.dims, index + (b * s.points + i) * s.k);
+      selector.select_by_difference(all + b * s.dims * s.padded, s.padded, i, slack, cloud, s.dims,
+                                    row, index + (b * s.points + i) * s.k);
     }
   });
 }

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "basin/kernels/cpu/isa.h"
+#include "basin/kernels/cpu/knn_avx512.h"
 
 #if BASIN_HAS_X86_TILES
 #include <immintrin.h>
@@ -100,12 +101,6 @@ double squared_distance(const T* a, const T* b, int64_t dims) {
 }
 
 template <class T>
-void distances_by_difference(const T* x, int64_t stride, const T* point, int64_t dims,
-                             int64_t count, T* row) {
-  loops<T>().differences(x, stride, point, dims, count, row);
-}
-
-template <class T>
 int64_t NearestSelector<T>::padded(int64_t points, int64_t k) {
   const int64_t width = (points + kPad - 1) / kPad * kPad;
   const int64_t groups = std::max(kPad, groups_for(k + 1, width));
@@ -120,6 +115,7 @@ NearestSelector<T>::NearestSelector(int64_t points, int64_t k, bool include_self
       groups_(groups_for(k + 1, (points + kPad - 1) / kPad * kPad)),
       wanted_(include_self ? k : k + 1),
       include_self_(include_self),
+      in_registers_(sizeof(T) == 4 && (groups_ == 32 || groups_ == 64) && has_knn_avx512()),
       minima_(static_cast<size_t>(groups_)),
       value_(static_cast<size_t>(padded_ + kSpare)),
       sorted_(static_cast<size_t>(k + 1)),
@@ -163,8 +159,48 @@ void NearestSelector<T>::order_candidates(int64_t count) {
 }
 
 template <class T>
-void NearestSelector<T>::select(T* row, int64_t self, Slack<T> slack, const T* x, int64_t dims,
-                                int32_t* out) {
+void NearestSelector<T>::select_by_difference(const T* columns, int64_t stride, int64_t self,
+                                              Slack<T> slack, const T* x, int64_t dims, T* row,
+                                              int32_t* out) {
+  const T* point = x + self * dims;
+  if constexpr (std::is_same_v<T, float>) {
+    if (in_registers_ && dims == 3) {
+      distances3_avx512(columns, stride, point, padded_, groups_, row, minima_.data());
+      if (select_in_registers(row, self, slack, out)) return;
+      select_generally(row, self, slack, x, dims, out);
+      return;
+    }
+  }
+  loops<T>().differences(columns, stride, point, dims, padded_, row);
+  select(row, self, slack, x, dims, out);
+}
+
+template <class T>
+void NearestSelector<T>::select(const T* row, int64_t self, Slack<T> slack, const T* x,
+                                int64_t dims, int32_t* out) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (in_registers_) {
+      minima_avx512(row, padded_, groups_, minima_.data());
+      if (select_in_registers(row, self, slack, out)) return;
+    }
+  }
+  select_generally(row, self, slack, x, dims, out);
+}
+
+template <class T>
+bool NearestSelector<T>::select_in_registers(const T* row, int64_t self, Slack<T> slack,
+                                             int32_t* out) {
+  if constexpr (std::is_same_v<T, float>) {
+    const int32_t excluded = include_self_ ? -1 : static_cast<int32_t>(self);
+    const KnnQuery query{padded_, groups_, wanted_, k_, excluded};
+    return select_avx512(query, row, minima_.data(), slack, candidate_.data(), out);
+  }
+  return false;
+}
+
+template <class T>
+void NearestSelector<T>::select_generally(const T* row, int64_t self, Slack<T> slack, const T* x,
+                                          int64_t dims, int32_t* out) {
   const bool known = std::isfinite(slack.absolute);
   const T bound = known ? upper_bound(row) : kInfinity<T>;
   const T limit = bound + (slack.absolute + slack.relative * std::abs(bound)) * T(1.01);
@@ -222,10 +258,6 @@ void NearestSelector<T>::decide(int64_t count, Slack<T> slack, const T* point, c
 
 template double squared_distance(const float*, const float*, int64_t);
 template double squared_distance(const double*, const double*, int64_t);
-template void distances_by_difference(const float*, int64_t, const float*, int64_t, int64_t,
-                                      float*);
-template void distances_by_difference(const double*, int64_t, const double*, int64_t, int64_t,
-                                      double*);
 template class NearestSelector<float>;
 template class NearestSelector<double>;
 

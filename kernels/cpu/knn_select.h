@@ -14,11 +14,6 @@ namespace basin {
 template <class T>
 double squared_distance(const T* a, const T* b, int64_t dims);
 
-// row[j] = sum_d (x[d * stride + j] - point[d])^2 for j < count; count is a multiple of 64.
-template <class T>
-void distances_by_difference(const T* x, int64_t stride, const T* point, int64_t dims,
-                             int64_t count, T* row);
-
 // Two approximate distances a < b with b - a > absolute + relative * b are in their exact order. An
 // absolute part that is not finite says that nothing is known.
 template <class T>
@@ -35,10 +30,18 @@ class NearestSelector {
   static int64_t padded(int64_t points, int64_t k);  // length of a row of distances
 
   // row [padded]: approximate distances from point `self`, +inf from `points` on. x [points, dims]
-  // are the points. Writes k numbers to out; overwrites row.
-  void select(T* row, int64_t self, Slack<T> slack, const T* x, int64_t dims, int32_t* out);
+  // are the points. Writes k numbers to out.
+  void select(const T* row, int64_t self, Slack<T> slack, const T* x, int64_t dims, int32_t* out);
+
+  // The same with distances made here, row [padded]: sum_d (columns[d * stride + j] - x_d)^2.
+  // columns: coordinate by coordinate, +inf from `points` to `padded`.
+  void select_by_difference(const T* columns, int64_t stride, int64_t self, Slack<T> slack,
+                            const T* x, int64_t dims, T* row, int32_t* out);
 
  private:
+  bool select_in_registers(const T* row, int64_t self, Slack<T> slack, int32_t* out);
+  void select_generally(const T* row, int64_t self, Slack<T> slack, const T* x, int64_t dims,
+                        int32_t* out);
   T upper_bound(const T* row);
   void order_candidates(int64_t count);
   bool all_decided(int64_t count, Slack<T> slack);
@@ -47,6 +50,7 @@ class NearestSelector {
 
   int64_t points_, k_, padded_, groups_, wanted_;
   bool include_self_;
+  bool in_registers_;  // knn_avx512.h applies
   std::vector<T> minima_, value_, sorted_;
   std::vector<int32_t> candidate_, order_;
   std::vector<std::pair<double, int32_t>> exact_;
