@@ -1,7 +1,7 @@
 // Exact k nearest neighbours on the CPU. In few dimensions the distances of a point are differences
 // over coordinates stored one after the other. In many, points are centred, a_i = x_i - mean, and
 //   |a_j|^2 - 2 a_i . a_j = |a_i - a_j|^2 - |a_i|^2
-// is one product of depth D + 1: rows (-2 a_i, 1) against columns (a_j, |a_j|^2). Its rounding
+// is one product of depth D + 1: rows (a_i, 1) against columns (-2 a_j, |a_j|^2). Its rounding
 // error stays below (D / 2 + 16) u (|a_i| + max |a_j|)^2: u |a| per centred coordinate, D + 1
 // products of size |a_i| |a_j|, and the rounding of the squares.
 #include "basin/kernels/knn.h"
@@ -62,8 +62,10 @@ void search_by_difference(const T* x, const Sizes& s, bool include_self, int32_t
 // The centred clouds, ready for the product.
 template <class T>
 struct Centred {
-  Tensor rows;                  // [B, N, D + 1]: (a_j, |a_j|^2)
-  Tensor panels;                // [B, panels, D + 1, width], the same packed
+  Tensor rows;     // [B, N, D + 1]: (a_i, 1)
+  Tensor squares;  // [B, N]: |a_i|^2
+  Tensor columns;  // (-2 a_j, |a_j|^2) packed [B, panels, D + 1, width], or [B, N, D + 1]
+  bool packed = false;
   std::vector<double> largest;  // [B] max |a_j|
 };
 
@@ -95,7 +97,7 @@ BASIN_HOT double centre_row(const T* __restrict x, const T* __restrict centre, i
 }
 
 template <class T>
-void centre_cloud(const T* x, const Sizes& s, T* rows, double& largest) {
+void centre_cloud(const T* x, const Sizes& s, T* rows, T* squares, double& largest) {
   const int64_t depth = s.dims + 1;
   std::vector<double> mean(static_cast<size_t>(s.dims), 0.0);
   for (int64_t j = 0; j < s.points; ++j) add_row<T>(x + j * s.dims, s.dims, mean.data());
@@ -104,30 +106,56 @@ void centre_cloud(const T* x, const Sizes& s, T* rows, double& largest) {
   largest = 0;
   for (int64_t j = 0; j < s.points; ++j) {
     const double square = centre_row<T>(x + j * s.dims, centre.data(), s.dims, rows + j * depth);
-    rows[j * depth + s.dims] = static_cast<T>(square);
+    rows[j * depth + s.dims] = T(1);
+    squares[j] = static_cast<T>(square);
     if (square > largest || std::isnan(square)) largest = square;  // NaN stays
   }
   largest = std::sqrt(largest);
 }
 
+// columns of one cloud, packed: the rows transposed, times -2, above their squares.
+template <class T>
+void pack_columns(const T* rows, const T* squares, const Sizes& s, T* columns) {
+  const int64_t depth = s.dims + 1, width = kPanelWidth<T>;
+  for (int64_t first = 0; first < s.points; first += width, columns += depth * width) {
+    const int64_t count = std::min(width, s.points - first);
+    pack_panel<T>(true, rows + first * depth, depth, s.dims, count, columns);
+    for (int64_t d = 0; d < s.dims; ++d) {
+      for (int64_t j = 0; j < count; ++j) columns[d * width + j] *= -2;
+    }
+    std::copy(squares + first, squares + first + count, columns + s.dims * width);
+    std::fill(columns + s.dims * width + count, columns + depth * width, T(0));
+  }
+}
+
+template <class T>
+void plain_columns(const T* rows, const T* squares, const Sizes& s, T* columns) {
+  const int64_t depth = s.dims + 1;
+  for (int64_t j = 0; j < s.points; ++j) {
+    for (int64_t d = 0; d < s.dims; ++d) columns[j * depth + d] = -2 * rows[j * depth + d];
+    columns[j * depth + s.dims] = squares[j];
+  }
+}
+
 template <class T>
 Centred<T> centre_clouds(const T* x, const Sizes& s) {
-  const int64_t depth = s.dims + 1, width = kPanelWidth<T>, panels = tile_count(s.points, width);
-  Centred<T> c{Tensor::empty({s.batch, s.points, depth}, kDTypeOf<T>), {}, {}};
+  const int64_t depth = s.dims + 1;
+  Centred<T> c;
+  c.packed = has_packed_gemm();
+  c.rows = Tensor::empty({s.batch, s.points, depth}, kDTypeOf<T>);
+  c.squares = Tensor::empty({s.batch, s.points}, kDTypeOf<T>);
+  const int64_t width = c.packed ? kPanelWidth<T> : 1;
+  const int64_t size = tile_count(s.points, width) * depth * width;
+  c.columns = Tensor::empty({s.batch, size}, kDTypeOf<T>);
   c.largest.resize(static_cast<size_t>(s.batch));
-  T *rows = c.rows.template mutable_data<T>(), *packed = nullptr;
-  if (has_packed_gemm()) {
-    c.panels = Tensor::empty({s.batch, panels, depth, width}, kDTypeOf<T>);
-    packed = c.panels.template mutable_data<T>();
-  }
+  T* all_rows = c.rows.template mutable_data<T>();
+  T* all_squares = c.squares.template mutable_data<T>();
+  T* all_columns = c.columns.template mutable_data<T>();
   parallel_tiles(s.batch, [&](int64_t b) {
-    T* cloud = rows + b * s.points * depth;
-    centre_cloud<T>(x + b * s.points * s.dims, s, cloud, c.largest[static_cast<size_t>(b)]);
-    for (int64_t p = 0; packed && p < panels; ++p) {
-      pack_panel<T>(true, cloud + p * width * depth, depth, depth,
-                    std::min(width, s.points - p * width),
-                    packed + (b * panels + p) * depth * width);
-    }
+    T *rows = all_rows + b * s.points * depth, *squares = all_squares + b * s.points;
+    centre_cloud<T>(x + b * s.points * s.dims, s, rows, squares, c.largest[static_cast<size_t>(b)]);
+    const auto make = c.packed ? pack_columns<T> : plain_columns<T>;
+    make(rows, squares, s, all_columns + b * size);
   });
   return c;
 }
@@ -135,30 +163,23 @@ Centred<T> centre_clouds(const T* x, const Sizes& s) {
 // strip [count, padded]: |a_j|^2 - 2 a_i . a_j for the points first .. first + count of cloud b.
 template <class T>
 void multiply_strip(const Centred<T>& c, const Sizes& s, int64_t b, int64_t first, int64_t count,
-                    T* left, T* strip) {
-  const int64_t depth = s.dims + 1, width = kPanelWidth<T>, panels = tile_count(s.points, width);
-  const T* rows = c.rows.template data<T>() + b * s.points * depth;
-  for (int64_t i = 0; i < count; ++i) {
-    const T* a = rows + (first + i) * depth;
-    for (int64_t d = 0; d < s.dims; ++d) left[i * depth + d] = -2 * a[d];
-    left[i * depth + s.dims] = 1;
-  }
-  if (!c.panels.defined()) {
-    gemm_serial<T>(false, true, count, s.points, depth, T(1), left, depth, rows, depth, T(0), strip,
-                   s.padded);
+                    T* strip) {
+  const int64_t depth = s.dims + 1, width = kPanelWidth<T>;
+  const T* left = c.rows.template data<T>() + (b * s.points + first) * depth;
+  const T* columns = c.columns.template data<T>() + b * c.columns.size(1);
+  if (!c.packed) {
+    gemm_serial<T>(false, true, count, s.points, depth, T(1), left, depth, columns, depth, T(0),
+                   strip, s.padded);
     return;
   }
-  const T* packed = c.panels.template data<T>() + b * panels * depth * width;
-  for (int64_t p = 0; p < panels; ++p) {
-    const Block<T> block{left, depth, depth, 1, count, depth, T(1), T(0), s.padded};
-    multiply_panel<T>(block, packed + p * depth * width, std::min(width, s.points - p * width),
-                      strip + p * width);
+  const Block<T> block{left, depth, depth, 1, count, depth, T(1), T(0), s.padded};
+  for (int64_t j = 0; j < s.points; j += width) {
+    multiply_panel<T>(block, columns + j * depth, std::min(width, s.points - j), strip + j);
   }
 }
 
 template <class T>
 void search_by_product(const T* x, const Sizes& s, bool include_self, int32_t* index) {
-  const int64_t depth = s.dims + 1;
   const Centred<T> centred = centre_clouds<T>(x, s);
   const int64_t fit = kStripBytes / (s.padded * static_cast<int64_t>(sizeof(T)));
   const int64_t strip_rows = std::clamp<int64_t>(fit / kRegisterRows, 1, 8) * kRegisterRows;
@@ -167,16 +188,15 @@ void search_by_product(const T* x, const Sizes& s, bool include_self, int32_t* i
     const int64_t b = task / strips, first = task % strips * strip_rows;
     const int64_t count = std::min(strip_rows, s.points - first);
     NearestSelector<T> selector(s.points, s.k, include_self);
-    Tensor scratch = Tensor::empty({strip_rows * (s.padded + depth)}, kDTypeOf<T>);
+    Tensor scratch = Tensor::empty({strip_rows * s.padded}, kDTypeOf<T>);
     T* strip = scratch.template mutable_data<T>();
-    T* left = strip + strip_rows * s.padded;
-    multiply_strip<T>(centred, s, b, first, count, left, strip);
+    multiply_strip<T>(centred, s, b, first, count, strip);
     const double largest = centred.largest[static_cast<size_t>(b)];
     for (int64_t i = 0; i < count; ++i) {
       T* row = strip + i * s.padded;
       std::fill(row + s.points, row + s.padded, std::numeric_limits<T>::infinity());
-      const T* a = centred.rows.template data<T>() + (b * s.points + first + i) * depth;
-      const double reach = std::sqrt(static_cast<double>(a[s.dims])) + largest;
+      const T square = centred.squares.template data<T>()[b * s.points + first + i];
+      const double reach = std::sqrt(static_cast<double>(square)) + largest;
       const double off = static_cast<double>(s.dims) / 2 + 16;
       // Twice the error of one distance, and as much again for the exact one where T is double.
       const double slack = 2 * off * reach * reach * (kUnit<T> + 2 * kUnit<double>)+4 * off *
