@@ -1,0 +1,88 @@
+// The 15 corruptions of ModelNet40-C at 5 severities each, generated from clean clouds or meshes.
+//   Sun, Zhang, Kailkhura, Yu, Xiao, Mao, "Benchmarking Robustness of 3D Point Cloud Recognition
+//   Against Common Corruptions", 2022 (arXiv:2201.12296); the numbers are those of its generator.
+// Everything is a pure function of (shape, corruption, severity, seed, index): the draws come from
+// one counter-based stream per shape, so the bits do not depend on threads, order or a subset of
+// the shapes. BOX below: centre each axis at (min + max) / 2, the longest side becomes 2.
+// The tables are for clouds of 1,024 points inside BOX. For N points, counts that are fractions of
+// N (impulse N/30.., upsampling N/5.., background N/45.., the output of density_inc) scale with N;
+// the fixed ones stay (30 nearest of a cutout, 75 of the 100 nearest of density, clusters of 100).
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "basin/datasets/mesh.h"
+#include "basin/datasets/point_cloud.h"
+
+namespace basin {
+
+enum class CorruptionGroup : uint8_t { density, noise, transformation };
+
+// What a corruption is made from. cloud: N points give a cloud of about N points. dense_cloud: 2 N
+// points give N (2,048 -> 1,024). mesh: a depth image of the mesh (no cloud can give it).
+enum class CorruptionInput : uint8_t { cloud, dense_cloud, mesh };
+
+struct CorruptionInfo {
+  std::string name;  // as in the benchmark's file names: "uniform", "distortion_rbf_inv", ...
+  CorruptionGroup group;
+  CorruptionInput input;
+  bool renormalised;             // BOX afterwards
+  std::array<double, 5> levels;  // of severity 1 .. 5, in the unit that `meaning` names
+  std::string meaning;           // one line
+};
+
+inline constexpr int kSeverities = 5;
+inline constexpr int64_t kCorruptionPoints = 1024;       // of a base cloud
+inline constexpr int64_t kCorruptionDensePoints = 2048;  // of the base cloud of density_inc
+inline constexpr uint64_t kCorruptionSeed = 2021;        // the benchmark's
+
+const std::vector<CorruptionInfo>& corruptions();                // the 15, in the benchmark's order
+const CorruptionInfo& corruption_info(const std::string& name);  // usage error with the nearest
+std::string_view name_of(CorruptionGroup group);
+
+// Points that come out at a severity 1 .. 5 (base clouds of 1,024 points, 2,048 for density_inc).
+int64_t corrupted_points(const CorruptionInfo& corruption, int severity);
+
+// The whole cloud is the base: points [N, 3] f32, in BOX or the unit sphere -> [n, 3] f32.
+// usage error: a corruption that needs a mesh, a severity outside 1 .. 5, fewer points than the
+// counts of this severity take away.
+Tensor corrupt_cloud(const Tensor& points, const CorruptionInfo& corruption, int severity,
+                     uint64_t seed, uint64_t index);
+
+// occlusion and lidar: the mesh is brought into BOX, seen by a pinhole camera and turned from the
+// meshes' axes (z up) to those of the HDF5 clouds (y up) -> [1024 or 768, 3] f32. Cloud corruptions
+// are usage errors. data error: a mesh without area, or none of it in the picture.
+Tensor corrupt_mesh(const TriangleMesh& mesh, const CorruptionInfo& corruption, int severity,
+                    uint64_t seed, uint64_t index);
+
+// A whole test set, shapes in parallel; shape i is corrupted with index i. The base of each shape
+// is a fresh random 1,024-subset of its points (2,048 for density_inc); the sets of different
+// corruptions and severities differ. Labels and class names stay. usage error: too few points per
+// shape, a corruption that needs meshes.
+PointCloudSet corrupt_set(const PointCloudSet& test, const CorruptionInfo& corruption, int severity,
+                          uint64_t seed);
+
+// Whether <class>/test/*.off or *.obj lies in the folder, and the corrupted clouds of those meshes:
+// files in the order of load_point_clouds, read one by one (the meshes never lie in memory
+// together). limit > 0: that many, spread over the list; a limit changes no shape's view.
+// class_names: those of the training set (usage error if a folder's class is not among them);
+// empty: the folders, sorted. data error naming the file.
+bool has_test_meshes(const fs::path& dir);
+PointCloudSet corrupt_mesh_tree(const fs::path& dir, const CorruptionInfo& corruption, int severity,
+                                uint64_t seed, int64_t limit = 0,
+                                const std::vector<std::string>& class_names = {});
+
+// The published arrays, a folder with data_<name>_<severity>.npy [S, n, 3] and one label.npy [S]:
+// as they are, no slicing, no normalisation. Has: whether the file of this pair is there.
+// class_names: those of the training set, so that the classes agree; empty: shape_names.txt of the
+// folder, else numbers. data error: a missing or damaged file, a label outside the classes.
+fs::path published_corruption_file(const fs::path& dir, const CorruptionInfo& corruption,
+                                   int severity);
+bool has_published_corruption(const fs::path& dir, const CorruptionInfo& corruption, int severity);
+PointCloudSet load_published_corruption(const fs::path& dir, const CorruptionInfo& corruption,
+                                        int severity,
+                                        const std::vector<std::string>& class_names = {});
+
+}  // namespace basin
