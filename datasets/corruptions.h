@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "basin/datasets/depth_image.h"
 #include "basin/datasets/mesh.h"
 #include "basin/datasets/point_cloud.h"
 
@@ -42,20 +43,32 @@ const std::vector<CorruptionInfo>& corruptions();                // the 15, in t
 const CorruptionInfo& corruption_info(const std::string& name);  // usage error with the nearest
 std::string_view name_of(CorruptionGroup group);
 
-// Points that come out at a severity 1 .. 5 (base clouds of 1,024 points, 2,048 for density_inc).
-int64_t corrupted_points(const CorruptionInfo& corruption, int severity);
+// Points that come out at a severity 1 .. 5 of a cloud of `points` points; 0: the benchmark's 1,024
+// (2,048 for density_inc). usage error: fewer points than this severity needs.
+int64_t corrupted_points(const CorruptionInfo& corruption, int severity, int64_t points = 0);
 
-// The whole cloud is the base: points [N, 3] f32, in BOX or the unit sphere -> [n, 3] f32.
-// usage error: a corruption that needs a mesh, a severity outside 1 .. 5, fewer points than the
-// counts of this severity take away.
+// The whole cloud is the base: points [N, 3] f32, in BOX or the unit sphere -> [n, 3] f32. A copy
+// of the description with renormalised = false gives the points before BOX. usage error: a
+// corruption that needs a mesh, a severity outside 1 .. 5, fewer points than this severity takes
+// away.
 Tensor corrupt_cloud(const Tensor& points, const CorruptionInfo& corruption, int severity,
                      uint64_t seed, uint64_t index);
 
-// occlusion and lidar: the mesh is brought into BOX, seen by a pinhole camera and turned from the
-// meshes' axes (z up) to those of the HDF5 clouds (y up) -> [1024 or 768, 3] f32. Cloud corruptions
-// are usage errors. data error: a mesh without area, or none of it in the picture.
+// occlusion and lidar: the mesh is brought into BOX, seen by a pinhole camera (datasets/
+// depth_image.h: both sides of a triangle are seen) and turned from the axes of the meshes (z up)
+// to those of the HDF5 clouds (y up), (x, y, z) -> (-x, z, y); -> [1024 or 768, 3] f32. Of the
+// pixels 1,024 are drawn, with replacement only where the picture has fewer. lidar then cuts polar
+// angles about the camera's vertical into rings of 1 degree from the smallest on, moves the middle
+// half of each ring to its centre, drops the rest and draws 768 with replacement.
+// The published arrays come from a renderer that leaves out back faces; here a mesh with the wrong
+// winding has no holes.
+// usage error: a corruption of clouds. data error: nothing of the mesh is left in the picture.
 Tensor corrupt_mesh(const TriangleMesh& mesh, const CorruptionInfo& corruption, int severity,
                     uint64_t seed, uint64_t index);
+
+// The camera of that picture, in the axes of the mesh.
+PinholeCamera corruption_camera(const CorruptionInfo& corruption, int severity, uint64_t seed,
+                                uint64_t index);
 
 // A whole test set, shapes in parallel; shape i is corrupted with index i. The base of each shape
 // is a fresh random 1,024-subset of its points (2,048 for density_inc); the sets of different
