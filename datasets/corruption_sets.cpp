@@ -262,8 +262,9 @@ PointCloudSet load_published_corruption(const fs::path& dir, const CorruptionInf
                                         int severity, const std::vector<std::string>& class_names) {
   LoadOptions as_they_are;
   as_they_are.normalise = Normalisation::none;
-  PointCloudSet set =
-      load_npy_set(published_corruption_file(dir, info, severity), dir / "label.npy", as_they_are);
+  const fs::path file = published_corruption_file(dir, info, severity);
+  if (!folders::is_file(file)) fail(ErrorKind::data, file.string(), ": there is no such file");
+  PointCloudSet set = load_npy_set(file, dir / "label.npy", as_they_are);
   if (class_names.empty()) return set;
   set.class_names = class_names;
   seal(set);
