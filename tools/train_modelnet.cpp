@@ -244,9 +244,10 @@ int run(int argc, const char* const* argv) {
   apply_shared_settings(config);
   const TrainConfig train = train_config_from(config);
   if (config.flag("print_config")) {
-    std::cout << config.describe();
+    std::cout << describe_settings(config, train);
     return 0;
   }
+  for (const std::string& note : train.notes) log_line(note);
   const Place place = find_place(config, train);
   const bool evaluation = config.flag("eval_only");
   if (!place.in_place && !evaluation) RunDir::refuse_used(place.out);

@@ -5,6 +5,7 @@
 
 #include "basin/optim/schedule.h"
 #include "basin/tools/common/cli.h"
+#include "basin/tools/common/recipes.h"
 
 namespace basin::tools {
 namespace {
@@ -13,19 +14,6 @@ using Options = std::map<std::string, std::string>;
 
 // The text of a schedule is checked before the data, hence the number of steps, is known.
 constexpr int64_t kAnyLength = 1000000000;
-
-// Where this program departs from the optimizer's own default. Muon's auxiliary Adam gets the rate
-// that Adam alone would have, so that the two optimizers differ in the matrices only.
-struct OptimizerPreset {
-  std::string_view optimizer;
-  std::string_view key;
-  std::string_view value;
-};
-constexpr OptimizerPreset kOptimizerPresets[] = {
-    {"muon", "optimizer.aux_lr", "0.001"},
-    {"sgd", "lr", "0.1"},
-    {"sgd", "optimizer.momentum", "0.9"},
-};
 
 std::vector<Setting> data_settings() {
   using enum Purpose;
@@ -53,7 +41,11 @@ std::vector<Setting> training_settings() {
   return {
       {"model.name", Kind::text, "pointnet", "Network; its options: --set model.KEY=VALUE", result,
        "model"},
-      {"preset", Kind::text, "", "Variant of the network, e.g. port or original"},
+      {"preset", Kind::text, "",
+       "Comma list: variant of the network (port, original, wide, ...), recipe (paper300, "
+       "official)"},
+      {"k", Kind::integer, "", "Neighbours per point, for networks that have them (model.k)",
+       action},
       {"dtype", Kind::text, "f32", "f32 or f64"},
       {"optimizer.name", Kind::text, "adamw", "Optimizer; its options: --set optimizer.KEY=VALUE",
        result, "optimizer"},
@@ -100,26 +92,6 @@ auto parsed(const Config& config, const char* key, F&& parse) {
     return parse(config.text(key));
   } catch (const Error& e) {
     fail(e.kind(), config.origin(key), ": ", e.what());
-  }
-}
-
-void apply_presets(Config& config) {
-  const std::string optimizer = config.text("optimizer.name");
-  const OptimizerInfo& info = parsed(config, "optimizer.name",
-                                     [](const std::string& name) { return optimizer_info(name); });
-  const ModelInfo& model =
-      parsed(config, "model.name", [](const std::string& name) { return model_info(name); });
-  const std::string origin = "optimizer " + optimizer;
-  config.set("lr", str(info.default_lr), Source::preset, origin);
-  config.set("wd", str(info.default_weight_decay), Source::preset, origin);
-  for (const OptimizerPreset& p : kOptimizerPresets) {
-    if (p.optimizer == optimizer) config.set(p.key, p.value, Source::preset, origin);
-  }
-  if (config.text("preset").empty()) {
-    config.set("preset", model.presets.front().name, Source::preset, "model " + model.name);
-  }
-  if (model.name == "pointnet" && config.text("preset") == "original") {
-    config.set("augment", "pointnet_original", Source::preset, "preset original");
   }
 }
 
@@ -173,10 +145,10 @@ OptimizerConfig optimizer_config(const Config& config) {
   return out;
 }
 
-ModelConfig model_config(const Config& config) {
+ModelConfig model_config(const Config& config, const std::string& preset) {
   ModelConfig out;
   out.name = config.text("model.name");
-  out.preset = config.text("preset");
+  out.preset = preset;
   out.options = config.under("model.");
   check_options(config, "model.", out.options, model_info(out.name).options, "model " + out.name);
   try {
@@ -209,11 +181,12 @@ Config train_settings() {
 }
 
 TrainConfig train_config_from(Config& config) {
-  apply_presets(config);
+  const ResolvedPreset preset = apply_presets(config);
   check_numbers(config);
   TrainConfig out;
+  out.notes = preset.notes;
   out.data = config.text("data");
-  out.model = model_config(config);
+  out.model = model_config(config, preset.model_preset);
   out.optimizer = optimizer_config(config);
   out.schedule = schedule_text(config);
   parsed(config, "schedule",
@@ -246,8 +219,34 @@ std::string default_run_name(const TrainConfig& config) {
 }
 
 std::string train_help() {
-  return str("Models\n", model_help(), "\nOptimizers\n", optimizer_help(), "\nSchedules\n",
-             schedule_help(), "\n");
+  return str("Models\n", model_help(), "\nRecipes (--preset)\n", recipe_help(), "\nOptimizers\n",
+             optimizer_help(), "\nSchedules\n", schedule_help(), "\n");
+}
+
+namespace {
+
+template <class Declared>
+void describe_rest(std::string& out, const std::string& prefix, const Declared& declared,
+                   const std::map<std::string, std::string>& resolved, const Config& config) {
+  const auto given = config.under(prefix);
+  for (const auto& option : declared) {
+    if (given.count(option.name) > 0) continue;
+    const auto it = resolved.find(option.name);
+    std::string line =
+        str(prefix, option.name, " = ", it == resolved.end() ? option.default_value : it->second);
+    line.resize(std::max<size_t>(line.size() + 1, 40), ' ');
+    out += line + "# default\n";
+  }
+}
+
+}  // namespace
+
+std::string describe_settings(const Config& config, const TrainConfig& train) {
+  std::string out = config.describe();
+  describe_rest(out, "model.", model_info(train.model.name).options,
+                make_model(train.model).options, config);
+  describe_rest(out, "optimizer.", optimizer_info(train.optimizer.name).options, {}, config);
+  return out;
 }
 
 }  // namespace basin::tools

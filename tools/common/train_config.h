@@ -31,10 +31,11 @@ struct TrainConfig {
   int64_t limit = 0;
   uint64_t seed = 0;
   DType dtype = DType::f32;
-  int64_t keep = 2;              // checkpoints besides the best; 0: all
-  int64_t checkpoint_every = 1;  // epochs
-  int64_t log_every = 50;        // steps; 0: epochs only
-  std::string config_hash;       // identity of a run; a resumed one must have the same
+  int64_t keep = 2;                     // checkpoints besides the best; 0: all
+  int64_t checkpoint_every = 1;         // epochs
+  int64_t log_every = 50;               // steps; 0: epochs only
+  std::string config_hash;              // identity of a run; a resumed one must have the same
+  std::vector<std::string> notes = {};  // what the user should know of the settings, for the log
 };
 
 Config train_settings();
@@ -46,6 +47,9 @@ TrainConfig train_config_from(Config& config);
 // The name of a run directory that a run gets without --out: "runs/pointnet-muon-s0".
 std::string default_run_name(const TrainConfig& config);
 
-std::string train_help();  // models, optimizers, schedules, augmentations
+// Every setting with its source, options of the network and of the optimizer included.
+std::string describe_settings(const Config& config, const TrainConfig& train);
+
+std::string train_help();  // models, recipes, optimizers, schedules
 
 }  // namespace basin::tools
