@@ -45,6 +45,16 @@ function(basin_find_hdf5)
   target_link_libraries(basin_deps::hdf5 INTERFACE ${BASIN_HDF5_LIBRARY})
 endfunction()
 
+# stb_image_write.h: needed to build, not to link (no installed file mentions it).
+function(basin_find_stb)
+  find_path(BASIN_STB_INCLUDE_DIR stb_image_write.h PATH_SUFFIXES stb)
+  mark_as_advanced(BASIN_STB_INCLUDE_DIR)
+  if(NOT BASIN_STB_INCLUDE_DIR)
+    message(FATAL_ERROR "Basin: stb_image_write.h was not found (Debian: libstb-dev); "
+                        "BASIN_STB_INCLUDE_DIR names its folder by hand")
+  endif()
+endfunction()
+
 macro(basin_find_dependencies with_hdf5 with_cuda)
   find_package(Threads REQUIRED GLOBAL)
   find_package(ZLIB REQUIRED GLOBAL)

@@ -3,7 +3,7 @@
 # steps to get and use them. As root on Debian or Ubuntu the missing ones are installed; otherwise
 # they are named in one line and the script stops with exit code 5.
 
-basin_packages="libopenblas-dev zlib1g-dev libhdf5-dev libnanoflann-dev
+basin_packages="libopenblas-dev zlib1g-dev libhdf5-dev libstb-dev libnanoflann-dev
   libcli11-dev libtomlplusplus-dev nlohmann-json3-dev doctest-dev"
 
 basin_missing() {
