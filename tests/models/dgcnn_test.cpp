@@ -4,8 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include "basin/models/symmetry.h"
 #include "basin/tests/models/dense_hessian.h"
-#include "basin/tests/models/symmetry.h"
 
 namespace basin {
 namespace {
@@ -66,7 +66,7 @@ TEST_CASE("dgcnn: the logits do not depend on the order of the points") {
   const ModelState state = generic_state(model, 3);
   const Tensors params = state.params.values(), buffers = state.buffers.values();
   const Tensor points = random_clouds(4, 40, 8);
-  const Tensor other = testing::permuted(points, testing::random_permutation(40, 5));
+  const Tensor other = permuted(points, random_permutation(40, 5));
   REQUIRE(difference(other, points) > 0.1);
   for (const ForwardOptions& options : {ForwardOptions::evaluation(), batch_mode()}) {
     const Tensor logits = model.forward(params, buffers, points, options).logits;

@@ -5,8 +5,8 @@
 
 #include <doctest/doctest.h>
 
+#include "basin/models/symmetry.h"
 #include "basin/tests/models/dense_hessian.h"
-#include "basin/tests/models/symmetry.h"
 
 namespace basin {
 namespace {
@@ -103,24 +103,22 @@ TEST_CASE("egnn: invariant logits and equivariant coordinates under O(3), shifts
     for (const bool reflection : {false, true}) {
       CAPTURE(switched);
       CAPTURE(reflection);
-      const testing::Matrix3 q = testing::random_orthogonal(9, reflection);
+      const Matrix3 q = random_orthogonal(9, reflection);
       const std::array<double, 3> shift{0.7, -1.3, 0.4};
-      const Tensor other = testing::moved(points, q, shift);
+      const Tensor other = moved(points, q, shift);
       const ForwardResult result = model.forward(params, {}, other, keeping());
       CHECK(difference(result.logits, plain.logits) < 1e-9);
       for (const char* layer : {"1", "2", "3"}) {
         const std::string x = str("coordinates", layer), h = str("features", layer);
-        CHECK(difference(activation(result, x), testing::moved(activation(plain, x), q, shift)) <
-              1e-9);
+        CHECK(difference(activation(result, x), moved(activation(plain, x), q, shift)) < 1e-9);
         CHECK(difference(activation(result, h), activation(plain, h)) < 1e-9);
       }
     }
-    const std::vector<int64_t> order = testing::random_permutation(30, 4);
-    const ForwardResult result =
-        model.forward(params, {}, testing::permuted(points, order), keeping());
+    const std::vector<int64_t> order = random_permutation(30, 4);
+    const ForwardResult result = model.forward(params, {}, permuted(points, order), keeping());
     CHECK(difference(result.logits, plain.logits) < 1e-9);
     CHECK(difference(activation(result, "coordinates3"),
-                     testing::permuted(activation(plain, "coordinates3"), order)) < 1e-9);
+                     permuted(activation(plain, "coordinates3"), order)) < 1e-9);
   }
 }
 
@@ -128,8 +126,7 @@ TEST_CASE("egnn: invariance in f32 at the size of the preset") {
   const Model model = make_model({.name = "egnn"});
   const ModelState state = init_model(model, 2, DType::f64);
   const Tensor points = random_clouds(2, 64, 6);
-  const Tensor other =
-      testing::moved(points, testing::random_orthogonal(5, true), {0.1, 0.2, -0.3});
+  const Tensor other = moved(points, random_orthogonal(5, true), {0.1, 0.2, -0.3});
   const auto gap = [&](DType dtype) {
     const Tensors params = state.to(dtype).params.values();
     const Tensor a = model.forward(params, {}, points.to(dtype), {}).logits;
