@@ -56,21 +56,39 @@ void Picture::ball(double x, double y, double z, double radius, Rgb colour) {
   }
 }
 
-void Picture::text(int x, int y, std::string_view words, Rgb colour, int scale) {
-  int column = x;
+namespace {
+
+// Calls ink(column, row) for every pixel of the face that is set, in its own pixels.
+template <class Ink>
+void for_each_ink(std::string_view words, Ink ink) {
+  int column = 0, line = 0;
   for (const char c : words) {
     if (c == '\n') {
-      column = x;
-      y += kGlyphLine * scale;
+      column = 0;
+      line += kGlyphLine;
       continue;
     }
     const std::string_view rows = glyph(c);
+    const int top = line + glyph_drop(c);
     for (int i = 0; i < 35; ++i) {
-      if (rows[static_cast<size_t>(i)] != '#') continue;
-      fill(column + i % 5 * scale, y + i / 5 * scale, scale, scale, colour);
+      if (rows[static_cast<size_t>(i)] == '#') ink(column + i % 5, top + i / 5);
     }
-    column += kGlyphAdvance * scale;
+    column += kGlyphAdvance;
   }
+}
+
+}  // namespace
+
+void Picture::text(int x, int y, std::string_view words, Rgb colour, int scale) {
+  for_each_ink(words, [&](int column, int row) {
+    fill(x + column * scale, y + row * scale, scale, scale, colour);
+  });
+}
+
+void Picture::text_upwards(int x, int y, std::string_view words, Rgb colour, int scale) {
+  for_each_ink(words, [&](int column, int row) {
+    fill(x + row * scale, y - (column + 1) * scale, scale, scale, colour);
+  });
 }
 
 int text_pixels(std::string_view words, int scale) {

@@ -26,6 +26,8 @@ class Picture {
   void ball(double x, double y, double z, double radius, Rgb colour);
   // Top left corner; a line feed starts a new line. Every pixel of the face is scale x scale.
   void text(int x, int y, std::string_view words, Rgb colour, int scale = 1);
+  // The same turned by 90 degrees, reading upwards from the lower left corner (x, y).
+  void text_upwards(int x, int y, std::string_view words, Rgb colour, int scale = 1);
 
  private:
   int width_, height_;
@@ -38,5 +40,6 @@ int text_pixels(std::string_view words, int scale = 1);  // width of one line
 
 // Seven rows of five, "#" is ink; a box for a character that the face does not have.
 std::string_view glyph(char c);
+int glyph_drop(char c);  // rows by which it stands below the others
 
 }  // namespace basin

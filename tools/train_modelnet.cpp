@@ -1,6 +1,7 @@
 // train_modelnet: trains and evaluates a point-cloud classifier on ModelNet40 (any layout that
 // datasets/point_cloud.h reads) or on the embedded shapes; compares runs.
 //   train_modelnet --optimizer muon --epochs 10
+//   train_modelnet --corruptions --resume runs/A/ckpt/best
 //   train_modelnet compare runs/A runs/B
 // stdout: results only. stderr: the log. Exit codes: --help.
 #include <iostream>
@@ -8,96 +9,16 @@
 #include "basin/optim/routing.h"
 #include "basin/tools/common/cli.h"
 #include "basin/tools/common/environment.h"
+#include "basin/tools/common/measure.h"
 #include "basin/tools/common/progress.h"
 #include "basin/tools/common/report.h"
+#include "basin/tools/common/run_place.h"
 #include "basin/tools/common/signals.h"
 
 namespace basin::tools {
 namespace {
 
 constexpr const char* kName = "train_modelnet";
-
-// Where a run goes on from, and where it writes.
-struct Place {
-  fs::path source;                       // run directory to resume; empty: a fresh run
-  std::optional<Checkpoint> checkpoint;  // absent: from the start
-  fs::path out;
-  bool in_place = false;  // out == source
-};
-
-bool is_checkpoint(const fs::path& path) {
-  return fs::exists(path / "DONE") && path.parent_path().filename() == "ckpt";
-}
-
-fs::path without_trailing_slash(const std::string& text) {
-  const fs::path path(text);
-  return path.has_filename() ? path : path.parent_path();
-}
-
-// The run directory named by --resume, if it names one ("auto" does not).
-fs::path resumed_run(const Config& config) {
-  const std::string resume = config.text("resume");
-  if (resume.empty() || resume == "auto") return {};
-  const fs::path path = without_trailing_slash(resume);
-  const fs::path run = is_checkpoint(path) ? path.parent_path().parent_path() : path;
-  check(RunDir::is_run(run), "--resume: ", path.string(),
-        " is neither a run directory (run.json) nor a checkpoint in one (ckpt/step-N)");
-  return run;
-}
-
-// The settings of the resumed run are its file layer.
-void load_resumed_settings(Config& config, const fs::path& run) {
-  if (!run.empty() && fs::exists(run / "config.toml")) config.load_toml(run / "config.toml");
-}
-
-Place find_place(const Config& config, const TrainConfig& train) {
-  Place place;
-  const std::string resume = config.text("resume");
-  const std::string out = config.text("out");
-  if (resume.empty()) {
-    place.out = out.empty() ? first_free(default_run_name(train)) : without_trailing_slash(out);
-    return place;
-  }
-  if (resume == "auto") {
-    place.out = out.empty() ? fs::path(default_run_name(train)) : without_trailing_slash(out);
-    if (RunDir::is_run(place.out)) place.source = place.out;
-  } else {
-    place.source = resumed_run(config);
-    place.out = out.empty() ? place.source : without_trailing_slash(out);
-  }
-  if (place.source.empty()) return place;
-  place.in_place = fs::weakly_canonical(place.out) == fs::weakly_canonical(place.source);
-  const fs::path named = without_trailing_slash(resume);
-  if (resume != "auto" && is_checkpoint(named)) {
-    place.checkpoint = read_checkpoint(named);
-    const auto steps = checkpoint_steps(place.source / "ckpt");
-    check(!place.in_place || place.checkpoint->step == steps.back(), "--resume: ", named.string(),
-          " is not the newest checkpoint of its run; give --out to branch off from it");
-  } else {
-    place.checkpoint = read_newest_checkpoint(place.source / "ckpt");
-  }
-  return place;
-}
-
-void refuse_changed_settings(const Config& config, const fs::path& run) {
-  Config recorded = train_settings();
-  recorded.load_toml(run / "config.toml");
-  train_config_from(recorded);
-  const std::string key = config.first_difference(recorded);
-  check(key.empty(), config.origin(key), ": ", key, " differs from the run ", run.string(),
-        " that is resumed; leave it out, or start a new run with --out");
-}
-
-// A branch takes along the metrics up to its checkpoint.
-void copy_metrics(const Place& place, const RunDir& dir) {
-  std::string text = read_text_file(place.source / "metrics.jsonl");
-  const auto bytes = static_cast<size_t>(place.checkpoint->state.integer("metrics_bytes"));
-  if (text.size() < bytes) {
-    fail(ErrorKind::data, (place.source / "metrics.jsonl").string(), ": expected at least ", bytes,
-         " bytes, the file has ", text.size());
-  }
-  write_file_atomic(dir.metrics_file(), std::string_view(text).substr(0, bytes));
-}
 
 void check_disk(const RunDir& dir, const Trainer& trainer, const TrainConfig& train) {
   std::error_code error;
@@ -111,11 +32,6 @@ void check_disk(const RunDir& dir, const Trainer& trainer, const TrainConfig& tr
          " are needed for checkpoints, ", bytes_text(static_cast<double>(space.available)),
          " are free; try a smaller --keep");
   }
-}
-
-void write_json(const Config& config, const JsonObject& result) {
-  const std::string file = config.text("json");
-  if (!file.empty()) write_file_atomic(file, result.pretty());
 }
 
 void check_json_target(const Config& config) {
@@ -133,23 +49,6 @@ void log_plan(const Trainer& trainer, const TrainConfig& train, const TrainData&
                trainer.state().params.total_elements(), " parameters; ", trainer.total_steps(),
                " steps, ", trainer.steps_per_epoch(), " per epoch"));
   log_line(format_routing_table(trainer.optimizer().routing()));
-}
-
-int evaluate_only(const Config& config, Trainer& trainer, const Place& place) {
-  std::string what = config.text("weights");
-  if (place.checkpoint) {
-    what = place.checkpoint->path.string();
-    load_state(place.checkpoint->model, what, trainer.state());
-  }
-  const Evaluation e = trainer.test();
-  std::cout << evaluation_table(e, what);
-  write_json(config, JsonObject()
-                         .add("weights", what)
-                         .add("test_shapes", e.examples)
-                         .add("test_loss", e.loss)
-                         .add("overall_accuracy", e.overall_accuracy)
-                         .add("mean_class_accuracy", e.mean_class_accuracy));
-  return 0;
 }
 
 int plan_only(const Config& config, Trainer& trainer, const TrainConfig& train,
@@ -248,13 +147,12 @@ int run(int argc, const char* const* argv) {
     return 0;
   }
   for (const std::string& note : train.notes) log_line(note);
-  const Place place = find_place(config, train);
-  const bool evaluation = config.flag("eval_only");
-  if (!place.in_place && !evaluation) RunDir::refuse_used(place.out);
-  check(!evaluation || place.checkpoint || !config.text("weights").empty(),
-        "--eval-only: expects weights, none given; add --resume RUN or --weights FILE");
+  const bool measuring = is_measurement(config);
+  const Place place = find_place(config, train, measuring);
   check_json_target(config);
-  if (place.in_place && !evaluation) refuse_changed_settings(config, place.source);
+  if (measuring) return measure(config, train, place);
+  if (!place.in_place) RunDir::refuse_used(place.out);
+  if (place.in_place) refuse_changed_settings(config, place.source);
 
   log_line("reading " + train.data);
   const TrainData data = load_train_data(train);
@@ -262,7 +160,6 @@ int run(int argc, const char* const* argv) {
   if (const std::string weights = config.text("weights"); !weights.empty()) {
     load_state(weights, trainer.state());
   }
-  if (evaluation) return evaluate_only(config, trainer, place);
   if (place.checkpoint) trainer.restore(*place.checkpoint);
   if (config.flag("dry_run")) return plan_only(config, trainer, train, data, place);
   RunDir dir = open_run(config, place, train, data, command_line(argc, argv));

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "basin/core/storage.h"
+#include "basin/tools/common/corruption_report.h"
 #include "basin/tools/common/environment.h"
 
 namespace basin::tools {
@@ -107,6 +108,13 @@ std::string comparison_table(const std::vector<fs::path>& runs) {
                                                  "best overall", "best class", "last overall",
                                                  "last class", "time"}};
   for (const fs::path& run : runs) rows.push_back(comparison_row(run));
+  std::vector<std::string> corrupted = {"corrupted"};
+  for (const fs::path& run : runs) corrupted.push_back(corrupted_accuracy_text(run));
+  const bool any = std::any_of(corrupted.begin() + 1, corrupted.end(),
+                               [](const std::string& text) { return !text.empty(); });
+  for (size_t i = 0; any && i < rows.size(); ++i) {
+    rows[i].insert(rows[i].end() - 1, corrupted[i].empty() ? "-" : corrupted[i]);
+  }
   return format_table(rows);
 }
 

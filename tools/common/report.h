@@ -13,7 +13,8 @@ std::string format_table(const std::vector<std::vector<std::string>>& rows);
 
 std::string result_table(const JsonFields& result);
 std::string evaluation_table(const Evaluation& evaluation, const std::string& what);
-// One line per run directory: model, optimizer, lr, wd, epochs, accuracies, seconds.
+// One line per run directory: model, optimizer, lr, wd, epochs, accuracies, seconds; and, once one
+// of them was evaluated on corrupted clouds, that mean accuracy with the number of corruptions.
 std::string comparison_table(const std::vector<fs::path>& runs);
 
 // The plan that --dry-run prints, after timing two steps and one evaluation batch.

@@ -64,12 +64,37 @@ std::vector<Setting> training_settings() {
        record},
       {"out", Kind::text, "", "Run directory (default: runs/MODEL-OPTIMIZER-sSEED)", action},
       {"resume", Kind::text, "",
-       "Run directory, one of its checkpoints, or auto (--out if it exists)", action},
+       "Run directory (its newest checkpoint), RUN/ckpt/step-N, RUN/ckpt/best, or auto (--out if "
+       "it exists)",
+       action},
       {"weights", Kind::text, "", "safetensors file to start from or to evaluate", action},
-      {"eval_only", Kind::flag, "false", "Evaluate --resume or --weights, and stop", action},
       {"dry_run", Kind::flag, "false", "Time two steps, estimate, print the plan; writes nothing",
        action},
       {"compare", Kind::flag, "false", "Print a table of the run directories given", action},
+  };
+}
+
+// Requests to measure a trained network instead of training one. They read --resume or --weights
+// and write to the run directory, or to --out.
+std::vector<Setting> measurement_settings() {
+  using enum Purpose;
+  return {
+      {"eval_only", Kind::flag, "false", "Evaluate --resume or --weights, and stop", action},
+      {"corruptions", Kind::flag, "false",
+       "Accuracy on the 15 corruptions of ModelNet40-C at 5 severities: tables/, figures/", action},
+      {"corruptions_dir", Kind::text, "",
+       "Folder with the published arrays (default: generate from the test split)", action},
+      {"corruption_seed", Kind::integer, "2021", "Seed of the generated corruptions", action},
+      {"corruption_points", Kind::integer, "",
+       "Random points of each corrupted cloud; 0: all. Default: all from 1,024 trained points on, "
+       "else as many as trained",
+       action},
+      {"contact_sheet", Kind::text, "",
+       "Picture of one shape under all corruptions: number of a test shape, or a mesh file",
+       action},
+      {"equivariance", Kind::flag, "false",
+       "Symmetry errors by layer under random transformations: tables/, figures/", action},
+      {"transformations", Kind::integer, "8", "Random transformations of each kind", action},
   };
 }
 
@@ -174,7 +199,7 @@ DType float_type_from_name(const std::string& name) {
 
 Config train_settings() {
   std::vector<Setting> all = data_settings();
-  for (const auto& part : {training_settings(), shared_settings()}) {
+  for (const auto& part : {training_settings(), measurement_settings(), shared_settings()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return Config(std::move(all), {"optimizer.", "model."});
