@@ -55,4 +55,37 @@ struct EdgeBnActMaxBackward {
                   Tensor& dgamma, Tensor& dbeta);  // [C]
 };
 
+// Tangents of the inputs; undefined: zero.
+struct EdgeConvTangents {
+  Tensor u, v;         // [B, N, C]
+  Tensor gamma, beta;  // [C]
+};
+
+// With zt = ut[i] + vt[j] the tangent of z: mean_t = mean of zt and var_t = 2 mean of (z - mean) zt
+// over the edges, std_t = var_t / (2 std), and at the winner
+//   y_t = act'(y) (gamma_t zhat + gamma ((zt - mean_t) / std - zhat std_t / std) + beta_t).
+// The sums over edges need sum_q vt[j] only. given_stats: mean_t = var_t = 0.
+struct EdgeBnActMaxTangent {
+  static constexpr const char* name = "edge_bn_act_max_jvp";
+  static void cpu(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor& gamma,
+                  const Tensor& var, const EdgeConvSaved& saved, const Tensor& y, double eps,
+                  Act act, double slope, bool given_stats, const EdgeConvTangents& t,
+                  Tensor& y_t);  // [B, N, C]
+};
+
+// The tangents of what EdgeBnActMaxBackward gives, along t and the tangent ct_t of ct (undefined:
+// zero). act is piecewise linear, so act' has none:
+//   dbeta_t = sum g_t,   dgamma_t = sum (g_t zhat + g zhat_t),   a, k1, k2 by the product rule,
+//   du_t[i] = (a g)_t[i] + k k1_t + k2_t su[i] + k2 su_t[i],   su_t = k (ut - mean_t) + sum_q vt,
+//   dv_t[j] = the same sums over the edges into j.
+struct EdgeBnActMaxBackwardTangent {
+  static constexpr const char* name = "edge_bn_act_max_vjp_jvp";
+  static void cpu(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor& gamma,
+                  const Tensor& var, const EdgeConvSaved& saved, const Tensor& y, const Tensor& ct,
+                  double eps, Act act, double slope, bool given_stats, const EdgeConvTangents& t,
+                  const Tensor& ct_t,                  // [B, N, C]
+                  Tensor& du_t, Tensor& dv_t,          // [B, N, C]
+                  Tensor& dgamma_t, Tensor& dbeta_t);  // [C]
+};
+
 }  // namespace basin

@@ -103,13 +103,38 @@ Tensors run_vjp(const Tensors& in, const Tensors& out, const Tensor& ct, const S
   return g;
 }
 
+EdgeConvTangents tangents_of(const Tensors& t) { return {t[0], t[1], t[3], t[4]}; }
+
+Tensor run_jvp(const Tensors& in, const Tensors& out, const Tensors& t, const Settings& s) {
+  Tensor y_t = Tensor::empty(in[0].shape(), in[0].dtype(), in[0].device());
+  launch<EdgeBnActMaxTangent>(y_t.device(), in[0], in[1], in[2], in[3], out[2], saved_of(out),
+                              out[0], s.eps, s.act, s.slope, frozen(in), tangents_of(t), y_t);
+  return y_t;
+}
+
+Tensors run_vjp_jvp(const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
+                    const Tensor& ct_t, const Settings& s) {
+  Tensors g(in.size());
+  for (int i : {0, 1, 3, 4}) g[i] = Tensor::empty(in[i].shape(), in[i].dtype(), in[i].device());
+  launch<EdgeBnActMaxBackwardTangent>(ct.device(), in[0], in[1], in[2], in[3], out[2],
+                                      saved_of(out), out[0], ct, s.eps, s.act, s.slope, frozen(in),
+                                      tangents_of(t), ct_t, g[0], g[1], g[3], g[4]);
+  return g;
+}
+
 FusedRule make_rule(std::string_view name, const Settings& s) {
-  return {name, [s](const Tensors& in) { return run(in, s); },
+  return {name,
+          [s](const Tensors& in) { return run(in, s); },
           [s](const Tensors& in, const Tensors& out, const Tensor& ct) {
             return run_vjp(in, out, ct, s);
           },
           [s](const Tensors& in, const Tensors& out) { return reference(in, out, s); },
-          Positions::of({0, 1, 3, 4})};
+          Positions::of({0, 1, 3, 4}),
+          [s](const Tensors& in, const Tensors& out, const Tensors& t) {
+            return run_jvp(in, out, t, s);
+          },
+          [s](const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
+              const Tensor& ct_t) { return run_vjp_jvp(in, out, ct, t, ct_t, s); }};
 }
 
 void check_arguments(const char* op, const Tensor& u, const Tensor& v, const Tensor& index, Act act,

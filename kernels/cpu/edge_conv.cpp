@@ -209,11 +209,11 @@ void backward(const Tensor& u, const Tensor& v, const Tensor& index, const Tenso
   const T *winner = saved.winner.data<T>(), *pct = ct.data<T>();
   const T* py = act == Act::none ? pct : y.data<T>();
   T *g = du.mutable_data<T>(), *out = dv.mutable_data<T>();  // g becomes du in place
-  const Tensor sums = edge_column_sums(s, [&](int64_t begin, int64_t rows, double* p, double* q) {
+  const Tensor sums = edge_column_sums(s, 2, [&](int64_t begin, int64_t rows, double* p) {
     const int64_t i = begin * s.channels;
     dispatch_act(act, [&](auto a) {
       pull_activations<T, a()>(py + i, pct + i, winner + i, channels.rest(), static_cast<T>(slope),
-                               rows, s.channels, g + i, p, q);
+                               rows, s.channels, g + i, p, p + s.channels);
     });
   });
 

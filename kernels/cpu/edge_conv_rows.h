@@ -67,16 +67,16 @@ void for_edge_tiles(const EdgeSizes& s, const Tensor& index, Body&& body) {
   });
 }
 
-// body(begin row, rows, p, q) adds into its tile's two partial sums [C]; [2, C] f64 are their
-// totals in tile order.
+// body(begin row, rows, p) adds into its tile's partial sums [count, C]; returns their totals, f64,
+// added in tile order.
 template <class Body>
-Tensor edge_column_sums(const EdgeSizes& s, Body&& body) {
-  const int64_t grain = s.rows_per_tile(), tiles = tile_count(s.rows(), grain), n = 2 * s.channels;
-  Tensor sums = Tensor::zeros({tiles, 2, s.channels}, DType::f64);
+Tensor edge_column_sums(const EdgeSizes& s, int64_t count, Body&& body) {
+  const int64_t grain = s.rows_per_tile(), tiles = tile_count(s.rows(), grain);
+  const int64_t n = count * s.channels;
+  Tensor sums = Tensor::zeros({tiles, count, s.channels}, DType::f64);
   double* p = sums.mutable_data<double>();
   parallel_tiles(tiles, [&](int64_t tile) {
-    double* own = p + tile * n;
-    body(tile * grain, std::min(grain, s.rows() - tile * grain), own, own + s.channels);
+    body(tile * grain, std::min(grain, s.rows() - tile * grain), p + tile * n);
   });
   for (int64_t tile = 1; tile < tiles; ++tile) {
     for (int64_t c = 0; c < n; ++c) p[c] += p[tile * n + c];
