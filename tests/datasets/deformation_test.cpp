@@ -1,5 +1,5 @@
 // Deformations: the lattice, interpolation at the control points, affine maps, the Bernstein sum
-// and the kernel sum written out once more.
+// written out once more, the radial maps against an independent solution.
 #include "basin/datasets/deformation.h"
 
 #include <doctest/doctest.h>
@@ -133,6 +133,24 @@ TEST_CASE("deformation: radial maps are linear in the displacements and differ b
     both.push_back(ps);
   }
   CHECK(largest_difference(both[0], both[1]) > 1e-3);
+}
+
+// The centre's control point alone, from a Gauss-Jordan elimination of the same system in another
+// program: this pins the kernels, their radius and the numbering.
+TEST_CASE("deformation: radial maps have the values of an independent solution") {
+  const double places[9] = {0.25, 0.1, -0.3, 0.8, -0.9, 0.6, 2, 2, 2};
+  const double expected[2][3] = {
+      {0.26974351515307476, -0.002386968208479673, 0.026335282730927178},
+      {0.2480165631431259, -0.0007439345229152846, 0.006461700524682212}};
+  LatticeVectors moves{};
+  moves[62] = {1, -2, 0.5};
+  for (int k = 0; k < 2; ++k) {
+    std::vector<double> p(places, places + 9);
+    radial_deform(p, moves, static_cast<RadialKernel>(k));
+    for (size_t i = 0; i < 9; ++i) {
+      CHECK(std::abs(p[i] - places[i] - moves[62][i % 3] * expected[k][i / 3]) < 1e-12);
+    }
+  }
 }
 
 // The multiquadric weights sum to 0 (and have no first moment): otherwise the even part of the map,

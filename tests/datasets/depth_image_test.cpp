@@ -125,17 +125,17 @@ TEST_CASE("depth image: a sphere of facets is as near as facets can be") {
   CHECK(static_cast<double>(seen) == doctest::Approx(circle).epsilon(0.01));
 }
 
-// A square of many triangles of which edges run through pixel centres: a hole would show the far
-// one.
+// Two squares of many triangles of which the edges run through pixel centres: where a pixel fell
+// between two triangles, the far square or nothing would show.
 TEST_CASE("depth image: neighbouring triangles leave no gap, the nearer surface wins") {
   PinholeCamera camera{{1, 0, 0, 0, 1, 0, 0, 0, 1}, {0, 0, 0}, 10, 21, 21};  // along z
   TriangleMesh mesh;
-  const int cells = 30;  // a third of a pixel off, and on, the pixel grid
+  const int cells = 10;  // of 3 pixels, their corners on pixel centres
   for (const double z : {10.0, 5.0}) {
     const auto first = static_cast<int32_t>(mesh.vertices.size());
     for (int i = 0; i <= cells; ++i) {
       for (int j = 0; j <= cells; ++j) {
-        mesh.vertices.push_back({z * (i - 15) / 10.0, z * (j - 15) / 10.0, z});
+        mesh.vertices.push_back({0.3 * z * (i - 5), 0.3 * z * (j - 5), z});
       }
     }
     for (int i = 0; i < cells; ++i) {
