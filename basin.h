@@ -1,6 +1,13 @@
 // Basin in one include: everything that a user's program needs. The kernels are the engine's own
 // and are not listed; whoever writes an op includes "basin/kernels/..." beside this.
 #pragma once
+#include "basin/analysis/cloud_picture.h"
+#include "basin/analysis/colour.h"
+#include "basin/analysis/heat_map.h"
+#include "basin/analysis/png.h"
+#include "basin/analysis/raster.h"
+#include "basin/analysis/strip_plot.h"
+#include "basin/analysis/svg.h"
 #include "basin/autograd/check.h"
 #include "basin/autograd/compare.h"
 #include "basin/autograd/families.h"
@@ -24,6 +31,10 @@
 #include "basin/core/tensor.h"
 #include "basin/core/version.h"
 #include "basin/datasets/augment.h"
+#include "basin/datasets/corruption_draws.h"
+#include "basin/datasets/corruptions.h"
+#include "basin/datasets/deformation.h"
+#include "basin/datasets/depth_image.h"
 #include "basin/datasets/folders.h"
 #include "basin/datasets/hdf5.h"
 #include "basin/datasets/hdf5_decode.h"
@@ -40,6 +51,7 @@
 #include "basin/models/options.h"
 #include "basin/models/point_graph.h"
 #include "basin/models/pointnet.h"
+#include "basin/models/symmetry.h"
 #include "basin/nn/init.h"
 #include "basin/nn/layers.h"
 #include "basin/nn/state.h"
