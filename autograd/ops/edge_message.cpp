@@ -49,6 +49,19 @@ Tensors run_vjp(const Tensors& in, const Tensors&, const Tensor& ct) {
   return g.all;
 }
 
+Tensor run_jvp(const Tensors& in, const Tensors&, const Tensors& t) {
+  Tensor out = result_for(in);
+  launch<EdgeMessageJvp>(out.device(), named(in), in[kIndex], named(t), out);
+  return out;
+}
+
+Tensors run_vjp_jvp(const Tensors& in, const Tensors&, const Tensor& ct, const Tensors& t,
+                    const Tensor& ct_t) {
+  Gradients g(in);
+  launch<EdgeMessageVjpJvp>(ct.device(), named(in), in[kIndex], ct, named(t), ct_t, g.by_name);
+  return g.all;
+}
+
 // [B, N, k] within the cloud -> [B N k] rows of the batch
 Tensor rows_of(const Tensor& index) {
   const int64_t nodes = index.size(1), edges = nodes * index.size(2);
@@ -111,6 +124,8 @@ FusedRule message_rule() {
   rule.vjp = run_vjp;
   rule.reference = reference;
   rule.differentiable = Positions::of({kP, kR, kX, kWs, kW2, kB2, kWa, kBa, kWc, kBc, kWx});
+  rule.jvp = run_jvp;
+  rule.vjp_jvp = run_vjp_jvp;
   return rule;
 }
 

@@ -32,18 +32,6 @@ BASIN_HOT void pull_shifts(const Sizes& s, int64_t count, const T* __restrict ct
   }
 }
 
-// m <- M_i- for every edge of i
-template <class T>
-BASIN_HOT void spread_nodes(const Sizes& s, int64_t count, const T* __restrict ct,
-                            T* __restrict m) {
-  for (int64_t i = 0; i < count; ++i, ct += s.width()) {
-    for (int64_t q = 0; q < s.k; ++q, m += s.ld) {
-      for (int64_t c = 0; c < s.d; ++c) m[c] = ct[c];
-      for (int64_t c = s.d; c < s.ld; ++c) m[c] = T(0);
-    }
-  }
-}
-
 // m- -> m0-, and the sums of w_a and b_a
 template <class T>
 BASIN_HOT void pull_gate(int64_t n, int64_t ld, const T* __restrict w_a, const T* __restrict gate,

@@ -1,23 +1,20 @@
-// Forward pass of the edge messages, and its tangent: paired loops over value and tangent, each
-// product once for the value and twice for the tangent (of the rows and of the weights).
+// Forward pass of the edge messages: a tile of a few nodes' edges goes through all maps while it
+// stays in cache, then its sums over the neighbours are written.
 #include <algorithm>
 
 #include "basin/core/parallel.h"
 #include "basin/kernels/cpu/edge_message_tile.h"
 #include "basin/kernels/cpu/hot.h"
-#include "basin/kernels/scalar.h"
 
 namespace basin::edge {
 namespace {
 
-constexpr int64_t kTaskNodes = 96;  // a multiple of the tile's nodes for k = 20
-
 // delta, s and z = p_i + r_j + s w_s of the edges of nodes [first, first + count)
 template <class T>
-BASIN_HOT void gather_edges(const Sizes& s, const T* __restrict w_s, const T* __restrict p,
-                            const T* __restrict r, const T* __restrict x,
-                            const int32_t* __restrict index, int64_t first, int64_t count,
-                            T* __restrict delta, T* __restrict square, T* __restrict z) {
+BASIN_HOT void gather_rows(const Sizes& s, const T* __restrict w_s, const T* __restrict p,
+                           const T* __restrict r, const T* __restrict x,
+                           const int32_t* __restrict index, int64_t first, int64_t count,
+                           T* __restrict delta, T* __restrict square, T* __restrict z) {
   const int64_t d = s.d;
   for (int64_t i = first; i < first + count; ++i) {
     const T *pi = p + i * d, *xi = x + 3 * i;
@@ -35,23 +32,24 @@ BASIN_HOT void gather_edges(const Sizes& s, const T* __restrict w_s, const T* __
 
 // z <- silu(z + bias), rows [n, ld]
 template <class T>
-BASIN_HOT void silu_rows(int64_t n, int64_t ld, const T* __restrict bias, T* __restrict z) {
+BASIN_HOT void silu_rows(int64_t n, int64_t ld, T limit, const T* __restrict bias,
+                         T* __restrict z) {
   for (int64_t e = 0; e < n; ++e, z += ld) {
     for (int64_t c = 0; c < ld; ++c) {
       const T v = z[c] + bias[c];
-      z[c] = v * scalar::sigmoid_(v);
+      z[c] = v * sigmoid(v, limit);
     }
   }
 }
 
 // The same, and f = silu'.
 template <class T>
-BASIN_HOT void silu_slope_rows(int64_t n, int64_t ld, const T* __restrict bias, T* __restrict z,
-                               T* __restrict f) {
+BASIN_HOT void silu_slope_rows(int64_t n, int64_t ld, T limit, const T* __restrict bias,
+                               T* __restrict z, T* __restrict f) {
   for (int64_t e = 0; e < n; ++e, z += ld, f += ld) {
     for (int64_t c = 0; c < ld; ++c) {
       const T v = z[c] + bias[c];
-      const T g = scalar::sigmoid_(v);
+      const T g = sigmoid(v, limit);
       z[c] = v * g;
       f[c] = g + v * g * (T(1) - g);
     }
@@ -60,10 +58,10 @@ BASIN_HOT void silu_slope_rows(int64_t n, int64_t ld, const T* __restrict bias, 
 
 // gate = sigmoid(w_a . m0 + b_a), m = gate m0
 template <class T>
-BASIN_HOT void gate_rows(int64_t n, int64_t ld, const T* __restrict w_a, T b_a,
+BASIN_HOT void gate_rows(int64_t n, int64_t ld, T limit, const T* __restrict w_a, T b_a,
                          const T* __restrict m0, T* __restrict gate, T* __restrict m) {
   for (int64_t e = 0; e < n; ++e) gate[e] = row_dot(w_a, m0 + e * ld, ld) + b_a;
-  for (int64_t e = 0; e < n; ++e) gate[e] = scalar::sigmoid_(gate[e]);
+  for (int64_t e = 0; e < n; ++e) gate[e] = sigmoid(gate[e], limit);
   for (int64_t e = 0; e < n; ++e) {
     for (int64_t c = 0; c < ld; ++c) m[e * ld + c] = gate[e] * m0[e * ld + c];
   }
@@ -75,10 +73,9 @@ BASIN_HOT void dot_rows(int64_t n, int64_t ld, const T* __restrict w, const T* _
   for (int64_t e = 0; e < n; ++e) y[e] = row_dot(w, x + e * ld, ld);
 }
 
-// out row i: sum_j m, then mean_j delta phi
+// out row i: sum_j m
 template <class T>
-BASIN_HOT void reduce_nodes(const Sizes& s, int64_t count, const T* __restrict m,
-                            const T* __restrict delta, const T* __restrict phi, T* __restrict out) {
+BASIN_HOT void sum_rows(const Sizes& s, int64_t count, const T* __restrict m, T* __restrict out) {
   const int64_t d = s.d;
   for (int64_t i = 0; i < count; ++i, out += s.width()) {
     for (int64_t c = 0; c < d; ++c) out[c] = m[c];
@@ -86,32 +83,15 @@ BASIN_HOT void reduce_nodes(const Sizes& s, int64_t count, const T* __restrict m
     for (int64_t q = 1; q < s.k; ++q, m += s.ld) {
       for (int64_t c = 0; c < d; ++c) out[c] += m[c];
     }
-    if (!s.moves) continue;
-    T shift[3] = {};
-    for (int64_t q = 0; q < s.k; ++q, delta += 3, ++phi) {
-      for (int c = 0; c < 3; ++c) shift[c] += delta[c] * *phi;
-    }
-    for (int c = 0; c < 3; ++c) out[d + c] = shift[c] / static_cast<T>(s.k);
   }
 }
 
 template <class T>
 void activate(const Sizes& s, int64_t n, const T* bias, T* z, T* slope) {
   if (slope) {
-    silu_slope_rows(n, s.ld, bias, z, slope);
+    silu_slope_rows(n, s.ld, T(kLimit), bias, z, slope);
   } else {
-    silu_rows(n, s.ld, bias, z);
-  }
-}
-
-// run(cloud, first, count) for the tiles of nodes [begin, end)
-template <class Run>
-void for_tiles(const Sizes& s, int64_t begin, int64_t end, Run&& run) {
-  while (begin < end) {
-    const int64_t cloud = begin / s.nodes, first = begin % s.nodes;
-    const int64_t count = std::min({s.tile_nodes(), s.nodes - first, end - begin});
-    run(cloud, first, count);
-    begin += count;
+    silu_rows(n, s.ld, T(kLimit), bias, z);
   }
 }
 
@@ -127,7 +107,9 @@ void forward(const EdgeMessageTensors& in, const Tensor& index, Tensor& out) {
     for_tiles(s, begin, end, [&](int64_t cloud, int64_t first, int64_t count) {
       forward_tile<T>(s, w, NodeRows<T>(s, in, cloud),
                       index.data<int32_t>() + cloud * s.nodes * s.k, first, count, t);
-      reduce_nodes(s, count, t.m, t.delta, t.phi, result + (cloud * s.nodes + first) * s.width());
+      T* at = result + (cloud * s.nodes + first) * s.width();
+      sum_messages(s, count, t.m, at);
+      if (s.moves) sum_shifts(s, count, t.delta, t.phi, T(0), at);
     });
   });
 }
@@ -135,24 +117,55 @@ void forward(const EdgeMessageTensors& in, const Tensor& index, Tensor& out) {
 }  // namespace
 
 template <class T>
+void gather_edges(const Sizes& s, const Weights<T>& w, const NodeRows<T>& rows,
+                  const int32_t* index, int64_t first, int64_t count, const Tile<T>& t) {
+  gather_rows(s, w.w_s, rows.p, rows.r, rows.x, index, first, count, t.delta, t.s, t.e1);
+}
+
+template <class T>
 void forward_tile(const Sizes& s, const Weights<T>& w, const NodeRows<T>& rows,
                   const int32_t* index, int64_t first, int64_t count, const Tile<T>& t) {
   const int64_t n = count * s.k;
-  gather_edges(s, w.w_s, rows.p, rows.r, rows.x, index, first, count, t.delta, t.s, t.e1);
+  gather_edges(s, w, rows, index, first, count, t);
   activate(s, n, w.zero, t.e1, t.f1);
   multiply(s, n, t.e1, w.w2, T(0), t.m0);
   activate(s, n, w.b2, t.m0, t.f2);
-  if (s.attention) gate_rows(n, s.ld, w.w_a, w.b_a, t.m0, t.gate, t.m);
+  if (s.attention) gate_rows(n, s.ld, T(kLimit), w.w_a, w.b_a, t.m0, t.gate, t.m);
   if (!s.moves) return;
   multiply(s, n, t.m, w.w_c, T(0), t.e3);
   activate(s, n, w.b_c, t.e3, t.f3);
   dot_rows(n, s.ld, w.w_x, t.e3, t.phi);
 }
 
-template void forward_tile(const Sizes&, const Weights<float>&, const NodeRows<float>&,
-                           const int32_t*, int64_t, int64_t, const Tile<float>&);
-template void forward_tile(const Sizes&, const Weights<double>&, const NodeRows<double>&,
-                           const int32_t*, int64_t, int64_t, const Tile<double>&);
+template <class T>
+void sum_messages(const Sizes& s, int64_t count, const T* m, T* out) {
+  sum_rows(s, count, m, out);
+}
+
+template <class T>
+void sum_shifts(const Sizes& s, int64_t count, const T* delta, const T* phi, T beta, T* out) {
+  for (int64_t i = 0; i < count; ++i, out += s.width()) {
+    T shift[3] = {};
+    for (int64_t q = 0; q < s.k; ++q, delta += 3, ++phi) {
+      for (int c = 0; c < 3; ++c) shift[c] += delta[c] * *phi;
+    }
+    for (int c = 0; c < 3; ++c) {
+      T* to = out + s.d + c;
+      *to = shift[c] / static_cast<T>(s.k) + (beta == T(0) ? T(0) : beta * *to);
+    }
+  }
+}
+
+#define BASIN_EDGE_INSTANTIATE(T)                                                                 \
+  template void forward_tile(const Sizes&, const Weights<T>&, const NodeRows<T>&, const int32_t*, \
+                             int64_t, int64_t, const Tile<T>&);                                   \
+  template void gather_edges(const Sizes&, const Weights<T>&, const NodeRows<T>&, const int32_t*, \
+                             int64_t, int64_t, const Tile<T>&);                                   \
+  template void sum_messages(const Sizes&, int64_t, const T*, T*);                                \
+  template void sum_shifts(const Sizes&, int64_t, const T*, const T*, T, T*);
+BASIN_EDGE_INSTANTIATE(float)
+BASIN_EDGE_INSTANTIATE(double)
+#undef BASIN_EDGE_INSTANTIATE
 
 }  // namespace basin::edge
 

@@ -3,8 +3,12 @@
 // `ld` elements: d rounded up to whole cache lines, the padding zero. With d = 64 in f32 a tile is
 // itself a panel of the micro-kernel and is never copied.
 #pragma once
+#include <algorithm>
+#include <bit>
+
 #include "basin/kernels/cpu/gemm_packed.h"
 #include "basin/kernels/edge_message.h"
+#include "basin/kernels/scalar.h"
 
 namespace basin::edge {
 
@@ -100,6 +104,10 @@ int64_t tile_scratch(const Sizes& s) {
 template <class T>
 Tile<T> take_tile(const Sizes& s, bool slopes, Scratch<T>& scratch);
 
+// delta, s and e1 = p_i + r_j + s w_s of the edges of nodes [first, first + count) of a cloud.
+template <class T>
+void gather_edges(const Sizes& s, const Weights<T>& w, const NodeRows<T>& rows,
+                  const int32_t* index, int64_t first, int64_t count, const Tile<T>& t);
 // The forward pass of the edges of nodes [first, first + count) of a cloud, up to e3 and phi.
 template <class T>
 void forward_tile(const Sizes& s, const Weights<T>& w, const NodeRows<T>& rows,
@@ -109,6 +117,54 @@ template <class T>
 void forward_tile(const Sizes& s, const Weights<T>& w, const Weights<T>& w_t,
                   const NodeRows<T>& rows, const NodeRows<T>& rows_t, const int32_t* index,
                   int64_t first, int64_t count, const Tile<T>& t, const Tile<T>& t_t);
+
+// out row i: the sums over the edges of node i: sum_j m, and mean_j delta phi + beta out
+template <class T>
+void sum_messages(const Sizes& s, int64_t count, const T* m, T* out);
+template <class T>
+void sum_shifts(const Sizes& s, int64_t count, const T* delta, const T* phi, T beta, T* out);
+
+// run(cloud, first, count) for the tiles of the batch's nodes [begin, end)
+inline constexpr int64_t kTaskNodes = 96;  // a multiple of the tile's nodes for k = 20
+template <class Run>
+void for_tiles(const Sizes& s, int64_t begin, int64_t end, Run&& run) {
+  while (begin < end) {
+    const int64_t cloud = begin / s.nodes, first = begin % s.nodes;
+    const int64_t count = std::min({s.tile_nodes(), s.nodes - first, end - begin});
+    run(cloud, first, count);
+    begin += count;
+  }
+}
+
+inline constexpr double kLimit = 87;  // e^87 is finite in f32
+
+// 1 / (1 + e^-x). In f32 with the exponential's polynomial of scalar.h, but without a division: the
+// reciprocal of d >= 1 starts from its exponent bits (off by at most 12 %) and takes two steps of
+// third order, y <- y + y (e + e^2) with e = 1 - d y. It is clamped at
+// +-limit = kLimit, which must not be a constant to the compiler: it would branch on it.
+[[gnu::always_inline]] inline float sigmoid(float x, float limit) {
+  float t = -limit > x ? -limit : x;  // a NaN passes
+  t = limit < t ? limit : t;
+  constexpr float kRound = 12582912.f;  // 1.5 * 2^23: the low bits of the sum are round(-t / ln 2)
+  const float shifted = t * -1.44269504088896341f + kRound;
+  const float n = shifted - kRound;
+  const float r = (t + n * 0.693359375f) - n * 2.12194440e-4f;  // p = e^-r
+  float p = -1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r - 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r - 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) - r + 1.f;
+  const float d = 1.f + std::bit_cast<float>(std::bit_cast<int32_t>(p) +
+                                             (std::bit_cast<int32_t>(shifted) << 23));
+  float y = std::bit_cast<float>(0x7ef311c7 - std::bit_cast<int32_t>(d));
+  float e = 1.f - d * y;
+  y += y * (e * e + e);
+  e = 1.f - d * y;
+  return y + y * (e * e + e);
+}
+[[gnu::always_inline]] inline double sigmoid(double x, double) { return scalar::sigmoid_(x); }
 
 // Dot product of whole cache lines, in a fixed order that vectorises; for use inside BASIN_HOT.
 template <class T>
