@@ -1,11 +1,13 @@
 // EGNN: parameter counts, names, invariance of the logits and equivariance of the coordinates under
-// O(3), translations and permutations, an evaluation by scalar loops, second order at coinciding
-// points, and the dense Hessian of a tiny network.
+// O(3), translations and permutations, before and after training; an evaluation by scalar loops,
+// second order at coinciding points, fused against plain, and the dense Hessian of a tiny network.
 #include "basin/models/egnn.h"
 
 #include <doctest/doctest.h>
 
+#include "basin/datasets/shapes.h"
 #include "basin/models/symmetry.h"
+#include "basin/optim/registry.h"
 #include "basin/tests/models/dense_hessian.h"
 
 namespace basin {
@@ -309,6 +311,80 @@ TEST_CASE("egnn: dropout is a function of (seed, step); too few points are refus
   CHECK(difference(run(4), run(3)) > 1e-6);
   CHECK_THROWS_WITH(model.forward(params, {}, Tensor::zeros({2, 3, 3}, DType::f64), {}),
                     "egnn: needs more than k = 3 points per cloud, got 3; lower the option k");
+}
+
+TEST_CASE("egnn: the fused network is the plain one, with gradients and Hessian products") {
+  for (const bool attention : {false, true}) {
+    EgnnConfig config = tiny_egnn();
+    config.attention = attention;
+    config.hidden = attention ? 5 : 16;
+    config.layers = 3;
+    const Model fused = make_egnn(config);
+    config.fused = false;
+    const Model plain = make_egnn(config);
+    const ModelState state = generic_state(fused, 21);
+    const Tensors params = state.params.values();
+    const Tensor some = random_clouds(2, 9, 4);
+    const Tensor points = concat({some, slice(some, 1, 0, 3)}, 1);  // three points twice
+    const Tensor labels = Tensor::from(std::vector<int64_t>{0, 1}, {2});
+    Tensors direction;
+    for (size_t i = 0; i < params.size(); ++i) {
+      direction.push_back(random_tensor(params[i].shape(), 100 + i));
+    }
+    for (const ForwardOptions& options :
+         {ForwardOptions::evaluation(), ForwardOptions::training(1, 2)}) {
+      CAPTURE(attention);
+      CAPTURE(options.dropout);
+      const Fn f = classification_loss(fused, {}, points, labels, options, 0.2);
+      const Fn p = classification_loss(plain, {}, points, labels, options, 0.2);
+      const ValueGrad a = value_and_grad(f)(params), b = value_and_grad(p)(params);
+      CHECK(difference(a.value, b.value) < 1e-11);
+      CHECK(difference(a.grads, b.grads) < 1e-11);
+      const Tensors ha = linearize(grad(f), params)(direction);
+      const Tensors hb = linearize(grad(p), params)(direction);
+      CHECK(difference(ha, hb) < 1e-10);
+      CHECK(difference(ha[0], Tensor::zeros(ha[0].shape(), DType::f64)) > 1e-3);
+    }
+  }
+}
+
+// A small network after 200 steps of Muon on the embedded shapes. Rounding then meets weights that
+// training has made, coordinates that really move, and activations that have grown.
+TEST_CASE("egnn: invariance after training") {
+  const Model model =
+      make_model({.name = "egnn",
+                  .classes = static_cast<int64_t>(embedded_class_names().size()),
+                  .options = {{"hidden", "16"}, {"layers", "3"}, {"k", "8"}, {"dropout", "0"}}});
+  const PointCloudSplits data = embedded_shapes(2, 1, 48, 3);
+  ModelState state = init_model(model, 4, DType::f32);
+  const std::unique_ptr<Optimizer> muon = make_optimizer({.name = "muon"}, state.params);
+  double first = 0, loss = 0;
+  for (int64_t step = 0; step < 200; ++step) {
+    const ValueGrad g = value_and_grad(classification_loss(
+        model, {}, data.train.points, data.train.labels, ForwardOptions::training(1, step)))(
+        state.params.values());
+    loss = g.value.item();
+    if (step == 0) first = loss;
+    muon->step(state.params, g.grads, {step, loss, 1});
+  }
+  CHECK(loss < 0.3 * first);
+  const Tensor points = data.test.points.to(DType::f64);
+  const auto logits = [&](const Tensor& x, DType dtype) {
+    return model.forward(state.to(dtype).params.values(), {}, x.to(dtype), {}).logits;
+  };
+  const Tensor plain = logits(points, DType::f64);
+  REQUIRE(difference(slice(plain, 0, 0, 1), slice(plain, 0, 1, 2)) > 1e-2);
+  REQUIRE(difference(
+              activation(model.forward(state.to(DType::f64).params.values(), {}, points, keeping()),
+                         "coordinates2"),
+              points) > 1e-2);
+  for (const bool reflection : {false, true}) {
+    const Tensor other = testing::permuted(
+        testing::moved(points, testing::random_orthogonal(6, reflection), {0.4, -0.2, 0.9}),
+        testing::random_permutation(48, 8));
+    CHECK(difference(logits(other, DType::f64), plain) < 1e-9);
+    CHECK(difference(logits(other, DType::f32), logits(points, DType::f32)) < 1e-4);
+  }
 }
 
 TEST_CASE("egnn hessian: with the unused map") {
