@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""The peer of `bench pointnet`: PointNet (preset port, 3,471,473 parameters) in plain PyTorch.
+"""The peers of `bench`: the same cases in PyTorch (and PyG), on random clouds.
 
-Measures forward, forward + backward, an Adam step, a Muon step and a Hessian-vector product on
-random clouds, with the page faults of each step, and prints what the numbers depend on: versions,
-BLAS, thread count and the environment variables that govern the allocator. Per-point layers are
-Conv1d, the faster of the two layouts. Muon follows K. Jordan's form (momentum 0.95 as a moving
-average, Nesterov, five quintic steps, scale sqrt(max(1, rows/cols))) with every convolution read as
-a matrix; the first layers, the last one and all vectors go to Adam.
+Cases: knn (torch.cdist + topk, the matrix product + topk), pointnet, dgcnn, egnn (k neighbours as a
+dense axis, or PyG's message passing). A network has the parts of `bench --parts`: forward, gradient,
+adam, muon, hvp (by double backward). Prints what the numbers depend on: versions, BLAS, threads and
+the environment variables that govern the allocator. --json writes the keys that bench writes. The
+peak resident set is the process's: one part per process makes it that part's.
 
-Usage: peer_pytorch.py [--threads N] [--batch 32] [--points 1024] [--hvp-batch 8] [--json FILE]
+Usage: peer_pytorch.py CASE [--variant V] [--parts P,..] [--threads N] [--json FILE]
 """
 import argparse
 import json
@@ -19,204 +18,174 @@ import statistics
 import time
 
 import torch
-import torch.nn as nn
-import torch.nn.functional as F
+
+import peer_networks
 
 ENVIRONMENT = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES",
                "LD_PRELOAD", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_NUM_THREADS",
                "OMP_NUM_THREADS", "KMP_AFFINITY", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
                "BLIS_ARCH_TYPE")
-PARAMETERS = 3_471_473
+PARTS = ("forward", "gradient", "adam", "muon", "hvp")
+HVP_BATCH = {"pointnet": 8, "dgcnn": 4, "egnn": 4}
 
 
-class TNet(nn.Module):
-    """Predicts a K x K transform: K -> 64 -> 128 -> 1024, max, 512, 256, K^2, plus the identity."""
+class Measure:
+    """Times a step and prints and collects the row under `prefix` + key."""
 
-    def __init__(self, k):
-        super().__init__()
-        self.k = k
-        widths = (k, 64, 128, 1024)
-        self.convs = nn.ModuleList(nn.Conv1d(a, b, 1) for a, b in zip(widths, widths[1:]))
-        self.conv_norms = nn.ModuleList(nn.BatchNorm1d(w) for w in widths[1:])
-        self.fc1, self.fc2 = nn.Linear(1024, 512), nn.Linear(512, 256)
-        self.fc3 = nn.Linear(256, k * k)
-        self.norm1, self.norm2 = nn.BatchNorm1d(512), nn.BatchNorm1d(256)
+    def __init__(self, args, prefix):
+        self.args, self.prefix, self.numbers = args, prefix, {}
+        print(f"{'':22s} {'median ms':>10s} {'min ms':>10s} {'max ms':>10s} {'page faults':>12s}")
 
-    def forward(self, x):  # [B, K, N]
-        for conv, norm in zip(self.convs, self.conv_norms):
-            x = F.relu(norm(conv(x)))
-        x = x.max(dim=2).values
-        x = F.relu(self.norm1(self.fc1(x)))
-        x = F.relu(self.norm2(self.fc2(x)))
-        return self.fc3(x).view(-1, self.k, self.k) + torch.eye(self.k)
-
-
-class PointNet(nn.Module):
-    def __init__(self, classes=40, dropout=0.3):
-        super().__init__()
-        self.tnet3, self.tnet64 = TNet(3), TNet(64)
-        self.conv1, self.norm1 = nn.Conv1d(3, 64, 1), nn.BatchNorm1d(64)
-        self.conv2, self.norm2 = nn.Conv1d(64, 128, 1), nn.BatchNorm1d(128)
-        self.conv3, self.norm3 = nn.Conv1d(128, 1024, 1), nn.BatchNorm1d(1024)
-        self.fc1, self.fc2 = nn.Linear(1024, 512), nn.Linear(512, 256)
-        self.fc3 = nn.Linear(256, classes)
-        self.norm4, self.norm5 = nn.BatchNorm1d(512), nn.BatchNorm1d(256)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x):  # [B, 3, N] -> logits [B, classes], feature transform [B, 64, 64]
-        x = torch.bmm(self.tnet3(x).transpose(1, 2), x)
-        x = F.relu(self.norm1(self.conv1(x)))
-        transform = self.tnet64(x)
-        x = torch.bmm(transform.transpose(1, 2), x)
-        x = F.relu(self.norm2(self.conv2(x)))
-        x = self.norm3(self.conv3(x)).max(dim=2).values
-        x = F.relu(self.norm4(self.fc1(x)))
-        x = F.relu(self.norm5(self.dropout(self.fc2(x))))
-        return self.fc3(x), transform
+    def __call__(self, key, step):
+        for _ in range(self.args.warmup):
+            step()
+        seconds, faults = [], []
+        for _ in range(self.args.repeats):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            start = time.perf_counter()
+            step()
+            seconds.append(time.perf_counter() - start)
+            faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+        row = {"median_ms": 1e3 * statistics.median(seconds), "min_ms": 1e3 * min(seconds),
+               "max_ms": 1e3 * max(seconds), "page_faults": statistics.mean(faults)}
+        self.numbers.update({f"{self.prefix}{key}.{name}": x for name, x in row.items()})
+        print(f"{key:22s} {row['median_ms']:10.2f} {row['min_ms']:10.2f} {row['max_ms']:10.2f} "
+              f"{row['page_faults']:12.0f}", flush=True)
 
 
-def loss_of(model, points, labels):
-    logits, a = model(points)
-    gap = torch.bmm(a, a.transpose(1, 2)) - torch.eye(64)
-    return F.cross_entropy(logits, labels) + 0.001 * gap.flatten(1).norm(dim=1).mean()
-
-
-def orthogonalise(m, dtype):
-    x = m.to(dtype)
-    tall = x.shape[0] > x.shape[1]
-    if tall:
-        x = x.T
-    x = x / (x.norm() + 1e-7)
-    for _ in range(5):
-        gram = x @ x.T
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return (x.T if tall else x).to(m.dtype)
-
-
-class Muon:
-    """Muon on the given matrices, torch's Adam on the rest."""
-
-    def __init__(self, matrices, rest, dtype, lr=0.02, momentum=0.95):
-        self.matrices, self.dtype, self.lr, self.momentum = matrices, dtype, lr, momentum
-        self.buffers = [torch.zeros_like(p) for p in matrices]
-        self.adam = torch.optim.Adam(rest, lr=3e-4, betas=(0.9, 0.95), eps=1e-10)
-
-    @torch.no_grad()
-    def step(self):
-        for p, buffer in zip(self.matrices, self.buffers):
-            buffer.lerp_(p.grad, 1 - self.momentum)
-            m = torch.lerp(p.grad, buffer, self.momentum).flatten(1)
-            scale = max(1.0, m.shape[0] / m.shape[1]) ** 0.5
-            p.add_(orthogonalise(m, self.dtype).view_as(p), alpha=-self.lr * scale)
-        self.adam.step()
-
-
-def split(model):
-    firsts_and_head = {"tnet3.convs.0.weight", "conv1.weight", "fc3.weight"}
-    matrices, rest = [], []
-    for name, p in model.named_parameters():
-        (matrices if p.dim() >= 2 and name not in firsts_and_head else rest).append(p)
-    return matrices, rest
-
-
-def measure(name, step, warmup, repeat):
-    for _ in range(warmup):
-        step()
-    seconds, faults = [], []
-    for _ in range(repeat):
-        before = resource.getrusage(resource.RUSAGE_SELF)
-        start = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - start)
-        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before.ru_minflt)
-    seconds.sort()
-    row = {"name": name, "median_ms": 1e3 * statistics.median(seconds),
-           "min_ms": 1e3 * seconds[0], "max_ms": 1e3 * seconds[-1],
-           "page_faults": int(statistics.median(faults)), "repeat": repeat}
-    print(f"{name:18s} {row['median_ms']:10.1f} {row['min_ms']:10.1f} {row['max_ms']:10.1f} "
-          f"{row['page_faults']:12d}", flush=True)
-    return row
-
-
-def cases(args):
+def run_network(args, measure):
     torch.manual_seed(args.seed)
-    model = PointNet().train()
-    count = sum(p.numel() for p in model.parameters())
-    assert count == PARAMETERS, f"{count} parameters, expected {PARAMETERS}"
-    points = torch.randn(args.batch, 3, args.points)
-    labels = torch.randint(40, (args.batch,))
-    matrices, rest = split(model)
-    adam = torch.optim.Adam(model.parameters())
-    muon = Muon(matrices, rest, getattr(torch, args.muon_dtype))
+    model = peer_networks.NETWORKS[args.case][args.variant](args.k).train()
+    count, expected = sum(p.numel() for p in model.parameters()), model.parameters_expected
+    assert count == expected, f"{count} parameters, expected {expected}"
+    matrices, rest = peer_networks.split(model)
+    called = torch.compile(model) if args.compile else model
+    parts = args.parts.split(",") if args.parts else PARTS
+
+    def data(batch):
+        points = torch.rand(batch, args.points, 3) * 1.2 - 0.6
+        return called, points, torch.randint(peer_networks.CLASSES, (batch,))
+
+    full = data(args.batch)
 
     def forward():
         with torch.no_grad():
-            loss_of(model, points, labels)
+            peer_networks.loss_of(*full)
 
     def backward():
         model.zero_grad(set_to_none=True)
-        loss_of(model, points, labels).backward()
+        peer_networks.loss_of(*full).backward()
 
-    def adam_step():
+    def train(optimizer):
         backward()
-        adam.step()
+        optimizer.step()
 
-    def muon_step():
-        backward()
-        muon.step()
+    if "forward" in parts:
+        measure("forward", forward)
+    if "gradient" in parts:
+        measure("forward_backward", backward)
+    for name in ("adam", "muon"):
+        if name in parts:
+            dtype = getattr(torch, args.muon_dtype)
+            optimizer = (torch.optim.Adam(model.parameters(), fused=True) if name == "adam"
+                         else peer_networks.Muon(matrices, rest, dtype))
+            backward()
+            measure(f"{name}_update", optimizer.step)
+            measure(f"{name}_step", lambda: train(optimizer))
+    if "hvp" in parts:
+        hessian_vector_products(model, data(args.hvp_batch or HVP_BATCH[args.case]), measure)
 
-    parameters = list(model.parameters())
+
+def hessian_vector_products(model, few, measure):
+    peer_networks.loss_of(*few).backward()
+    parameters = [p for p in model.parameters() if p.grad is not None]  # what the loss reads
+    model.zero_grad(set_to_none=True)
     vectors = [torch.randn_like(p) for p in parameters]
-    few, few_labels = points[:args.hvp_batch], labels[:args.hvp_batch]
 
-    def gradient_few():
-        torch.autograd.grad(loss_of(model, few, few_labels), parameters)
+    def gradient():
+        torch.autograd.grad(peer_networks.loss_of(*few), parameters)
 
     def hvp():
-        grads = torch.autograd.grad(loss_of(model, few, few_labels), parameters, create_graph=True)
-        torch.autograd.grad(grads, parameters, grad_outputs=vectors)
+        loss = peer_networks.loss_of(*few)
+        grads = torch.autograd.grad(loss, parameters, create_graph=True)
+        torch.autograd.grad(grads, parameters, grad_outputs=vectors, allow_unused=True)
 
-    b = args.hvp_batch
-    return {"forward": forward, "forward+backward": backward, "adam_step": adam_step,
-            "muon_step": muon_step, f"gradient_b{b}": gradient_few, f"hvp_b{b}": hvp}
+    measure("hvp_gradient", gradient)
+    measure("hvp_one_shot", hvp)
 
 
-def main():
+def nearest(variant, x, k):
+    if variant == "cdist":
+        return torch.cdist(x, x).topk(k, dim=2, largest=False).indices
+    square = (x * x).sum(2)
+    score = torch.baddbmm(square[:, None, :], x, x.transpose(1, 2), alpha=-2)
+    return score.topk(k, dim=2, largest=False, sorted=variant == "matmul").indices
+
+
+def run_knn(args, measure):
+    torch.manual_seed(args.seed)
+    for dims in map(int, args.dims.split(",")):
+        x = torch.randn(args.batch, args.points, dims)
+        if dims == 3:
+            x /= x.norm(dim=2, keepdim=True)
+        measure(f"d{dims}", lambda: nearest(args.variant, x, args.k))
+
+
+def parse():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("case", choices=("knn", *peer_networks.NETWORKS))
+    parser.add_argument("--variant", help="knn: cdist, matmul, unsorted; egnn: regular, pyg")
+    parser.add_argument("--parts", default="", help="of a network, a comma list; default all")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--points", type=int, default=1024)
-    parser.add_argument("--hvp-batch", type=int, default=8)
-    parser.add_argument("--warmup", type=int, default=3)
-    parser.add_argument("--repeat", type=int, default=10)
+    parser.add_argument("--k", type=int, default=20)
+    parser.add_argument("--dims", default="3,64,128", help="of the case knn")
+    parser.add_argument("--hvp-batch", type=int, default=0)
+    parser.add_argument("--warmup", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--muon-dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--only", help="measure only the case of this name")
+    parser.add_argument("--compile", action="store_true", help="torch.compile (no hvp then)")
     parser.add_argument("--label", default="", help="a word for the JSON record, e.g. tuned")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    variants = peer_networks.NETWORKS.get(args.case, {"cdist": 0, "matmul": 0, "unsorted": 0})
+    args.variant = args.variant or next(iter(variants))
+    if args.variant not in variants:
+        parser.error(f"--variant: {args.case} has {', '.join(variants)}")
+    if set(args.parts.split(",")) - {*PARTS, ""}:
+        parser.error(f"--parts: known are {', '.join(PARTS)}")
+    return args
 
+
+def main():
+    args = parse()
+    torch.set_num_threads(args.threads)
+    start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # with torch imported
     build = [line.strip(" -") for line in torch.__config__.show().splitlines()
              if any(key in line for key in ("Math Kernel", "MKL-DNN", "OpenMP", "CPU capability"))]
     environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+    words = (args.case, args.variant, "compiled" if args.compile else "", args.label)
     print(f"torch {torch.__version__}, python {platform.python_version()}, {args.threads} threads, "
-          f"B={args.batch} N={args.points}" + (f", {args.label}" if args.label else ""))
+          f"B={args.batch} N={args.points} k={args.k}, {', '.join(w for w in words if w)}")
     print("built with: " + "; ".join(build))
     print("environment: " + (" ".join(f"{k}={v}" for k, v in environment.items()) or "none of "
                              + " ".join(ENVIRONMENT)))
-    print(f"{'case':18s} {'median ms':>10s} {'min ms':>10s} {'max ms':>10s} {'page faults':>12s}")
-    rows = [measure(name, step, args.warmup, args.repeat) for name, step in cases(args).items()
-            if args.only in (None, name)]
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak resident set {peak_mb:.0f} MiB")
+    prefix = f"{args.case}.t{args.threads}."
+    measure = Measure(args, prefix)
+    (run_knn if args.case == "knn" else run_network)(args, measure)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(f"peak resident set {peak / 1e6:.0f} MB")
     if args.json:
+        record = {"label": args.label, "variant": args.variant, "compiled": args.compile,
+                  "torch": torch.__version__, "built_with": "; ".join(build),
+                  "environment": " ".join(f"{k}={v}" for k, v in environment.items()),
+                  "batch": args.batch, "points": args.points, "k": args.k,
+                  "start_rss_bytes": start, f"{prefix}peak_rss_bytes": peak, **measure.numbers}
         with open(args.json, "w", encoding="utf-8") as out:
-            json.dump({"label": args.label, "torch": torch.__version__, "built_with": build,
-                       "environment": environment, "threads": args.threads, "batch": args.batch,
-                       "points": args.points, "parameters": PARAMETERS, "peak_mib": peak_mb,
-                       "cases": rows}, out, indent=2)
+            json.dump(record, out, indent=2)
             out.write("\n")
 
 

@@ -206,4 +206,43 @@ TEST_CASE("program: bench lists its cases") {
   }
 }
 
+// The rate times the time is the count again.
+double giga_operations(const JsonFields& numbers, const std::string& key, const char* count) {
+  return numbers.number(key + count) * numbers.number(key + ".median_ms") * 1e-3;
+}
+
+TEST_CASE("program: bench of graph networks, one part, and of k nearest neighbours") {
+  const TempDir dir;
+  const Finished small = run_built(dir, "bench",
+                                   "dgcnn egnn knn --batch 2 --points 32 --parts forward --threads "
+                                   "1 --dims 3,16 --repeats 2 --json b.json");
+  CHECK_MESSAGE(small.code == 0, small.err);
+  const JsonFields numbers = json_of(dir / "b.json");
+  for (const char* key : {"dgcnn.t1.forward", "egnn.t1.forward", "knn.t1.d3", "knn.t1.d16"}) {
+    CHECK(numbers.number(str(key, ".median_ms")) > 0);
+    CHECK(numbers.number(str(key, ".peak_bytes")) > 0);
+  }
+  CHECK_FALSE(numbers.has("dgcnn.t1.forward_backward.median_ms"));
+  CHECK_FALSE(numbers.has("egnn.t1.hvp_probe.median_ms"));
+
+  // By hand: 64 rows, 1280 edges; edge convolutions 6 64 + 128 64 + 128 128 + 256 256 = 90496.
+  const double distances = 2.0 * 64 * 32 * (3 + 64 + 64 + 128);
+  const double rest = 2.0 * 64 * 512 * 1024 + 2.0 * 2 * (2048 * 512 + 512 * 256 + 256 * 40);
+  CHECK(giga_operations(numbers, "dgcnn.t1.forward", ".naive_gflops") ==
+        doctest::Approx(1e-9 * (2.0 * 1280 * 90496 + distances + rest)));
+  CHECK(giga_operations(numbers, "dgcnn.t1.forward", ".reduced_gflops") ==
+        doctest::Approx(1e-9 * (2.0 * 64 * 90496 + distances + rest)));
+  const double head = 2.0 * 2 * (128 * 64 + 64 * 40) + 2.0 * 64 * 64 + 2.0 * 64 * 32 * 3;
+  const double node = 2.0 * 64 * (128 * 64 + 64 * 64);
+  const double edge = 2.0 * 1280 * (64 * 64 + 0.75 * (64 * 64 + 64));  // second map; three phi_x
+  CHECK(giga_operations(numbers, "egnn.t1.forward", ".naive_gflops") ==
+        doctest::Approx(1e-9 * (head + 4 * (node + edge + 2.0 * 1280 * 129 * 64))));
+  CHECK(giga_operations(numbers, "egnn.t1.forward", ".reduced_gflops") ==
+        doctest::Approx(1e-9 * (head + 4 * (node + edge + 2.0 * 64 * 128 * 64 + 2.0 * 1280 * 64))));
+
+  const Finished wrong = run_built(dir, "bench", "egnn --parts backward");
+  CHECK(wrong.code == 2);
+  CHECK(contains(wrong.err, "no part is called 'backward'"));
+}
+
 }  // namespace basin::tools

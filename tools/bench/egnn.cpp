@@ -2,7 +2,7 @@
 // R = B N rows, per layer:
 //   phi_e: 2 E ((2 d + 1) d + d^2) naive; its first map split before the gathering leaves
 //          2 R (2 d) d + 2 E (d + d^2)
-//   phi_x: 2 E (d^2 + d), phi_h: 2 R (2 d d + d^2), the same in both
+//   phi_x: 2 E (d^2 + d), not in the last layer; phi_h: 2 R (2 d d + d^2); the same in both
 // and once 2 B N^2 3 for the neighbours, with nothing backward. The reduced count leaves out that
 // the backward pass may compute the messages again instead of keeping them.
 #include <string>
@@ -17,11 +17,13 @@ bool has(const std::string& name, const char* part) { return name.find(part) != 
 Counts count_egnn(const Model& model, int64_t batch, int64_t points) {
   const auto b = static_cast<double>(batch), n = static_cast<double>(points);
   const double rows = b * n, edges = rows * std::stod(model.options.at("k"));
+  // The last layer moves coordinates that no logit reads; nobody computes them.
+  const std::string unused = str("gcl_", std::stoi(model.options.at("layers")) - 1, ".coord_mlp");
   Counts out;
   const double distances = 2 * rows * n * 3;
   out.add_parts(distances, 0, distances, 0);
   for (const ParamSpec& p : model.layout.params()) {
-    if (has(p.name, "bias")) continue;
+    if (has(p.name, "bias") || has(p.name, unused.c_str())) continue;
     const auto outputs = static_cast<double>(p.shape.rank() == 2 ? p.shape[0] : 1);
     const double inputs = static_cast<double>(p.shape.numel()) / outputs;
     if (has(p.name, "edge_mlp.0")) {

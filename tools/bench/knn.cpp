@@ -85,6 +85,7 @@ void run_knn(const BenchOptions& options, BenchReport& report) {
         begin_section(str("k nearest neighbours, B=", options.batch, ", N=", options.points),
                       section, threads, report);
     for (const int64_t dims : options.dims) bench_dims(dims, section, options, peak, report);
+    report.value(section + "peak_rss_bytes", static_cast<double>(peak_rss_bytes()));
     if (!knn_tree_available()) report.note("nanoflann: its header was not found, not measured");
   }
 }
