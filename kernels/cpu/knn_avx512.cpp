@@ -22,7 +22,7 @@ namespace basin {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr int kMostCandidates = 64;
+constexpr int kMostCandidates = 96;
 
 // rank of lane i = how many of value[0 .. count) are smaller, or also equal; kVectors vectors.
 template <int kVectors, int kPredicate>
@@ -211,7 +211,8 @@ BASIN_TARGET_AVX512 bool select(const KnnQuery& query, const float* row, const f
   const int64_t count = compress_avx512(row, query.padded, limit, candidate);
   if (count <= 32) return order_and_copy<2>(query, row, candidate, count, slack, out);
   if (count <= 48) return order_and_copy<3>(query, row, candidate, count, slack, out);
-  return count <= kMostCandidates && order_and_copy<4>(query, row, candidate, count, slack, out);
+  if (count <= 64) return order_and_copy<4>(query, row, candidate, count, slack, out);
+  return count <= kMostCandidates && order_and_copy<6>(query, row, candidate, count, slack, out);
 }
 
 }  // namespace

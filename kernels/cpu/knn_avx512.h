@@ -1,7 +1,7 @@
 // The selection of knn_select.h for f32 on machines with AVX-512, in registers: group minima while
 // the distances are made, their ranks by counting, candidates compressed from comparison masks,
 // their ranks by counting again, and one pass that sees whether all of the first k are apart. It
-// answers only where that is so; equal or nearly equal distances, non-finite ones and more than 64
+// answers only where that is so; equal or nearly equal distances, non-finite ones and more than 96
 // candidates are left to the general way, which therefore decides every tie.
 #pragma once
 #include <cstdint>
