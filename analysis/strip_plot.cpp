@@ -10,7 +10,7 @@
 namespace basin {
 namespace {
 
-constexpr double kSlot = 42, kPlotHeight = 210, kMargin = 18, kZeroBand = 16, kLeft = 62,
+constexpr double kSlot = 42, kPlotHeight = 210, kMargin = 18, kZeroBand = 22, kLeft = 62,
                  kPanelGap = 20, kDot = 2.6;
 constexpr double kLabel = 11, kTitle = 15;
 constexpr Rgb kMuted{110, 110, 110}, kGrid{228, 228, 228}, kTint{236, 244, 236};
