@@ -379,9 +379,8 @@ TEST_CASE("egnn: invariance after training") {
                          "coordinates2"),
               points) > 1e-2);
   for (const bool reflection : {false, true}) {
-    const Tensor other = testing::permuted(
-        testing::moved(points, testing::random_orthogonal(6, reflection), {0.4, -0.2, 0.9}),
-        testing::random_permutation(48, 8));
+    const Tensor other = permuted(moved(points, random_orthogonal(6, reflection), {0.4, -0.2, 0.9}),
+                                  random_permutation(48, 8));
     CHECK(difference(logits(other, DType::f64), plain) < 1e-9);
     CHECK(difference(logits(other, DType::f32), logits(points, DType::f32)) < 1e-4);
   }
