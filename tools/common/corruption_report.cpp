@@ -28,6 +28,16 @@ std::string csv_text(const std::string& text) {
   return out + "\"";
 }
 
+double largest_error(const CorruptionReport& report) {
+  double largest = 0;
+  for (const CorruptionRow& r : report.rows) {
+    for (int s = 1; r.skipped.empty() && s <= kSeverities; ++s) {
+      largest = std::max(largest, r.error_rate(s));
+    }
+  }
+  return largest;
+}
+
 std::string points_text(const CorruptionReport& report) {
   if (report.corruption_points == 0) return "whole clouds";
   return str("a random subset of ", report.corruption_points, " points of each cloud");
@@ -133,7 +143,7 @@ std::string corruption_figure(const CorruptionReport& report) {
   map.columns = {"1", "2", "3", "4", "5", "mean"};
   map.separated_columns = 1;
   map.low = 0;
-  map.high = 100;
+  map.high = largest_error(report) <= 0.5 ? 50 : 100;  // two scales, so that figures compare
   for (const CorruptionGroup group : kGroups) {
     for (const CorruptionRow& r : report.rows) {
       if (r.corruption.group != group) continue;
