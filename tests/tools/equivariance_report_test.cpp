@@ -64,7 +64,7 @@ TEST_CASE("equivariance report: files and table") {
   CHECK(undeclared == 1);
 
   const std::string shown = equivariance_table(report);
-  CHECK(contains(shown, "points with other neighbours: rotation f32 1.2 %"));
+  CHECK(contains(shown, "points with other input neighbours: rotation f32 1.2 %"));
   CHECK(contains(shown, "1.00e+00"));
   EquivarianceReport plain = report;
   plain.measured.graph.clear();

@@ -31,7 +31,7 @@ std::vector<std::string> layer_names(const SymmetryReport& report) {
 
 std::string graph_note(const EquivarianceReport& report) {
   if (report.measured.graph.empty()) return "the network has no neighbour graph";
-  std::string out = "neighbour graphs rebuilt for every cloud; points with other neighbours:";
+  std::string out = "neighbour graphs rebuilt for every cloud; points with other input neighbours:";
   for (const GraphChange& g : report.measured.graph) {
     if (g.share == 0) continue;
     std::array<char, 32> buffer{};
