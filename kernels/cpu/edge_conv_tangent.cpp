@@ -56,38 +56,6 @@ struct Rows {
   const int32_t* degree;                     // [N]
 };
 
-// zt += ut; first += sum_q zt and second += sum_q (z - mean) zt over the edges of the points.
-template <class T>
-BASIN_HOT void add_edge_sums(const EdgeTile& t, const Rows<T>& rows, const T* __restrict centre_u,
-                             const T* __restrict centre_v, const T* __restrict rest,
-                             T* __restrict zt, double* __restrict first,
-                             double* __restrict second) {
-  const T k = static_cast<T>(t.neighbours);
-  for (int64_t i = 0; i < t.points; ++i) {
-    const int64_t at = i * t.channels + t.first;
-    const T *u = rows.u + at, *v = rows.v + at, *ut = rows.ut + at, *vt = rows.vt + at;
-    const T *sums = rows.sums + at, *around = rows.around + at;
-    T* out = zt + at;
-    const T degree = static_cast<T>(rows.degree[i]);
-    for (int64_t c = 0; c < t.count; ++c) {
-      const T own = (sums[c] - k * rest[c]) * ut[c];
-      const T near = (u[c] - centre_u[c] - rest[c]) * around[c];
-      const T into = degree * (v[c] - centre_v[c]) * vt[c];
-      first[c] += static_cast<double>(k * ut[c] + around[c]);
-      second[c] += static_cast<double>(own + near + into);
-      out[c] += ut[c];
-    }
-  }
-}
-
-template <class T>
-BASIN_HOT void add_own(const EdgeTile& t, const T* __restrict ut, T* __restrict zt) {
-  for (int64_t i = 0; i < t.points; ++i) {
-    const int64_t at = i * t.channels + t.first;
-    for (int64_t c = 0; c < t.count; ++c) zt[at + c] += ut[at + c];
-  }
-}
-
 // Tangents at the winners and of the statistics.
 struct Moved {
   Tensor zt;                                          // [B, N, C]: tangent of z at the winner
@@ -95,6 +63,23 @@ struct Moved {
   Tensor mean_t, inv_std, inv_std_t, scale, scale_t;  // [C] f64; scale = gamma inv_std
 };
 
+// Values per channel in T, padded as the loops read them.
+template <class T>
+class Padded {
+ public:
+  explicit Padded(int64_t stride) : values_(Tensor::zeros({stride}, kDTypeOf<T>)) {}
+  Padded(int64_t stride, const Tensor& from) : Padded(stride) {
+    for (int64_t c = 0; c < from.numel(); ++c) set(c, from.data<double>()[c]);
+  }
+  void set(int64_t c, double value) { values_.mutable_data<T>()[c] = static_cast<T>(value); }
+  const T* data() const { return values_.data<T>(); }
+
+ private:
+  Tensor values_;
+};
+
+// zt and around; returns the partial sums [B, 2, C] over the edges of zt and zc zt, zc =
+// z - centre_u - centre_v.
 template <class T>
 Tensor gather_tangents(const Inputs<T>& in, Moved& m) {
   const EdgeSizes& s = in.s;
@@ -102,7 +87,6 @@ Tensor gather_tangents(const Inputs<T>& in, Moved& m) {
   m.around = Tensor::empty(in.ut.shape(), kDTypeOf<T>);
   T *zt = m.zt.mutable_data<T>(), *around = m.around.mutable_data<T>();
   const T *ut = in.ut.template data<T>(), *vt = in.vt.template data<T>();
-  const T* sums = in.given_stats ? nullptr : in.saved.sums.template data<T>();
   const Tensor zero = Tensor::zeros({kEdgeWidth}, kDTypeOf<T>);
   const Tensor one = Tensor::full({kEdgeWidth}, kDTypeOf<T>, 1);
   Tensor partial = Tensor::empty({s.batch, 2, s.channels}, DType::f64);
@@ -111,19 +95,19 @@ Tensor gather_tangents(const Inputs<T>& in, Moved& m) {
     Tensor scratch = Tensor::empty({s.points, loops.width}, kDTypeOf<T>);
     T* packed = scratch.template mutable_data<T>();
     const int64_t base = b * s.points * s.channels, c = t.first;
-    loops.pack(t, vt + base, zero.template data<T>(), one.template data<T>(), packed);
-    loops.gather(t, packed, in.argmax() + base, around + base, zt + base);
-    if (in.given_stats) return add_own<T>(t, ut + base, zt + base);
+    typename EdgeLoops<T>::Tangents from{};
+    from.ut = ut + base;
+    if (!in.given_stats) {
+      from.u = in.u + base;
+      from.v = in.v + base;
+      from.sums = in.saved.sums.template data<T>() + base;
+      from.centre_u = in.channels.centre_u() + c;
+      from.centre_v = in.channels.centre_v() + c;
+      from.degree = in.saved.degree.template data<int32_t>() + b * s.points;
+    }
     double first[kEdgeWidth] = {}, second[kEdgeWidth] = {};
-    const Rows<T> rows{in.u + base,
-                       in.v + base,
-                       ut + base,
-                       vt + base,
-                       sums + base,
-                       around + base,
-                       in.saved.degree.template data<int32_t>() + b * s.points};
-    add_edge_sums<T>(t, rows, in.channels.centre_u() + c, in.channels.centre_v() + c,
-                     in.channels.rest() + c, zt + base, first, second);
+    loops.pack(t, vt + base, zero.template data<T>(), one.template data<T>(), packed);
+    loops.gather(t, from, packed, in.argmax() + base, around + base, zt + base, first, second);
     std::copy_n(first, t.count, p + 2 * b * s.channels + c);
     std::copy_n(second, t.count, p + (2 * b + 1) * s.channels + c);
   });
@@ -144,6 +128,7 @@ Moved move(const Inputs<T>& in) {
       first += partial.data<double>()[2 * b * s.channels + c];
       second += partial.data<double>()[(2 * b + 1) * s.channels + c];
     }
+    second -= in.rest(c) * first;  // now with z - mean
     const double inv = 1 / std::sqrt(static_cast<double>(in.var.template data<T>()[c]) + in.eps);
     const double inv_t = -inv * inv * inv * second / s.edges();
     const double gamma = in.gamma.template data<T>()[c];
@@ -155,21 +140,6 @@ Moved move(const Inputs<T>& in) {
   }
   return m;
 }
-
-// Values per channel in T, padded as the loops read them.
-template <class T>
-class Padded {
- public:
-  explicit Padded(int64_t stride) : values_(Tensor::zeros({stride}, kDTypeOf<T>)) {}
-  Padded(int64_t stride, const Tensor& from) : Padded(stride) {
-    for (int64_t c = 0; c < from.numel(); ++c) set(c, from.data<double>()[c]);
-  }
-  void set(int64_t c, double value) { values_.mutable_data<T>()[c] = static_cast<T>(value); }
-  const T* data() const { return values_.data<T>(); }
-
- private:
-  Tensor values_;
-};
 
 template <class T, Act kAct>
 BASIN_HOT void push_rows(const T* __restrict y, const T* __restrict winner, const T* __restrict zt,

@@ -37,8 +37,16 @@ struct EdgeLoops {
   };
   void (*scatter)(const EdgeTile& t, const Sources& from, const uint8_t* argmax, T* packed);
 
-  // sums[i] = sum_q x[j], picked[i] = x[j] of the winner; x packed.
-  void (*gather)(const EdgeTile& t, const T* packed, const uint8_t* argmax, T* sums, T* picked);
+  // Of the tangents ut and vt (packed): around = sum_q vt[j], moved = ut + vt at the winner, and
+  // over the edges of all points first += sum (ut + vt), second += sum zc (ut + vt), where zc = (u
+  // - centre_u) + (v - centre_v) and sums its sums over q. u null: no sums over the points.
+  struct Tangents {
+    const T *ut, *u, *v, *sums;    // [N, C] of the cloud
+    const T *centre_u, *centre_v;  // [width]
+    const int32_t* degree;         // [N]
+  };
+  void (*gather)(const EdgeTile& t, const Tangents& from, const T* packed, const uint8_t* argmax,
+                 T* around, T* moved, double* first, double* second);
 };
 
 // The loops for this machine and these sizes.
