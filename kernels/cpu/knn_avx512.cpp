@@ -24,6 +24,11 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int kMostCandidates = 96;
 
+inline __mmask16 first_lanes(int64_t count) {
+  if (count <= 0) return 0;
+  return count >= 16 ? __mmask16{0xffff} : static_cast<__mmask16>((1 << count) - 1);
+}
+
 // rank of lane i = how many of value[0 .. count) are smaller, or also equal; kVectors vectors.
 template <int kVectors, int kPredicate>
 BASIN_TARGET_AVX512 inline void count_ranks(const float* value, int64_t count,
@@ -70,8 +75,7 @@ BASIN_TARGET_AVX512 inline bool order_and_copy(const KnnQuery& query, const floa
   __m512i rank[kVectors];
   __mmask16 not_finite = 0;
   for (int v = 0; v < kVectors; ++v) {
-    const int64_t here = count - 16 * v;
-    const auto valid = static_cast<__mmask16>(here >= 16 ? 0xffff : (1 << here) - 1);
+    const __mmask16 valid = first_lanes(count - 16 * v);
     const __m512i index = _mm512_loadu_si512(candidate + 16 * v);
     mine[v] = _mm512_mask_i32gather_ps(infinite, valid, index, row, 4);
     not_finite |= _mm512_mask_cmp_ps_mask(valid, mine[v], infinite, _CMP_NLT_UQ);
@@ -96,8 +100,7 @@ BASIN_TARGET_AVX512 inline bool order_and_copy(const KnnQuery& query, const floa
   const __m512 relative = _mm512_set1_ps(slack.relative);
   __mmask16 close = 0;
   for (int64_t q = 0; q < query.k; q += 16) {
-    const int64_t here = query.k - q;
-    const auto valid = static_cast<__mmask16>(here >= 16 ? 0xffff : (1 << here) - 1);
+    const __mmask16 valid = first_lanes(query.k - q);
     const __m512 below = _mm512_loadu_ps(sorted + q), above = _mm512_loadu_ps(sorted + q + 1);
     const __m512 needed = _mm512_add_ps(absolute, _mm512_mul_ps(relative, _mm512_abs_ps(above)));
     close |= _mm512_mask_cmp_ps_mask(valid, _mm512_sub_ps(above, below), needed, _CMP_NGT_UQ);
