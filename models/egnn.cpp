@@ -82,9 +82,11 @@ class Forward {
         pass_(net.layout, params, buffers, options.batch_statistics),
         clouds_(points.size(0)),
         points_(points.size(1)),
-        index_(knn(points, net.config.k, false)),
-        x_(reshape(points, {clouds_ * points_, 3})),
-        h_(pass_.apply(net.embedding, node_inputs(points))) {}
+        index_(knn(points, net.config.k, false)) {
+    const Tensor x = net.config.scale == 1 ? points : points * net.config.scale;
+    x_ = reshape(x, {clouds_ * points_, 3});
+    h_ = pass_.apply(net.embedding, node_inputs(x));
+  }
 
   ForwardResult run() {
     for (size_t i = 0; i < net_.layers.size(); ++i) {
@@ -169,6 +171,7 @@ Model egnn_from_options(const ModelConfig& config) {
   net.k = sizes_option(config, "k", 1)[0];
   net.attention = flag_option(config, "attention");
   net.radius = flag_option(config, "radius");
+  net.scale = number_option(config, "scale", 1e-6, 1e6);
   net.last_coordinates = flag_option(config, "last_coordinates");
   net.dropout = number_option(config, "dropout", 0, 0.99);
   net.fused = flag_option(config, "fused");
@@ -184,6 +187,7 @@ Model make_egnn(const EgnnConfig& config) {
         "egnn: classes, hidden, layers and k must be positive");
   check(config.dropout >= 0 && config.dropout < 1, "egnn: dropout must be in [0, 1), got ",
         config.dropout);
+  check(config.scale > 0, "egnn: scale must be positive, got ", config.scale);
   const std::shared_ptr<const Egnn> net = declare(config);
   Model model;
   model.name = "egnn";
@@ -213,6 +217,7 @@ ModelInfo egnn_info() {
       {"layers", "4", "message passing layers"},
       {"attention", "false", "a learned gate per message"},
       {"radius", "false", "squared distance from the centroid as second node input"},
+      {"scale", "1", "unit of length: coordinates are multiplied by it first"},
       {"last_coordinates", "true", "the last layer's coordinate map, which no logit depends on"},
       {"dropout", "0.5", "probability of zeroing a hidden unit of the read-out"},
       {"fused", "true", "false: plain ops instead of the fused message pass"},

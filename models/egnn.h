@@ -19,6 +19,10 @@ struct EgnnConfig {
   int64_t k = 20;
   bool attention = false;
   bool radius = false;  // |x_i - mean x|^2 as second node input
+  // The unit of length: coordinates are multiplied by it first. phi_e sees squared distances, about
+  // 0.01 between neighbours in the unit sphere, and the constant node input carries nothing else,
+  // so with 1 the features are almost equal at first and training starts slowly.
+  double scale = 1;
   // The last layer's phi_x moves coordinates that no logit reads: its gradient is zero. It is there
   // in the reference code; without it the model is the same function.
   bool last_coordinates = true;

@@ -386,6 +386,22 @@ TEST_CASE("egnn: invariance after training") {
   }
 }
 
+TEST_CASE("egnn: scale is a unit of length") {
+  EgnnConfig config = tiny_egnn();
+  const Model plain = make_egnn(config);
+  config.scale = 4;
+  const Model scaled = make_egnn(config);
+  const Tensors params = generic_state(plain, 3).params.values();
+  const Tensor points = random_clouds(2, 9, 4);
+  const ForwardResult a = scaled.forward(params, {}, points, keeping());
+  const ForwardResult b = plain.forward(params, {}, points * 4, keeping());
+  CHECK(difference(a.logits, b.logits) == 0);
+  CHECK(difference(activation(a, "coordinates2"), activation(b, "coordinates2")) == 0);
+  CHECK(difference(a.logits, plain.forward(params, {}, points, {}).logits) > 1e-3);
+  config.scale = 0;
+  CHECK_THROWS_WITH_AS(make_egnn(config), "egnn: scale must be positive, got 0", Error);
+}
+
 TEST_CASE("egnn hessian: with the unused map") {
   testing::check_hessian(make_egnn(tiny_egnn()), ForwardOptions::evaluation(), 3);
 }
