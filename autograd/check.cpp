@@ -24,7 +24,7 @@ constexpr int64_t kLanes = 3;
 Fn weighted_sum(const Fn& f, const Tensors& u) {
   return [f, u](const Tensors& x) -> Tensors {
     const Tensors y = f(x);
-    Tensor sum = Tensor::scalar(0, x[0].dtype());
+    Tensor sum = Tensor::full({}, x[0].dtype(), 0, x[0].device());
     for (size_t i = 0; i < y.size(); ++i) {
       if (u[i].defined()) sum = add(sum, dot(u[i], y[i]));
     }

@@ -88,6 +88,33 @@ function(basin_cuda_library)
   set(BASIN_LIBRARIES ${BASIN_LIBRARIES} basin_cuda PARENT_SCOPE)
 endfunction()
 
+# The same .cu sources as C++, with tests/emulation in place of the CUDA toolkit: a device that runs
+# on the processor, for machines without a GPU and for the sanitizers. ThreadSanitizer
+# watches the kernels; the emulator tells it which thread runs and stays out of it itself.
+function(basin_emulated_cuda_sources result)
+  file(GLOB kernels CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/kernels/cuda/*.cu")
+  file(GLOB emulator CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/emulation/*.cpp")
+  list(FILTER emulator EXCLUDE REGEX "_test\\.cpp$")
+  set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX
+    INCLUDE_DIRECTORIES "${PROJECT_SOURCE_DIR}/tests/emulation")
+  if(CMAKE_CXX_FLAGS MATCHES "fsanitize=thread")
+    set_source_files_properties(${emulator} PROPERTIES
+      COMPILE_OPTIONS "-fno-sanitize=thread;-DBASIN_EMULATION_RACES")
+  endif()
+  set(${result} ${kernels} ${emulator} PARENT_SCOPE)
+endfunction()
+
+function(basin_emulated_cuda_library)
+  basin_emulated_cuda_sources(sources)
+  add_library(basin_cuda STATIC ${sources})
+  add_library(basin::cuda ALIAS basin_cuda)
+  set_target_properties(basin_cuda PROPERTIES EXPORT_NAME cuda POSITION_INDEPENDENT_CODE ON)
+  basin_private_flags(basin_cuda)
+  target_link_libraries(basin_cuda PUBLIC basin_core)
+  basin_link(kernels PUBLIC basin_cuda)
+  set(BASIN_LIBRARIES ${BASIN_LIBRARIES} basin_cuda PARENT_SCOPE)
+endfunction()
+
 # version_info() reads one generated file. It is rewritten only when the commit or the dirty flag
 # changes, so a commit costs one small compile and the links.
 function(basin_embed_version folder)

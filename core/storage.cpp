@@ -9,9 +9,14 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstdlib>
 #include <mutex>
 #include <unordered_map>
 #include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
 
 #include "basin/core/error.h"
 
@@ -50,6 +55,18 @@ void* map_host(size_t bytes) {
 }
 
 void unmap_host(void* block, size_t bytes) { munmap(block, bytes); }
+
+// A new mapping at the same address must not inherit the marks of an old one.
+#if defined(__SANITIZE_ADDRESS__)
+void forget(void* p, size_t bytes) { __asan_unpoison_memory_region(p, bytes); }
+#else
+void forget(void*, size_t) {}
+#endif
+
+struct MemorySource {
+  void* (*map)(size_t bytes) = nullptr;
+  void (*unmap)(void* block, size_t bytes) = nullptr;
+};
 
 class Allocator {
  public:
@@ -123,6 +140,7 @@ class Allocator {
     for (auto& [block, list] : free_) {
       if (block < kLarge) continue;  // slabs stay: their blocks may still be in use
       for (void* p : list) {
+        forget(p, block);
         source_.unmap(p, block);
         stats_.reserved_bytes -= block;
       }
@@ -145,23 +163,81 @@ Allocator& allocator(Device device) {
   return *(*all)[static_cast<int>(device)];
 }
 
+DeviceBackend& installed_backend() {
+  static DeviceBackend backend;
+  return backend;
+}
+
+// Under AddressSanitizer what lies behind a block's last requested byte, and a free block, are out
+// of bounds; a red zone keeps neighbours apart.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr size_t kRedZone = kAlign;
+void fence(void* p, size_t bytes, size_t block) {
+  if (p == nullptr) return;
+  __asan_unpoison_memory_region(p, bytes);
+  __asan_poison_memory_region(static_cast<char*>(p) + bytes, block - bytes);
+}
+#else
+constexpr size_t kRedZone = 0;
+void fence(void*, size_t, size_t) {}
+#endif
+
 }  // namespace
 
 Storage::Storage(size_t bytes, Device device)
-    : bytes_(bytes), block_bytes_(class_bytes(bytes)), device_(device) {
+    : bytes_(bytes), block_bytes_(class_bytes(bytes + kRedZone)), device_(device) {
+  if (device != Device::cpu) device_backend(device);
   data_ = allocator(device).allocate(block_bytes_);
   if (data_ == nullptr) {
     const AllocatorStats s = allocator(device).stats();
     fail(ErrorKind::resource, "memory: cannot allocate ", bytes, " bytes on ", name_of(device),
          " (", s.live_bytes, " in use, ", s.reserved_bytes, " reserved)");
   }
+  fence(data_, bytes, block_bytes_);
 }
 
-Storage::~Storage() { allocator(device_).deallocate(data_, block_bytes_); }
+Storage::~Storage() {
+  fence(data_, 0, block_bytes_);
+  allocator(device_).deallocate(data_, block_bytes_);
+}
 
 AllocatorStats allocator_stats(Device device) { return allocator(device).stats(); }
 void reset_peak_bytes(Device device) { allocator(device).reset_peak(); }
 void release_cached_memory(Device device) { allocator(device).release(); }
-void set_memory_source(Device device, MemorySource source) { allocator(device).set_source(source); }
+
+void set_device_backend(Device device, const DeviceBackend& backend) {
+  check(device != Device::cpu, "set_device_backend: the CPU has its own");
+  installed_backend() = backend;
+  allocator(device).set_source({backend.map, backend.unmap});
+}
+
+const DeviceBackend& device_backend(Device device) {
+  const DeviceBackend& backend = installed_backend();
+  if (device == Device::cpu || backend.map == nullptr) {
+    fail(ErrorKind::resource, "device: this build of Basin has no backend for ", name_of(device),
+         "; build it with -DBASIN_WITH_CUDA=ON, or use --device cpu");
+  }
+  return backend;
+}
+
+void require_device(Device d) {
+  if (d != Device::cpu) device_backend(d).describe();
+}
+
+std::string describe_device(Device d) {
+  return d == Device::cpu ? std::string("cpu") : device_backend(d).describe();
+}
+
+void synchronize(Device d) {
+  if (d != Device::cpu) device_backend(d).synchronize();
+}
+
+bool device_checks() {
+  static const bool on = [] {
+    const char* v = std::getenv("BASIN_SYNC");
+    return v != nullptr && std::string_view(v) == "1";
+  }();
+  return on;
+}
 
 }  // namespace basin

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "basin/core/device.h"
 
@@ -46,11 +47,20 @@ AllocatorStats allocator_stats(Device device = Device::cpu);
 void reset_peak_bytes(Device device = Device::cpu);
 void release_cached_memory(Device device = Device::cpu);  // gives free blocks back to the system
 
-// A device's source of memory; the CUDA backend installs its own for Device::cuda.
-struct MemorySource {
+// What the backend of a device other than the CPU brings. Everything happens in the order of the
+// calls. On return of copy() a source on the host may be reused and a target there is complete.
+// Each function is a resource error where the device cannot be used.
+struct DeviceBackend {
   void* (*map)(size_t bytes) = nullptr;  // null result: exhausted
   void (*unmap)(void* block, size_t bytes) = nullptr;
+  void (*copy)(void* to, Device to_device, const void* from, Device from_device,
+               size_t bytes) = nullptr;
+  // Items of 4 or 8 bytes, the low bytes of `bits`.
+  void (*fill)(void* to, uint64_t bits, size_t item_bytes, int64_t items) = nullptr;
+  void (*synchronize)() = nullptr;
+  std::string (*describe)() = nullptr;
 };
-void set_memory_source(Device device, MemorySource source);
+void set_device_backend(Device device, const DeviceBackend& backend);
+const DeviceBackend& device_backend(Device device);  // resource error when this build has none
 
 }  // namespace basin

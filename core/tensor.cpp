@@ -21,7 +21,17 @@ void visit(DType t, F&& f) {
 void require_host(const Tensor& t, const char* what) {
   check(t.defined(), what, ": the tensor is undefined");
   check(t.device() == Device::cpu, what, ": the tensor is on ", name_of(t.device()),
-        "; copy it to the CPU first");
+        "; copy it with to(Device::cpu) first");
+}
+
+void copy_bytes(void* to, Device to_device, const void* from, Device from_device, size_t bytes) {
+  if (bytes == 0) return;
+  if (to_device == Device::cpu && from_device == Device::cpu) {
+    std::memcpy(to, from, bytes);
+  } else {
+    const Device device = to_device == Device::cpu ? from_device : to_device;
+    device_backend(device).copy(to, to_device, from, from_device, bytes);
+  }
 }
 
 }  // namespace
@@ -42,11 +52,11 @@ Tensor Tensor::full(const Shape& shape, DType dtype, double value, Device device
 }
 
 template <class T>
-Tensor Tensor::from(std::span<const T> values, const Shape& shape) {
+Tensor Tensor::from(std::span<const T> values, const Shape& shape, Device device) {
   check(static_cast<int64_t>(values.size()) == shape.numel(), "Tensor::from: ", values.size(),
         " values do not fill shape ", shape);
-  Tensor t = empty(shape, kDTypeOf<T>);
-  std::copy(values.begin(), values.end(), static_cast<T*>(t.data_->data()));
+  Tensor t = empty(shape, kDTypeOf<T>, device);
+  copy_bytes(t.data_->data(), device, values.data(), Device::cpu, t.bytes());
   return t;
 }
 
@@ -77,18 +87,21 @@ double Tensor::item() const {
 }
 
 double Tensor::at(int64_t i) const {
-  require_host(*this, "Tensor::at");
+  check(defined(), "Tensor::at: the tensor is undefined");
   check(i >= 0 && i < numel(), "Tensor::at: index ", i, " is outside shape ", shape_);
   double out = 0;
   visit(dtype_, [&](auto z) {
-    out = static_cast<double>(static_cast<const decltype(z)*>(data_->data())[i]);
+    copy_bytes(&z, Device::cpu, static_cast<const decltype(z)*>(data_->data()) + i, device_,
+               sizeof z);
+    out = static_cast<double>(z);
   });
   return out;
 }
 
 template <class T>
 std::vector<T> Tensor::to_vector() const {
-  require_host(*this, "Tensor::to_vector");
+  check(defined(), "Tensor::to_vector: the tensor is undefined");
+  if (device_ != Device::cpu) return to(Device::cpu).to_vector<T>();
   std::vector<T> out(numel());
   visit(dtype_, [&](auto z) {
     const auto* p = static_cast<const decltype(z)*>(data_->data());
@@ -106,7 +119,7 @@ Tensor Tensor::clone() const {
 
 Tensor Tensor::to(DType dtype) const {
   if (!defined() || dtype == dtype_) return detach();
-  require_host(*this, "Tensor::to");
+  if (device_ != Device::cpu) return to(Device::cpu).to(dtype).to(device_);
   Tensor t = empty(shape_, dtype);
   visit(dtype_, [&](auto from) {
     const auto* p = static_cast<const decltype(from)*>(data_->data());
@@ -116,6 +129,13 @@ Tensor Tensor::to(DType dtype) const {
                      [](auto v) { return static_cast<To>(v); });
     });
   });
+  return t;
+}
+
+Tensor Tensor::to(Device device) const {
+  if (!defined() || device == device_) return detach();
+  Tensor t = empty(shape_, dtype_, device);
+  copy_bytes(t.data_->data(), device, data_->data(), device_, bytes());
   return t;
 }
 
@@ -137,24 +157,29 @@ void Tensor::copy_from(const Tensor& other) {
   check(defined() && other.defined(), "copy_from: a tensor is undefined");
   check(shape_ == other.shape_ && dtype_ == other.dtype_, "copy_from: expected ", name_of(dtype_),
         " ", shape_, ", got ", name_of(other.dtype_), " ", other.shape_);
-  check(device_ == Device::cpu && other.device_ == Device::cpu,
-        "copy_from: both tensors must be on the CPU");
-  std::memcpy(mutable_raw(), other.data_->data(), bytes());
+  copy_bytes(mutable_raw(), device_, other.data_->data(), other.device_, bytes());
 }
 
 void Tensor::fill(double value) {
-  require_host(*this, "Tensor::fill");
+  check(defined(), "Tensor::fill: the tensor is undefined");
   data_->bump_version();
   visit(dtype_, [&](auto z) {
     using T = decltype(z);
+    if (device_ != Device::cpu) {
+      const T item = static_cast<T>(value);
+      uint64_t bits = 0;
+      std::memcpy(&bits, &item, sizeof item);
+      device_backend(device_).fill(data_->data(), bits, sizeof item, numel());
+      return;
+    }
     std::fill_n(static_cast<T*>(data_->data()), numel(), static_cast<T>(value));
   });
 }
 
-template Tensor Tensor::from(std::span<const float>, const Shape&);
-template Tensor Tensor::from(std::span<const double>, const Shape&);
-template Tensor Tensor::from(std::span<const int32_t>, const Shape&);
-template Tensor Tensor::from(std::span<const int64_t>, const Shape&);
+template Tensor Tensor::from(std::span<const float>, const Shape&, Device);
+template Tensor Tensor::from(std::span<const double>, const Shape&, Device);
+template Tensor Tensor::from(std::span<const int32_t>, const Shape&, Device);
+template Tensor Tensor::from(std::span<const int64_t>, const Shape&, Device);
 template const float* Tensor::data() const;
 template const double* Tensor::data() const;
 template const int32_t* Tensor::data() const;

@@ -26,12 +26,13 @@ class Tensor {
   static Tensor zeros(const Shape& shape, DType dtype, Device device = Device::cpu);
   static Tensor full(const Shape& shape, DType dtype, double value, Device device = Device::cpu);
   static Tensor scalar(double value, DType dtype) { return full({}, dtype, value); }
-  // Copies `values` (numel of them) in, on the CPU.
+  // Copies `values` (numel of them) in.
   template <class T>
-  static Tensor from(std::span<const T> values, const Shape& shape);
+  static Tensor from(std::span<const T> values, const Shape& shape, Device device = Device::cpu);
   template <class T>
-  static Tensor from(const std::vector<T>& values, const Shape& shape) {
-    return from(std::span<const T>(values), shape);
+  static Tensor from(const std::vector<T>& values, const Shape& shape,
+                     Device device = Device::cpu) {
+    return from(std::span<const T>(values), shape, device);
   }
 
   bool defined() const { return data_ != nullptr; }
@@ -53,6 +54,7 @@ class Tensor {
   const void* raw() const { return data_ ? data_->data() : nullptr; }
   void* mutable_raw();
 
+  // Reading values works on every device; from a GPU it waits and copies.
   double item() const;         // of a tensor with one element, any dtype
   double at(int64_t i) const;  // flat index, any dtype; for tests and printing
   template <class T>
@@ -60,10 +62,11 @@ class Tensor {
 
   Tensor clone() const;                   // fresh storage, no tape
   Tensor to(DType dtype) const;           // converted copy (or this, when equal), no tape
+  Tensor to(Device device) const;         // copy on the device (or this, when there), no tape
   Tensor view(const Shape& shape) const;  // same storage, other shape, no tape
   Tensor detach() const;                  // same storage, no tape
   Tensor meta() const;                    // shape, dtype and tape place, no storage
-  void copy_from(const Tensor& other);    // in-place, equal shape and dtype
+  void copy_from(const Tensor& other);    // in-place, equal shape and dtype, any device
   void fill(double value);                // in-place
 
   // The tape's side (autograd only).

@@ -9,6 +9,15 @@
 
 namespace basin {
 
+#ifdef BASIN_HAS_CUDA
+namespace cuda {
+// Makes Device::cuda known to core (kernels/cuda/runtime.cu). Whoever launches kernels has it done
+// before main; it does not touch the driver.
+bool install_backend();
+inline const bool kBackendInstalled = install_backend();
+}  // namespace cuda
+#endif
+
 template <class Kernel, class... Args>
 void launch(Device device, Args&&... args) {
   if (device == Device::cpu) {

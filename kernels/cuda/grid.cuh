@@ -1,28 +1,53 @@
-// What every CUDA launcher shares: one checked launch over n independent items (grid-stride loop),
-// the error check, and BASIN_SYNC=1, which makes each launch wait so that an error lands at the
-// call that caused it.
+// What every CUDA launcher shares: run(), the one place that starts a kernel, and for_items(), a
+// grid-stride loop over n independent items. Where the .cu sources are built as C++
+// (tests/emulation), run() hands the kernel to the emulated device instead.
+//   cuda::run(name, {blocks, threads, shared_bytes}, kernel<T>, arguments...);
 #pragma once
 #include <cuda_runtime.h>
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 
 #include "basin/core/error.h"
+#include "basin/core/tensor.h"
+#include "basin/kernels/cuda/runtime.cuh"
 
 namespace basin::cuda {
 
-inline void check_cuda(cudaError_t status, const char* what) {
-  if (status == cudaSuccess) return;
-  fail(ErrorKind::resource, what, ": CUDA reports ", cudaGetErrorString(status));
+struct Grid {
+  dim3 blocks, threads;
+  size_t shared_bytes = 0;  // dynamic; beyond 48 KiB the kernel is told
+};
+
+// Starts a kernel on the stream. The arguments are converted to the kernel's parameters and copied.
+template <class... Parameters, class... Arguments>
+void run(const char* name, const Grid& grid, void (*kernel)(Parameters...),
+         const Arguments&... arguments) {
+#ifdef BASIN_EMULATION
+  stream();
+  emu::launch(name, grid.blocks, grid.threads, grid.shared_bytes,
+              [&] { kernel(static_cast<Parameters>(arguments)...); });
+#else
+  if (grid.shared_bytes > (48 << 10)) {
+    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    static_cast<int>(grid.shared_bytes)),
+               name);
+  }
+  kernel<<<grid.blocks, grid.threads, grid.shared_bytes, stream()> > >(
+      static_cast<Parameters>(arguments)...);
+#endif
+  check_launch(name);
 }
 
-inline bool synchronous() {
-  static const bool on = [] {
-    const char* v = std::getenv("BASIN_SYNC");
-    return v != nullptr && *v == '1';
-  }();
-  return on;
+// The dynamic shared memory of the block, 16-byte aligned; a kernel cuts it up itself.
+template <class T>
+__device__ T* dynamic_shared() {
+#ifdef BASIN_EMULATION
+  return static_cast<T*>(emu::dynamic_shared());
+#else
+  extern __shared__ __align__(16) unsigned char basin_dynamic_shared[];
+  return reinterpret_cast<T*>(basin_dynamic_shared);
+#endif
 }
 
 template <class Body>
@@ -40,17 +65,22 @@ void for_items(const char* name, int64_t n, Body body) {
   constexpr int kThreads = 256;
   constexpr int64_t kMaxBlocks = 132 * 32;  // fills the largest device; the loop covers the rest
   const int64_t blocks = std::min<int64_t>((n + kThreads - 1) / kThreads, kMaxBlocks);
-  items_kernel<<<static_cast<unsigned>(blocks), kThreads>>>(n, body);
-  check_cuda(cudaGetLastError(), name);
-  if (synchronous()) check_cuda(cudaDeviceSynchronize(), name);
+  run(name, {static_cast<unsigned>(blocks), kThreads}, items_kernel<Body>, n, body);
 }
 
-template <class T, class Tensor>
+// The device pointer of a tensor, null when it is undefined; usage error when it is elsewhere.
+inline void require_on_device(const Tensor& t) {
+  check(!t.defined() || t.device() == Device::cuda, "cuda: an argument ", name_of(t.dtype()), " ",
+        t.shape(), " is on the CPU, the others are not; move it with to(Device::cuda)");
+}
+template <class T>
 const T* in_ptr(const Tensor& t) {
+  require_on_device(t);
   return static_cast<const T*>(t.raw());
 }
-template <class T, class Tensor>
+template <class T>
 T* out_ptr(Tensor& t) {
+  require_on_device(t);
   return static_cast<T*>(t.mutable_raw());
 }
 

@@ -31,8 +31,7 @@ template <class T>
 void sum_axis(const T* x, AxisView v, T* out) {
   if (v.inner == 1 && v.n >= 64) {
     const unsigned blocks = static_cast<unsigned>(std::min<int64_t>(v.outer, 65535));
-    sum_rows_kernel<<<blocks, kThreads>>>(x, v.outer, v.n, out);
-    cuda::check_cuda(cudaGetLastError(), ReduceSum::name);
+    cuda::run(ReduceSum::name, {blocks, kThreads}, sum_rows_kernel<T>, x, v.outer, v.n, out);
     return;
   }
   cuda::for_items(ReduceSum::name, v.outer * v.inner, [=] __device__(int64_t i) {

@@ -1,5 +1,5 @@
 // The checks themselves: an op with a wrong rule must be caught, each kind of fault by the check
-// made for it. And the device parity of the whole table, where a device is present.
+// made for it.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -132,21 +132,4 @@ TEST_CASE("compare: errors are relative, and NaN is never small") {
   CHECK(std::isinf(relative_error(t(NAN, 1), t(NAN, 1))));
   CHECK(std::isinf(relative_error(t(INFINITY, 1), t(INFINITY, 1))));
   CHECK_THROWS_AS(relative_error(t(1, 2), {Tensor::zeros({3}, DType::f64)}), Error);
-}
-
-TEST_CASE("op table: CUDA = CPU") {
-  if (!kHasCuda || !table::device_copy()) {
-    MESSAGE("SKIPPED: device parity needs a CUDA build and a device");
-    return;
-  }
-  const auto there = [](const Tensor& t) { return table::device_copy()(t, Device::cuda); };
-  const auto back = [](const Tensor& t) { return table::device_copy()(t, Device::cpu); };
-  for (const table::Row& row : table::op_table()) {
-    for (const table::Case& c : table::cases_of(row)) {
-      CheckOptions options = c.options;
-      options.order = std::min(c.order, 2);
-      const CheckReport report = check_parity(c.f, c.x, there, back, "CUDA", 1e-12, options);
-      CHECK_MESSAGE(report.passed(), "op ", row.name, ", case ", c.label, ":\n", report.failures());
-    }
-  }
 }
