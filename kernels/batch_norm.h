@@ -23,6 +23,8 @@ struct BatchNormForward {
                   double eps, Act act, double slope, bool given_stats, Tensor& mean,
                   Tensor& var,  // [C]
                   Tensor& y);   // [rows, C]
+  static void cuda(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps, Act act,
+                   double slope, bool given_stats, Tensor& mean, Tensor& var, Tensor& y);
 };
 
 // With g = ct act'(z), where act'(z) is read off y (1 where y > 0, else 0 or slope), and
@@ -37,6 +39,9 @@ struct BatchNormBackward {
                   double eps, Act act, double slope, bool given_stats,
                   Tensor& dx,                      // [rows, C]
                   Tensor& dgamma, Tensor& dbeta);  // [C]
+  static void cuda(const Tensor& x, const Tensor& gamma, const Tensor& mean, const Tensor& var,
+                   const Tensor& y, const Tensor& ct, double eps, Act act, double slope,
+                   bool given_stats, Tensor& dx, Tensor& dgamma, Tensor& dbeta);
 };
 
 // The tangent of y for tangents t of x, gamma, beta. With M rows, s = 1 / std, m = mean of t_x and
@@ -50,6 +55,9 @@ struct BatchNormTangent {
                   const Tensor& t_x, const Tensor& t_gamma, const Tensor& t_beta, double eps,
                   Act act, double slope, bool given_stats,
                   Tensor& t_y);  // [rows, C]
+  static void cuda(const Tensor& x, const Tensor& gamma, const Tensor& mean, const Tensor& var,
+                   const Tensor& y, const Tensor& t_x, const Tensor& t_gamma, const Tensor& t_beta,
+                   double eps, Act act, double slope, bool given_stats, Tensor& t_y);
 };
 
 // The tangents of dx, dgamma, dbeta for tangents of x, gamma, ct: the formulas of BatchNormBackward
@@ -64,6 +72,10 @@ struct BatchNormBackwardTangent {
                   double slope, bool given_stats,
                   Tensor& t_dx,                        // [rows, C]
                   Tensor& t_dgamma, Tensor& t_dbeta);  // [C]
+  static void cuda(const Tensor& x, const Tensor& gamma, const Tensor& mean, const Tensor& var,
+                   const Tensor& y, const Tensor& ct, const Tensor& t_x, const Tensor& t_gamma,
+                   const Tensor& t_ct, double eps, Act act, double slope, bool given_stats,
+                   Tensor& t_dx, Tensor& t_dgamma, Tensor& t_dbeta);
 };
 
 }  // namespace basin

@@ -37,6 +37,7 @@ struct Matmul {
                   const Tensor& b,  // [.., k, n], or [.., n, k] with trans_b
                   bool trans_a, bool trans_b,
                   Tensor& out);  // [.., m, n], preallocated
+  static void cuda(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, Tensor& out);
 };
 
 }  // namespace basin

@@ -1,6 +1,8 @@
 // Index kernels: rows by index, CSR segments, elements along an axis. Sums run in a fixed order per
-// output row, with no atomics: same bits for any thread count. Index tensors are i32 and are
-// checked here, because only here are their values read.
+// output row, with no float atomics: same bits for any thread count. Index tensors are i32 and are
+// checked here, because only here are their values read. Checking values on a GPU would wait for
+// it: there they are checked with BASIN_SYNC=1 only, and an index outside the range is otherwise an
+// undefined read, as in any kernel.
 #pragma once
 #include "basin/core/tensor.h"
 #include "basin/kernels/reduce.h"
@@ -19,6 +21,7 @@ struct ScatterSum {
   // x [E, F], index [E] -> out [N, F], rows summed in order of e (the edges are sorted by target
   // first)
   static void cpu(const Tensor& x, const Tensor& index, Tensor& out);
+  static void cuda(const Tensor& x, const Tensor& index, Tensor& out);
 };
 
 struct SegmentSum {
@@ -56,7 +59,11 @@ struct PutAlong {
   static void cuda(const Tensor& x, const Tensor& index, int axis, Tensor& out);
 };
 
-// usage error unless offsets is i32 [S + 1], starts at 0, never falls and ends at `rows`.
+// usage error unless each index is in lowest..rows-1 (on a GPU: with BASIN_SYNC=1).
+void check_index(const Tensor& index, int64_t rows, int64_t lowest, const char* op);
+
+// usage error unless offsets is i32 [S + 1], starts at 0, never falls and ends at `rows` (the
+// values on a GPU: with BASIN_SYNC=1).
 void check_offsets(const Tensor& offsets, int64_t rows, const char* op);
 
 }  // namespace basin

@@ -8,6 +8,7 @@ struct DropoutMask {
   static constexpr const char* name = "dropout_mask";
   // out[i] = 1 / (1 - p) with probability 1 - p, else 0
   static void cpu(double p, uint64_t seed, uint64_t stream, Tensor& out);
+  static void cuda(double p, uint64_t seed, uint64_t stream, Tensor& out);
 };
 
 }  // namespace basin

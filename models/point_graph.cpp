@@ -4,6 +4,8 @@
 #include <limits>
 
 #include "basin/autograd/ops.h"
+#include "basin/kernels/index_map.h"
+#include "basin/kernels/launch.h"
 
 namespace basin {
 
@@ -12,12 +14,8 @@ Tensor neighbour_rows(const Tensor& x, int64_t k, bool include_self) {
   const int64_t edges = x.size(1) * k;
   check(x.size(0) * x.size(1) <= std::numeric_limits<int32_t>::max(), "neighbour_rows: too many ",
         "points in a batch, got ", x.shape());
-  Tensor rows = Tensor::empty({index.numel()}, DType::i32);
-  const int32_t* from = index.data<int32_t>();
-  int32_t* to = rows.mutable_data<int32_t>();
-  for (int64_t e = 0; e < index.numel(); ++e) {
-    to[e] = from[e] + static_cast<int32_t>(e / edges * x.size(1));
-  }
+  Tensor rows = Tensor::empty({index.numel()}, DType::i32, index.device());
+  launch<CloudRows>(index.device(), index, edges, x.size(1), rows);
   return rows;
 }
 

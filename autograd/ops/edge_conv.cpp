@@ -6,6 +6,8 @@
 #include "basin/autograd/families.h"
 #include "basin/autograd/ops.h"
 #include "basin/autograd/ops/activate.h"
+#include "basin/kernels/copy.h"
+#include "basin/kernels/index_map.h"
 #include "basin/kernels/launch.h"
 
 namespace basin {
@@ -25,24 +27,19 @@ EdgeConvSaved saved_of(const Tensors& out) { return {out[3], out[4], out[5], out
 
 // The neighbour that holds each maximum: [B, N, C] i32.
 Tensor winning_neighbours(const Tensor& argmax, const Tensor& index, int64_t channels) {
-  const int64_t neighbours = index.size(2);
-  Tensor winners = Tensor::empty({index.size(0), index.size(1), channels}, DType::i32);
-  const uint8_t* q = static_cast<const uint8_t*>(argmax.raw());
-  const int32_t* from = index.data<int32_t>();
-  int32_t* to = winners.mutable_data<int32_t>();
-  for (int64_t i = 0; i < winners.numel(); ++i) to[i] = from[i / channels * neighbours + q[i]];
+  Tensor winners =
+      Tensor::empty({index.size(0), index.size(1), channels}, DType::i32, index.device());
+  launch<PickNeighbours>(index.device(), argmax, index, winners);
   return winners;
 }
 
 // Rows of v [B N, C] under the edges of position q: [B N] i32.
 Tensor rows_at(const Tensor& index, int64_t q) {
-  const int64_t points = index.size(1), neighbours = index.size(2);
-  Tensor rows = Tensor::empty({index.size(0) * points}, DType::i32);
-  const int32_t* from = index.data<int32_t>();
-  int32_t* to = rows.mutable_data<int32_t>();
-  for (int64_t r = 0; r < rows.numel(); ++r) {
-    to[r] = static_cast<int32_t>(r / points * points) + from[r * neighbours + q];
-  }
+  const int64_t points = index.size(1);
+  Tensor column = Tensor::empty({index.size(0), points, 1}, DType::i32, index.device());
+  launch<CopyAxis>(index.device(), index, 2, q, 1, column, 0);
+  Tensor rows = Tensor::empty({column.numel()}, DType::i32, index.device());
+  launch<CloudRows>(index.device(), column, points, points, rows);
   return rows;
 }
 

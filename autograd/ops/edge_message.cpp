@@ -6,6 +6,7 @@
 
 #include "basin/autograd/families.h"
 #include "basin/kernels/edge_message.h"
+#include "basin/kernels/index_map.h"
 #include "basin/kernels/launch.h"
 
 namespace basin {
@@ -65,12 +66,8 @@ Tensors run_vjp_jvp(const Tensors& in, const Tensors&, const Tensor& ct, const T
 // [B, N, k] within the cloud -> [B N k] rows of the batch
 Tensor rows_of(const Tensor& index) {
   const int64_t nodes = index.size(1), edges = nodes * index.size(2);
-  Tensor rows = Tensor::empty({index.numel()}, DType::i32);
-  const int32_t* from = index.data<int32_t>();
-  int32_t* to = rows.mutable_data<int32_t>();
-  for (int64_t e = 0; e < index.numel(); ++e) {
-    to[e] = from[e] + static_cast<int32_t>(e / edges * nodes);
-  }
+  Tensor rows = Tensor::empty({index.numel()}, DType::i32, index.device());
+  launch<CloudRows>(index.device(), index, edges, nodes, rows);
   return rows;
 }
 

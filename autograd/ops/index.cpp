@@ -5,6 +5,7 @@
 #include "basin/autograd/families.h"
 #include "basin/autograd/ops.h"
 #include "basin/autograd/ops/labels.h"
+#include "basin/kernels/index_map.h"
 #include "basin/kernels/launch.h"
 
 namespace basin {
@@ -100,7 +101,8 @@ Tensor segment_sum(const Tensor& x, const Tensor& offsets) {
 Tensor segment_expand(const Tensor& x, const Tensor& offsets) {
   check(x.rank() >= 1 && offsets.rank() == 1 && x.size(0) == offsets.numel() - 1,
         "segment_expand: x ", x.shape(), " does not fit offsets ", offsets.shape());
-  const int64_t rows = offsets.data<int32_t>()[offsets.numel() - 1];
+  // The one value that the shape of the result needs: on a GPU this waits.
+  const auto rows = static_cast<int64_t>(offsets.at(offsets.numel() - 1));
   check_offsets(offsets, rows, "segment_expand");
   return linear_op({"segment_expand",
                     [offsets, rows](const Tensor& t) {
@@ -121,13 +123,9 @@ Tensor segment_mean(const Tensor& x, const Tensor& offsets) {
   const int64_t segments = offsets.numel() - 1;
   Shape column{segments};
   for (int k = 1; k < x.rank(); ++k) column.push_back(1);
-  std::vector<double> inverse(segments);
-  const int32_t* start = offsets.data<int32_t>();
-  for (int64_t s = 0; s < segments; ++s) {
-    const int32_t count = start[s + 1] - start[s];
-    inverse[s] = count > 0 ? 1.0 / count : 0.0;
-  }
-  return mul(total, Tensor::from(inverse, column).to(x.dtype()));
+  Tensor inverse = Tensor::empty(column, x.dtype(), x.device());
+  launch<SegmentInverse>(x.device(), offsets, inverse);
+  return mul(total, inverse);
 }
 
 Tensor segment_max(const Tensor& x, const Tensor& offsets) {
@@ -178,6 +176,10 @@ Tensor put_along(const Tensor& x, const Tensor& index, int axis, int64_t size) {
 void check_labels(std::string_view op, const Tensor& labels, int64_t classes) {
   check(labels.rank() == 1 && labels.dtype() == DType::i64, op, ": labels must be i64 [B], got ",
         name_of(labels.dtype()), " ", labels.shape());
+  if (labels.device() != Device::cpu) {
+    if (device_checks()) check_labels(op, labels.to(Device::cpu), classes);
+    return;
+  }
   const int64_t* label = labels.data<int64_t>();
   for (int64_t b = 0; b < labels.numel(); ++b) {
     check(label[b] >= 0 && label[b] < classes, op, ": label ", label[b], " at position ", b,
@@ -188,12 +190,8 @@ void check_labels(std::string_view op, const Tensor& labels, int64_t classes) {
 Tensor one_hot(const Tensor& labels, int64_t classes, DType dtype) {
   check_labels("one_hot", labels, classes);
   check(is_float(dtype), "one_hot: expects f32 or f64, got ", name_of(dtype));
-  Tensor out = Tensor::zeros({labels.numel(), classes}, dtype);
-  const int64_t* label = labels.data<int64_t>();
-  dispatch_float(dtype, "one_hot", [&](auto z) {
-    auto* o = out.mutable_data<decltype(z)>();
-    for (int64_t b = 0; b < labels.numel(); ++b) o[b * classes + label[b]] = 1;
-  });
+  Tensor out = Tensor::empty({labels.numel(), classes}, dtype, labels.device());
+  launch<OneHot>(out.device(), labels, out);
   return out;
 }
 

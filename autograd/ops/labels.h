@@ -6,7 +6,8 @@
 
 namespace basin {
 
-// usage error in the name of `op` unless labels is i64 [B] with values in 0..classes-1
+// usage error in the name of `op` unless labels is i64 [B] with values in 0..classes-1 (the values
+// on a GPU: with BASIN_SYNC=1)
 void check_labels(std::string_view op, const Tensor& labels, int64_t classes);
 
 }  // namespace basin

@@ -6,6 +6,7 @@
 #include "basin/autograd/families.h"
 #include "basin/autograd/ops.h"
 #include "basin/autograd/ops/activate.h"
+#include "basin/kernels/index_map.h"
 #include "basin/kernels/launch.h"
 
 namespace basin {
@@ -20,13 +21,8 @@ struct Settings {
 
 // Rows of x [B * N, in] that hold the maxima of each output channel: [B * out] i32.
 Tensor winning_rows(const Tensor& argmax, int64_t points) {
-  const int64_t width = argmax.size(1);
-  Tensor rows = Tensor::empty({argmax.numel()}, DType::i32);
-  const int32_t* at = argmax.data<int32_t>();
-  int32_t* out = rows.mutable_data<int32_t>();
-  for (int64_t i = 0; i < argmax.numel(); ++i) {
-    out[i] = static_cast<int32_t>(i / width * points + at[i]);
-  }
+  Tensor rows = Tensor::empty({argmax.numel()}, DType::i32, argmax.device());
+  launch<CloudRows>(argmax.device(), argmax, argmax.size(1), points, rows);
   return rows;
 }
 

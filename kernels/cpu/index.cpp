@@ -23,15 +23,6 @@ BASIN_HOT void add_row(const T* x, T* out, int64_t n) {
   for (int64_t i = 0; i < n; ++i) out[i] += x[i];
 }
 
-void check_index(const Tensor& index, int64_t rows, int64_t lowest, const char* op) {
-  const int32_t* p = index.data<int32_t>();
-  for (int64_t e = 0; e < index.numel(); ++e) {
-    if (p[e] < lowest || p[e] >= rows) [[unlikely]]
-      fail(ErrorKind::usage, op, ": index ", p[e], " at position ", e, " is outside ", lowest, "..",
-           rows - 1);
-  }
-}
-
 // Stable counting sort of the positions 0..E-1 by index: order[start[n] .. start[n+1]) hit row n.
 struct ByTarget {
   Tensor start, order;
@@ -51,10 +42,27 @@ ByTarget sort_by_target(const Tensor& index, int64_t rows) {
 
 }  // namespace
 
+void check_index(const Tensor& index, int64_t rows, int64_t lowest, const char* op) {
+  if (index.device() != Device::cpu) {
+    if (device_checks()) check_index(index.to(Device::cpu), rows, lowest, op);
+    return;
+  }
+  const int32_t* p = index.data<int32_t>();
+  for (int64_t e = 0; e < index.numel(); ++e) {
+    if (p[e] < lowest || p[e] >= rows) [[unlikely]]
+      fail(ErrorKind::usage, op, ": index ", p[e], " at position ", e, " is outside ", lowest, "..",
+           rows - 1);
+  }
+}
+
 void check_offsets(const Tensor& offsets, int64_t rows, const char* op) {
   check(offsets.dtype() == DType::i32 && offsets.rank() == 1 && offsets.numel() >= 1, op,
         ": offsets must be i32 [segments + 1], got ", name_of(offsets.dtype()), " ",
         offsets.shape());
+  if (offsets.device() != Device::cpu) {
+    if (device_checks()) check_offsets(offsets.to(Device::cpu), rows, op);
+    return;
+  }
   const int32_t* p = offsets.data<int32_t>();
   check(p[0] == 0, op, ": offsets must start at 0, got ", p[0]);
   for (int64_t s = 1; s < offsets.numel(); ++s) {

@@ -1,5 +1,5 @@
 // CUDA index kernels: one thread per output element; sums run in the order of the CPU kernels.
-// Index values are checked where they are built, on the host.
+// Index values are checked with BASIN_SYNC=1 (index.h).
 #include "basin/kernels/index.h"
 
 #include "basin/kernels/cuda/grid.cuh"
@@ -84,6 +84,7 @@ void put_along(const T* x, AxisView v, const int32_t* at, AxisView dst, T* out) 
 }  // namespace
 
 void Gather::cuda(const Tensor& x, const Tensor& index, Tensor& out) {
+  check_index(index, x.size(0), 0, name);
   dispatch_float(x.dtype(), name, [&](auto z) {
     using T = decltype(z);
     gather(cuda::in_ptr<T>(x), cuda::in_ptr<int32_t>(index), width_of(x), cuda::out_ptr<T>(out),
@@ -116,6 +117,7 @@ void SegmentArgmax::cuda(const Tensor& x, const Tensor& offsets, Tensor& index) 
 }
 
 void TakeAlong::cuda(const Tensor& x, const Tensor& index, int axis, Tensor& out) {
+  check_index(index, axis_view(x.shape(), axis).n, -1, name);
   dispatch_float(x.dtype(), name, [&](auto z) {
     using T = decltype(z);
     take_along(cuda::in_ptr<T>(x), axis_view(x.shape(), axis), cuda::in_ptr<int32_t>(index),
@@ -124,6 +126,7 @@ void TakeAlong::cuda(const Tensor& x, const Tensor& index, int axis, Tensor& out
 }
 
 void PutAlong::cuda(const Tensor& x, const Tensor& index, int axis, Tensor& out) {
+  check_index(index, axis_view(out.shape(), axis).n, -1, name);
   dispatch_float(x.dtype(), name, [&](auto z) {
     using T = decltype(z);
     put_along(cuda::in_ptr<T>(x), axis_view(x.shape(), axis), cuda::in_ptr<int32_t>(index),

@@ -19,7 +19,8 @@ __global__ void sum_rows_kernel(const T* x, int64_t outer, int64_t n, T* out) {
     partial[threadIdx.x] = sum;
     __syncthreads();
     for (int width = kThreads / 2; width > 0; width /= 2) {
-      if (threadIdx.x < width) partial[threadIdx.x] += partial[threadIdx.x + width];
+      if (static_cast<int>(threadIdx.x) < width)
+        partial[threadIdx.x] += partial[threadIdx.x + width];
       __syncthreads();
     }
     if (threadIdx.x == 0) out[row] = static_cast<T>(partial[0]);

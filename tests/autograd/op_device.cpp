@@ -14,14 +14,7 @@ namespace {
 constexpr double kBound64 = 1e-12, kBound32 = 1e-5;
 
 // Kernels without a CUDA form: remove a name when its .cu arrives.
-const std::set<std::string> kMayBeMissing{"matmul",
-                                          "knn",
-                                          "scatter_sum",
-                                          "dropout_mask",
-                                          "batch_norm",
-                                          "batch_norm_vjp",
-                                          "batch_norm_jvp",
-                                          "batch_norm_vjp_jvp",
+const std::set<std::string> kMayBeMissing{"knn",
                                           "edge_bn_act_max",
                                           "edge_bn_act_max_vjp",
                                           "edge_bn_act_max_jvp",

@@ -19,7 +19,6 @@
 #define __shared__ static
 #define __constant__ static const
 #define __forceinline__ inline
-#define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
 

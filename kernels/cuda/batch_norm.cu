@@ -1,0 +1,329 @@
+// CUDA batch normalisation (formulas in kernels/batch_norm.h). Each pass is column sums in double,
+// coefficients per channel, and a map over the elements. The column sums are cut into row tiles
+// that depend on the shape only; a block adds a tile for 32 channels, and the tiles are added in
+// order: no atomics, same bits from run to run. As on the CPU, statistics are sums of x - x[0].
+#include "basin/kernels/batch_norm.h"
+
+#include "basin/kernels/cuda/grid.cuh"
+
+namespace basin {
+namespace {
+
+constexpr int kChannelLanes = 32, kRowLanes = 8;
+
+// add(i, c, s) adds element i of channel c to the sums s [kSums].
+template <int kSums, class Add>
+__global__ void column_sums_kernel(int64_t rows, int64_t channels, int64_t tile_rows, Add add,
+                                   double* partial) {
+  __shared__ double part[kSums][kRowLanes][kChannelLanes];
+  const int64_t c = static_cast<int64_t>(blockIdx.x) * kChannelLanes + threadIdx.x;
+  const int64_t first = blockIdx.y * tile_rows;
+  const int64_t last = first + tile_rows < rows ? first + tile_rows : rows;
+  double s[kSums] = {};
+  if (c < channels) {
+    for (int64_t r = first + threadIdx.y; r < last; r += kRowLanes) add(r * channels + c, c, s);
+  }
+  for (int k = 0; k < kSums; ++k) part[k][threadIdx.y][threadIdx.x] = s[k];
+  __syncthreads();
+  if (threadIdx.y != 0 || c >= channels) return;
+  for (int k = 0; k < kSums; ++k) {
+    double sum = 0;
+    for (int lane = 0; lane < kRowLanes; ++lane) sum += part[k][lane][threadIdx.x];
+    partial[(blockIdx.y * kSums + k) * channels + c] = sum;
+  }
+}
+
+// The sums of all tiles, added up by whoever asks for them.
+struct ColumnSums {
+  Tensor storage;  // [tiles, sums, C] f64
+  const double* partial = nullptr;
+  int64_t tiles = 0, sums = 0, channels = 0;
+};
+struct SumView {
+  const double* partial;
+  int64_t tiles, sums, channels;
+  __device__ double operator()(int64_t kind, int64_t c) const {
+    double sum = 0;
+    for (int64_t t = 0; t < tiles; ++t) sum += partial[(t * sums + kind) * channels + c];
+    return sum;
+  }
+};
+SumView view(const ColumnSums& s) { return {s.partial, s.tiles, s.sums, s.channels}; }
+
+template <int kSums, class Add>
+ColumnSums column_sums(const char* name, int64_t rows, int64_t channels, Add add) {
+  constexpr int64_t kTileRows = 512, kMaxTiles = 1024;
+  const int64_t tile_rows = std::max(kTileRows, (rows + kMaxTiles - 1) / kMaxTiles);
+  ColumnSums s;
+  s.tiles = (rows + tile_rows - 1) / tile_rows;
+  s.sums = kSums;
+  s.channels = channels;
+  s.storage = Tensor::empty({s.tiles, kSums, channels}, DType::f64, Device::cuda);
+  double* partial = cuda::out_ptr<double>(s.storage);
+  s.partial = partial;
+  if (rows * channels == 0) return s;
+  const dim3 blocks(static_cast<unsigned>((channels + kChannelLanes - 1) / kChannelLanes),
+                    static_cast<unsigned>(s.tiles));
+  cuda::run(name, {blocks, dim3(kChannelLanes, kRowLanes)}, column_sums_kernel<kSums, Add>, rows,
+            channels, tile_rows, add, partial);
+  return s;
+}
+
+// A NaN passes; the sign of the pre-activation is read off the output.
+template <class T>
+__device__ T activate(Act act, T z, T slope) {
+  if (act == Act::none || !(z <= T(0))) return z;
+  return act == Act::relu ? T(0) : slope * z;
+}
+template <class T>
+__device__ T pull(Act act, T ct, const T* y, int64_t i, T slope) {
+  if (act == Act::none || !(y[i] <= T(0))) return ct;
+  return act == Act::relu ? T(0) : slope * ct;
+}
+
+template <class T>
+__device__ double inverse_deviation(const T* var, int64_t c, double eps) {
+  return 1 / sqrt(static_cast<double>(var[c]) + eps);
+}
+
+// What every pass reads. y is null for Act::none.
+template <class T>
+struct Layer {
+  const T *x, *gamma, *mean, *var, *y, *ct;
+  double eps;
+  Act act;
+  T slope;
+  bool given;
+  int64_t rows, channels;
+  int64_t size() const { return rows * channels; }
+};
+
+template <class T>
+void statistics(const Layer<T>& in, T* mean, T* var) {
+  const T* x = in.x;
+  const ColumnSums sums =
+      column_sums<2>(BatchNormForward::name, in.rows, in.channels,
+                     [=] __device__(int64_t i, int64_t c, double* s) {
+                       const double d = static_cast<double>(x[i]) - static_cast<double>(x[c]);
+                       s[0] += d;
+                       s[1] += d * d;
+                     });
+  const SumView sum = view(sums);
+  const double rows = static_cast<double>(in.rows);
+  cuda::for_items(BatchNormForward::name, in.channels, [=] __device__(int64_t c) {
+    const double shifted = sum(0, c) / rows, square = sum(1, c) / rows - shifted * shifted;
+    mean[c] = static_cast<T>(static_cast<double>(x[c]) + shifted);
+    var[c] = static_cast<T>(square < 0 ? 0 : square);
+  });
+}
+
+template <class T>
+void normalise(const Layer<T>& in, const T* beta, T* y) {
+  Tensor scratch = Tensor::empty({in.channels}, kDTypeOf<T>, Device::cuda);
+  T* scale = cuda::out_ptr<T>(scratch);
+  cuda::for_items(BatchNormForward::name, in.channels, [=] __device__(int64_t c) {
+    scale[c] = static_cast<T>(in.gamma[c] * inverse_deviation(in.var, c, in.eps));
+  });
+  cuda::for_items(BatchNormForward::name, in.size(), [=] __device__(int64_t i) {
+    const int64_t c = i % in.channels;
+    y[i] = activate(in.act, (in.x[i] - in.mean[c]) * scale[c] + beta[c], in.slope);
+  });
+}
+
+// dx, dgamma, dbeta; null: not asked for.
+template <class T>
+void backward(const Layer<T>& in, T* dx, T* dgamma, T* dbeta) {
+  const char* name = BatchNormBackward::name;
+  const bool summed = dgamma || dbeta || !in.given;
+  ColumnSums sums;
+  if (summed) {
+    sums =
+        column_sums<2>(name, in.rows, in.channels, [=] __device__(int64_t i, int64_t c, double* s) {
+          const T g = pull(in.act, in.ct[i], in.y, i, in.slope);
+          s[0] += static_cast<double>(g);
+          s[1] += static_cast<double>(g * (in.x[i] - in.mean[c]));
+        });
+  }
+  const SumView sum = view(sums);
+  Tensor scratch = Tensor::empty({3, in.channels}, kDTypeOf<T>, Device::cuda);
+  T *k0 = cuda::out_ptr<T>(scratch), *k1 = k0 + in.channels, *k2 = k1 + in.channels;
+  cuda::for_items(name, in.channels, [=] __device__(int64_t c) {
+    const double inv_std = inverse_deviation(in.var, c, in.eps);
+    const double scale = inv_std * in.gamma[c], rows = static_cast<double>(in.rows);
+    k0[c] = static_cast<T>(scale);
+    k1[c] = k2[c] = T(0);
+    if (!summed) return;
+    const double sum_g = sum(0, c), sum_gx = sum(1, c) * inv_std;
+    if (dbeta) dbeta[c] = static_cast<T>(sum_g);
+    if (dgamma) dgamma[c] = static_cast<T>(sum_gx);
+    if (in.given) return;
+    k1[c] = static_cast<T>(-scale * sum_g / rows);
+    k2[c] = static_cast<T>(-scale * inv_std * sum_gx / rows);
+  });
+  if (!dx) return;
+  cuda::for_items(name, in.size(), [=] __device__(int64_t i) {
+    const int64_t c = i % in.channels;
+    const T g = pull(in.act, in.ct[i], in.y, i, in.slope);
+    dx[i] = k0[c] * g + (k1[c] + k2[c] * (in.x[i] - in.mean[c]));
+  });
+}
+
+template <class T>
+void tangent(const Layer<T>& in, const T* t_x, const T* t_gamma, const T* t_beta, T* t_y) {
+  const char* name = BatchNormTangent::name;
+  ColumnSums sums;
+  if (!in.given) {
+    sums =
+        column_sums<2>(name, in.rows, in.channels, [=] __device__(int64_t i, int64_t c, double* s) {
+          s[0] += static_cast<double>(t_x[i]);
+          s[1] += static_cast<double>(t_x[i] * (in.x[i] - in.mean[c]));
+        });
+  }
+  const SumView sum = view(sums);
+  Tensor scratch = Tensor::empty({3, in.channels}, kDTypeOf<T>, Device::cuda);
+  T *k0 = cuda::out_ptr<T>(scratch), *k1 = k0 + in.channels, *k2 = k1 + in.channels;
+  cuda::for_items(name, in.channels, [=] __device__(int64_t c) {
+    const double s = inverse_deviation(in.var, c, in.eps), g = in.gamma[c];
+    const double rows = static_cast<double>(in.rows);
+    const double centre = in.given ? 0 : sum(0, c) / rows, slant = in.given ? 0 : sum(1, c) / rows;
+    k0[c] = static_cast<T>(g * s);
+    k1[c] = static_cast<T>(t_gamma[c] * s - g * s * s * s * slant);
+    k2[c] = static_cast<T>(t_beta[c] - g * s * centre);
+  });
+  cuda::for_items(name, in.size(), [=] __device__(int64_t i) {
+    const int64_t c = i % in.channels;
+    const T t = k0[c] * t_x[i] + (k1[c] * (in.x[i] - in.mean[c]) + k2[c]);
+    t_y[i] = pull(in.act, t, in.y, i, in.slope);
+  });
+}
+
+// The coefficients k [5, C] of t_dx = k0 g + k1 t_g + k2 (x - mean) + k3 t_x + k4, and the tangents
+// of dgamma and dbeta, from the seven sums.
+template <class T>
+void second_coefficients(const Layer<T>& in, const SumView& sum, const T* t_gamma, T* k,
+                         T* t_dgamma, T* t_dbeta) {
+  const int64_t n = in.channels;
+  cuda::for_items(BatchNormBackwardTangent::name, n, [=] __device__(int64_t c) {
+    const double s = inverse_deviation(in.var, c, in.eps), rows = static_cast<double>(in.rows);
+    const double scale = in.gamma[c] * s, t_scale_g = t_gamma[c] * s;
+    const double centre = in.given ? 0 : sum(0, c) / rows, r = in.given ? 0 : sum(1, c) * s / rows;
+    const double sum_g = sum(2, c), sum_gx = sum(3, c) * s, sum_tg = sum(4, c);
+    const double sum_tgx = s * (sum(5, c) + sum(6, c) - centre * sum_g) - s * r * sum_gx;
+    const double t_scale = t_scale_g - scale * s * r;  // gamma's tangent and that of s
+    const double each = in.given ? 0 : 1 / rows;       // the statistics' share
+    k[c] = static_cast<T>(t_scale);
+    k[n + c] = static_cast<T>(scale);
+    k[2 * n + c] =
+        static_cast<T>(s * each * (-t_scale * sum_gx - scale * sum_tgx + scale * s * r * sum_gx));
+    k[3 * n + c] = static_cast<T>(-scale * s * sum_gx * each);
+    k[4 * n + c] =
+        static_cast<T>((-t_scale * sum_g - scale * sum_tg + scale * s * centre * sum_gx) * each);
+    t_dgamma[c] = static_cast<T>(sum_tgx);
+    t_dbeta[c] = static_cast<T>(sum_tg);
+  });
+}
+
+template <class T>
+void backward_tangent(const Layer<T>& in, const T* t_x, const T* t_gamma, const T* t_ct, T* t_dx,
+                      T* t_dgamma, T* t_dbeta) {
+  const char* name = BatchNormBackwardTangent::name;
+  const ColumnSums sums =
+      column_sums<7>(name, in.rows, in.channels, [=] __device__(int64_t i, int64_t c, double* s) {
+        const T d = in.x[i] - in.mean[c], t = t_x[i];
+        const T g = pull(in.act, in.ct[i], in.y, i, in.slope);
+        const T t_g = pull(in.act, t_ct[i], in.y, i, in.slope);
+        s[0] += static_cast<double>(t);
+        s[1] += static_cast<double>(t * d);
+        s[2] += static_cast<double>(g);
+        s[3] += static_cast<double>(g * d);
+        s[4] += static_cast<double>(t_g);
+        s[5] += static_cast<double>(t_g * d);
+        s[6] += static_cast<double>(g * t);
+      });
+  const int64_t n = in.channels;
+  Tensor scratch = Tensor::empty({5, n}, kDTypeOf<T>, Device::cuda);
+  T* k = cuda::out_ptr<T>(scratch);
+  second_coefficients(in, view(sums), t_gamma, k, t_dgamma, t_dbeta);
+  cuda::for_items(name, in.size(), [=] __device__(int64_t i) {
+    const int64_t c = i % n;
+    const T g = pull(in.act, in.ct[i], in.y, i, in.slope);
+    const T t_g = pull(in.act, t_ct[i], in.y, i, in.slope);
+    t_dx[i] = (k[c] * g + k[n + c] * t_g) +
+              (k[2 * n + c] * (in.x[i] - in.mean[c]) + (k[3 * n + c] * t_x[i] + k[4 * n + c]));
+  });
+}
+
+template <class T>
+Layer<T> layer(const Tensor& x, const Tensor& gamma, const Tensor& mean, const Tensor& var,
+               const Tensor& y, const Tensor& ct, double eps, Act act, double slope, bool given) {
+  const int64_t channels = gamma.numel();
+  return {cuda::in_ptr<T>(x),
+          cuda::in_ptr<T>(gamma),
+          cuda::in_ptr<T>(mean),
+          cuda::in_ptr<T>(var),
+          act == Act::none ? nullptr : cuda::in_ptr<T>(y),
+          cuda::in_ptr<T>(ct),
+          eps,
+          act,
+          static_cast<T>(slope),
+          given,
+          channels == 0 ? 0 : x.numel() / channels,
+          channels};
+}
+
+template <class T>
+T* wanted(Tensor& t) {
+  return t.defined() ? cuda::out_ptr<T>(t) : nullptr;
+}
+
+}  // namespace
+
+void BatchNormForward::cuda(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps,
+                            Act act, double slope, bool given_stats, Tensor& mean, Tensor& var,
+                            Tensor& y) {
+  if (x.numel() == 0) return;
+  dispatch_float(x.dtype(), name, [&](auto z) {
+    using T = decltype(z);
+    const Layer<T> in = layer<T>(x, gamma, mean, var, y, Tensor(), eps, act, slope, given_stats);
+    if (!given_stats) statistics(in, cuda::out_ptr<T>(mean), cuda::out_ptr<T>(var));
+    normalise(in, cuda::in_ptr<T>(beta), cuda::out_ptr<T>(y));
+  });
+}
+
+void BatchNormBackward::cuda(const Tensor& x, const Tensor& gamma, const Tensor& mean,
+                             const Tensor& var, const Tensor& y, const Tensor& ct, double eps,
+                             Act act, double slope, bool given_stats, Tensor& dx, Tensor& dgamma,
+                             Tensor& dbeta) {
+  dispatch_float(x.dtype(), name, [&](auto z) {
+    using T = decltype(z);
+    backward(layer<T>(x, gamma, mean, var, y, ct, eps, act, slope, given_stats), wanted<T>(dx),
+             wanted<T>(dgamma), wanted<T>(dbeta));
+  });
+}
+
+void BatchNormTangent::cuda(const Tensor& x, const Tensor& gamma, const Tensor& mean,
+                            const Tensor& var, const Tensor& y, const Tensor& t_x,
+                            const Tensor& t_gamma, const Tensor& t_beta, double eps, Act act,
+                            double slope, bool given_stats, Tensor& t_y) {
+  dispatch_float(x.dtype(), name, [&](auto z) {
+    using T = decltype(z);
+    tangent(layer<T>(x, gamma, mean, var, y, Tensor(), eps, act, slope, given_stats),
+            cuda::in_ptr<T>(t_x), cuda::in_ptr<T>(t_gamma), cuda::in_ptr<T>(t_beta),
+            cuda::out_ptr<T>(t_y));
+  });
+}
+
+void BatchNormBackwardTangent::cuda(const Tensor& x, const Tensor& gamma, const Tensor& mean,
+                                    const Tensor& var, const Tensor& y, const Tensor& ct,
+                                    const Tensor& t_x, const Tensor& t_gamma, const Tensor& t_ct,
+                                    double eps, Act act, double slope, bool given_stats,
+                                    Tensor& t_dx, Tensor& t_dgamma, Tensor& t_dbeta) {
+  dispatch_float(x.dtype(), name, [&](auto z) {
+    using T = decltype(z);
+    backward_tangent(layer<T>(x, gamma, mean, var, y, ct, eps, act, slope, given_stats),
+                     cuda::in_ptr<T>(t_x), cuda::in_ptr<T>(t_gamma), cuda::in_ptr<T>(t_ct),
+                     cuda::out_ptr<T>(t_dx), cuda::out_ptr<T>(t_dgamma), cuda::out_ptr<T>(t_dbeta));
+  });
+}
+
+}  // namespace basin

@@ -1,0 +1,112 @@
+// CUDA scatter_sum: the rows of x are sorted by target (count, scan, place, order each target's
+// list), then one thread sums each output element in the order of the rows, as the CPU does. The
+// integer atomics fix how many rows a target has and which ones; the lists are sorted afterwards,
+// so the bits do not depend on the order in which the atomics arrive.
+#include "basin/kernels/cuda/grid.cuh"
+#include "basin/kernels/index.h"
+
+namespace basin {
+namespace {
+
+constexpr int kThreads = 256;
+
+// start[n + 1] holds the count of target n on entry, start[n] the rows before it on return. One
+// block; each thread first adds up a run of its own.
+__global__ void scan_kernel(int32_t* start, int64_t n) {
+  __shared__ int32_t before[kThreads];
+  const int64_t run = (n + kThreads - 1) / kThreads;
+  const int64_t first = threadIdx.x * run, last = first + run < n ? first + run : n;
+  int32_t sum = 0;
+  for (int64_t i = first; i < last; ++i) sum += start[i + 1];
+  before[threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    int32_t total = 0;
+    for (int t = 0; t < kThreads; ++t) {
+      const int32_t own = before[t];
+      before[t] = total;
+      total += own;
+    }
+    start[0] = 0;
+  }
+  __syncthreads();
+  sum = before[threadIdx.x];
+  for (int64_t i = first; i < last; ++i) {
+    sum += start[i + 1];
+    start[i + 1] = sum;
+  }
+}
+
+// Heap sort: no recursion, no extra memory, and a target that takes every row stays affordable.
+__device__ inline void sift(int32_t* v, int64_t i, int64_t n) {
+  const int32_t value = v[i];
+  for (int64_t child = 2 * i + 1; child < n; child = 2 * i + 1) {
+    if (child + 1 < n && v[child + 1] > v[child]) ++child;
+    if (v[child] <= value) break;
+    v[i] = v[child];
+    i = child;
+  }
+  v[i] = value;
+}
+__device__ inline void sort_ascending(int32_t* v, int64_t n) {
+  for (int64_t i = n / 2; i-- > 0;) sift(v, i, n);
+  for (int64_t last = n - 1; last > 0; --last) {
+    const int32_t top = v[0];
+    v[0] = v[last];
+    v[last] = top;
+    sift(v, 0, last);
+  }
+}
+
+struct ByTarget {
+  Tensor start, order;
+};
+
+ByTarget sort_by_target(const Tensor& index, int64_t rows) {
+  const char* name = ScatterSum::name;
+  ByTarget s{Tensor::zeros({rows + 1}, DType::i32, Device::cuda),
+             Tensor::empty({index.numel()}, DType::i32, Device::cuda)};
+  Tensor next = Tensor::empty({rows}, DType::i32, Device::cuda);
+  const int32_t* target = cuda::in_ptr<int32_t>(index);
+  int32_t* start = cuda::out_ptr<int32_t>(s.start);
+  int32_t* order = cuda::out_ptr<int32_t>(s.order);
+  int32_t* cursor = cuda::out_ptr<int32_t>(next);
+  cuda::for_items(name, index.numel(),
+                  [=] __device__(int64_t e) { atomicAdd(start + target[e] + 1, 1); });
+  cuda::run(name, {1, kThreads}, scan_kernel, start, rows);
+  cuda::for_items(name, rows, [=] __device__(int64_t n) { cursor[n] = start[n]; });
+  cuda::for_items(name, index.numel(), [=] __device__(int64_t e) {
+    order[atomicAdd(cursor + target[e], 1)] = static_cast<int32_t>(e);
+  });
+  cuda::for_items(name, rows, [=] __device__(int64_t n) {
+    sort_ascending(order + start[n], start[n + 1] - start[n]);
+  });
+  return s;
+}
+
+template <class T>
+void sum_lists(const T* x, const int32_t* start, const int32_t* order, int64_t width, T* out,
+               int64_t n) {
+  cuda::for_items(ScatterSum::name, n, [=] __device__(int64_t i) {
+    const int64_t row = i / width, f = i % width;
+    T sum = 0;
+    for (int32_t k = start[row]; k < start[row + 1]; ++k) sum += x[order[k] * width + f];
+    out[i] = sum;
+  });
+}
+
+}  // namespace
+
+void ScatterSum::cuda(const Tensor& x, const Tensor& index, Tensor& out) {
+  check_index(index, out.size(0), 0, name);
+  if (out.numel() == 0) return;
+  const ByTarget sorted = sort_by_target(index, out.size(0));
+  dispatch_float(x.dtype(), name, [&](auto z) {
+    using T = decltype(z);
+    sum_lists(cuda::in_ptr<T>(x), cuda::in_ptr<int32_t>(sorted.start),
+              cuda::in_ptr<int32_t>(sorted.order), out.numel() / out.size(0), cuda::out_ptr<T>(out),
+              out.numel());
+  });
+}
+
+}  // namespace basin

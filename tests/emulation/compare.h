@@ -1,0 +1,102 @@
+// Kernels on the emulated device against the CPU: the same launch on both, in f64 and f32, and on
+// the device in three thread orders, which must give the same bits. Each comparison prints a line
+//   gather          x [50, 7], index [120]      f64 0.0e+00  f32 0.0e+00
+#pragma once
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <functional>
+#include <string>
+
+#include "basin/core/random.h"
+#include "basin/kernels/launch.h"
+#include "basin/tests/emulation/emulator.h"
+
+namespace basin::testing {
+
+// Where and in which precision a comparison runs.
+struct Place {
+  Device device = Device::cpu;
+  DType dtype = DType::f64;
+  // A tensor here: floats in this precision, indices as they are; undefined stays undefined.
+  Tensor operator()(const Tensor& t) const {
+    if (!t.defined()) return t;
+    return (is_float(t.dtype()) ? t.to(dtype) : t).to(device);
+  }
+  Tensor empty(const Shape& shape) const { return Tensor::full(shape, dtype, 77, device); }
+  Tensor empty(const Shape& shape, DType t) const { return Tensor::full(shape, t, 77, device); }
+};
+using Launch = std::function<Tensors(const Place&)>;
+
+// max |a - b| / max(1e-30, max |b|) over each pair; infinite where one is not finite.
+inline double largest_difference(const Tensors& a, const Tensors& b) {
+  double worst = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (!a[i].defined()) continue;
+    const std::vector<double> p = a[i].to_vector<double>(), q = b[i].to_vector<double>();
+    double gap = 0, scale = 1e-30;
+    for (size_t k = 0; k < p.size(); ++k) {
+      if (!std::isfinite(p[k]) || !std::isfinite(q[k])) return INFINITY;
+      gap = std::max(gap, std::abs(p[k] - q[k]));
+      scale = std::max(scale, std::abs(q[k]));
+    }
+    worst = std::max(worst, gap / scale);
+  }
+  return worst;
+}
+
+inline bool same_values(const Tensors& a, const Tensors& b) {
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (a[i].defined() && a[i].to_vector<double>() != b[i].to_vector<double>()) return false;
+  }
+  return true;
+}
+
+inline void compare(const std::string& kernel, const std::string& shapes, const Launch& launch) {
+  double difference[2];
+  for (DType dtype : {DType::f64, DType::f32}) {
+    const Tensors expected = launch({Device::cpu, dtype});
+    emu::set_order(emu::Order::forward);
+    const Tensors got = launch({Device::cuda, dtype});
+    const double worst = largest_difference(got, expected);
+    CHECK_MESSAGE(worst <= (dtype == DType::f64 ? 1e-12 : 1e-5), kernel, ", ", shapes, ", ",
+                  name_of(dtype), ": ", worst);
+    for (emu::Order order : {emu::Order::reverse, emu::Order::random}) {
+      emu::set_order(order);
+      CHECK_MESSAGE(same_values(launch({Device::cuda, dtype}), got), kernel, ", ", shapes, ", ",
+                    name_of(dtype), ": the result depends on the thread order");
+    }
+    emu::set_order(emu::Order::forward);
+    difference[dtype == DType::f32] = worst;
+  }
+  std::printf("%-22s %-44s f64 %.1e  f32 %.1e\n", kernel.c_str(), shapes.c_str(), difference[0],
+              difference[1]);
+}
+
+// --- random data ---
+inline Tensor uniform(Rng& rng, const Shape& shape, double low = -1, double high = 1) {
+  std::vector<double> v(static_cast<size_t>(shape.numel()));
+  for (double& x : v) x = rng.uniform(low, high);
+  return Tensor::from(v, shape);
+}
+inline Tensor indices(Rng& rng, const Shape& shape, int64_t low, int64_t high) {
+  std::vector<int32_t> v(static_cast<size_t>(shape.numel()));
+  for (int32_t& x : v) x = static_cast<int32_t>(low + rng.below(high - low));
+  return Tensor::from(v, shape);
+}
+// Offsets of `segments` segments over `rows` rows, some of them empty.
+inline Tensor offsets(Rng& rng, int64_t segments, int64_t rows) {
+  std::vector<int32_t> v(static_cast<size_t>(segments + 1));
+  for (int32_t& x : v) x = static_cast<int32_t>(rng.below(rows + 1));
+  v.front() = 0;
+  v.back() = static_cast<int32_t>(rows);
+  std::sort(v.begin(), v.end());
+  return Tensor::from(v, {segments + 1});
+}
+inline int64_t between(Rng& rng, int64_t low, int64_t high) {
+  return low + rng.below(high - low + 1);
+}
+
+}  // namespace basin::testing

@@ -1,0 +1,68 @@
+// Host stand-ins of cuBLAS. The leading dimensions are held against the shapes, as cuBLAS does, and
+// the operands must be in device memory.
+#include "basin/tests/emulation/cublas_v2.h"
+
+#include "basin/tests/emulation/device_memory.h"
+
+namespace {
+
+template <class T>
+cublasStatus_t product(cublasOperation_t op_a, cublasOperation_t op_b, int m, int n, int k, T alpha,
+                       const T* a, int lda, long long stride_a, const T* b, int ldb,
+                       long long stride_b, T beta, T* c, int ldc, long long stride_c, int batch) {
+  const bool ta = op_a == CUBLAS_OP_T, tb = op_b == CUBLAS_OP_T;
+  if (m < 0 || n < 0 || k < 0 || batch < 0 || lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m ||
+      !basin::emu::is_device(a) || !basin::emu::is_device(b) || !basin::emu::is_device(c)) {
+    return CUBLAS_STATUS_INVALID_VALUE;
+  }
+  const basin::emu::DeviceMemoryAccess access;
+  for (long long s = 0; s < batch; ++s) {
+    const T *pa = a + s * stride_a, *pb = b + s * stride_b;
+    T* pc = c + s * stride_c;
+    for (long long j = 0; j < n; ++j) {
+      for (long long i = 0; i < m; ++i) {
+        double sum = 0;
+        for (long long l = 0; l < k; ++l) {
+          sum += static_cast<double>(pa[ta ? i * lda + l : l * lda + i]) *
+                 static_cast<double>(pb[tb ? l * ldb + j : j * ldb + l]);
+        }
+        T& out = pc[j * ldc + i];
+        out = static_cast<T>(alpha * sum + (beta == T(0) ? 0.0 : beta * out));
+      }
+    }
+  }
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+}  // namespace
+
+cublasStatus_t cublasCreate(cublasHandle_t* handle) {
+  *handle = nullptr;  // nothing is kept
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasSetStream(cublasHandle_t, cudaStream_t) { return CUBLAS_STATUS_SUCCESS; }
+cublasStatus_t cublasSetWorkspace(cublasHandle_t, void* workspace, size_t) {
+  return basin::emu::is_device(workspace) ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
+}
+cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t) { return CUBLAS_STATUS_SUCCESS; }
+cublasStatus_t cublasSetAtomicsMode(cublasHandle_t, cublasAtomicsMode_t) {
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t, cublasOperation_t op_a,
+                                         cublasOperation_t op_b, int m, int n, int k,
+                                         const float* alpha, const float* a, int lda,
+                                         long long stride_a, const float* b, int ldb,
+                                         long long stride_b, const float* beta, float* c, int ldc,
+                                         long long stride_c, int batch) {
+  return product(op_a, op_b, m, n, k, *alpha, a, lda, stride_a, b, ldb, stride_b, *beta, c, ldc,
+                 stride_c, batch);
+}
+cublasStatus_t cublasDgemmStridedBatched(cublasHandle_t, cublasOperation_t op_a,
+                                         cublasOperation_t op_b, int m, int n, int k,
+                                         const double* alpha, const double* a, int lda,
+                                         long long stride_a, const double* b, int ldb,
+                                         long long stride_b, const double* beta, double* c, int ldc,
+                                         long long stride_c, int batch) {
+  return product(op_a, op_b, m, n, k, *alpha, a, lda, stride_a, b, ldb, stride_b, *beta, c, ldc,
+                 stride_c, batch);
+}
