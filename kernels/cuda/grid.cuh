@@ -33,8 +33,10 @@ void run(const char* name, const Grid& grid, void (*kernel)(Parameters...),
                                     static_cast<int>(grid.shared_bytes)),
                name);
   }
-  kernel<<<grid.blocks, grid.threads, grid.shared_bytes, stream()> > >(
+  // clang-format off
+  kernel<<<grid.blocks, grid.threads, grid.shared_bytes, stream()>>>(
       static_cast<Parameters>(arguments)...);
+  // clang-format on
 #endif
   check_launch(name);
 }
