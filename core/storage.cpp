@@ -168,24 +168,24 @@ DeviceBackend& installed_backend() {
   return backend;
 }
 
-// Under AddressSanitizer what lies behind a block's last requested byte, and a free block, are out
-// of bounds; a red zone keeps neighbours apart.
+// Under AddressSanitizer what lies behind the last requested byte of a device block, and a free
+// one, are out of bounds; a red zone keeps neighbours apart. (The device is then the emulated one.)
 #if defined(__SANITIZE_ADDRESS__)
-constexpr size_t kRedZone = kAlign;
-void fence(void* p, size_t bytes, size_t block) {
-  if (p == nullptr) return;
+size_t red_zone(Device device) { return device == Device::cpu ? 0 : kAlign; }
+void fence(Device device, void* p, size_t bytes, size_t block) {
+  if (device == Device::cpu) return;
   __asan_unpoison_memory_region(p, bytes);
   __asan_poison_memory_region(static_cast<char*>(p) + bytes, block - bytes);
 }
 #else
-constexpr size_t kRedZone = 0;
-void fence(void*, size_t, size_t) {}
+size_t red_zone(Device) { return 0; }
+void fence(Device, void*, size_t, size_t) {}
 #endif
 
 }  // namespace
 
 Storage::Storage(size_t bytes, Device device)
-    : bytes_(bytes), block_bytes_(class_bytes(bytes + kRedZone)), device_(device) {
+    : bytes_(bytes), block_bytes_(class_bytes(bytes + red_zone(device))), device_(device) {
   if (device != Device::cpu) device_backend(device);
   data_ = allocator(device).allocate(block_bytes_);
   if (data_ == nullptr) {
@@ -193,11 +193,11 @@ Storage::Storage(size_t bytes, Device device)
     fail(ErrorKind::resource, "memory: cannot allocate ", bytes, " bytes on ", name_of(device),
          " (", s.live_bytes, " in use, ", s.reserved_bytes, " reserved)");
   }
-  fence(data_, bytes, block_bytes_);
+  fence(device, data_, bytes, block_bytes_);
 }
 
 Storage::~Storage() {
-  fence(data_, 0, block_bytes_);
+  fence(device_, data_, 0, block_bytes_);
   allocator(device_).deallocate(data_, block_bytes_);
 }
 

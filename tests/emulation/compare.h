@@ -11,6 +11,7 @@
 #include <string>
 
 #include "basin/core/random.h"
+#include "basin/core/tensor.h"
 #include "basin/kernels/launch.h"
 #include "basin/tests/emulation/emulator.h"
 
