@@ -11,6 +11,11 @@ namespace {
 
 constexpr int kChannelLanes = 32, kRowLanes = 8;
 
+// [count, C]. Not in the templates: nvcc loses the braces of a shape beside a device lambda.
+Tensor coefficients(int64_t count, int64_t channels, DType dtype) {
+  return Tensor::empty({count, channels}, dtype, Device::cuda);
+}
+
 // add(i, c, s) adds element i of channel c to the sums s [kSums].
 template <int kSums, class Add>
 __global__ void column_sums_kernel(int64_t rows, int64_t channels, int64_t tile_rows, Add add,
@@ -35,7 +40,7 @@ __global__ void column_sums_kernel(int64_t rows, int64_t channels, int64_t tile_
 
 // The sums of all tiles, added up by whoever asks for them.
 struct ColumnSums {
-  Tensor storage;  // [tiles, sums, C] f64
+  Tensor storage;  // [tiles * sums, C] f64
   const double* partial = nullptr;
   int64_t tiles = 0, sums = 0, channels = 0;
 };
@@ -58,7 +63,7 @@ ColumnSums column_sums(const char* name, int64_t rows, int64_t channels, Add add
   s.tiles = (rows + tile_rows - 1) / tile_rows;
   s.sums = kSums;
   s.channels = channels;
-  s.storage = Tensor::empty({s.tiles, kSums, channels}, DType::f64, Device::cuda);
+  s.storage = coefficients(s.tiles * kSums, channels, DType::f64);
   double* partial = cuda::out_ptr<double>(s.storage);
   s.partial = partial;
   if (rows * channels == 0) return s;
@@ -119,7 +124,7 @@ void statistics(const Layer<T>& in, T* mean, T* var) {
 
 template <class T>
 void normalise(const Layer<T>& in, const T* beta, T* y) {
-  Tensor scratch = Tensor::empty({in.channels}, kDTypeOf<T>, Device::cuda);
+  Tensor scratch = coefficients(1, in.channels, kDTypeOf<T>);
   T* scale = cuda::out_ptr<T>(scratch);
   cuda::for_items(BatchNormForward::name, in.channels, [=] __device__(int64_t c) {
     scale[c] = static_cast<T>(in.gamma[c] * inverse_deviation(in.var, c, in.eps));
@@ -145,7 +150,7 @@ void backward(const Layer<T>& in, T* dx, T* dgamma, T* dbeta) {
         });
   }
   const SumView sum = view(sums);
-  Tensor scratch = Tensor::empty({3, in.channels}, kDTypeOf<T>, Device::cuda);
+  Tensor scratch = coefficients(3, in.channels, kDTypeOf<T>);
   T *k0 = cuda::out_ptr<T>(scratch), *k1 = k0 + in.channels, *k2 = k1 + in.channels;
   cuda::for_items(name, in.channels, [=] __device__(int64_t c) {
     const double inv_std = inverse_deviation(in.var, c, in.eps);
@@ -180,7 +185,7 @@ void tangent(const Layer<T>& in, const T* t_x, const T* t_gamma, const T* t_beta
         });
   }
   const SumView sum = view(sums);
-  Tensor scratch = Tensor::empty({3, in.channels}, kDTypeOf<T>, Device::cuda);
+  Tensor scratch = coefficients(3, in.channels, kDTypeOf<T>);
   T *k0 = cuda::out_ptr<T>(scratch), *k1 = k0 + in.channels, *k2 = k1 + in.channels;
   cuda::for_items(name, in.channels, [=] __device__(int64_t c) {
     const double s = inverse_deviation(in.var, c, in.eps), g = in.gamma[c];
@@ -241,7 +246,7 @@ void backward_tangent(const Layer<T>& in, const T* t_x, const T* t_gamma, const 
         s[6] += static_cast<double>(g * t);
       });
   const int64_t n = in.channels;
-  Tensor scratch = Tensor::empty({5, n}, kDTypeOf<T>, Device::cuda);
+  Tensor scratch = coefficients(5, n, kDTypeOf<T>);
   T* k = cuda::out_ptr<T>(scratch);
   second_coefficients(in, view(sums), t_gamma, k, t_dgamma, t_dbeta);
   cuda::for_items(name, in.size(), [=] __device__(int64_t i) {
