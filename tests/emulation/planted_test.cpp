@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <csignal>
 #include <cstdio>
 #include <string>
 
@@ -57,8 +58,10 @@ Death in_child(const F& f) {
   std::fflush(nullptr);
   const pid_t child = fork();
   if (child == 0) {
+    dup2(ends[1], 1);
     dup2(ends[1], 2);
     close(ends[0]);
+    std::signal(SIGSEGV, SIG_DFL);  // not the handler of the test framework
     f();
     _exit(0);
   }
@@ -93,7 +96,11 @@ TEST_CASE("emulation: a missing barrier shows as sums that depend on the thread 
   const std::vector<float> right = sums(Fault::none, emu::Order::forward);
   const std::vector<float> reverse = sums(Fault::missing_barrier, emu::Order::reverse);
   const std::vector<float> forward = sums(Fault::missing_barrier, emu::Order::forward);
-  CHECK(forward != reverse);
+  int differing = 0;
+  for (size_t r = 0; r < right.size(); ++r) differing += forward[r] != reverse[r];
+  std::printf("emulation: %d of %zu sums differ between two thread orders\n", differing,
+              right.size());
+  CHECK(differing > 0);
   CHECK(forward != right);
 }
 
@@ -123,6 +130,8 @@ TEST_CASE("emulation: a write behind a tensor ends the process") {
   CHECK(death.died);
   CHECK(death.printed.find("AddressSanitizer: use-after-poison") != std::string::npos);
   CHECK(death.printed.find("row_sums_kernel") != std::string::npos);
+  const size_t line = death.printed.find("ERROR: AddressSanitizer");
+  std::printf("%s\n", death.printed.substr(line, death.printed.find('\n', line) - line).c_str());
 #else
   MESSAGE("SKIPPED: needs AddressSanitizer");
 #endif
