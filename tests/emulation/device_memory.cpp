@@ -19,6 +19,7 @@ struct Device {
   std::map<char*, size_t> blocks;  // start, bytes in whole pages
   size_t total = 0, used = 0;
   int open = 0;
+  int key = -1;  // memory protection key: opens and closes without a system call, where it exists
 };
 
 // BASIN_EMULATION_MEMORY: bytes of the device, 16 GiB unless given.
@@ -26,14 +27,21 @@ Device& device() {
   static auto* d = [] {
     auto* made = new Device;
     const char* bytes = std::getenv("BASIN_EMULATION_MEMORY");
+    made->key = pkey_alloc(0, PKEY_DISABLE_ACCESS);
     made->total = bytes ? std::strtoull(bytes, nullptr, 10) : size_t{16} << 30;
     return made;
   }();
   return *d;
 }
 
-void protect_all(Device& d, int rights) {
-  for (const auto& [start, bytes] : d.blocks) mprotect(start, bytes, rights);
+void set_open(Device& d, bool open) {
+  if (d.key >= 0) {
+    pkey_set(d.key, open ? 0 : PKEY_DISABLE_ACCESS);
+    return;
+  }
+  for (const auto& [start, bytes] : d.blocks) {
+    mprotect(start, bytes, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+  }
 }
 
 }  // namespace
@@ -47,7 +55,11 @@ void* map_device(size_t bytes) {
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (raw == MAP_FAILED) return nullptr;
   char* start = static_cast<char*>(raw) + kPage;
-  if (d.open > 0) mprotect(start, whole, PROT_READ | PROT_WRITE);
+  if (d.key >= 0) {
+    pkey_mprotect(start, whole, PROT_READ | PROT_WRITE, d.key);
+  } else if (d.open > 0) {
+    mprotect(start, whole, PROT_READ | PROT_WRITE);
+  }
   d.blocks[start] = whole;
   d.used += whole;
   return start;
@@ -79,12 +91,12 @@ size_t device_bytes_total() { return device().total; }
 DeviceMemoryAccess::DeviceMemoryAccess() {
   Device& d = device();
   d.mutex.lock();
-  if (d.open++ == 0) protect_all(d, PROT_READ | PROT_WRITE);
+  if (d.open++ == 0) set_open(d, true);
 }
 
 DeviceMemoryAccess::~DeviceMemoryAccess() {
   Device& d = device();
-  if (--d.open == 0) protect_all(d, PROT_NONE);
+  if (--d.open == 0) set_open(d, false);
   d.mutex.unlock();
 }
 
