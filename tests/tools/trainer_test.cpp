@@ -209,6 +209,32 @@ TEST_CASE("trainer: a non-finite loss names epoch, step, batch and parameter") {
   }
 }
 
+TEST_CASE("trainer: an epoch whose loss rises is marked") {
+  const TempDir dir;
+  const Problem problem(tiny_settings("adamw"));
+  Trainer trainer(problem.config, problem.data);
+  RunDir::create(dir / "run").begin({});
+  const RunDir run = RunDir::open(dir / "run");
+  set_verbosity(Verbosity::quiet);
+  const auto in_second_epoch = [&] {
+    return trainer.steps_done() > trainer.steps_per_epoch() ? SIGTERM : 0;
+  };
+  CHECK_FALSE(trainer.run(run, {in_second_epoch}).completed);
+  for (Param& p : trainer.state().params) {  // as if a step had thrown the classifier far off
+    if (p.role != Role::head) continue;
+    Tensor& w = p.value;
+    for (int64_t i = 0; i < w.numel(); ++i) w.mutable_data<float>()[i] *= 100;
+  }
+  CHECK(trainer.run(run, {}).completed);
+  std::vector<bool> rose;
+  for (const std::string& line : timeless_lines(dir / "run")) {
+    if (contains(line, "train_loss_rose=")) rose.push_back(contains(line, "train_loss_rose=true"));
+  }
+  REQUIRE(rose.size() == static_cast<size_t>(problem.config.epochs));
+  CHECK_FALSE(rose[0]);
+  CHECK(rose[1]);
+}
+
 TEST_CASE("trainer: a checkpoint of other settings or other data is refused") {
   const TempDir dir;
   const Problem problem(with(tiny_settings("adamw"), "epochs", "1"));

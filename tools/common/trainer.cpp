@@ -14,6 +14,10 @@
 namespace basin::tools {
 namespace {
 
+// An epoch whose mean loss is that much above the one before is worth a warning: networks that
+// explode (EGNN's coordinates do, under large rates) often stay finite and never recover.
+constexpr double kRise = 1.1;
+
 LoaderOptions train_options(const TrainConfig& config) {
   LoaderOptions o;
   o.batch = config.batch;
@@ -168,12 +172,20 @@ bool Trainer::finish_epoch(MetricsFile& metrics, const TrainHooks& hooks) {
   }
   if (!tested || !validation) return false;
   at_.test = *tested;
+  const double before = at_.train_loss;  // 0 in the first epoch
   at_.train_loss = at_.loss_sum / static_cast<double>(at_.seen);
+  const bool rose = before > 0 && at_.train_loss > kRise * before;
   at_.train_accuracy = static_cast<double>(at_.correct) / static_cast<double>(at_.seen);
   note_best(*validation);
   const double seconds = seconds_now() - start;
   at_.seconds += seconds;
-  report_epoch(metrics, *validation, seconds);
+  report_epoch(metrics, *validation, seconds, rose);
+  if (rose) {
+    warning_line(
+        format("the training loss rose from %.4f to %.4f in one epoch; if it does not come "
+               "back, try a lower --lr, --warmup or --clip",
+               before, at_.train_loss));
+  }
   schedule_.observe(validation->examples > 0 ? validation->loss : at_.train_loss);
   at_.loss_sum = at_.norm_sum = at_.epoch_seconds = 0;
   at_.correct = at_.seen = 0;
@@ -182,8 +194,8 @@ bool Trainer::finish_epoch(MetricsFile& metrics, const TrainHooks& hooks) {
 }
 
 // `seconds`: what the evaluation took.
-void Trainer::report_epoch(MetricsFile& metrics, const Evaluation& validation,
-                           double seconds) const {
+void Trainer::report_epoch(MetricsFile& metrics, const Evaluation& validation, double seconds,
+                           bool rose) const {
   const int64_t epoch = (at_.step - 1) / steps_per_epoch_ + 1;
   const int64_t steps = at_.step - (epoch - 1) * steps_per_epoch_;
   const double speed = static_cast<double>(at_.seen) / at_.epoch_seconds;
@@ -192,7 +204,8 @@ void Trainer::report_epoch(MetricsFile& metrics, const Evaluation& validation,
       .add("epoch", epoch)
       .add("step", at_.step)
       .add("train_loss", at_.train_loss)
-      .add("train_accuracy", at_.train_accuracy);
+      .add("train_accuracy", at_.train_accuracy)
+      .add("train_loss_rose", rose);
   if (validation.examples > 0) {
     line.add("val_loss", validation.loss)
         .add("val_overall_accuracy", validation.overall_accuracy)

@@ -94,7 +94,8 @@ class Trainer {
   bool epoch_is_full() const;  // its steps are done, its evaluation is not
   // False when the evaluation was stopped; nothing has changed then.
   bool finish_epoch(MetricsFile& metrics, const TrainHooks& hooks);
-  void report_epoch(MetricsFile& metrics, const Evaluation& validation, double seconds) const;
+  void report_epoch(MetricsFile& metrics, const Evaluation& validation, double seconds,
+                    bool rose) const;
   void note_best(const Evaluation& validation);
   void log_step(MetricsFile& metrics, const StepResult& result) const;
   JsonObject position_json() const;
