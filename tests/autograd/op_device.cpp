@@ -37,7 +37,8 @@ std::string missing_kernel(const std::string& note) {
 
 struct Summary {
   double f64 = 0, f32 = 0;
-  std::map<std::string, int> gaps;  // kernel, comparisons that need it
+  int made = 0;                     // comparisons
+  std::map<std::string, int> gaps;  // kernel, comparisons that wait for it
 };
 
 void compare(const std::string& op, const Case& c, DType dtype, Summary& sum) {
@@ -57,6 +58,7 @@ void compare(const std::string& op, const Case& c, DType dtype, Summary& sum) {
       ++sum.gaps[kernel];
       continue;
     }
+    ++sum.made;
     double& worst = twice ? sum.f64 : sum.f32;
     worst = std::max(worst, f.error);
     CHECK_MESSAGE(f.passed(), "op ", op, ", case ", c.label, ", ", f.check, ": ", f.error,
@@ -83,10 +85,12 @@ void run_row_on_device(const std::string& name, Cases (*cases)(Rng&)) {
       FAIL_CHECK("op ", name, ", case ", c.label, ": ", e.what());
     }
   }
-  std::printf("device: %s, %zu cases, largest difference f64 %.1e, f32 %.1e", name.c_str(),
-              all.size(), sum.f64, sum.f32);
+  // A row that compared nothing must not count as passed.
+  const bool skipped = sum.made == 0 && !sum.gaps.empty();
+  std::printf("%sdevice: %s, %zu cases, %d comparisons, largest difference f64 %.1e, f32 %.1e",
+              skipped ? "SKIPPED: " : "", name.c_str(), all.size(), sum.made, sum.f64, sum.f32);
   for (const auto& [kernel, count] : sum.gaps) {
-    std::printf("; %d comparisons need a CUDA kernel for %s", count, kernel.c_str());
+    std::printf("; %d more need a CUDA kernel for %s", count, kernel.c_str());
     CHECK_MESSAGE(kMayBeMissing.contains(kernel), "op ", name, ": ", kernel, " has no CUDA kernel");
   }
   std::printf("\n");
