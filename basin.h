@@ -3,7 +3,10 @@
 #pragma once
 #include "basin/analysis/cloud_picture.h"
 #include "basin/analysis/colour.h"
+#include "basin/analysis/curvature.h"
+#include "basin/analysis/estimate.h"
 #include "basin/analysis/heat_map.h"
+#include "basin/analysis/operator.h"
 #include "basin/analysis/png.h"
 #include "basin/analysis/raster.h"
 #include "basin/analysis/strip_plot.h"
