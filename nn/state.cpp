@@ -1,6 +1,7 @@
 // Model states in safetensors files, under the names and shapes of the reference PyTorch code.
 #include "basin/nn/state.h"
 
+#include <cstring>
 #include <unordered_map>
 
 #include "basin/core/log.h"
@@ -29,6 +30,27 @@ bool has_prefix(const SafetensorsFile& file) {
     if (!name.starts_with(kPrefix)) return false;
   }
   return !file.tensors.empty();
+}
+
+std::string_view last_part(std::string_view name) {
+  const size_t dot = name.rfind('.');
+  return dot == name.npos ? name : name.substr(dot + 1);
+}
+
+// PyTorch writes a module once for every attribute that holds it: the common DGCNN code has each
+// batch norm as bn1 and as conv1.1. Such a tensor carries the bytes of one that the model knows.
+bool is_second_name(const std::string& name, const Tensor& tensor, const SafetensorsFile& file,
+                    size_t prefix, const ModelState& state) {
+  for (const auto& [full_name, other] : file.tensors) {
+    const std::string known = full_name.substr(prefix);
+    if (state.params.find(known) < 0 && state.buffers.find(known) < 0) continue;
+    if (last_part(known) != last_part(name) || other.dtype() != tensor.dtype() ||
+        !(other.shape() == tensor.shape())) {
+      continue;
+    }
+    if (std::memcmp(other.raw(), tensor.raw(), tensor.bytes()) == 0) return true;
+  }
+  return false;
 }
 
 struct Faults {
@@ -101,6 +123,7 @@ void load_state(const SafetensorsFile& file, const std::string& source, ModelSta
     const std::string name = full_name.substr(prefix);
     given.emplace(name, &tensor);
     if (state.params.find(name) >= 0 || state.buffers.find(name) >= 0) continue;
+    if (is_second_name(name, tensor, file, prefix, state)) continue;
     (is_buffer_name(name) ? faults.extra_buffers : faults.extra).push_back(name);
   }
   std::vector<std::pair<Param*, Tensor>> updates;

@@ -28,7 +28,9 @@ void save_state(const fs::path& path, const ModelState& state);  // atomic
 // Overwrites the values of `state` in place. Accepts Basin's shape or the reference shape, either
 // float type, and a common "module." prefix on every name. A name of a parameter or buffer that is
 // missing, an extra tensor or another shape is a data error that lists the names; an extra tensor
-// that is named like a buffer only draws a warning. Nothing is written unless everything fits.
+// that is named like a buffer only draws a warning, and one that repeats a tensor of the model byte
+// for byte (a module that PyTorch wrote under two names) is passed over. Nothing is written unless
+// everything fits.
 void load_state(const fs::path& path, ModelState& state);
 void load_state(const SafetensorsFile& file, const std::string& source, ModelState& state);
 
