@@ -6,6 +6,7 @@
 #include "basin/optim/schedule.h"
 #include "basin/tools/common/cli.h"
 #include "basin/tools/common/recipes.h"
+#include "basin/tools/common/training_probe.h"
 
 namespace basin::tools {
 namespace {
@@ -62,6 +63,8 @@ std::vector<Setting> training_settings() {
       {"keep", Kind::integer, "2", "Checkpoints kept besides the best; 0: all", record},
       {"log_every", Kind::integer, "50", "Steps between step lines in metrics.jsonl; 0: none",
        record},
+      {"probe", Kind::text, "",
+       "Measure along the training: every=E[,shapes=S,probes=P,steps=L], E in epochs", record},
       {"out", Kind::text, "", "Run directory (default: runs/MODEL-OPTIMIZER-sSEED)", action},
       {"resume", Kind::text, "",
        "Run directory (its newest checkpoint), RUN/ckpt/step-N, RUN/ckpt/best, or auto (--out if "
@@ -235,6 +238,8 @@ TrainConfig train_config_from(Config& config) {
   out.keep = config.integer("keep");
   out.checkpoint_every = config.integer("checkpoint_every");
   out.log_every = config.integer("log_every");
+  out.probe = config.text("probe");
+  parsed(config, "probe", parse_probe_plan);
   out.config_hash = config.hash();
   return out;
 }

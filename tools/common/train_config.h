@@ -34,6 +34,7 @@ struct TrainConfig {
   int64_t keep = 2;                     // checkpoints besides the best; 0: all
   int64_t checkpoint_every = 1;         // epochs
   int64_t log_every = 50;               // steps; 0: epochs only
+  std::string probe = {};               // measurements on the way (training_probe.h)
   std::string config_hash;              // identity of a run; a resumed one must have the same
   std::vector<std::string> notes = {};  // what the user should know of the settings, for the log
 };

@@ -84,7 +84,8 @@ Trainer::Trainer(const TrainConfig& config, const TrainData& data)
       model_(make_model(with_classes(config.model, data.train.classes()))),
       state_(init_model(model_, config.seed, config.dtype)),
       optimizer_(make_optimizer(config.optimizer, state_.params)),
-      loader_(data.train, train_options(config)) {
+      loader_(data.train, train_options(config)),
+      probe_(config_, model_, data.train) {
   steps_per_epoch_ = loader_.batches_per_epoch();
   total_steps_ = config.steps > 0 ? config.steps : config.epochs * steps_per_epoch_;
   schedule_ = Schedule(parse_schedule(config.schedule, total_steps_, steps_per_epoch_));
@@ -253,10 +254,18 @@ TrainOutcome Trainer::run(const RunDir& dir, const TrainHooks& hooks) {
       if (!progress && hooks.progress) {
         progress = std::make_unique<Progress>(str("epoch ", epoch), steps_per_epoch_);
       }
+      // Probed before the epoch's evaluation, so that a run stopped within that one resumes behind
+      // the probe.
+      const bool probed = probe_.due(epoch) && at_.step + 1 == epoch * steps_per_epoch_;
+      if (probed) probe_.watch(*optimizer_);
       const StepResult result = step();
       at_.epoch_seconds += seconds_now() - start;
       at_.seconds += seconds_now() - start;
       log_step(metrics, result);
+      if (probed) {
+        probe_.unwatch(*optimizer_);
+        probe_.measure(state_, epoch, at_.step, result.lr, metrics);
+      }
       if (progress) {
         progress->update(at_.step - (epoch - 1) * steps_per_epoch_,
                          format("loss %.4f lr %.2e", result.loss, result.lr));

@@ -16,6 +16,7 @@
 #include "basin/tools/common/metrics.h"
 #include "basin/tools/common/run_dir.h"
 #include "basin/tools/common/train_config.h"
+#include "basin/tools/common/training_probe.h"
 
 namespace basin::tools {
 
@@ -106,6 +107,7 @@ class Trainer {
   ModelState state_;
   std::unique_ptr<Optimizer> optimizer_;
   PointCloudLoader loader_;
+  TrainingProbe probe_;
   Schedule schedule_;
   int64_t steps_per_epoch_ = 0;
   int64_t total_steps_ = 0;

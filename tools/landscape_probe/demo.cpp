@@ -1,0 +1,66 @@
+// Training of the demonstration's networks: see demo.h.
+#include "basin/tools/landscape_probe/demo.h"
+
+#include "basin/tools/common/progress.h"
+#include "basin/tools/common/run_dir.h"
+#include "basin/tools/common/signals.h"
+#include "basin/tools/common/trainer.h"
+#include "basin/tools/landscape_probe/probe.h"
+
+namespace basin::tools {
+namespace {
+
+const std::vector<std::pair<std::string, std::string>> kSettings{
+    {"data", "embedded"}, {"model.name", "pointnet"}, {"points", "64"}, {"selection", "random"},
+    {"augment", "none"},  {"limit", "400"},           {"epochs", "8"},  {"batch", "16"},
+    {"keep", "1"},
+};
+
+Config demo_config(const std::string& optimizer) {
+  Config config = train_settings();
+  for (const auto& [key, value] : kSettings) {
+    config.set(key, value, Source::set, "landscape_probe demo");
+  }
+  config.set("optimizer.name", optimizer, Source::set, "landscape_probe demo");
+  return config;
+}
+
+void train_one(const fs::path& path, const std::string& optimizer, const std::string& command) {
+  Config config = demo_config(optimizer);
+  const TrainConfig train = train_config_from(config);
+  const TrainData data = load_train_data(train);
+  Trainer trainer(train, data);
+  const bool there = RunDir::is_run(path);
+  RunDir dir = there ? RunDir::open(path) : RunDir::create(path);
+  if (!there) dir.write_config(config.to_toml());
+  if (const auto last = read_newest_checkpoint(dir.checkpoints())) trainer.restore(*last);
+  if (trainer.steps_done() == trainer.total_steps()) return;
+  JsonObject facts;
+  dir.begin(facts.add("program", "landscape_probe")
+                .add("command", command)
+                .add("seed", static_cast<int64_t>(train.seed))
+                .add("data", data.train.source)
+                .add("data_hash", data.hash)
+                .add("config_hash", train.config_hash));
+  log_line(str("training pointnet with ", optimizer, ": ", data.description));
+  const TrainOutcome out = trainer.run(dir, {stop_signal, true});
+  if (!out.completed) {
+    dir.finish(signal_name(out.signal), exit_code_of(out.signal));
+    throw StopRequest{out.signal};
+  }
+  write_file_atomic(dir.result_file(), out.result.pretty());
+  dir.finish("completed", 0);
+}
+
+}  // namespace
+
+std::vector<fs::path> demo_runs(const fs::path& folder, const std::string& command) {
+  std::vector<fs::path> out;
+  for (const char* optimizer : {"adamw", "muon"}) {
+    out.push_back(folder / str("pointnet-", optimizer));
+    train_one(out.back(), optimizer, command);
+  }
+  return out;
+}
+
+}  // namespace basin::tools
