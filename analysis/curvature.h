@@ -5,6 +5,7 @@
 // G). A batch is recorded once for all vectors of one apply(); with a memory budget recordings are
 // kept between calls, as many batches as fit. Batches are summed in their order, in f64.
 #pragma once
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,8 @@ namespace basin {
 // that fixes the mode (batch norm statistics, dropout off, which shapes) is inside.
 struct LossBatch {
   Fn loss;               // params -> {mean loss over the batch [], ...}
-  Fn outputs;            // params -> {outputs [B, ..]}; needed by gauss_newton only
-  Fn loss_of_outputs;    // {outputs} -> {mean loss []}, convex; needed by gauss_newton only
+  Fn outputs;            // params -> {outputs [B, ..]}, all of which the loss takes; needed by
+  Fn loss_of_outputs;    //   gauss_newton only, as is {outputs} -> {mean loss []}, convex
   int64_t examples = 0;  // share_b = examples / total
 };
 
@@ -40,6 +41,8 @@ class ParameterSpace {
   // A vector as tensors of the parameters' shapes and dtype, one per parameter of the ParamList;
   // undefined (= zero) outside the subset.   v [n]
   Tensors unflatten(const Tensor& v) const;
+  // Several vectors as [lanes, ...shape], one tensor per member of the subset.   v [lanes, n]
+  Tensors unflatten_lanes(const Tensor& v) const;
 
  private:
   std::vector<int> indices_;
@@ -47,6 +50,7 @@ class ParameterSpace {
   std::vector<Shape> shapes_;  // of the members
   std::vector<int64_t> offsets_;
   DType dtype_ = DType::f32;
+  Device device_ = Device::cpu;
   size_t total_ = 0;  // parameters in the ParamList
   int64_t size_ = 0;
 };
@@ -57,6 +61,8 @@ struct CurvatureOptions {
   int64_t keep_bytes = 0;         // budget of kept recordings; 0: record anew at each apply()
 };
 
+// The parameters are copied: the operator stays that of the point where it was made. One thread at
+// a time may use it (the work inside is parallel).
 class CurvatureOperator : public SymmetricOperator {
  public:
   // usage error without batches or examples; numerical error naming the batch when a product is not
@@ -66,15 +72,28 @@ class CurvatureOperator : public SymmetricOperator {
   int64_t size() const override { return space_.size(); }
   Tensor apply(const Tensor& v) const override;
   const ParameterSpace& space() const { return space_; }
-  double loss() const;       // L(w)
-  Tensor gradient() const;   // [n] f64
-  int64_t products() const;  // H_b v products made so far, for reports of the cost
+  double loss() const;                                // L(w)
+  Tensor gradient() const;                            // [n] f64
+  int64_t products() const { return products_; }      // H_b v made so far, for reports of the cost
+  int64_t kept_bytes() const { return kept_bytes_; }  // held by kept recordings
 
  private:
+  struct Recording;
+  double share(size_t batch) const;
+  std::string describe(size_t batch) const;
+  Tensors members() const;  // the values of the subset
+  std::shared_ptr<const Recording> recorded(size_t index) const;
+  void evaluate() const;  // loss_ and gradient_, once
+
   std::vector<LossBatch> batches_;
   Tensors values_;
   ParameterSpace space_;
   CurvatureOptions options_;
+  int64_t examples_ = 0;
+  mutable std::vector<std::shared_ptr<const Recording>> kept_;  // per batch, null: not kept
+  mutable int64_t kept_bytes_ = 0, products_ = 0;
+  mutable double loss_ = 0;
+  mutable Tensor gradient_;
 };
 
 }  // namespace basin

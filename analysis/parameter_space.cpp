@@ -1,0 +1,105 @@
+// ParameterSpace: a subset of a ParamList as one vector, and the list that holds its names.
+#include <algorithm>
+
+#include "basin/analysis/curvature.h"
+#include "basin/core/parallel.h"
+
+namespace basin {
+namespace {
+
+constexpr int64_t kGrain = 1 << 14;
+
+}  // namespace
+
+ParameterSpace::ParameterSpace(const ParamList& params, std::vector<int> indices)
+    : indices_(std::move(indices)), total_(params.size()) {
+  check(total_ > 0, "parameter space: there are no parameters");
+  if (indices_.empty()) {
+    for (size_t i = 0; i < total_; ++i) indices_.push_back(static_cast<int>(i));
+  }
+  dtype_ = DType::f64;
+  for (size_t m = 0; m < indices_.size(); ++m) {
+    const int i = indices_[m];
+    check(i >= 0 && static_cast<size_t>(i) < total_, "parameter space: indices are expected in 0..",
+          total_ - 1, ", got ", i);
+    check(m == 0 || indices_[m - 1] < i, "parameter space: indices must ascend, got ", i, " after ",
+          m == 0 ? 0 : indices_[m - 1]);
+    const Param& p = params[static_cast<size_t>(i)];
+    check(is_float(p.value.dtype()), "parameter space: ", p.name, " is ", name_of(p.value.dtype()),
+          ", expected f32 or f64");
+    if (m == 0) {
+      dtype_ = p.value.dtype();
+      device_ = p.value.device();
+    }
+    check(p.value.dtype() == dtype_ && p.value.device() == device_, "parameter space: ", p.name,
+          " differs in type or device from ", names_.empty() ? p.name : names_.front());
+    names_.push_back(p.name);
+    shapes_.push_back(p.value.shape());
+    offsets_.push_back(size_);
+    size_ += p.value.numel();
+  }
+  check(size_ > 0, "parameter space: the chosen parameters have no elements");
+}
+
+Tensor ParameterSpace::flatten(const Tensors& all) const {
+  check(all.size() == total_, "flatten: expects ", total_, " tensors, one per parameter, got ",
+        all.size());
+  Tensor out = Tensor::zeros({size_}, DType::f64);
+  double* to = out.mutable_data<double>();
+  for (size_t m = 0; m < indices_.size(); ++m) {
+    const Tensor& given = all[static_cast<size_t>(indices_[m])];
+    if (!given.defined()) continue;
+    check(given.shape() == shapes_[m], "flatten: ", names_[m], " is expected as ", shapes_[m],
+          ", got ", given.shape());
+    const Tensor host = given.to(Device::cpu);
+    dispatch_float(host.dtype(), "flatten", [&](auto z) {
+      const auto* from = host.data<decltype(z)>();
+      double* part = to + offsets_[m];
+      parallel_for(host.numel(), kGrain, [&](int64_t begin, int64_t end) {
+        std::copy(from + begin, from + end, part + begin);
+      });
+    });
+  }
+  return out;
+}
+
+Tensors ParameterSpace::unflatten(const Tensor& v) const {
+  check(v.defined() && v.rank() == 1 && v.numel() == size_, "unflatten: expects a vector of ",
+        size_, " elements, got ", v.defined() ? v.shape().to_string() : "an undefined tensor");
+  Tensors out(total_);
+  const Tensors members = unflatten_lanes(v.view({1, size_}));
+  for (size_t m = 0; m < members.size(); ++m) {
+    out[static_cast<size_t>(indices_[m])] = members[m].view(shapes_[m]);
+  }
+  return out;
+}
+
+Tensors ParameterSpace::unflatten_lanes(const Tensor& v) const {
+  check(v.defined() && v.rank() == 2 && v.size(1) == size_ && is_float(v.dtype()),
+        "parameter space: expects vectors [lanes, ", size_, "], got ",
+        v.defined() ? str(v.shape(), " ", name_of(v.dtype())) : "an undefined tensor");
+  const Tensor host = v.to(Device::cpu).to(DType::f64);
+  const double* from = host.data<double>();
+  const int64_t lanes = v.size(0);
+  Tensors out;
+  for (size_t m = 0; m < indices_.size(); ++m) {
+    Shape shape = shapes_[m];
+    shape.push_front(lanes);
+    Tensor part = Tensor::empty(shape, dtype_);
+    const int64_t count = shapes_[m].numel();
+    dispatch_float(dtype_, "unflatten", [&](auto z) {
+      using T = decltype(z);
+      T* to = part.mutable_data<T>();
+      for (int64_t l = 0; l < lanes; ++l) {
+        const double* row = from + l * size_ + offsets_[m];
+        parallel_for(count, kGrain, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) to[l * count + i] = static_cast<T>(row[i]);
+        });
+      }
+    });
+    out.push_back(part.to(device_));
+  }
+  return out;
+}
+
+}  // namespace basin
