@@ -1,7 +1,9 @@
 // Products with the Hessian (forward over reverse, Pearlmutter 1994) and with the generalised
 // Gauss-Newton matrix, J^T (H_l (J v)) (Schraudolph 2002), batch by batch. Only the members of the
 // parameter space are inputs of the recording; all other parameters are constants of it, so that
-// the Hessian of a layer costs what that layer's part of the sweeps costs.
+// the Hessian of a layer costs what that layer's part of the sweeps costs. The vectors of an
+// apply() are pushed one by one: several at once in one sweep took as long on the real networks and
+// hold so many times the memory.
 #include "basin/analysis/curvature.h"
 
 #include <algorithm>
@@ -26,28 +28,6 @@ Fn on_members(const Fn& f, const Tensors& values, const std::vector<int>& indice
     if (scalar) out.resize(1);
     return out;
   };
-}
-
-Tensors row_of(const Tensors& lanes, int64_t row) {
-  Tensors out;
-  for (const Tensor& t : lanes) {
-    const Shape shape = t.shape().without_first();
-    if (t.size(0) == 1) {
-      out.push_back(t.view(shape));
-      continue;
-    }
-    Tensor part = Tensor::empty(shape, t.dtype(), t.device());
-    const Tensor host = t.to(Device::cpu);
-    dispatch_float(t.dtype(), "curvature", [&](auto z) {
-      using T = decltype(z);
-      const int64_t n = shape.numel();
-      Tensor copy = Tensor::empty(shape, t.dtype());
-      std::copy_n(host.data<T>() + row * n, n, copy.mutable_data<T>());
-      part = copy.to(t.device());
-    });
-    out.push_back(part);
-  }
-  return out;
 }
 
 // to += share * from; false when a number of `from` is not finite.
@@ -155,11 +135,10 @@ Tensor CurvatureOperator::apply(const Tensor& v) const {
   const int64_t lanes = v.size(0);
   Tensor out = Tensor::zeros({lanes, n}, DType::f64);
   double* sum = out.mutable_data<double>();
-  const Tensors tangents = space_.unflatten_lanes(v);
   for (size_t b = 0; b < batches_.size(); ++b) {
     const std::shared_ptr<const Recording> recording = recorded(b);
     for (int64_t l = 0; l < lanes; ++l) {
-      const Tensors product = recording->product(row_of(tangents, l));
+      const Tensors product = recording->product(space_.members_of(v, l));
       ++products_;
       for (size_t m = 0; m < product.size(); ++m) {
         if (!add_to(sum + l * n + space_.offset(m), share(b), product[m])) {

@@ -41,8 +41,8 @@ class ParameterSpace {
   // A vector as tensors of the parameters' shapes and dtype, one per parameter of the ParamList;
   // undefined (= zero) outside the subset.   v [n]
   Tensors unflatten(const Tensor& v) const;
-  // Several vectors as [lanes, ...shape], one tensor per member of the subset.   v [lanes, n]
-  Tensors unflatten_lanes(const Tensor& v) const;
+  // Row `row` of several vectors, the members of the subset only.   v [lanes, n]
+  Tensors members_of(const Tensor& v, int64_t row) const;
 
  private:
   std::vector<int> indices_;

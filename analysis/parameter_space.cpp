@@ -67,35 +67,26 @@ Tensors ParameterSpace::unflatten(const Tensor& v) const {
   check(v.defined() && v.rank() == 1 && v.numel() == size_, "unflatten: expects a vector of ",
         size_, " elements, got ", v.defined() ? v.shape().to_string() : "an undefined tensor");
   Tensors out(total_);
-  const Tensors members = unflatten_lanes(v.view({1, size_}));
-  for (size_t m = 0; m < members.size(); ++m) {
-    out[static_cast<size_t>(indices_[m])] = members[m].view(shapes_[m]);
-  }
+  const Tensors members = members_of(v.view({1, size_}), 0);
+  for (size_t m = 0; m < members.size(); ++m) out[static_cast<size_t>(indices_[m])] = members[m];
   return out;
 }
 
-Tensors ParameterSpace::unflatten_lanes(const Tensor& v) const {
-  check(v.defined() && v.rank() == 2 && v.size(1) == size_ && is_float(v.dtype()),
-        "parameter space: expects vectors [lanes, ", size_, "], got ",
-        v.defined() ? str(v.shape(), " ", name_of(v.dtype())) : "an undefined tensor");
+Tensors ParameterSpace::members_of(const Tensor& v, int64_t row) const {
+  check(v.defined() && v.rank() == 2 && v.size(1) == size_ && row >= 0 && row < v.size(0),
+        "parameter space: expects row ", row, " of vectors [lanes, ", size_, "], got ",
+        v.defined() ? v.shape().to_string() : "an undefined tensor");
   const Tensor host = v.to(Device::cpu).to(DType::f64);
-  const double* from = host.data<double>();
-  const int64_t lanes = v.size(0);
   Tensors out;
   for (size_t m = 0; m < indices_.size(); ++m) {
-    Shape shape = shapes_[m];
-    shape.push_front(lanes);
-    Tensor part = Tensor::empty(shape, dtype_);
-    const int64_t count = shapes_[m].numel();
-    dispatch_float(dtype_, "unflatten", [&](auto z) {
+    const double* from = host.data<double>() + row * size_ + offsets_[m];
+    Tensor part = Tensor::empty(shapes_[m], dtype_);
+    dispatch_float(dtype_, "parameter space", [&](auto z) {
       using T = decltype(z);
       T* to = part.mutable_data<T>();
-      for (int64_t l = 0; l < lanes; ++l) {
-        const double* row = from + l * size_ + offsets_[m];
-        parallel_for(count, kGrain, [&](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) to[l * count + i] = static_cast<T>(row[i]);
-        });
-      }
+      parallel_for(part.numel(), kGrain, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) to[i] = static_cast<T>(from[i]);
+      });
     });
     out.push_back(part.to(device_));
   }
