@@ -12,6 +12,7 @@
 #include "basin/analysis/png.h"
 #include "basin/analysis/power_iteration.h"
 #include "basin/analysis/raster.h"
+#include "basin/analysis/statistics.h"
 #include "basin/analysis/strip_plot.h"
 #include "basin/analysis/svg.h"
 #include "basin/autograd/check.h"

@@ -54,10 +54,11 @@ Estimate bootstrap(int64_t n, const std::function<double(std::span<const int64_t
 // a / b of two INDEPENDENT estimates whose intervals have the same level. The interval comes from
 // the two intervals themselves (MOVER, Donner and Zou 2012), not from the standard errors:
 //   { R : the interval of a - R b, of squared half widths (a - l_a)^2 + R^2 (u_b - b)^2, holds 0 }
-// For symmetric intervals of one t factor this is Fieller's; it keeps each side's own degrees of
-// freedom and the asymmetry of a bootstrap interval, and needs no positive values, where the
-// log-normal delta method does. It is unbounded when b's interval reaches zero: the data then do
-// not bound the ratio. The standard error is the delta method's; `samples` is the smaller count.
+// Two t intervals are first given the one factor of Welch and Satterthwaite's degrees of freedom
+// for a - R b, and the result is Fieller's interval. The asymmetry of a bootstrap interval is kept,
+// and no value has to be positive, as the log-normal delta method wants. Unbounded when b is not
+// told apart from zero: the data then do not bound the ratio. The standard error is the delta
+// method's; `samples` is the smaller count.
 Estimate ratio(const Estimate& a, const Estimate& b);
 
 }  // namespace basin
