@@ -15,6 +15,7 @@
 #include "basin/analysis/statistics.h"
 #include "basin/analysis/strip_plot.h"
 #include "basin/analysis/svg.h"
+#include "basin/analysis/trace.h"
 #include "basin/autograd/check.h"
 #include "basin/autograd/compare.h"
 #include "basin/autograd/families.h"

@@ -31,6 +31,12 @@ Interval t_interval(double value, double standard_error, double df, double level
 Estimate mean_estimate(std::span<const double> samples, double level = 0.95,
                        std::string method = "mean");
 
+// The same for skewed samples: the t interval goes through the cubic transformation of Hall (1992,
+// On the removal of skewness by transformation), which takes the skewness of the studentised mean
+// out to order 1 / n. The longer half lies on the side of the long tail.
+Estimate skewed_mean_estimate(std::span<const double> samples, double level = 0.95,
+                              std::string method = "mean");
+
 // percentile: quantiles of the resampled values. basic: the same reflected about the value, which
 // follows a biased statistic to the right side. bca: percentiles corrected for bias and skewness
 // (Efron 1987), acceleration from the jackknife (delete one row, or one of 200 blocks of rows).
