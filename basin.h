@@ -1,6 +1,7 @@
 // Basin in one include: everything that a user's program needs. The kernels are the engine's own
 // and are not listed; whoever writes an op includes "basin/kernels/..." beside this.
 #pragma once
+#include "basin/analysis/cka.h"
 #include "basin/analysis/cloud_picture.h"
 #include "basin/analysis/colour.h"
 #include "basin/analysis/curvature.h"
@@ -11,7 +12,9 @@
 #include "basin/analysis/orthonormal_basis.h"
 #include "basin/analysis/png.h"
 #include "basin/analysis/power_iteration.h"
+#include "basin/analysis/ranks.h"
 #include "basin/analysis/raster.h"
+#include "basin/analysis/representation.h"
 #include "basin/analysis/statistics.h"
 #include "basin/analysis/strip_plot.h"
 #include "basin/analysis/svg.h"

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -64,18 +65,18 @@ Centred centred(std::string_view who, const Tensor& x) {
   return out;
 }
 
-double squared_norm(const std::vector<double>& m) {
+double squared_norm(const Tensor& m) {
   double sum = 0;
-  for (const double v : m) sum += v * v;
+  for (const double v : std::span(m.data<double>(), static_cast<size_t>(m.numel()))) sum += v * v;
   return sum;
 }
 
-// sum over the rows first, first + step, .. of x_i y_i^T.   -> [C1 C2]
-std::vector<double> cross_product(const Centred& x, const Centred& y, int64_t first, int64_t step) {
+// sum over the rows first, first + step, .. of x_i y_i^T.   -> [C1, C2]
+Tensor cross_product(const Centred& x, const Centred& y, int64_t first, int64_t step) {
   const int64_t rows = (x.n() - first + step - 1) / step, c1 = x.channels(), c2 = y.channels();
-  std::vector<double> out(static_cast<size_t>(c1 * c2), 0.0);
+  Tensor out = Tensor::empty({c1, c2}, DType::f64);
   gemm<double>(true, false, c1, c2, rows, 1.0, x.row(first), c1 * step, y.row(first), c2 * step,
-               0.0, out.data(), c2);
+               0.0, out.mutable_data<double>(), c2);
   return out;
 }
 
@@ -124,17 +125,18 @@ double debiased(const Centred& x, const Centred& y) {
 // The unbiased HSIC of x and y without each of the groups in turn: [groups].
 std::vector<double> without_groups(const Centred& x, const Centred& y, int64_t groups) {
   const int64_t n = x.n(), c1 = x.channels(), c2 = y.channels();
-  const std::vector<double> total = cross_product(x, y, 0, 1);
+  const Tensor total = cross_product(x, y, 0, 1);
   std::vector<double> out;
   for (int64_t g = 0; g < groups; ++g) {
-    std::vector<double> part = cross_product(x, y, g, groups);
-    for (size_t i = 0; i < part.size(); ++i) part[i] = total[i] - part[i];
+    Tensor rest = cross_product(x, y, g, groups);
+    double* r = rest.mutable_data<double>();
+    for (int64_t i = 0; i < rest.numel(); ++i) r[i] = total.data<double>()[i] - r[i];
     std::vector<double> sx(c1, 0.0), sy(c2, 0.0);  // of the rows that stay: minus the group's
     for (int64_t i = g; i < n; i += groups) {
       for (int64_t j = 0; j < c1; ++j) sx[j] -= x.row(i)[j];
       for (int64_t j = 0; j < c2; ++j) sy[j] -= y.row(i)[j];
     }
-    HsicSums s{.product = squared_norm(part)};
+    HsicSums s{.product = squared_norm(rest)};
     for (int64_t i = 0; i < n; ++i) {
       if (i % groups == g) continue;
       double k = -x.a[i], l = -y.a[i];
