@@ -7,6 +7,7 @@
 #include "basin/analysis/curvature.h"
 #include "basin/analysis/estimate.h"
 #include "basin/analysis/heat_map.h"
+#include "basin/analysis/krylov.h"
 #include "basin/analysis/lanczos.h"
 #include "basin/analysis/loss_surface.h"
 #include "basin/analysis/operator.h"

@@ -1,16 +1,11 @@
-// Rayleigh-Ritz on a Krylov basis V whose projected matrix is measured, not assumed: column j of
-// the upper triangle of V^T A V comes from the projection of A v_j, the lower triangle from what
-// the recurrence says; where the two differ, the products are not symmetric, and that difference
-// enters every residual. After a thick restart the projected matrix has the arrow that belongs to
-// it without further care.
+// The driver: when to look at the Ritz pairs, when to believe them, when to restart. The Krylov
+// space and its projected matrix are in krylov.h.
 #include "basin/analysis/lanczos.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "basin/analysis/orthonormal_basis.h"
-#include "basin/core/random.h"
-#include "basin/kernels/linalg.h"
+#include "basin/analysis/krylov.h"
 
 namespace basin {
 namespace {
@@ -18,163 +13,6 @@ namespace {
 constexpr double kClosed = 1e-13;    // of the largest product: what is left is rounding
 constexpr double kRounding = 1e-15;  // of the largest product: no residual is known better
 constexpr double kMissed = 1e-4;     // accepted probability of missing a copy
-
-// Ritz values ascending, with coefficients in the basis and what is known of each residual.
-struct Ritz {
-  std::vector<double> values;
-  std::vector<std::vector<double>> vectors;
-  std::vector<double> coupling;   // to the rest of the space: falls with further steps
-  std::vector<double> asymmetry;  // of the products: does not
-  std::vector<double> dropped;    // parts of A v that were let go, their worst sum
-  int64_t size() const { return static_cast<int64_t>(values.size()); }
-  double largest() const {
-    return values.empty() ? 0 : std::max(std::abs(values.front()), std::abs(values.back()));
-  }
-  double bound(size_t i) const { return std::hypot(coupling[i], asymmetry[i]) + dropped[i]; }
-};
-
-// The basis and its projected matrix.
-class Krylov {
- public:
-  Krylov(const SymmetricOperator& a, int64_t capacity, uint64_t seed)
-      : a_(a),
-        basis_(a.size()),
-        capacity_(capacity),
-        seed_(seed),
-        projected_(static_cast<size_t>(capacity * capacity), 0.0) {}
-
-  const OrthonormalBasis& basis() const { return basis_; }
-  int64_t size() const { return basis_.size(); }
-  int64_t products() const { return products_; }
-  bool closed() const { return length_ == 0; }  // the next direction will be a random one
-  int64_t chain() const { return chain_; }      // products since the last random direction
-  double scale() const { return scale_; }       // largest |A v|
-
-  // One more direction and one more product.
-  void advance() {
-    if (closed()) {
-      random_direction();
-    } else {
-      basis_.append(std::move(rest_), length_);
-    }
-    const int64_t j = size() - 1;
-    for (int64_t i = 0; i < j; ++i) at(j, i) = coupling_[static_cast<size_t>(i)];
-    rest_ = a_.apply(basis_[j].view({1, a_.size()})).view({a_.size()});
-    ++products_;
-    ++chain_;
-    const OrthonormalBasis::Projection p = basis_.project_out(rest_);
-    if (!std::isfinite(p.before)) {
-      fail(ErrorKind::numerical, "lanczos: product ", products_,
-           " is not finite; check the operator at this point");
-    }
-    for (int64_t i = 0; i <= j; ++i) at(i, j) = p.coefficients[static_cast<size_t>(i)];
-    scale_ = std::max(scale_, p.before);
-    coupling_.assign(static_cast<size_t>(j + 1), 0.0);
-    dropped_.push_back(0);
-    length_ = p.after;
-    if (length_ <= kClosed * scale_ || size() == a_.size()) {
-      dropped_.back() = length_;
-      length_ = 0;
-    }
-    coupling_.back() = length_;
-  }
-
-  Ritz ritz() const {
-    const int64_t m = size();
-    Tensor matrix = Tensor::zeros({m, m}, DType::f64);
-    double* t = matrix.mutable_data<double>();
-    for (int64_t j = 0; j < m; ++j) {
-      for (int64_t i = 0; i <= j; ++i) t[j * m + i] = at(i, j);
-    }
-    const EighFactors eigen = Eigh::cpu(matrix);
-    const double* q = eigen.vectors.data<double>();
-    Ritz out;
-    for (int64_t k = 0; k < m; ++k) {
-      out.values.push_back(eigen.values.at(k));
-      std::vector<double> s(static_cast<size_t>(m));
-      double coupled = 0, dropped = 0;
-      for (int64_t i = 0; i < m; ++i) {
-        s[static_cast<size_t>(i)] = q[i * m + k];
-        coupled += coupling_[static_cast<size_t>(i)] * q[i * m + k];
-        dropped += dropped_[static_cast<size_t>(i)] * std::abs(q[i * m + k]);
-      }
-      out.coupling.push_back(std::abs(coupled));
-      out.asymmetry.push_back(asymmetry(s));
-      out.dropped.push_back(dropped + kRounding * scale_);
-      out.vectors.push_back(std::move(s));
-    }
-    return out;
-  }
-
-  // Keeps the chosen Ritz vectors. `leave`: the next direction is random, the coupling to the old
-  // one is let go; otherwise the old one follows.
-  void restart(const Ritz& ritz, const std::vector<size_t>& kept, bool leave) {
-    const int64_t m = size();
-    const auto p = static_cast<int64_t>(kept.size());
-    std::vector<double> rotation(static_cast<size_t>(m * p)), dropped, coupling;
-    for (int64_t k = 0; k < p; ++k) {
-      const size_t from = kept[static_cast<size_t>(k)];
-      const std::vector<double>& s = ritz.vectors[from];
-      double coupled = 0;
-      for (int64_t i = 0; i < m; ++i) {
-        rotation[static_cast<size_t>(i * p + k)] = s[static_cast<size_t>(i)];
-        coupled += coupling_[static_cast<size_t>(i)] * s[static_cast<size_t>(i)];
-      }
-      const bool loses = leave || closed();
-      dropped.push_back(ritz.asymmetry[from] + ritz.dropped[from] +
-                        (loses ? std::abs(coupled) : 0));
-      coupling.push_back(loses ? 0 : coupled);
-    }
-    basis_.rotate(rotation, p);
-    dropped_ = std::move(dropped);
-    coupling_ = std::move(coupling);
-    for (int64_t j = 0; j < p; ++j) {
-      for (int64_t i = 0; i < p; ++i) at(i, j) = 0;
-      at(j, j) = ritz.values[kept[static_cast<size_t>(j)]];
-    }
-    if (leave) length_ = 0;
-  }
-
- private:
-  double& at(int64_t i, int64_t j) { return projected_[static_cast<size_t>(i * capacity_ + j)]; }
-  double at(int64_t i, int64_t j) const {
-    return projected_[static_cast<size_t>(i * capacity_ + j)];
-  }
-
-  // |D s|, D = lower triangle by the recurrence minus the mirrored upper one.
-  double asymmetry(const std::vector<double>& s) const {
-    double sum = 0;
-    for (int64_t j = 1; j < size(); ++j) {
-      double row = 0;
-      for (int64_t i = 0; i < j; ++i) row += (at(j, i) - at(i, j)) * s[static_cast<size_t>(i)];
-      sum += row * row;
-    }
-    return std::sqrt(sum);
-  }
-
-  void random_direction() {
-    chain_ = 0;
-    while (true) {
-      Tensor v = normal_vector(a_.size(), seed_, stream_id("lanczos", draws_++));
-      const OrthonormalBasis::Projection p = basis_.project_out(v);
-      if (p.after <= 1e-8 * p.before) continue;  // almost inside the span: draw again
-      basis_.append(std::move(v), p.after);
-      return;
-    }
-  }
-
-  const SymmetricOperator& a_;
-  OrthonormalBasis basis_;
-  int64_t capacity_;
-  uint64_t seed_;
-  std::vector<double> projected_;  // [capacity, capacity]
-  std::vector<double> coupling_;   // [m]: A v_i has this much of the next direction
-  std::vector<double> dropped_;    // [m]: and this much outside of the basis, let go
-  Tensor rest_;                    // [n]: the next direction, of length length_
-  double length_ = 0, scale_ = 0;
-  int64_t products_ = 0, chain_ = 0;
-  uint64_t draws_ = 0;
-};
 
 class Solver {
  public:
@@ -194,6 +32,7 @@ class Solver {
       const bool spent = krylov_.products() >= options_.max_products;
       if (!(full || complete || spent || due())) continue;
       ritz_ = krylov_.ritz();
+      largest_ = std::max(largest_, ritz_.largest());
       since_check_ = 0;
       if (complete) {
         certain_ = true;
@@ -248,7 +87,7 @@ class Solver {
     return out;
   }
 
-  double goal() const { return options_.tolerance * ritz_.largest(); }
+  double goal() const { return options_.tolerance * largest_; }
 
   // True when nothing is left to do.
   bool step() {
@@ -314,7 +153,8 @@ class Solver {
     const double range = std::abs(ritz_.values.back() - ritz_.values.front());
     const double residual = std::hypot(ritz_.coupling[beyond], ritz_.asymmetry[beyond]);
     const double floor = kClosed * krylov_.scale();
-    if (residual <= std::max(floor, std::min(goal(), ritz_.largest() / n))) return true;
+    if (residual <= std::max(floor, std::min(goal(), largest_ * std::min(1e-4, 1 / n))))
+      return true;
     for (int64_t k = 0; k < count; ++k) {  // from the innermost wanted value outwards
       const double value = ritz_.values[static_cast<size_t>(last - k * inward)];
       const double gap = std::abs(value - ritz_.values[beyond]);
@@ -363,7 +203,7 @@ class Solver {
     for (size_t i = 0; i < std::min<size_t>(m, options_.top); ++i)
       out.top.push_back(pair(m - 1 - i));
     for (size_t i = 0; i < std::min<size_t>(m, options_.bottom); ++i) out.bottom.push_back(pair(i));
-    out.largest_magnitude = ritz_.largest();
+    out.largest_magnitude = largest_;
     const double allowed = std::max(goal(), 2 * kRounding * krylov_.scale());
     out.converged = certain_ || !options_.find_copies;
     for (std::vector<Eigenpair>* side : {&out.top, &out.bottom}) {
@@ -393,6 +233,7 @@ class Solver {
   std::vector<double> locked_;  // the wanted values when the search for copies began
   std::string note_;
   bool searching_ = false, certain_ = false;
+  double largest_ = 0;  // |Ritz value| seen so far: a search may start without it
   int64_t restarts_ = 0, since_check_ = 0, verifying_ = 0;
 };
 
