@@ -18,6 +18,7 @@
 #include "basin/analysis/raster.h"
 #include "basin/analysis/representation.h"
 #include "basin/analysis/sharpness.h"
+#include "basin/analysis/spectral_density.h"
 #include "basin/analysis/statistics.h"
 #include "basin/analysis/strip_plot.h"
 #include "basin/analysis/svg.h"
