@@ -85,6 +85,7 @@ void add_scaled(Direction& d, double factor, const Direction& other) {
 void scale(Direction& d, double factor) {
   for (Tensor& part : d.parts) {
     if (!part.defined()) continue;
+    part = part.clone();
     double* v = part.mutable_data<double>();
     for (int64_t k = 0; k < part.numel(); ++k) v[k] *= factor;
   }
@@ -138,6 +139,7 @@ void normalise(Direction& d, const ParamList& params, DirectionNorm norm) {
       continue;
     }
     if (!d.parts[i].defined()) continue;
+    d.parts[i] = d.parts[i].clone();  // copies of a direction share their parts
     const Tensor w = host_f64(params[i].value);
     double* v = d.parts[i].mutable_data<double>();
     switch (norm) {
@@ -255,7 +257,6 @@ CheckpointPlane plane_through(const ParamList& a, const ParamList& b, const Para
   check(length > 0, "directions: the first two checkpoints of the plane are equal");
   scale(plane.first, 1 / length);
   plane.second = to_c;
-  for (Tensor& part : plane.second.parts) part = part.clone();
   remove_component(plane.second, plane.first);
   scale(plane.second, 1 / plane.second.norm());
   plane.coordinates = {{{0, 0}, {length, 0}, {to_c.dot(plane.first), to_c.dot(plane.second)}}};

@@ -1,7 +1,7 @@
 // The file of a slice: JSON lines. The first holds what was asked, as flat strings, and their
 // SHA-256; every further one holds a point. Lines are appended whole, one write() each, under a
 // lock; a kill in the middle tears the last line at most, and a torn last line is cut off by the
-// next run. Losses are written to 17 significant digits and read back to the same bits.
+// next run. Numbers are written so that they read back to the same bits.
 //   {"basin_slice":1,"sha256":"..","grid.x.count":"51",..}
 //   {"point":0,"x":-1,"y":-1,"loss":2.5,"accuracy":0.25}
 //   {"point":1,"x":-0.5,"y":-1,"loss":null,"failed":"why"}
@@ -15,7 +15,7 @@ namespace basin {
 // The grid as fields "grid.x.low" .. "grid.y.count", and back (data error naming the field).
 RecordFields grid_fields(const SliceGrid& grid);
 
-// A slice kept in a file. data error: damaged (naming the line) or twice the same point.
+// A slice kept in a file. data error: damaged (naming the line), or a point with two values.
 Slice read_slice(const fs::path& path);
 
 // Parts of one question joined; the same point in several files must agree to the bit.

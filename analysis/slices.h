@@ -42,8 +42,8 @@ enum class PointState : uint8_t { missing, done, failed };
 
 // Batch-norm statistics at a moved point: those of the checkpoint, or estimated anew from the data
 // with the moved weights. The evaluated function does it; the slice records which.
-enum class SliceNorm : uint8_t { frozen, reestimated };
-std::string_view name_of(SliceNorm norm);
+enum class BatchStatistics : uint8_t { frozen, reestimated };
+std::string_view name_of(BatchStatistics s);
 
 using RecordFields = std::vector<std::pair<std::string, std::string>>;  // name, value; unique names
 
@@ -71,9 +71,9 @@ struct SliceRequest {
   SliceGrid grid;
   Direction first;
   Direction second = {};  // empty for a slice along one direction
-  SliceNorm norm = SliceNorm::frozen;
-  // What else the values depend on: checkpoint, data subset, loss. The engine adds grid, norm,
-  // dtype and the fingerprints of weights and directions itself.
+  BatchStatistics batch_norm = BatchStatistics::frozen;
+  // What else the values depend on: checkpoint, data subset, loss. The engine adds grid,
+  // batch_norm, dtype and the fingerprints of weights and directions itself.
   RecordFields fields = {};
 };
 
