@@ -85,12 +85,13 @@ void Svg::line(double x1, double y1, double x2, double y2, const Paint& paint) {
         paint, {});
 }
 
-void Svg::polyline(const std::vector<std::pair<double, double>>& points, const Paint& paint) {
+void Svg::polyline(const std::vector<std::pair<double, double>>& points, const Paint& paint,
+                   std::string_view hint) {
   std::string list;
   for (const auto& [x, y] : points) {
     list += str(list.empty() ? "" : " ", svg_number(x), ",", svg_number(y));
   }
-  shape("polyline", str(" points=\"", list, "\""), paint, {});
+  shape("polyline", str(" points=\"", list, "\""), paint, hint);
 }
 
 void Svg::text(double x, double y, std::string_view words, const TextStyle& style) {

@@ -38,7 +38,8 @@ class Svg {
   void rect(double x, double y, double w, double h, const Paint& paint, std::string_view hint = {});
   void circle(double x, double y, double r, const Paint& paint, std::string_view hint = {});
   void line(double x1, double y1, double x2, double y2, const Paint& paint);
-  void polyline(const std::vector<std::pair<double, double>>& points, const Paint& paint);
+  void polyline(const std::vector<std::pair<double, double>>& points, const Paint& paint,
+                std::string_view hint = {});
   void text(double x, double y, std::string_view words, const TextStyle& style = {});
   // Declares diagonal lines of `line` on `ground`; the result is a fill.
   std::string hatch(Rgb line, Rgb ground);
