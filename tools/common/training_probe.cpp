@@ -30,10 +30,11 @@ void add_curvature(JsonObject& line, const CurvatureOperator& h, const ProbePlan
   lanczos_options.find_copies = false;
   lanczos_options.seed = seed;
   const LanczosResult top = lanczos(h, lanczos_options);
-  HutchinsonOptions trace_options;
-  trace_options.probes = plan.probes;
+  TraceOptions trace_options;
+  trace_options.products = plan.probes;
+  trace_options.lanes = plan.probes;
   trace_options.seed = seed;
-  const Estimate trace = hutchinson(h, trace_options).estimate;
+  const Estimate trace = hutchinson_trace(h, trace_options).estimate;
   line.add("lambda_max", top.top.front().value)
       .add("lambda_max_residual", top.top.front().residual)
       .add("lambda_max_converged", top.top.front().converged)

@@ -119,15 +119,14 @@ void measure_density(const ProbeContext& context, const SymmetricOperator& h,
                      CurvatureRecord& out) {
   const ProbeSettings& s = context.settings;
   if (s.density_probes == 0) return;
-  DensityOptions options;
+  QuadratureOptions options;
   options.probes = s.density_probes;
   options.steps = s.density_steps;
   options.seed = s.seed;
-  const SpectralQuadrature quadrature = spectral_quadrature(h, options);
-  for (const LanczosQuadrature& q : quadrature.probes) {
-    out.density.push_back({q.nodes.to_vector<double>(), q.weights.to_vector<double>()});
-  }
-  out.negative_share = negative_share(quadrature);
+  options.lanes = s.lanes;
+  const SpectralQuadrature q = spectral_quadrature(h, options);
+  for (const SpectralRule& rule : q.rules) out.density.push_back({rule.nodes, rule.weights});
+  out.negative_share = negative_share(q);
 }
 
 void measure_paper(const ProbeContext& context, const SymmetricOperator& h, CurvatureRecord& out) {

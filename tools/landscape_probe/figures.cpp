@@ -109,6 +109,55 @@ Figure scree(const std::vector<LoadedProbe>& probes, const std::string& command)
   return scree_figure(out);
 }
 
+SpectralQuadrature quadrature_of(const CurvatureRecord& c) {
+  SpectralQuadrature q;
+  q.n = c.size;
+  for (const QuadratureRecord& r : c.density) q.rules.push_back({r.nodes, r.weights});
+  return q;
+}
+
+// The densities of a network at one bandwidth, so that they compare: the published rule's, and the
+// wider one percent of the range.
+Figure density(const std::vector<LoadedProbe>& probes, const std::string& network,
+               const std::string& command, bool wide) {
+  SpectralDensity out;
+  double width = 0, low = 0, high = 0;
+  for (const LoadedProbe& p : probes) {
+    if (p.hessian() == nullptr || p.hessian()->density.empty()) continue;
+    const SpectralQuadrature q = quadrature_of(*p.hessian());
+    const Bandwidths b = default_bandwidths(q);
+    width = std::max(width, wide ? b.relative : b.published);
+    low = std::min(low, q.smallest());
+    high = std::max(high, q.largest());
+  }
+  for (const LoadedProbe& p : probes) {
+    if (p.hessian() == nullptr || p.hessian()->density.empty()) continue;
+    const SpectralQuadrature q = quadrature_of(*p.hessian());
+    const DensityCurve curve =
+        spectral_density(q, width, {1200, low - 6 * width, high + 6 * width});
+    DensitySeries series;
+    series.optimizer = p.optimizer;
+    series.at = curve.x;
+    series.density = curve.density;
+    series.low = curve.low;
+    series.high = curve.high;
+    for (const SpectralRule& r : q.rules) {
+      series.nodes.insert(series.nodes.end(), r.nodes.begin(), r.nodes.end());
+      series.weights.insert(series.weights.end(), r.weights.begin(), r.weights.end());
+    }
+    series.bandwidth = width;
+    series.negative_share = negative_share(q).value;
+    out.series.push_back(std::move(series));
+  }
+  out.title = "Spectral density of the Hessian: " + network;
+  out.conditions = curvature_conditions(probes, command);
+  out.conditions.probes =
+      str(quadrature_of(*probes.front().hessian()).rules.size(), " probes of stochastic Lanczos");
+  Figure figure = density_figure(out);
+  figure.name += str("-", network, wide ? "-wide" : "");
+  return figure;
+}
+
 std::vector<LoadedProbe> of_network(const std::vector<LoadedProbe>& probes,
                                     const std::string& network) {
   std::vector<LoadedProbe> out;
@@ -253,7 +302,16 @@ Figure representation_ranks(const std::vector<LoadedProbe>& probes, const std::s
 std::vector<Figure> curvature_figures(const std::vector<LoadedProbe>& probes,
                                       const std::string& command) {
   if (!any_curvature(probes)) return {};
-  return {bars(probes, command), scree(probes, command)};
+  std::vector<Figure> out{bars(probes, command), scree(probes, command)};
+  for (const std::string& network : networks_of(probes)) {
+    std::vector<LoadedProbe> part;
+    for (LoadedProbe& p : of_network(probes, network)) {
+      if (p.hessian() != nullptr && !p.hessian()->density.empty()) part.push_back(std::move(p));
+    }
+    if (part.empty()) continue;
+    for (const bool wide : {false, true}) out.push_back(density(part, network, command, wide));
+  }
+  return out;
 }
 
 std::vector<Figure> rank_figures(const std::vector<LoadedProbe>& probes,

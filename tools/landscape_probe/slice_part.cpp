@@ -51,7 +51,7 @@ Plan plan_of(const ProbeContext& context, const std::string& name, const ProbeDa
       r.grid.y = axis_of("random direction 2", s, s.grid);
     }
   }
-  r.norm = s.reestimate ? SliceNorm::reestimated : SliceNorm::frozen;
+  r.batch_norm = s.reestimate ? BatchStatistics::reestimated : BatchStatistics::frozen;
   r.fields = {{"data", data.description},
               {"data_hash", context.subject.train_set().content_hash},
               {"batch", std::to_string(s.batch)},
