@@ -4,7 +4,8 @@
 # ratios, page faults and peak resident sets. Every part is a process of its own: its peak resident
 # set is that part's. The first round ends with PyTorch as installed, forward + backward only.
 # usage: BENCH=build/release/bin/bench PYTHON=python3 THREADS="1 2" ROUNDS=2 REPEATS=3 OUT=DIR \
-#          compare.sh [CASE...]           cases: knn pointnet dgcnn egnn (default: all)
+#          compare.sh [CASE...]           cases: knn pointnet dgcnn egnn (default: these), hvp:
+#                                         only the Hessian-vector products at B = 32, N = 256
 # SIZE: further flags for both sides, e.g. "--batch 2 --points 128". COMPILE=1 adds torch.compile
 # to the parts gradient and adam (a minute of compiling each).
 # Exit codes: 1 when a measurement fails; what was measured before stays in OUT.
@@ -17,6 +18,10 @@ repeats=${REPEATS:-3}
 mkdir -p "$out"
 log=$out/log.txt
 [ $# -gt 0 ] || set -- knn pointnet dgcnn egnn
+for case in "$@"; do
+  shift
+  [ "$case" = hvp ] && set -- "$@" hvp_pointnet hvp_dgcnn hvp_egnn || set -- "$@" "$case"
+done
 
 # run NAME COMMAND...: output to the log, with the machine's load before it; one line of progress.
 run() {
@@ -31,7 +36,7 @@ run() {
 peer() {
   label=$1 case=$2 variant=$3 part=$4 threads=$5 round=$6 times=$7
   shift 7
-  name=$case.$part.t$threads.r$round.pytorch-$variant-$label
+  name=$group.$part.t$threads.r$round.pytorch-$variant-$label
   case " $* " in *" --compile "*) name=$name-compiled ;; esac
   run "$name" env PYTHON="$python" LABELS="$label" THREADS="$threads" OUT= \
     sh "$here/peer_pytorch.sh" "$case" --variant "$variant" --repeats "$times" --warmup 1 \
@@ -39,9 +44,10 @@ peer() {
 }
 
 measure() { # CASE PART THREADS ROUND
-  case=$1 part=$2 threads=$3 round=$4 choice=
+  case=${1#hvp_} part=$2 threads=$3 round=$4 choice= group=$1
   [ "$part" = all ] || choice="--parts $part"
-  name=$case.$part.t$threads.r$round.basin
+  [ "$case" = "$group" ] || choice="$choice --points 256 --hvp-batch 32"
+  name=$group.$part.t$threads.r$round.basin
   # Word splitting is meant here and below: lists of flags and of names.
   run "$name" "$bench" "$case" --threads "$threads" --repeats "$((2 * repeats + 1))" $choice \
     --json "$out/$name.json" ${SIZE:-}
@@ -62,11 +68,11 @@ measure() { # CASE PART THREADS ROUND
 }
 
 for threads in ${THREADS:-1 2}; do
-  for case in "$@"; do
+  for chosen in "$@"; do
     parts="forward gradient adam muon hvp"
-    [ "$case" != knn ] || parts=all
+    case $chosen in knn) parts=all ;; hvp_*) parts=hvp ;; esac
     for round in $(seq "${ROUNDS:-2}"); do
-      for part in $parts; do measure "$case" "$part" "$threads" "$round"; done
+      for part in $parts; do measure "$chosen" "$part" "$threads" "$round"; done
     done
   done
 done

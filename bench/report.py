@@ -34,7 +34,7 @@ def read(folder):
         record = json.loads(path.read_text(encoding="utf-8"))
         side = match["side"]
         records.setdefault(side, record)
-        prefix = f"{match['case']}.t{match['threads']}."
+        prefix = f"{match['case'].removeprefix('hvp_')}.t{match['threads']}."
         for key, value in record.items():
             if not key.startswith(prefix) or not key.endswith(".median_ms"):
                 continue

@@ -15,13 +15,14 @@ namespace basin::tools {
 
 struct BenchOptions {
   int64_t batch = 32;
-  int64_t points = 1024;
+  int64_t points = 0;     // per cloud; 0: the case's own, BenchCase::points
   int64_t k = 0;          // neighbours; 0: each case's own
   int64_t hvp_batch = 0;  // clouds of the Hessian-vector products; 0: each case's own
   int repeats = 7;
   std::vector<int> threads = {1, 2};
   std::vector<int64_t> dims = {3, 64, 128};  // of the case knn
   std::vector<std::string> parts = {};       // of a network; empty: all
+  std::string prefix = {};                   // of the keys, where a case runs others
 
   bool wants(const std::string& part) const;
 };
@@ -63,6 +64,7 @@ struct BenchCase {
   std::string name;
   std::string summary;
   void (*run)(const BenchOptions&, BenchReport&);
+  int64_t points = 1024;  // per cloud, where the options do not say
 };
 const std::vector<BenchCase>& bench_cases();
 
@@ -81,5 +83,6 @@ void run_knn(const BenchOptions& options, BenchReport& report);
 void run_pointnet(const BenchOptions& options, BenchReport& report);
 void run_dgcnn(const BenchOptions& options, BenchReport& report);
 void run_egnn(const BenchOptions& options, BenchReport& report);
+void run_hvp(const BenchOptions& options, BenchReport& report);
 
 }  // namespace basin::tools

@@ -2,6 +2,8 @@
 #include "basin/tools/bench/network.h"
 
 #include <algorithm>
+#include <iomanip>
+#include <sstream>
 
 #include "basin/core/parallel.h"
 #include "basin/core/random.h"
@@ -79,7 +81,7 @@ class Section {
       : network_(network),
         options_(options),
         report_(report),
-        prefix_(str(network.model, ".t", threads, ".")),
+        prefix_(str(options.prefix, network.model, ".t", threads, ".")),
         peak_(begin_section(str(network.title, ", B=", options.batch, ", N=", options.points),
                             prefix_, threads, report)) {}
 
@@ -158,16 +160,31 @@ class Section {
       direction.push_back(Tensor::from(v, p.shape()));
     }
     report_.value(prefix_ + "hvp_batch", static_cast<double>(batch));
-    const Timing gradient = add(
-        "hvp_gradient", str("gradient, B=", batch), [&] { problem.gradient(); }, work);
-    const Timing once = add("hvp_one_shot", str("HVP, one shot, B=", batch),
-                            [&] { linearize(grad(problem.scalar_loss()), params)(direction); },
-                            {3 * work.naive_flops, 0, 0});
+    // In turn, so that their ratio does not carry the machine's drift.
+    const std::vector<Timing> both = measure_in_turn(
+        options_.repeats, {[&] { problem.gradient(); },
+                           [&] { linearize(grad(problem.scalar_loss()), params)(direction); }});
+    const Timing &gradient = both[0], &once = both[1];
+    report_.add(prefix_ + "hvp_gradient", str("gradient, B=", batch), gradient, work, peak_);
+    report_.add(prefix_ + "hvp_one_shot", str("HVP, one shot, B=", batch), once,
+                {3 * work.naive_flops, 0, 0}, peak_);
     const LinearMap h = linearize(grad(problem.scalar_loss()), params);
     const Timing probe = add("hvp_probe", "HVP, each further probe", [&] { h(direction); },
                              {2 * work.naive_flops, 0, 0});
-    report_.value(prefix_ + "hvp_one_shot.ratio_to_gradient", once.median / gradient.median);
-    report_.value(prefix_ + "hvp_probe.ratio_to_gradient", probe.median / gradient.median);
+    ratios("hvp_one_shot", "one shot", once, gradient);
+    ratios("hvp_probe", "each further probe", probe, gradient);
+  }
+
+  void ratios(const std::string& key, const char* label, const Timing& hvp,
+              const Timing& gradient) {
+    const double time = hvp.median / gradient.median;
+    const double memory = hvp.peak_bytes / gradient.peak_bytes;
+    std::ostringstream line;
+    line << "HVP, " << label << ": " << std::fixed << std::setprecision(2) << time
+         << " times a gradient's time, " << memory << " times its peak memory";
+    report_.note(line.str());
+    report_.value(prefix_ + key + ".ratio_to_gradient", time);
+    report_.value(prefix_ + key + ".memory_ratio_to_gradient", memory);
   }
 
   const NetworkCase& network_;

@@ -1,0 +1,17 @@
+// Case hvp: what a Hessian-vector product costs, for the three networks at one size: as one shot
+// (recording the gradient, one forward sweep) and for each further probe of the same recording,
+// beside a gradient, in time and in peak memory. Keys start with "hvp.".
+#include "basin/tools/bench/network.h"
+
+namespace basin::tools {
+
+void run_hvp(const BenchOptions& options, BenchReport& report) {
+  BenchOptions mine = options;
+  if (mine.hvp_batch > 0) mine.batch = mine.hvp_batch;
+  mine.hvp_batch = mine.batch;
+  mine.parts = {"hvp"};
+  mine.prefix = "hvp.";
+  for (const auto run : {run_pointnet, run_dgcnn, run_egnn}) run(mine, report);
+}
+
+}  // namespace basin::tools
