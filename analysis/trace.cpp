@@ -19,7 +19,8 @@ namespace {
 
 constexpr int64_t kTile = 1 << 14;    // of one probe; a multiple of the 128 signs of a Philox block
 constexpr double kDependent = 1e-13;  // of a product's length: what is left is rounding
-constexpr int64_t kFirstLook = 16;    // samples before the interval is first looked at
+constexpr int64_t kPilot = 16;        // least samples of a pilot, and of what follows it
+constexpr double kMargin = 1.25;      // of the samples that the pilot asks for
 
 void check_options(const char* what, const SymmetricOperator& a, const TraceOptions& o,
                    int64_t least) {
@@ -71,13 +72,20 @@ class Samples {
         blocks_(offsets.size() - 1) {}
 
   int64_t count() const { return static_cast<int64_t>(total_.size()); }
+  int64_t drawn() const { return forgotten_ + count(); }
+  // The samples so far leave the stage; the next one is a fresh probe.
+  void forget() {
+    forgotten_ += count();
+    total_.clear();
+    for (std::vector<double>& block : blocks_) block.clear();
+  }
   const std::vector<double>& total() const { return total_; }
   const std::vector<std::vector<double>>& blocks() const { return blocks_; }
 
   void extend(int64_t target) {
     while (count() < target) {
       const int64_t lanes = std::min(options_.lanes, target - count());
-      Tensor z = rademacher_probes(a_.size(), count(), lanes, options_.seed);
+      Tensor z = rademacher_probes(a_.size(), drawn(), lanes, options_.seed);
       if (removed_ != nullptr) project(z);
       const Tensor product = a_.apply(z);
       for (int64_t l = 0; l < lanes; ++l) {
@@ -107,7 +115,7 @@ class Samples {
     for (size_t p = 0; p < pieces_.size(); ++p) sums[pieces_[p].block] += partial[p];
     const double all = std::accumulate(sums.begin(), sums.end(), 0.0);
     if (!std::isfinite(all)) {
-      fail(ErrorKind::numerical, what_, ": the product with probe ", count(),
+      fail(ErrorKind::numerical, what_, ": the product with probe ", drawn(),
            " is not finite; check the operator at this point");
     }
     for (size_t b = 0; b < blocks_.size(); ++b) blocks_[b].push_back(sums[b]);
@@ -119,23 +127,41 @@ class Samples {
   const TraceOptions& options_;
   std::vector<Piece> pieces_;
   const OrthonormalBasis* removed_;
+  int64_t forgotten_ = 0;
   std::vector<double> total_;
   std::vector<std::vector<double>> blocks_;
 };
 
-// Adds samples up to `most`, or until the interval of known + their mean is narrow enough.
+// Draws at most `most` samples. For a precision: a pilot says how many fresh samples to take and
+// is forgotten, so that the choice never sees what the interval is made of. False when the interval
+// of known + their mean is wider than asked for.
 bool sample(Samples& samples, int64_t most, double known, const TraceOptions& options) {
   if (options.relative == 0) {
     samples.extend(most);
     return true;
   }
-  for (int64_t look = std::min(kFirstLook, most);; look = std::min(look + look / 2, most)) {
-    samples.extend(look);
+  auto excess = [&] {  // half width over the one asked for
     const Estimate e = skewed_mean_estimate(samples.total(), options.level);
     const double half = (e.interval.high - e.interval.low) / 2;
-    if (half <= options.relative * std::abs(known + e.value)) return true;
-    if (look == most) return false;
+    return half > 0 ? half / (options.relative * std::abs(known + e.value)) : half;
+  };
+  int64_t fresh = 0;
+  for (int64_t pilot = std::min(kPilot, (most + 1) / 2);; pilot += pilot / 2) {
+    samples.extend(pilot);
+    const double ratio = excess();
+    const double wanted = kMargin * static_cast<double>(pilot) * ratio * ratio;
+    const bool last = pilot + pilot / 2 > most / 3 || pilot == 1;
+    if (!last && !(wanted <= 4.0 * static_cast<double>(pilot))) continue;
+    const int64_t room = most - pilot;
+    fresh = wanted < static_cast<double>(room) ? static_cast<int64_t>(std::ceil(wanted)) : room;
+    fresh = std::min(std::max(fresh, kPilot), room);
+    break;
   }
+  if (fresh > 0) {
+    samples.forget();
+    samples.extend(fresh);
+  }
+  return excess() <= 1;
 }
 
 BlockTraces hutchinson(const char* what, const SymmetricOperator& a,
@@ -144,7 +170,7 @@ BlockTraces hutchinson(const char* what, const SymmetricOperator& a,
   BlockTraces out;
   out.total.reached = sample(samples, options.products, 0, options);
   out.total.samples = samples.total();
-  out.total.products = samples.count();
+  out.total.products = samples.drawn();
   out.total.estimate = skewed_mean_estimate(samples.total(), options.level, "hutchinson");
   out.samples = samples.blocks();
   return out;
@@ -264,7 +290,7 @@ TraceResult hutch_plus_plus_trace(const SymmetricOperator& a, const TraceOptions
   }
   Samples samples("hutch++", a, options, {0, a.size()}, &q);
   out.reached = sample(samples, options.products - out.products, known, options);
-  out.products += samples.count();
+  out.products += samples.drawn();
   out.estimate = skewed_mean_estimate(samples.total(), options.level, "hutch++");
   out.estimate.value += known;
   out.estimate.interval.low += known;

@@ -16,10 +16,12 @@
 //     V = var(t) / m + mean over i < j of (t_i - t_i\j)(t_j - t_j\i)
 //   is an unbiased variance, with no further product. Its degrees of freedom are Satterthwaite's,
 //   2 V^2 / Var(V), from the probes' own contributions to V, and at most those of normal samples.
-// Stop at a precision: with relative > 0 probes are added on a fixed schedule (16, 24, 36..
-// samples; XTrace 8, 12, 18..) until the interval's half width is at most relative |value|. A stop
-// that looks at the data favours samples that happen to look precise; looking rarely keeps that
-// small, and the tests measure what is left.
+// To a precision: with relative > 0 a pilot (16, 24, 36.. samples; XTrace 8, 12, 18.. probes) says
+// how many fresh probes should reach a half width of relative |value|, with a margin of a quarter.
+// A rule that stops when its own interval is narrow prefers samples that happen to look narrow and
+// covers 91-94 % instead of 95; so the pilot's samples leave the average (for XTrace they stay in
+// the basis), and given their number the fresh ones are as in any fixed sample. The price is the
+// pilot, a quarter of the probes or more, and that the precision may be missed a little: `reached`.
 #pragma once
 #include <string>
 #include <vector>
@@ -31,7 +33,7 @@ namespace basin {
 
 struct TraceOptions {
   int64_t products = 100;  // with the operator, at most
-  double relative = 0;     // > 0: stop at this half width relative to |value|
+  double relative = 0;     // > 0: aim at this half width relative to |value|
   double level = 0.95;
   uint64_t seed = 0;
   int64_t lanes = 8;  // vectors per apply(): memory against recordings; never changes the probes
@@ -40,9 +42,9 @@ struct TraceOptions {
 
 struct TraceResult {
   Estimate estimate;
-  std::vector<double> samples;  // one per probe; their mean is the value
+  std::vector<double> samples;  // one per probe behind the estimate; their mean is the value
   int64_t products = 0;         // spent
-  bool reached = true;          // the precision asked for; always true with relative = 0
+  bool reached = true;          // the interval is as narrow as asked; true with relative = 0
 };
 
 // usage error for no products (Hutch++ and XTrace: fewer than 6), lanes < 1, level outside (0, 1);
@@ -65,8 +67,8 @@ struct BlockTraces {
   Estimate group(const std::vector<int>& members) const;
 };
 
-// Block b is [offsets[b], offsets[b + 1]); offsets ascend from 0 to n. With relative > 0 the total
-// decides when to stop.
+// Block b is [offsets[b], offsets[b + 1]); offsets ascend from 0 to n. With relative > 0 the
+// precision is that of the total.
 BlockTraces block_traces(const SymmetricOperator& a, const std::vector<int64_t>& offsets,
                          const TraceOptions& options = {});
 

@@ -21,7 +21,8 @@ namespace {
 using Column = std::vector<double>;
 
 constexpr double kDependent = 1e-13;  // of a product's length: what is left is rounding
-constexpr int64_t kFirstLook = 8;     // probes before the interval is first looked at
+constexpr int64_t kPilot = 8;         // least probes of a pilot, and of what follows it
+constexpr double kMargin = 1.25;      // of the probes that the pilot asks for
 
 double dot(const Column& a, const Column& b) {
   double sum = 0;
@@ -53,10 +54,10 @@ struct Direction {
 };
 
 // s_i, orthogonal to every column of R but the i-th: R^T s = e_i by forward substitution.
-std::vector<Direction> lone_directions(const Coordinates& c) {
+std::vector<Direction> lone_directions(const Coordinates& c, size_t first) {
   const size_t m = c.r.size();
   std::vector<Direction> out;
-  for (size_t i = 0; i < m; ++i) {
+  for (size_t i = first; i < m; ++i) {
     Column s(m, 0.0);
     for (size_t k = i; k < m; ++k) {
       double rest = k == i ? 1.0 : 0.0;
@@ -111,24 +112,25 @@ struct Estimates {
   Column shared;  // mean over j of (t_i - t_i\j)(t_j - t_j\i)
 };
 
-Estimates estimates_of(const Coordinates& c) {
-  const size_t m = c.r.size();
+// Of the probes from `first` on; earlier ones only serve the basis.
+Estimates estimates_of(const Coordinates& c, size_t first) {
+  const size_t m = c.r.size() - first;
   double all = 0;
-  for (size_t k = 0; k < m; ++k) all += c.h[k][k];
-  const std::vector<Direction> lone = lone_directions(c);
+  for (size_t k = 0; k < c.h.size(); ++k) all += c.h[k][k];
+  const std::vector<Direction> lone = lone_directions(c, first);
   std::vector<Column> hw;
   Estimates out;
   out.shared.assign(m, 0.0);
   for (size_t i = 0; i < m; ++i) {
-    hw.push_back(times(c.h, c.w[i]));
-    out.t.push_back(estimate_of(c, i, hw[i], all, {&lone[i]}));
+    hw.push_back(times(c.h, c.w[first + i]));
+    out.t.push_back(estimate_of(c, first + i, hw[i], all, {&lone[i]}));
   }
   Direction other;
   for (size_t i = 0; i < m; ++i) {
     for (size_t j = i + 1; j < m; ++j) {
       if (!orthogonal(lone[i], lone[j], other)) continue;
-      const double di = out.t[i] - estimate_of(c, i, hw[i], all, {&lone[i], &other});
-      const double dj = out.t[j] - estimate_of(c, j, hw[j], all, {&lone[i], &other});
+      const double di = out.t[i] - estimate_of(c, first + i, hw[i], all, {&lone[i], &other});
+      const double dj = out.t[j] - estimate_of(c, first + j, hw[j], all, {&lone[i], &other});
       out.shared[i] += di * dj / static_cast<double>(m - 1);
       out.shared[j] += di * dj / static_cast<double>(m - 1);
     }
@@ -166,8 +168,10 @@ class Probes {
       : a_(a), options_(options), q_(a.size()) {}
 
   int64_t products() const { return products_; }
-  // Some product lay in the span of the others: the basis has the whole range of A.
-  bool complete() const { return complete_; }
+  int64_t count() const { return q_.size(); }
+  // The basis has the whole space, or some product lay in the span of the others, and then it has
+  // the whole range of A.
+  bool complete() const { return complete_ || q_.size() == a_.size(); }
   double inside() const {
     double sum = 0;
     for (size_t k = 0; k < h_.size(); ++k) sum += h_[k][k];
@@ -230,7 +234,7 @@ class Probes {
         fail(ErrorKind::numerical, "xtrace: the product with probe ", q_.size(),
              " is not finite; check the operator at this point");
       }
-      complete_ = !(p.after > kDependent * p.before) || q_.size() == n;
+      complete_ = !(p.after > kDependent * p.before);
       if (complete_) return;
       p.coefficients.push_back(p.after);
       r_.push_back(std::move(p.coefficients));
@@ -264,6 +268,45 @@ class Probes {
   bool complete_ = false;
 };
 
+// Extends to m probes and estimates from those after the first `pilot`.
+void finish(Probes& probes, int64_t pilot, int64_t m, const TraceOptions& options,
+            TraceResult& out) {
+  probes.extend(m);
+  if (probes.complete()) {
+    const double value = probes.inside();
+    out.estimate = {value, 0, {value, value, options.level}, probes.count(), "xtrace (exact)"};
+    out.samples.clear();
+    out.reached = true;
+    return;
+  }
+  Estimates x = estimates_of(probes.coordinates(), static_cast<size_t>(pilot));
+  out.estimate = estimate_from(x, options.level);
+  out.samples = std::move(x.t);
+  const double half = (out.estimate.interval.high - out.estimate.interval.low) / 2;
+  out.reached = half <= options.relative * std::abs(out.estimate.value);
+}
+
+// To a precision: a pilot says how many fresh probes to take; its own stay in the basis but leave
+// the average, so that the choice never sees what the interval is made of. A larger basis only
+// helps, so the prediction by m^-1/2 is a safe one.
+void to_precision(Probes& probes, int64_t most, const TraceOptions& options, TraceResult& out) {
+  int64_t pilot = std::min(kPilot, (most + 1) / 2);
+  for (;; pilot += pilot / 2) {
+    finish(probes, 0, pilot, options, out);
+    if (probes.complete()) return;
+    const double half = (out.estimate.interval.high - out.estimate.interval.low) / 2;
+    const double ratio = half / (options.relative * std::abs(out.estimate.value));
+    const double wanted = kMargin * static_cast<double>(pilot) * ratio * ratio;
+    const bool last = pilot + pilot / 2 > most / 2;
+    if (!last && !(wanted <= static_cast<double>(pilot))) continue;
+    const int64_t room = most - pilot;
+    const int64_t fresh =
+        wanted < static_cast<double>(room) ? static_cast<int64_t>(std::ceil(wanted)) : room;
+    finish(probes, pilot, pilot + std::min(std::max(fresh, kPilot), room), options, out);
+    return;
+  }
+}
+
 }  // namespace
 
 TraceResult xtrace(const SymmetricOperator& a, const TraceOptions& options) {
@@ -276,22 +319,11 @@ TraceResult xtrace(const SymmetricOperator& a, const TraceOptions& options) {
   const int64_t most = std::min(options.products / 2, a.size());
   Probes probes(a, options);
   TraceResult out;
-  for (int64_t m = options.relative > 0 ? std::min(kFirstLook, most) : most;;
-       m = std::min(m + m / 2, most)) {
-    probes.extend(m);
-    if (probes.complete() || m == a.size()) {
-      const double value = probes.inside();
-      out.estimate = {value, 0, {value, value, options.level}, m, "xtrace (exact)"};
-      out.samples.clear();
-      out.reached = true;
-      break;
-    }
-    Estimates x = estimates_of(probes.coordinates());
-    out.estimate = estimate_from(x, options.level);
-    out.samples = std::move(x.t);
-    const double half = (out.estimate.interval.high - out.estimate.interval.low) / 2;
-    out.reached = options.relative == 0 || half <= options.relative * std::abs(out.estimate.value);
-    if (out.reached || m == most) break;
+  if (options.relative > 0) {
+    to_precision(probes, most, options, out);
+  } else {
+    finish(probes, 0, most, options, out);
+    out.reached = true;
   }
   out.products = probes.products();
   return out;
