@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "basin/analysis/orthonormal_basis.h"
 #include "basin/analysis/statistics.h"
 #include "basin/core/error.h"
 #include "basin/core/random.h"
@@ -20,47 +21,40 @@ Tensor product(const Tensor& a, const Tensor& b) {
   return out;
 }
 
-double inner(const Tensor& a, const Tensor& b) {
-  double sum = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) sum += a.data<double>()[i] * b.data<double>()[i];
-  return sum;
-}
-
 // |s|_q, the dual norm.
-double dual_norm(const Tensor& s, BallNorm norm) {
-  if (norm == BallNorm::l2) return std::sqrt(inner(s, s));
+double dual_norm(const Tensor& s, BallNorm ball) {
+  if (ball == BallNorm::l2) return norm(s);
   double sum = 0;
   for (int64_t i = 0; i < s.numel(); ++i) sum += std::abs(s.data<double>()[i]);
   return sum;
 }
 
 // u + step v, v the unit vector of the ball's norm with the largest <s, v>, back in the ball.
-Tensor ascended(const Tensor& u, const Tensor& s, double step, double rho, BallNorm norm) {
+Tensor ascended(const Tensor& u, const Tensor& s, double step, double rho, BallNorm ball) {
   Tensor out = u.clone();
   double* y = out.mutable_data<double>();
   const double* g = s.data<double>();
-  if (norm == BallNorm::linf) {
+  if (ball == BallNorm::linf) {
     for (int64_t i = 0; i < u.numel(); ++i) {
       const double sign = g[i] > 0 ? 1 : g[i] < 0 ? -1 : 0;
       y[i] = std::clamp(y[i] + step * sign, -rho, rho);
     }
     return out;
   }
-  const double length = std::sqrt(inner(s, s));
+  const double length = norm(s);
   for (int64_t i = 0; i < u.numel() && length > 0; ++i) y[i] += step * g[i] / length;
-  const double radius = std::sqrt(inner(out, out));
+  const double radius = norm(out);
   for (int64_t i = 0; i < u.numel() && radius > rho; ++i) y[i] *= rho / radius;
   return out;
 }
 
 // A random point of the ball's boundary: uniform on the sphere, or a corner of the cube.
-Tensor random_boundary(int64_t n, double rho, BallNorm norm, Rng rng) {
-  Tensor u = Tensor::empty({n}, DType::f64);
+Tensor random_boundary(int64_t n, double rho, BallNorm ball, uint64_t seed, uint64_t stream) {
+  Tensor u = normal_vector(n, seed, stream);
   double* x = u.mutable_data<double>();
-  for (int64_t i = 0; i < n; ++i) x[i] = rng.normal();
-  const double length = std::sqrt(inner(u, u));
+  const double length = norm(u);
   for (int64_t i = 0; i < n; ++i) {
-    x[i] = norm == BallNorm::l2 ? rho * x[i] / length : std::copysign(rho, x[i]);
+    x[i] = ball == BallNorm::l2 ? rho * x[i] / length : std::copysign(rho, x[i]);
   }
   return u;
 }
@@ -82,7 +76,7 @@ struct Ascent {
     } else if (rise > result.rise || !result.displacement.defined()) {
       result.rise = rise;
       result.displacement = product(c, u);
-      result.gap = options.rho * dual_norm(p.gradient, options.norm) - inner(p.gradient, u);
+      result.gap = options.rho * dual_norm(p.gradient, options.norm) - dot_product(p.gradient, u);
     }
     return p;
   }
@@ -153,8 +147,8 @@ WorstCase worst_case_sharpness(const LossSurface& surface, const WorstCaseOption
   result.first_order = first.loss - surface.loss();
   ascent.run(std::move(u), std::move(first));
   for (int64_t r = 0; r < options.random_starts; ++r) {
-    const Rng rng(options.seed, stream_id("worst_case_sharpness", static_cast<uint64_t>(r)));
-    Tensor start = random_boundary(n, options.rho, options.norm, rng);
+    Tensor start = random_boundary(n, options.rho, options.norm, options.seed,
+                                   stream_id("worst_case_sharpness", static_cast<uint64_t>(r)));
     LossSurface::Point p = ascent.visit(start);
     ascent.run(std::move(start), std::move(p));
   }
@@ -168,10 +162,10 @@ Estimate average_case_sharpness(const LossSurface& surface, const AverageCaseOpt
   const Tensor c = ball_scale(surface.weights(), options.adaptive);
   std::vector<double> rises;
   for (int64_t r = 0; r < options.pairs; ++r) {
-    Rng rng(options.seed, stream_id("average_case_sharpness", static_cast<uint64_t>(r)));
-    Tensor d = Tensor::empty({surface.size()}, DType::f64);
+    Tensor d = normal_vector(surface.size(), options.seed,
+                             stream_id("average_case_sharpness", static_cast<uint64_t>(r)));
     double* x = d.mutable_data<double>();
-    for (int64_t i = 0; i < d.numel(); ++i) x[i] = options.rho * c.data<double>()[i] * rng.normal();
+    for (int64_t i = 0; i < d.numel(); ++i) x[i] *= options.rho * c.data<double>()[i];
     const double plus = surface.loss_at(d);
     for (int64_t i = 0; i < d.numel(); ++i) x[i] = -x[i];
     const double rise = (plus + surface.loss_at(d)) / 2 - surface.loss();
