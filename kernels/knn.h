@@ -21,6 +21,7 @@ struct Knn {
   // x [B, N, D] -> index [B, N, k] i32: numbers 0..N-1 within the cloud. A NaN distance counts as
   // infinite.
   static void cpu(const Tensor& x, int64_t k, bool include_self, Tensor& index);
+  static void cuda(const Tensor& x, int64_t k, bool include_self, Tensor& index);
 };
 
 }  // namespace basin

@@ -1,94 +1,17 @@
-// CUDA batch normalisation (formulas in kernels/batch_norm.h). Each pass is column sums in double,
-// coefficients per channel, and a map over the elements. The column sums are cut into row tiles
-// that depend on the shape only; a block adds a tile for 32 channels, and the tiles are added in
-// order: no atomics, same bits from run to run. As on the CPU, statistics are sums of x - x[0].
+// CUDA batch normalisation (formulas in kernels/batch_norm.h). Each pass is column sums in double
+// (column_sums.cuh), coefficients per channel, and a map over the elements. As on the CPU,
+// statistics are sums of x - x[0].
 #include "basin/kernels/batch_norm.h"
 
-#include "basin/kernels/cuda/grid.cuh"
+#include "basin/kernels/cuda/activation.cuh"
+#include "basin/kernels/cuda/column_sums.cuh"
 
 namespace basin {
 namespace {
 
-constexpr int kChannelLanes = 32, kRowLanes = 8;
-
 // [count, C]. Not in the templates: nvcc loses the braces of a shape beside a device lambda.
 Tensor coefficients(int64_t count, int64_t channels, DType dtype) {
   return Tensor::empty({count, channels}, dtype, Device::cuda);
-}
-
-// add(i, c, s) adds element i of channel c to the sums s [kSums].
-template <int kSums, class Add>
-__global__ void column_sums_kernel(int64_t rows, int64_t channels, int64_t tile_rows, Add add,
-                                   double* partial) {
-  __shared__ double part[kSums][kRowLanes][kChannelLanes];
-  const int64_t c = static_cast<int64_t>(blockIdx.x) * kChannelLanes + threadIdx.x;
-  const int64_t first = blockIdx.y * tile_rows;
-  const int64_t last = first + tile_rows < rows ? first + tile_rows : rows;
-  double s[kSums] = {};
-  if (c < channels) {
-    for (int64_t r = first + threadIdx.y; r < last; r += kRowLanes) add(r * channels + c, c, s);
-  }
-  for (int k = 0; k < kSums; ++k) part[k][threadIdx.y][threadIdx.x] = s[k];
-  __syncthreads();
-  if (threadIdx.y != 0 || c >= channels) return;
-  for (int k = 0; k < kSums; ++k) {
-    double sum = 0;
-    for (int lane = 0; lane < kRowLanes; ++lane) sum += part[k][lane][threadIdx.x];
-    partial[(blockIdx.y * kSums + k) * channels + c] = sum;
-  }
-}
-
-// The sums of all tiles, added up by whoever asks for them.
-struct ColumnSums {
-  Tensor storage;  // [tiles * sums, C] f64
-  const double* partial = nullptr;
-  int64_t tiles = 0, sums = 0, channels = 0;
-};
-struct SumView {
-  const double* partial;
-  int64_t tiles, sums, channels;
-  __device__ double operator()(int64_t kind, int64_t c) const {
-    double sum = 0;
-    for (int64_t t = 0; t < tiles; ++t) sum += partial[(t * sums + kind) * channels + c];
-    return sum;
-  }
-};
-SumView view(const ColumnSums& s) { return {s.partial, s.tiles, s.sums, s.channels}; }
-
-template <int kSums, class Add>
-ColumnSums column_sums(const char* name, int64_t rows, int64_t channels, Add add) {
-  constexpr int64_t kTileRows = 512, kMaxTiles = 1024;
-  const int64_t tile_rows = std::max(kTileRows, (rows + kMaxTiles - 1) / kMaxTiles);
-  ColumnSums s;
-  s.tiles = (rows + tile_rows - 1) / tile_rows;
-  s.sums = kSums;
-  s.channels = channels;
-  s.storage = coefficients(s.tiles * kSums, channels, DType::f64);
-  double* partial = cuda::out_ptr<double>(s.storage);
-  s.partial = partial;
-  if (rows * channels == 0) return s;
-  const dim3 blocks(static_cast<unsigned>((channels + kChannelLanes - 1) / kChannelLanes),
-                    static_cast<unsigned>(s.tiles));
-  cuda::run(name, {blocks, dim3(kChannelLanes, kRowLanes)}, column_sums_kernel<kSums, Add>, rows,
-            channels, tile_rows, add, partial);
-  return s;
-}
-
-// A NaN passes; the sign of the pre-activation is read off the output.
-template <class T>
-__device__ T activate(Act act, T z, T slope) {
-  if (act == Act::none || !(z <= T(0))) return z;
-  return act == Act::relu ? T(0) : slope * z;
-}
-template <class T>
-__device__ T pull(Act act, T ct, const T* y, int64_t i, T slope) {
-  if (act == Act::none || !(y[i] <= T(0))) return ct;
-  return act == Act::relu ? T(0) : slope * ct;
-}
-
-template <class T>
-__device__ double inverse_deviation(const T* var, int64_t c, double eps) {
-  return 1 / sqrt(static_cast<double>(var[c]) + eps);
 }
 
 // What every pass reads. y is null for Act::none.
@@ -106,14 +29,14 @@ struct Layer {
 template <class T>
 void statistics(const Layer<T>& in, T* mean, T* var) {
   const T* x = in.x;
-  const ColumnSums sums =
-      column_sums<2>(BatchNormForward::name, in.rows, in.channels,
-                     [=] __device__(int64_t i, int64_t c, double* s) {
-                       const double d = static_cast<double>(x[i]) - static_cast<double>(x[c]);
-                       s[0] += d;
-                       s[1] += d * d;
-                     });
-  const SumView sum = view(sums);
+  const Tensor sums =
+      cuda::column_sums<2>(BatchNormForward::name, in.rows, in.channels,
+                           [=] __device__(int64_t i, int64_t c, double* s) {
+                             const double d = static_cast<double>(x[i]) - static_cast<double>(x[c]);
+                             s[0] += d;
+                             s[1] += d * d;
+                           });
+  const cuda::SumView sum = cuda::view(sums);
   const double rows = static_cast<double>(in.rows);
   cuda::for_items(BatchNormForward::name, in.channels, [=] __device__(int64_t c) {
     const double shifted = sum(0, c) / rows, square = sum(1, c) / rows - shifted * shifted;
@@ -127,11 +50,11 @@ void normalise(const Layer<T>& in, const T* beta, T* y) {
   Tensor scratch = coefficients(1, in.channels, kDTypeOf<T>);
   T* scale = cuda::out_ptr<T>(scratch);
   cuda::for_items(BatchNormForward::name, in.channels, [=] __device__(int64_t c) {
-    scale[c] = static_cast<T>(in.gamma[c] * inverse_deviation(in.var, c, in.eps));
+    scale[c] = static_cast<T>(in.gamma[c] * cuda::inverse_deviation(in.var, c, in.eps));
   });
   cuda::for_items(BatchNormForward::name, in.size(), [=] __device__(int64_t i) {
     const int64_t c = i % in.channels;
-    y[i] = activate(in.act, (in.x[i] - in.mean[c]) * scale[c] + beta[c], in.slope);
+    y[i] = cuda::activate(in.act, (in.x[i] - in.mean[c]) * scale[c] + beta[c], in.slope);
   });
 }
 
@@ -140,20 +63,20 @@ template <class T>
 void backward(const Layer<T>& in, T* dx, T* dgamma, T* dbeta) {
   const char* name = BatchNormBackward::name;
   const bool summed = dgamma || dbeta || !in.given;
-  ColumnSums sums;
+  Tensor sums;
   if (summed) {
-    sums =
-        column_sums<2>(name, in.rows, in.channels, [=] __device__(int64_t i, int64_t c, double* s) {
-          const T g = pull(in.act, in.ct[i], in.y, i, in.slope);
-          s[0] += static_cast<double>(g);
-          s[1] += static_cast<double>(g * (in.x[i] - in.mean[c]));
-        });
+    sums = cuda::column_sums<2>(name, in.rows, in.channels,
+                                [=] __device__(int64_t i, int64_t c, double* s) {
+                                  const T g = cuda::pull(in.act, in.ct[i], in.y, i, in.slope);
+                                  s[0] += static_cast<double>(g);
+                                  s[1] += static_cast<double>(g * (in.x[i] - in.mean[c]));
+                                });
   }
-  const SumView sum = view(sums);
+  const cuda::SumView sum = cuda::view(sums);
   Tensor scratch = coefficients(3, in.channels, kDTypeOf<T>);
   T *k0 = cuda::out_ptr<T>(scratch), *k1 = k0 + in.channels, *k2 = k1 + in.channels;
   cuda::for_items(name, in.channels, [=] __device__(int64_t c) {
-    const double inv_std = inverse_deviation(in.var, c, in.eps);
+    const double inv_std = cuda::inverse_deviation(in.var, c, in.eps);
     const double scale = inv_std * in.gamma[c], rows = static_cast<double>(in.rows);
     k0[c] = static_cast<T>(scale);
     k1[c] = k2[c] = T(0);
@@ -168,7 +91,7 @@ void backward(const Layer<T>& in, T* dx, T* dgamma, T* dbeta) {
   if (!dx) return;
   cuda::for_items(name, in.size(), [=] __device__(int64_t i) {
     const int64_t c = i % in.channels;
-    const T g = pull(in.act, in.ct[i], in.y, i, in.slope);
+    const T g = cuda::pull(in.act, in.ct[i], in.y, i, in.slope);
     dx[i] = k0[c] * g + (k1[c] + k2[c] * (in.x[i] - in.mean[c]));
   });
 }
@@ -176,19 +99,19 @@ void backward(const Layer<T>& in, T* dx, T* dgamma, T* dbeta) {
 template <class T>
 void tangent(const Layer<T>& in, const T* t_x, const T* t_gamma, const T* t_beta, T* t_y) {
   const char* name = BatchNormTangent::name;
-  ColumnSums sums;
+  Tensor sums;
   if (!in.given) {
-    sums =
-        column_sums<2>(name, in.rows, in.channels, [=] __device__(int64_t i, int64_t c, double* s) {
-          s[0] += static_cast<double>(t_x[i]);
-          s[1] += static_cast<double>(t_x[i] * (in.x[i] - in.mean[c]));
-        });
+    sums = cuda::column_sums<2>(name, in.rows, in.channels,
+                                [=] __device__(int64_t i, int64_t c, double* s) {
+                                  s[0] += static_cast<double>(t_x[i]);
+                                  s[1] += static_cast<double>(t_x[i] * (in.x[i] - in.mean[c]));
+                                });
   }
-  const SumView sum = view(sums);
+  const cuda::SumView sum = cuda::view(sums);
   Tensor scratch = coefficients(3, in.channels, kDTypeOf<T>);
   T *k0 = cuda::out_ptr<T>(scratch), *k1 = k0 + in.channels, *k2 = k1 + in.channels;
   cuda::for_items(name, in.channels, [=] __device__(int64_t c) {
-    const double s = inverse_deviation(in.var, c, in.eps), g = in.gamma[c];
+    const double s = cuda::inverse_deviation(in.var, c, in.eps), g = in.gamma[c];
     const double rows = static_cast<double>(in.rows);
     const double centre = in.given ? 0 : sum(0, c) / rows, slant = in.given ? 0 : sum(1, c) / rows;
     k0[c] = static_cast<T>(g * s);
@@ -198,18 +121,19 @@ void tangent(const Layer<T>& in, const T* t_x, const T* t_gamma, const T* t_beta
   cuda::for_items(name, in.size(), [=] __device__(int64_t i) {
     const int64_t c = i % in.channels;
     const T t = k0[c] * t_x[i] + (k1[c] * (in.x[i] - in.mean[c]) + k2[c]);
-    t_y[i] = pull(in.act, t, in.y, i, in.slope);
+    t_y[i] = cuda::pull(in.act, t, in.y, i, in.slope);
   });
 }
 
 // The coefficients k [5, C] of t_dx = k0 g + k1 t_g + k2 (x - mean) + k3 t_x + k4, and the tangents
 // of dgamma and dbeta, from the seven sums.
 template <class T>
-void second_coefficients(const Layer<T>& in, const SumView& sum, const T* t_gamma, T* k,
+void second_coefficients(const Layer<T>& in, const cuda::SumView& sum, const T* t_gamma, T* k,
                          T* t_dgamma, T* t_dbeta) {
   const int64_t n = in.channels;
   cuda::for_items(BatchNormBackwardTangent::name, n, [=] __device__(int64_t c) {
-    const double s = inverse_deviation(in.var, c, in.eps), rows = static_cast<double>(in.rows);
+    const double s = cuda::inverse_deviation(in.var, c, in.eps),
+                 rows = static_cast<double>(in.rows);
     const double scale = in.gamma[c] * s, t_scale_g = t_gamma[c] * s;
     const double centre = in.given ? 0 : sum(0, c) / rows, r = in.given ? 0 : sum(1, c) * s / rows;
     const double sum_g = sum(2, c), sum_gx = sum(3, c) * s, sum_tg = sum(4, c);
@@ -232,11 +156,11 @@ template <class T>
 void backward_tangent(const Layer<T>& in, const T* t_x, const T* t_gamma, const T* t_ct, T* t_dx,
                       T* t_dgamma, T* t_dbeta) {
   const char* name = BatchNormBackwardTangent::name;
-  const ColumnSums sums =
-      column_sums<7>(name, in.rows, in.channels, [=] __device__(int64_t i, int64_t c, double* s) {
+  const Tensor sums = cuda::column_sums<7>(
+      name, in.rows, in.channels, [=] __device__(int64_t i, int64_t c, double* s) {
         const T d = in.x[i] - in.mean[c], t = t_x[i];
-        const T g = pull(in.act, in.ct[i], in.y, i, in.slope);
-        const T t_g = pull(in.act, t_ct[i], in.y, i, in.slope);
+        const T g = cuda::pull(in.act, in.ct[i], in.y, i, in.slope);
+        const T t_g = cuda::pull(in.act, t_ct[i], in.y, i, in.slope);
         s[0] += static_cast<double>(t);
         s[1] += static_cast<double>(t * d);
         s[2] += static_cast<double>(g);
@@ -248,11 +172,11 @@ void backward_tangent(const Layer<T>& in, const T* t_x, const T* t_gamma, const 
   const int64_t n = in.channels;
   Tensor scratch = coefficients(5, n, kDTypeOf<T>);
   T* k = cuda::out_ptr<T>(scratch);
-  second_coefficients(in, view(sums), t_gamma, k, t_dgamma, t_dbeta);
+  second_coefficients(in, cuda::view(sums), t_gamma, k, t_dgamma, t_dbeta);
   cuda::for_items(name, in.size(), [=] __device__(int64_t i) {
     const int64_t c = i % n;
-    const T g = pull(in.act, in.ct[i], in.y, i, in.slope);
-    const T t_g = pull(in.act, t_ct[i], in.y, i, in.slope);
+    const T g = cuda::pull(in.act, in.ct[i], in.y, i, in.slope);
+    const T t_g = cuda::pull(in.act, t_ct[i], in.y, i, in.slope);
     t_dx[i] = (k[c] * g + k[n + c] * t_g) +
               (k[2 * n + c] * (in.x[i] - in.mean[c]) + (k[3 * n + c] * t_x[i] + k[4 * n + c]));
   });

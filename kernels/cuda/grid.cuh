@@ -12,6 +12,13 @@
 #include "basin/core/tensor.h"
 #include "basin/kernels/cuda/runtime.cuh"
 
+// In front of a loop of fixed length whose body indexes registers.
+#ifdef BASIN_EMULATION
+#define BASIN_UNROLL
+#else
+#define BASIN_UNROLL _Pragma("unroll")
+#endif
+
 namespace basin::cuda {
 
 struct Grid {

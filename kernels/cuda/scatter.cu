@@ -2,6 +2,7 @@
 // list), then one thread sums each output element in the order of the rows, as the CPU does. The
 // integer atomics fix how many rows a target has and which ones; the lists are sorted afterwards,
 // so the bits do not depend on the order in which the atomics arrive.
+#include "basin/kernels/cuda/by_target.cuh"
 #include "basin/kernels/cuda/grid.cuh"
 #include "basin/kernels/index.h"
 
@@ -58,31 +59,30 @@ __device__ inline void sort_ascending(int32_t* v, int64_t n) {
   }
 }
 
-struct ByTarget {
-  Tensor start, order;
-};
+}  // namespace
 
-ByTarget sort_by_target(const Tensor& index, int64_t rows) {
-  const char* name = ScatterSum::name;
+cuda::ByTarget cuda::sort_by_target(const char* name, const Tensor& index, int64_t rows) {
   ByTarget s{Tensor::zeros({rows + 1}, DType::i32, Device::cuda),
              Tensor::empty({index.numel()}, DType::i32, Device::cuda)};
   Tensor next = Tensor::empty({rows}, DType::i32, Device::cuda);
-  const int32_t* target = cuda::in_ptr<int32_t>(index);
-  int32_t* start = cuda::out_ptr<int32_t>(s.start);
-  int32_t* order = cuda::out_ptr<int32_t>(s.order);
-  int32_t* cursor = cuda::out_ptr<int32_t>(next);
-  cuda::for_items(name, index.numel(),
-                  [=] __device__(int64_t e) { atomicAdd(start + target[e] + 1, 1); });
-  cuda::run(name, {1, kThreads}, scan_kernel, start, rows);
-  cuda::for_items(name, rows, [=] __device__(int64_t n) { cursor[n] = start[n]; });
-  cuda::for_items(name, index.numel(), [=] __device__(int64_t e) {
+  const int32_t* target = in_ptr<int32_t>(index);
+  int32_t* start = out_ptr<int32_t>(s.start);
+  int32_t* order = out_ptr<int32_t>(s.order);
+  int32_t* cursor = out_ptr<int32_t>(next);
+  for_items(name, index.numel(),
+            [=] __device__(int64_t e) { atomicAdd(start + target[e] + 1, 1); });
+  run(name, {1, kThreads}, scan_kernel, start, rows);
+  for_items(name, rows, [=] __device__(int64_t n) { cursor[n] = start[n]; });
+  for_items(name, index.numel(), [=] __device__(int64_t e) {
     order[atomicAdd(cursor + target[e], 1)] = static_cast<int32_t>(e);
   });
-  cuda::for_items(name, rows, [=] __device__(int64_t n) {
+  for_items(name, rows, [=] __device__(int64_t n) {
     sort_ascending(order + start[n], start[n + 1] - start[n]);
   });
   return s;
 }
+
+namespace {
 
 template <class T>
 void sum_lists(const T* x, const int32_t* start, const int32_t* order, int64_t width, T* out,
@@ -100,7 +100,7 @@ void sum_lists(const T* x, const int32_t* start, const int32_t* order, int64_t w
 void ScatterSum::cuda(const Tensor& x, const Tensor& index, Tensor& out) {
   check_index(index, out.size(0), 0, name);
   if (out.numel() == 0) return;
-  const ByTarget sorted = sort_by_target(index, out.size(0));
+  const cuda::ByTarget sorted = cuda::sort_by_target(name, index, out.size(0));
   dispatch_float(x.dtype(), name, [&](auto z) {
     using T = decltype(z);
     sum_lists(cuda::in_ptr<T>(x), cuda::in_ptr<int32_t>(sorted.start),

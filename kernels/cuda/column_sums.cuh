@@ -1,0 +1,94 @@
+// Column sums of a matrix [rows, C] in double: each kind of sum is cut into row tiles that depend
+// on the shape only; a block adds a tile for 32 channels (neighbouring lanes read neighbouring
+// channels), a second kernel adds the tiles. Both add in a fixed order: no atomics, same bits from
+// run to run. The body may also write what it finds on the way: a pass over the rows is read once.
+#pragma once
+#include "basin/kernels/cuda/grid.cuh"
+
+namespace basin::cuda {
+
+inline constexpr int kChannelLanes = 32, kRowLanes = 8, kTileLanes = 16;
+
+// add(i, c, s) adds element i of channel c to the sums s [kSums].
+template <int kSums, class Add>
+__global__ void column_sums_kernel(int64_t rows, int64_t channels, int64_t tile_rows, Add add,
+                                   double* partial) {
+  __shared__ double part[kSums][kRowLanes][kChannelLanes];
+  const int64_t c = static_cast<int64_t>(blockIdx.x) * kChannelLanes + threadIdx.x;
+  const int64_t first = blockIdx.y * tile_rows;
+  const int64_t last = first + tile_rows < rows ? first + tile_rows : rows;
+  double s[kSums] = {};
+  if (c < channels) {
+    for (int64_t r = first + threadIdx.y; r < last; r += kRowLanes) add(r * channels + c, c, s);
+  }
+  for (int k = 0; k < kSums; ++k) part[k][threadIdx.y][threadIdx.x] = s[k];
+  __syncthreads();
+  if (threadIdx.y != 0 || c >= channels) return;
+  for (int k = 0; k < kSums; ++k) {
+    double sum = 0;
+    for (int lane = 0; lane < kRowLanes; ++lane) sum += part[k][lane][threadIdx.x];
+    partial[(blockIdx.y * kSums + k) * channels + c] = sum;
+  }
+}
+
+// total[i] = sum over the tiles t of partial[t * n + i]. Lanes of a block share the tiles of one
+// column: one thread alone would wait for memory a thousand times.
+template <class Real>
+__global__ void add_tiles_kernel(const Real* partial, int64_t tiles, int64_t n, Real* total) {
+  __shared__ Real part[kTileLanes][kChannelLanes];
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kChannelLanes + threadIdx.x;
+  Real sum = 0;
+  if (i < n) {
+    for (int64_t t = threadIdx.y; t < tiles; t += kTileLanes) sum += partial[t * n + i];
+  }
+  part[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y != 0 || i >= n) return;
+  Real all = 0;
+  for (int lane = 0; lane < kTileLanes; ++lane) all += part[lane][threadIdx.x];
+  total[i] = all;
+}
+
+// [kinds, C] f64. Not in the templates: nvcc loses the braces of a shape beside a device lambda.
+inline Tensor sum_storage(int64_t kinds, int64_t channels) {
+  return Tensor::empty({kinds, channels}, DType::f64, Device::cuda);
+}
+
+// The sums as device code reads them.
+struct SumView {
+  const double* total;
+  int64_t channels;
+  __device__ double operator()(int64_t kind, int64_t c) const { return total[kind * channels + c]; }
+};
+inline SumView view(const Tensor& sums) {
+  return sums.defined() ? SumView{in_ptr<double>(sums), sums.size(1)} : SumView{nullptr, 0};
+}
+
+// [kSums, C] f64; zero where there are no rows. Fewer rows per tile suit bodies that do much work
+// per row: there are then more blocks.
+template <int kSums, class Add>
+Tensor column_sums(const char* name, int64_t rows, int64_t channels, Add add,
+                   int64_t least_tile_rows = 512) {
+  constexpr int64_t kMaxTiles = 1024;
+  const int64_t tile_rows = std::max(least_tile_rows, (rows + kMaxTiles - 1) / kMaxTiles);
+  const int64_t tiles = std::max<int64_t>(1, (rows + tile_rows - 1) / tile_rows);
+  Tensor sums = sum_storage(kSums, channels), parts;
+  if (channels == 0) return sums;
+  double *total = out_ptr<double>(sums), *partial = total;
+  if (tiles > 1) {
+    parts = sum_storage(tiles * kSums, channels);
+    partial = out_ptr<double>(parts);
+  }
+  const auto slices = static_cast<unsigned>((channels + kChannelLanes - 1) / kChannelLanes);
+  const dim3 blocks(slices, static_cast<unsigned>(tiles)), lanes(kChannelLanes, kRowLanes);
+  run(name, Grid{blocks, lanes}, column_sums_kernel<kSums, Add>, rows, channels, tile_rows, add,
+      partial);
+  if (tiles == 1) return sums;
+  const int64_t n = kSums * channels;
+  const dim3 groups(static_cast<unsigned>((n + kChannelLanes - 1) / kChannelLanes));
+  run(name, Grid{groups, dim3(kChannelLanes, kTileLanes)}, add_tiles_kernel<double>, partial, tiles,
+      n, total);
+  return sums;
+}
+
+}  // namespace basin::cuda
