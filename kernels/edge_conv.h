@@ -28,7 +28,7 @@ struct EdgeConvSaved {
 
 // All outputs are preallocated. mean and var (biased, over the M edges) are outputs unless
 // given_stats. Ties go to the lowest q; gamma = 0 makes all edges tie. A NaN in z reaches y.
-// usage error where an index is outside 0..N-1.
+// usage error where an index is outside 0..N-1 (on a GPU: with BASIN_SYNC=1, index.h).
 struct EdgeBnActMaxForward {
   static constexpr const char* name = "edge_bn_act_max";
   static void cpu(const Tensor& u, const Tensor& v,         // [B, N, C]
@@ -38,6 +38,9 @@ struct EdgeBnActMaxForward {
                   Tensor& y,                  // [B, N, C]
                   Tensor& mean, Tensor& var,  // [C]
                   EdgeConvSaved& saved);
+  static void cuda(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor& gamma,
+                   const Tensor& beta, double eps, Act act, double slope, bool given_stats,
+                   Tensor& y, Tensor& mean, Tensor& var, EdgeConvSaved& saved);
 };
 
 // With g = ct act'(y), std = sqrt(var + eps), a = gamma / std, zhat = (z - mean) / std:
@@ -53,6 +56,10 @@ struct EdgeBnActMaxBackward {
                   double eps, Act act, double slope, bool given_stats, Tensor& du,
                   Tensor& dv,                      // [B, N, C]
                   Tensor& dgamma, Tensor& dbeta);  // [C]
+  static void cuda(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor& gamma,
+                   const Tensor& var, const EdgeConvSaved& saved, const Tensor& y, const Tensor& ct,
+                   double eps, Act act, double slope, bool given_stats, Tensor& du, Tensor& dv,
+                   Tensor& dgamma, Tensor& dbeta);
 };
 
 // Tangents of the inputs; undefined: zero.
@@ -71,6 +78,9 @@ struct EdgeBnActMaxTangent {
                   const Tensor& var, const EdgeConvSaved& saved, const Tensor& y, double eps,
                   Act act, double slope, bool given_stats, const EdgeConvTangents& t,
                   Tensor& y_t);  // [B, N, C]
+  static void cuda(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor& gamma,
+                   const Tensor& var, const EdgeConvSaved& saved, const Tensor& y, double eps,
+                   Act act, double slope, bool given_stats, const EdgeConvTangents& t, Tensor& y_t);
 };
 
 // The tangents of what EdgeBnActMaxBackward gives, along t and the tangent ct_t of ct (undefined:
@@ -86,6 +96,11 @@ struct EdgeBnActMaxBackwardTangent {
                   const Tensor& ct_t,                  // [B, N, C]
                   Tensor& du_t, Tensor& dv_t,          // [B, N, C]
                   Tensor& dgamma_t, Tensor& dbeta_t);  // [C]
+  static void cuda(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor& gamma,
+                   const Tensor& var, const EdgeConvSaved& saved, const Tensor& y, const Tensor& ct,
+                   double eps, Act act, double slope, bool given_stats, const EdgeConvTangents& t,
+                   const Tensor& ct_t, Tensor& du_t, Tensor& dv_t, Tensor& dgamma_t,
+                   Tensor& dbeta_t);
 };
 
 }  // namespace basin

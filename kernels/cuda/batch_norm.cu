@@ -1,10 +1,10 @@
 // CUDA batch normalisation (formulas in kernels/batch_norm.h). Each pass is column sums in double
-// (column_sums.cuh), coefficients per channel, and a map over the elements. As on the CPU,
+// (rows.cuh), coefficients per channel, and a map over the elements. As on the CPU,
 // statistics are sums of x - x[0].
 #include "basin/kernels/batch_norm.h"
 
 #include "basin/kernels/cuda/activation.cuh"
-#include "basin/kernels/cuda/column_sums.cuh"
+#include "basin/kernels/cuda/rows.cuh"
 
 namespace basin {
 namespace {
@@ -31,7 +31,8 @@ void statistics(const Layer<T>& in, T* mean, T* var) {
   const T* x = in.x;
   const Tensor sums =
       cuda::column_sums<2>(BatchNormForward::name, in.rows, in.channels,
-                           [=] __device__(int64_t i, int64_t c, double* s) {
+                           [=] __device__(int64_t r, int64_t c, double* s) {
+                             const int64_t i = r * in.channels + c;
                              const double d = static_cast<double>(x[i]) - static_cast<double>(x[c]);
                              s[0] += d;
                              s[1] += d * d;
@@ -66,7 +67,8 @@ void backward(const Layer<T>& in, T* dx, T* dgamma, T* dbeta) {
   Tensor sums;
   if (summed) {
     sums = cuda::column_sums<2>(name, in.rows, in.channels,
-                                [=] __device__(int64_t i, int64_t c, double* s) {
+                                [=] __device__(int64_t r, int64_t c, double* s) {
+                                  const int64_t i = r * in.channels + c;
                                   const T g = cuda::pull(in.act, in.ct[i], in.y, i, in.slope);
                                   s[0] += static_cast<double>(g);
                                   s[1] += static_cast<double>(g * (in.x[i] - in.mean[c]));
@@ -102,7 +104,8 @@ void tangent(const Layer<T>& in, const T* t_x, const T* t_gamma, const T* t_beta
   Tensor sums;
   if (!in.given) {
     sums = cuda::column_sums<2>(name, in.rows, in.channels,
-                                [=] __device__(int64_t i, int64_t c, double* s) {
+                                [=] __device__(int64_t r, int64_t c, double* s) {
+                                  const int64_t i = r * in.channels + c;
                                   s[0] += static_cast<double>(t_x[i]);
                                   s[1] += static_cast<double>(t_x[i] * (in.x[i] - in.mean[c]));
                                 });
@@ -157,7 +160,8 @@ void backward_tangent(const Layer<T>& in, const T* t_x, const T* t_gamma, const 
                       T* t_dgamma, T* t_dbeta) {
   const char* name = BatchNormBackwardTangent::name;
   const Tensor sums = cuda::column_sums<7>(
-      name, in.rows, in.channels, [=] __device__(int64_t i, int64_t c, double* s) {
+      name, in.rows, in.channels, [=] __device__(int64_t r, int64_t c, double* s) {
+        const int64_t i = r * in.channels + c;
         const T d = in.x[i] - in.mean[c], t = t_x[i];
         const T g = cuda::pull(in.act, in.ct[i], in.y, i, in.slope);
         const T t_g = cuda::pull(in.act, t_ct[i], in.y, i, in.slope);

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "basin/kernels/edge_conv.h"
+#include "basin/kernels/index_map.h"
 #include "basin/kernels/knn.h"
 #include "basin/tests/emulation/compare.h"
 
@@ -36,6 +38,13 @@ Tensor gridded(Rng& rng, const Shape& shape, int64_t values) {
   std::vector<double> v(static_cast<size_t>(shape.numel()));
   for (double& x : v) x = 0.1 * static_cast<double>(rng.below(values));
   return Tensor::from(v, shape);
+}
+
+// A gain of either sign, now and then zero (every edge or point ties).
+Tensor gains(Rng& rng, int64_t channels) {
+  std::vector<double> v(static_cast<size_t>(channels));
+  for (double& g : v) g = rng.below(7) == 0 ? 0 : (rng.below(2) ? 1 : -1) * rng.uniform(0.5, 1.5);
+  return Tensor::from(v, {channels});
 }
 
 }  // namespace
@@ -95,4 +104,96 @@ TEST_CASE("emulation: knn with overflow, infinities and NaN") {
     compare_neighbours("wild ", x, 10, false);
     compare_neighbours("tiny ", uniform(rng, {1, 20, dims}, 0, 1e-22), 9, true);
   }
+}
+
+namespace {
+
+struct EdgeCase {
+  int64_t batch, points, neighbours, channels;
+  Act act;
+  bool given, ties;
+};
+
+// Forward, then the three derivatives at the CPU's results: a value at a kink may round to either
+// side, and a winner among near-equals may be another one.
+void compare_edge_conv(const EdgeCase& c, int round) {
+  Rng rng = stream("edge_conv", round);
+  const Shape nodes{c.batch, c.points, c.channels}, row{c.channels};
+  const auto values = [&] { return c.ties ? gridded(rng, nodes, 2) : uniform(rng, nodes, -1, 3); };
+  const Tensor u = values(), v = values(), ct = uniform(rng, nodes);
+  const Tensor index = testing::indices(rng, {c.batch, c.points, c.neighbours}, 0, c.points);
+  const Tensor gamma = gains(rng, c.channels), beta = uniform(rng, row);
+  const Tensor mean0 = uniform(rng, row), var0 = uniform(rng, row, 0.5, 2);
+  const EdgeConvTangents t{uniform(rng, nodes), round % 3 == 1 ? Tensor() : uniform(rng, nodes),
+                           uniform(rng, row), uniform(rng, row)};
+  const Tensor ct_t = round % 3 == 2 ? Tensor() : uniform(rng, nodes);
+  const auto forward = [&](const Place& on, Tensor& mean, Tensor& var, Tensor& y) {
+    EdgeConvSaved saved = EdgeConvSaved::empty(nodes, on.dtype, on.device, c.given);
+    mean = on(mean0).clone();
+    var = on(var0).clone();
+    y = on.empty(nodes);
+    launch<EdgeBnActMaxForward>(on.device, on(u), on(v), on(index), on(gamma), on(beta), 1e-5,
+                                c.act, 0.2, c.given, y, mean, var, saved);
+    return saved;
+  };
+  const std::string shapes = str("u ", nodes, ", k ", c.neighbours, ", act ",
+                                 static_cast<int>(c.act), c.given ? ", given" : "");
+  compare("edge_conv", shapes, [&](const Place& on) {
+    Tensor mean, var, y, who = on.empty(nodes, DType::i32);
+    const EdgeConvSaved saved = forward(on, mean, var, y);
+    launch<PickNeighbours>(on.device, saved.argmax, on(index), who);
+    return Tensors{y, mean, var, saved.degree, who};
+  });
+  // The same saved tensors for both devices: the CPU's, in the precision at hand.
+  const auto saved_at = [&](const Place& on, Tensor& var, Tensor& y) {
+    Tensor mean;
+    const EdgeConvSaved s = forward({Device::cpu, on.dtype}, mean, var, y);
+    var = on(var);
+    y = on(y);
+    return EdgeConvSaved{s.argmax.to(on.device), s.winner.to(on.device), s.sums.to(on.device),
+                         s.degree.to(on.device), s.centre.to(on.device)};
+  };
+  const auto here = [](const Place& on, const EdgeConvTangents& x) {
+    return EdgeConvTangents{on(x.u), on(x.v), on(x.gamma), on(x.beta)};
+  };
+  compare("edge_conv_vjp", shapes, [&](const Place& on) {
+    Tensor var, y, du = on.empty(nodes), dv = du.clone(), dgamma = on.empty(row);
+    Tensor dbeta = dgamma.clone();
+    const EdgeConvSaved saved = saved_at(on, var, y);
+    launch<EdgeBnActMaxBackward>(on.device, on(u), on(v), on(index), on(gamma), var, saved, y,
+                                 on(ct), 1e-5, c.act, 0.2, c.given, du, dv, dgamma, dbeta);
+    return Tensors{du, dv, dgamma, dbeta};
+  });
+  compare("edge_conv_jvp", shapes, [&](const Place& on) {
+    Tensor var, y, y_t = on.empty(nodes);
+    const EdgeConvSaved saved = saved_at(on, var, y);
+    launch<EdgeBnActMaxTangent>(on.device, on(u), on(v), on(index), on(gamma), var, saved, y, 1e-5,
+                                c.act, 0.2, c.given, here(on, t), y_t);
+    return Tensors{y_t};
+  });
+  compare("edge_conv_vjp_jvp", shapes, [&](const Place& on) {
+    Tensor var, y, du = on.empty(nodes), dv = du.clone(), dgamma = on.empty(row);
+    Tensor dbeta = dgamma.clone();
+    const EdgeConvSaved saved = saved_at(on, var, y);
+    launch<EdgeBnActMaxBackwardTangent>(on.device, on(u), on(v), on(index), on(gamma), var, saved,
+                                        y, on(ct), 1e-5, c.act, 0.2, c.given, here(on, t), on(ct_t),
+                                        du, dv, dgamma, dbeta);
+    return Tensors{du, dv, dgamma, dbeta};
+  });
+}
+
+}  // namespace
+
+TEST_CASE("emulation: edge convolution and its derivatives") {
+  const EdgeCase cases[] = {{1, 1, 1, 1, Act::relu, false, false},
+                            {2, 5, 5, 3, Act::leaky_relu, true, false},
+                            {2, 20, 4, 33, Act::leaky_relu, false, false},
+                            {1, 9, 1, 64, Act::none, false, false},
+                            {3, 50, 7, 5, Act::relu, false, false},
+                            {1, 12, 20, 130, Act::leaky_relu, false, false},
+                            {2, 11, 6, 40, Act::relu, true, true},
+                            {2, 15, 9, 7, Act::none, false, true},
+                            {1, 6, 255, 2, Act::leaky_relu, false, false}};
+  int round = 0;
+  for (const EdgeCase& c : cases) compare_edge_conv(c, round++);
 }

@@ -1,7 +1,8 @@
-// Column sums of a matrix [rows, C] in double: each kind of sum is cut into row tiles that depend
-// on the shape only; a block adds a tile for 32 channels (neighbouring lanes read neighbouring
-// channels), a second kernel adds the tiles. Both add in a fixed order: no atomics, same bits from
-// run to run. The body may also write what it finds on the way: a pass over the rows is read once.
+// Passes over a matrix [rows, C], neighbouring lanes on neighbouring channels: for_rows, and column
+// sums in double. The sums are cut into row tiles that depend on the shape only; a block adds a
+// tile for 32 channels, a second kernel adds the tiles. Both add in a fixed order: no atomics, same
+// bits from run to run. A body may also write what it finds on the way, so that its row is read
+// once.
 #pragma once
 #include "basin/kernels/cuda/grid.cuh"
 
@@ -9,7 +10,29 @@ namespace basin::cuda {
 
 inline constexpr int kChannelLanes = 32, kRowLanes = 8, kTileLanes = 16;
 
-// add(i, c, s) adds element i of channel c to the sums s [kSums].
+template <class Body>
+__global__ void rows_kernel(int64_t rows, int64_t channels, Body body) {
+  const int64_t c = static_cast<int64_t>(blockIdx.x) * kChannelLanes + threadIdx.x;
+  if (c >= channels) return;
+  const int64_t step = static_cast<int64_t>(gridDim.y) * kRowLanes;
+  for (int64_t r = static_cast<int64_t>(blockIdx.y) * kRowLanes + threadIdx.y; r < rows;
+       r += step) {
+    body(r, c);
+  }
+}
+
+// body(r, c) for every row and channel: for bodies that loop over other rows. A plain map is
+// for_items, which wastes no lanes where C is small.
+template <class Body>
+void for_rows(const char* name, int64_t rows, int64_t channels, Body body) {
+  if (rows * channels == 0) return;
+  const int64_t groups = std::min<int64_t>((rows + kRowLanes - 1) / kRowLanes, 65535);
+  const dim3 blocks(static_cast<unsigned>((channels + kChannelLanes - 1) / kChannelLanes),
+                    static_cast<unsigned>(groups));
+  run(name, Grid{blocks, dim3(kChannelLanes, kRowLanes)}, rows_kernel<Body>, rows, channels, body);
+}
+
+// add(r, c, s) adds row r of channel c to the sums s [kSums].
 template <int kSums, class Add>
 __global__ void column_sums_kernel(int64_t rows, int64_t channels, int64_t tile_rows, Add add,
                                    double* partial) {
@@ -19,7 +42,7 @@ __global__ void column_sums_kernel(int64_t rows, int64_t channels, int64_t tile_
   const int64_t last = first + tile_rows < rows ? first + tile_rows : rows;
   double s[kSums] = {};
   if (c < channels) {
-    for (int64_t r = first + threadIdx.y; r < last; r += kRowLanes) add(r * channels + c, c, s);
+    for (int64_t r = first + threadIdx.y; r < last; r += kRowLanes) add(r, c, s);
   }
   for (int k = 0; k < kSums; ++k) part[k][threadIdx.y][threadIdx.x] = s[k];
   __syncthreads();

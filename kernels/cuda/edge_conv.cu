@@ -1,0 +1,234 @@
+// Edge convolution with batch norm, activation and maximum on CUDA (formulas in edge_conv.h).
+// Forward: one pass over the edges leaves the extreme value, its place and the sums for the
+// statistics; then the affine map and the activation. Backward: a pass over [B, N, C] for the sums
+// over the batch, then each point sums over the edges into it, in the order of the edges: no float
+// atomics, same bits from run to run.
+#include "basin/kernels/cuda/edge_conv.cuh"
+#include "basin/kernels/index.h"
+
+namespace basin {
+namespace {
+
+using cuda::EdgeArrays;
+using cuda::per_channel;
+
+constexpr int64_t kSampleRows = 128;
+
+void count_degrees(const char* name, const Tensor& index, Tensor& degree) {
+  degree.fill(0);
+  const int64_t points = index.size(1), per_cloud = points * index.size(2);
+  const int32_t* from = cuda::in_ptr<int32_t>(index);
+  int32_t* count = cuda::out_ptr<int32_t>(degree);
+  cuda::for_items(name, index.numel(), [=] __device__(int64_t e) {
+    atomicAdd(count + e / per_cloud * points + from[e], 1);
+  });
+}
+
+// Rows 0 and 1 of centre: about the means of u and v from evenly spaced rows, x[0] + mean of
+// (x - x[0]), exact for a constant channel; a few deviations off would do. Given statistics: mean
+// and zero. Row 2: zero, until the statistics are known.
+template <class T>
+void choose_centres(const char* name, const EdgeArrays<T>& in, const T* mean, double* centre) {
+  const int64_t channels = in.channels;
+  if (in.given) {
+    cuda::for_items(name, channels, [=] __device__(int64_t c) {
+      centre[c] = static_cast<double>(mean[c]);
+      centre[channels + c] = centre[2 * channels + c] = 0;
+    });
+    return;
+  }
+  const int64_t step = std::max<int64_t>(1, in.rows() / kSampleRows);
+  const int64_t count = (in.rows() + step - 1) / step;
+  const Tensor sums = cuda::column_sums<2>(
+      name, count, channels,
+      [=] __device__(int64_t r, int64_t c, double* s) {
+        const int64_t at = r * step * channels + c;
+        s[0] += static_cast<double>(in.u[at]) - static_cast<double>(in.u[c]);
+        s[1] += static_cast<double>(in.v[at]) - static_cast<double>(in.v[c]);
+      },
+      cuda::kEdgeTileRows);
+  const cuda::SumView sum = cuda::view(sums);
+  const double n = static_cast<double>(count);
+  cuda::for_items(name, channels, [=] __device__(int64_t c) {
+    centre[c] = static_cast<T>(in.u[c] + sum(0, c) / n);
+    centre[channels + c] = static_cast<T>(in.v[c] + sum(1, c) / n);
+    centre[2 * channels + c] = 0;
+  });
+}
+
+// winner, argmax and sums of every point; returns the sums over all edges of z and z^2, z less the
+// centres.
+template <class T>
+Tensor reduce_edges(const EdgeArrays<T>& in, T* winner, uint8_t* argmax, T* sums) {
+  return cuda::column_sums<2>(
+      EdgeBnActMaxForward::name, in.rows(), in.channels,
+      [=] __device__(int64_t r, int64_t c, double* s) {
+        const int64_t at = r * in.channels + c;
+        const int32_t* near = in.index + r * in.neighbours;
+        const T* other = in.cloud(in.v, r, c);
+        const T sign = in.gamma[c] < T(0) ? T(-1) : T(1), centre = in.centre_v(c);
+        const T own = sign * (in.u[at] - in.centre_u(c));
+        const T first = own + sign * (other[near[0] * in.channels] - centre);
+        T best = first, sum = 0, square = 0;
+        int where = 0;
+        for (int q = 0; q < in.neighbours; ++q) {
+          const T z = own + sign * (other[near[q] * in.channels] - centre);
+          sum += z;
+          square += z * z;
+          if (z > best) {
+            best = z;
+            where = q;
+          }
+        }
+        if (in.gamma[c] == T(0)) {  // all edges tie: the first one wins
+          best = first;
+          where = 0;
+        }
+        if (sum != sum) best = sum;
+        winner[at] = sign * best;
+        argmax[at] = static_cast<uint8_t>(where);
+        if (sums) sums[at] = sign * sum;
+        s[0] += static_cast<double>(sign * sum);
+        s[1] += static_cast<double>(square);
+      },
+      cuda::kEdgeTileRows);
+}
+
+template <class T>
+void statistics(const EdgeArrays<T>& in, const Tensor& sums, double* centre, T* mean, T* var) {
+  const cuda::SumView sum = cuda::view(sums);
+  const double edges = in.edges();
+  const int64_t channels = in.channels;
+  cuda::for_items(EdgeBnActMaxForward::name, channels, [=] __device__(int64_t c) {
+    const double rest = sum(0, c) / edges, v = sum(1, c) / edges - rest * rest;
+    centre[2 * channels + c] = rest;
+    mean[c] = static_cast<T>(centre[c] + centre[channels + c] + rest);
+    var[c] = static_cast<T>(v < 0 ? 0 : v);
+  });
+}
+
+template <class T>
+void normalise(const EdgeArrays<T>& in, const T* var, const T* beta, T* y) {
+  const char* name = EdgeBnActMaxForward::name;
+  Tensor scratch = per_channel(2, in.channels, kDTypeOf<T>);
+  T *rest = cuda::out_ptr<T>(scratch), *scale = rest + in.channels;
+  cuda::for_items(name, in.channels, [=] __device__(int64_t c) {
+    rest[c] = static_cast<T>(in.rest(c));
+    scale[c] = static_cast<T>(in.gamma[c] * cuda::inverse_deviation(var, c, in.eps));
+  });
+  cuda::for_items(name, in.rows() * in.channels, [=] __device__(int64_t i) {
+    const int64_t c = i % in.channels;
+    y[i] = cuda::activate(in.act, (in.winner[i] - rest[c]) * scale[c] + beta[c], in.slope);
+  });
+}
+
+// g = ct act'(y), into du; returns the sums over the rows of g and g (z - mean) at the winner.
+template <class T>
+Tensor pull_activations(const EdgeArrays<T>& in, const T* y, const T* ct, T* g) {
+  return cuda::column_sums<2>(
+      EdgeBnActMaxBackward::name, in.rows(), in.channels,
+      [=] __device__(int64_t r, int64_t c, double* s) {
+        const int64_t at = r * in.channels + c;
+        const T pulled = cuda::pull(in.act, ct[at], y, at, in.slope);
+        g[at] = pulled;
+        s[0] += static_cast<double>(pulled);
+        s[1] += static_cast<double>(pulled * (in.winner[at] - static_cast<T>(in.rest(c))));
+      },
+      cuda::kEdgeTileRows);
+}
+
+// Per channel [4, C]: a, k2, the constants per edge and per point; and dgamma, dbeta.
+template <class T>
+void finish_channels(const EdgeArrays<T>& in, const Tensor& sums, const T* var, T* k, T* dgamma,
+                     T* dbeta) {
+  const cuda::SumView sum = cuda::view(sums);
+  const double edges = in.edges();
+  const int64_t n = in.channels;
+  cuda::for_items(EdgeBnActMaxBackward::name, n, [=] __device__(int64_t c) {
+    const double inv_std = cuda::inverse_deviation(var, c, in.eps);
+    const double scale = in.gamma[c] * inv_std;
+    const double sum_g = sum(0, c), sum_ghat = sum(1, c) * inv_std;
+    dbeta[c] = static_cast<T>(sum_g);
+    dgamma[c] = static_cast<T>(sum_ghat);
+    const double k2 = in.given ? 0 : -scale * inv_std * sum_ghat / edges;
+    const double each = in.given ? 0 : -scale * sum_g / edges - k2 * in.rest(c);
+    k[c] = static_cast<T>(scale);
+    k[n + c] = static_cast<T>(k2);
+    k[2 * n + c] = static_cast<T>(each);
+    k[3 * n + c] = static_cast<T>(each * static_cast<double>(in.neighbours));
+  });
+}
+
+// dv from g, then du in place of g.
+template <class T>
+void sweep_edges(const EdgeArrays<T>& in, const cuda::ByTarget& into, const T* k, T* du, T* dv) {
+  const char* name = EdgeBnActMaxBackward::name;
+  const int32_t *start = cuda::in_ptr<int32_t>(into.start),
+                *order = cuda::in_ptr<int32_t>(into.order);
+  const int64_t n = in.channels;
+  const auto neighbours = static_cast<uint32_t>(in.neighbours);
+  const T* g = du;
+  cuda::for_rows(name, in.rows(), n, [=] __device__(int64_t j, int64_t c) {
+    const T a = k[c], k2 = k[n + c], centre = in.centre_u(c);
+    T sum = 0;
+    for (int32_t e = start[j]; e < start[j + 1]; ++e) {
+      const auto edge = static_cast<uint32_t>(order[e]);
+      const uint32_t i = edge / neighbours, q = edge - i * neighbours;
+      const int64_t at = i * n + c;
+      if (!in.given) sum += k2 * (in.u[at] - centre);
+      if (in.argmax[at] == q) sum += a * g[at];
+    }
+    const int64_t at = j * n + c;
+    const T each = in.given ? T(0) : k[2 * n + c] + k2 * (in.v[at] - in.centre_v(c));
+    dv[at] = sum + static_cast<T>(in.degree[j]) * each;
+  });
+  cuda::for_items(name, in.rows() * n, [=] __device__(int64_t at) {
+    const int64_t c = at % n;
+    const T spread = in.given ? T(0) : k[n + c] * in.sums[at];
+    du[at] = k[c] * du[at] + (k[3 * n + c] + spread);
+  });
+}
+
+}  // namespace
+
+void EdgeBnActMaxForward::cuda(const Tensor& u, const Tensor& v, const Tensor& index,
+                               const Tensor& gamma, const Tensor& beta, double eps, Act act,
+                               double slope, bool given_stats, Tensor& y, Tensor& mean, Tensor& var,
+                               EdgeConvSaved& saved) {
+  check_index(index, u.size(1), 0, name);
+  count_degrees(name, index, saved.degree);
+  dispatch_float(u.dtype(), name, [&](auto zero) {
+    using T = decltype(zero);
+    const EdgeArrays<T> in =
+        cuda::edge_arrays<T>(u, v, index, gamma, saved, eps, act, slope, given_stats);
+    double* centre = cuda::out_ptr<double>(saved.centre);
+    choose_centres(name, in, cuda::in_ptr<T>(mean), centre);
+    const Tensor sums =
+        reduce_edges(in, cuda::out_ptr<T>(saved.winner), cuda::out_ptr<uint8_t>(saved.argmax),
+                     given_stats ? nullptr : cuda::out_ptr<T>(saved.sums));
+    if (!given_stats) statistics(in, sums, centre, cuda::out_ptr<T>(mean), cuda::out_ptr<T>(var));
+    normalise(in, cuda::in_ptr<T>(var), cuda::in_ptr<T>(beta), cuda::out_ptr<T>(y));
+  });
+}
+
+void EdgeBnActMaxBackward::cuda(const Tensor& u, const Tensor& v, const Tensor& index,
+                                const Tensor& gamma, const Tensor& var, const EdgeConvSaved& saved,
+                                const Tensor& y, const Tensor& ct, double eps, Act act,
+                                double slope, bool given_stats, Tensor& du, Tensor& dv,
+                                Tensor& dgamma, Tensor& dbeta) {
+  dispatch_float(u.dtype(), name, [&](auto zero) {
+    using T = decltype(zero);
+    const EdgeArrays<T> in =
+        cuda::edge_arrays<T>(u, v, index, gamma, saved, eps, act, slope, given_stats);
+    const T* signs = act == Act::none ? nullptr : cuda::in_ptr<T>(y);
+    T* g = cuda::out_ptr<T>(du);
+    const Tensor sums = pull_activations(in, signs, cuda::in_ptr<T>(ct), g);
+    Tensor scratch = per_channel(4, in.channels, kDTypeOf<T>);
+    T* k = cuda::out_ptr<T>(scratch);
+    finish_channels(in, sums, cuda::in_ptr<T>(var), k, cuda::out_ptr<T>(dgamma),
+                    cuda::out_ptr<T>(dbeta));
+    sweep_edges(in, cuda::edges_into(name, index), k, g, cuda::out_ptr<T>(dv));
+  });
+}
+
+}  // namespace basin

@@ -1,0 +1,84 @@
+// What the CUDA passes of the edge convolution share (formulas in kernels/edge_conv.h): sizes, the
+// arrays of a call, the edges into each point. A thread owns one point and one channel and walks
+// the point's edges: the lanes of a warp read 32 neighbouring channels of the same neighbour.
+#pragma once
+#include "basin/kernels/cuda/activation.cuh"
+#include "basin/kernels/cuda/by_target.cuh"
+#include "basin/kernels/cuda/rows.cuh"
+#include "basin/kernels/edge_conv.h"
+#include "basin/kernels/index_map.h"
+
+namespace basin::cuda {
+
+// A row's edges are work enough: few rows per tile give the device blocks to choose from.
+inline constexpr int64_t kEdgeTileRows = 64;
+
+template <class T>
+struct EdgeArrays {
+  int64_t batch, points, neighbours, channels;
+  const T *u, *v;         // [B, N, C]
+  const int32_t* index;   // [B, N, k]
+  const T* gamma;         // [C]
+  const double* centre;   // [3, C]: centre_u, centre_v, mean - centre_u - centre_v
+  const T* winner;        // [B, N, C]
+  const T* sums;          // [B, N, C], null when the statistics are given
+  const uint8_t* argmax;  // [B, N, C]
+  const int32_t* degree;  // [B, N]
+  double eps;
+  Act act;
+  T slope;
+  bool given;
+
+  int64_t rows() const { return batch * points; }
+  double edges() const { return static_cast<double>(batch * points * neighbours); }
+  __device__ T centre_u(int64_t c) const { return static_cast<T>(centre[c]); }
+  __device__ T centre_v(int64_t c) const { return static_cast<T>(centre[channels + c]); }
+  __device__ double rest(int64_t c) const { return centre[2 * channels + c]; }
+  // x at channel c of the first point of row r's cloud. Rows fit 32 bits, whose division is cheap.
+  __device__ const T* cloud(const T* x, int64_t r, int64_t c) const {
+    const auto row = static_cast<uint32_t>(r), n = static_cast<uint32_t>(points);
+    return x + static_cast<int64_t>(row - row % n) * channels + c;
+  }
+};
+
+template <class T>
+EdgeArrays<T> edge_arrays(const Tensor& u, const Tensor& v, const Tensor& index,
+                          const Tensor& gamma, const EdgeConvSaved& saved, double eps, Act act,
+                          double slope, bool given) {
+  EdgeArrays<T> a;
+  a.batch = u.size(0);
+  a.points = u.size(1);
+  a.neighbours = index.size(2);
+  a.channels = u.size(2);
+  a.u = in_ptr<T>(u);
+  a.v = in_ptr<T>(v);
+  a.index = in_ptr<int32_t>(index);
+  a.gamma = in_ptr<T>(gamma);
+  a.centre = in_ptr<double>(saved.centre);
+  a.winner = in_ptr<T>(saved.winner);
+  a.sums = given ? nullptr : in_ptr<T>(saved.sums);
+  a.argmax = in_ptr<uint8_t>(saved.argmax);
+  a.degree = in_ptr<int32_t>(saved.degree);
+  a.eps = eps;
+  a.act = act;
+  a.slope = static_cast<T>(slope);
+  a.given = given;
+  return a;
+}
+
+// The edges into each point: numbers i k + q over the whole batch, rising.
+inline ByTarget edges_into(const char* name, const Tensor& index) {
+  const int64_t points = index.size(1), per_cloud = points * index.size(2);
+  check(index.numel() < int64_t{1} << 31, name, ": more edges than an i32 counts, index ",
+        index.shape());
+  Tensor rows = Tensor::empty({index.numel()}, DType::i32, Device::cuda);
+  CloudRows::cuda(index, per_cloud, points, rows);
+  return sort_by_target(name, rows, index.size(0) * points);
+}
+
+// [kinds, C]. Apart from the passes: nvcc loses the braces of a shape beside a device lambda.
+inline Tensor per_channel(int64_t kinds, int64_t channels, DType dtype) {
+  return Tensor::empty({kinds, channels}, dtype, Device::cuda);
+}
+
+}  // namespace basin::cuda
