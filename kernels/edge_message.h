@@ -4,8 +4,9 @@
 //   m = m0 sigmoid(w_a . m0 + b_a)   with attention, else m0,
 //   phi = w_x . silu(Wc m + bc),     M_i = sum_j m,   D_i = 1/k sum_j (x_i - x_j) phi.
 // Edges are worked on in tiles of a few nodes that stay in the second-level cache; the backward
-// pass makes the tile's forward again. Only squared distances enter: everything is smooth where
-// points coincide. Work is cut by the sizes only, so the bits do not depend on the thread count.
+// pass makes the tile's forward again; on a device in chunks of bounded memory. Only squared
+// distances enter: everything is smooth where points coincide. Work is cut by the sizes only, so
+// the bits do not depend on the thread count.
 #pragma once
 #include "basin/core/tensor.h"
 
@@ -27,6 +28,7 @@ struct EdgeMessageTensors {
 struct EdgeMessage {
   static constexpr const char* name = "edge_message";
   static void cpu(const EdgeMessageTensors& in, const Tensor& index, Tensor& out);
+  static void cuda(const EdgeMessageTensors& in, const Tensor& index, Tensor& out);
 };
 
 // out: the tangent of EdgeMessage's result along `tangents`.
@@ -34,6 +36,8 @@ struct EdgeMessageJvp {
   static constexpr const char* name = "edge_message_jvp";
   static void cpu(const EdgeMessageTensors& in, const Tensor& index,
                   const EdgeMessageTensors& tangents, Tensor& out);
+  static void cuda(const EdgeMessageTensors& in, const Tensor& index,
+                   const EdgeMessageTensors& tangents, Tensor& out);
 };
 
 // grads: the gradient of <ct, result> for every defined argument, all preallocated.
@@ -41,6 +45,8 @@ struct EdgeMessageVjp {
   static constexpr const char* name = "edge_message_vjp";
   static void cpu(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
                   EdgeMessageTensors& grads);
+  static void cuda(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
+                   EdgeMessageTensors& grads);
 };
 
 // grads: the tangent of what EdgeMessageVjp gives along `tangents` and `ct_tangent` (may be
@@ -50,6 +56,9 @@ struct EdgeMessageVjpJvp {
   static void cpu(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
                   const EdgeMessageTensors& tangents, const Tensor& ct_tangent,
                   EdgeMessageTensors& grads);
+  static void cuda(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
+                   const EdgeMessageTensors& tangents, const Tensor& ct_tangent,
+                   EdgeMessageTensors& grads);
 };
 
 }  // namespace basin

@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include "basin/kernels/cuda/gemm.cuh"
 #include "basin/kernels/cuda/grid.cuh"
 #include "basin/kernels/gemm.h"
 
@@ -35,38 +36,38 @@ cublasHandle_t blas() {
   return handle;
 }
 
-// One operand: its pointer, row stride, and the elements from one batch entry to the next.
 template <class T>
-struct Operand {
-  const T* p;
-  int64_t row, batch;
-  bool transposed;
-  cublasOperation_t op() const { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; }
-};
+cublasOperation_t op_of(const cuda::Operand<T>& x) {
+  return x.transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
+}
+
+}  // namespace
 
 template <class T>
-void multiply(int64_t count, int64_t m, int64_t n, int64_t k, const Operand<T>& a,
-              const Operand<T>& b, T* c) {
+void cuda::multiply(int64_t count, int64_t m, int64_t n, int64_t k, const Operand<T>& a,
+                    const Operand<T>& b, T beta, T* c) {
   constexpr int64_t kMax = std::numeric_limits<int>::max();
   check(m <= kMax && n <= kMax && k <= kMax && count <= kMax, Matmul::name,
         ": a side is longer than 2^31 - 1, [", m, ", ", k, "] x [", k, ", ", n, "], batch ", count);
   const int im = static_cast<int>(m), in = static_cast<int>(n), ik = static_cast<int>(k);
   const int lda = static_cast<int>(a.row), ldb = static_cast<int>(b.row);
   const int batch = static_cast<int>(count);
-  const T one = 1, zero = 0;
+  const T one = 1;
   cublasStatus_t status;
   if constexpr (sizeof(T) == 4) {
-    status = cublasSgemmStridedBatched(blas(), b.op(), a.op(), in, im, ik, &one, b.p, ldb, b.batch,
-                                       a.p, lda, a.batch, &zero, c, in, m * n, batch);
+    status = cublasSgemmStridedBatched(blas(), op_of(b), op_of(a), in, im, ik, &one, b.p, ldb,
+                                       b.batch, a.p, lda, a.batch, &beta, c, in, m * n, batch);
   } else {
-    status = cublasDgemmStridedBatched(blas(), b.op(), a.op(), in, im, ik, &one, b.p, ldb, b.batch,
-                                       a.p, lda, a.batch, &zero, c, in, m * n, batch);
+    status = cublasDgemmStridedBatched(blas(), op_of(b), op_of(a), in, im, ik, &one, b.p, ldb,
+                                       b.batch, a.p, lda, a.batch, &beta, c, in, m * n, batch);
   }
   check_blas(status, "gemmStridedBatched");
-  cuda::check_launch(Matmul::name);
+  check_launch(Matmul::name);
 }
-
-}  // namespace
+template void cuda::multiply(int64_t, int64_t, int64_t, int64_t, const Operand<float>&,
+                             const Operand<float>&, float, float*);
+template void cuda::multiply(int64_t, int64_t, int64_t, int64_t, const Operand<double>&,
+                             const Operand<double>&, double, double*);
 
 void Matmul::cuda(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, Tensor& out) {
   if (out.numel() == 0) return;
@@ -79,12 +80,14 @@ void Matmul::cuda(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, 
       out.fill(0);
       return;
     }
-    Operand<T> left{cuda::in_ptr<T>(a), trans_a ? m : k, a.rank() == 2 ? 0 : m * k, trans_a};
-    Operand<T> right{cuda::in_ptr<T>(b), trans_b ? k : n, b.rank() == 2 ? 0 : k * n, trans_b};
+    const cuda::Operand<T> left{cuda::in_ptr<T>(a), trans_a ? m : k, a.rank() == 2 ? 0 : m * k,
+                                trans_a};
+    const cuda::Operand<T> right{cuda::in_ptr<T>(b), trans_b ? k : n, b.rank() == 2 ? 0 : k * n,
+                                 trans_b};
     if (b.rank() == 2 && !trans_a) {  // one product of count * m rows
-      multiply<T>(1, count * m, n, k, left, right, c);
+      cuda::multiply<T>(1, count * m, n, k, left, right, T(0), c);
     } else {
-      multiply<T>(count, m, n, k, left, right, c);
+      cuda::multiply<T>(count, m, n, k, left, right, T(0), c);
     }
   });
 }

@@ -14,9 +14,8 @@ namespace {
 constexpr double kBound64 = 1e-12, kBound32 = 1e-5;
 
 // Kernels without a CUDA form: remove a name when its .cu arrives.
-const std::set<std::string> kMayBeMissing{"linear_bn_act_max",     "linear_bn_act_max_vjp",
-                                          "linear_bn_act_max_jvp", "linear_bn_act_max_vjp_jvp",
-                                          "edge_message",          "edge_message_vjp"};
+const std::set<std::string> kMayBeMissing{"linear_bn_act_max", "linear_bn_act_max_vjp",
+                                          "linear_bn_act_max_jvp", "linear_bn_act_max_vjp_jvp"};
 
 // The name of the kernel when the note is launch()'s refusal, else empty.
 std::string missing_kernel(const std::string& note) {

@@ -1,10 +1,25 @@
 // Host stand-ins of cuBLAS. The leading dimensions are held against the shapes, as cuBLAS does, and
-// the operands must be in device memory.
+// the operands must be in device memory. They are read once, under the sanitizers; the sums then
+// run over copies of them, without.
 #include "basin/tests/emulation/cublas_v2.h"
+
+#include <vector>
 
 #include "basin/tests/emulation/device_memory.h"
 
 namespace {
+
+// sum [m] = a [m, k] b [k], a by columns; each sum in the order of k
+[[gnu::no_sanitize("address", "undefined"), gnu::optimize("O3")]] void column(int m, int k,
+                                                                              const double* a,
+                                                                              const double* b,
+                                                                              double* sum) {
+  for (int i = 0; i < m; ++i) sum[i] = 0;
+  for (int l = 0; l < k; ++l) {
+    const double factor = b[l];
+    for (int i = 0; i < m; ++i) sum[i] += a[static_cast<long long>(l) * m + i] * factor;
+  }
+}
 
 template <class T>
 cublasStatus_t product(cublasOperation_t op_a, cublasOperation_t op_b, int m, int n, int k, T alpha,
@@ -16,18 +31,19 @@ cublasStatus_t product(cublasOperation_t op_a, cublasOperation_t op_b, int m, in
     return CUBLAS_STATUS_INVALID_VALUE;
   }
   const basin::emu::DeviceMemoryAccess access;
+  const auto at = [](int i, int j, int rows) { return static_cast<size_t>(j) * rows + i; };
+  std::vector<double> left(at(0, k, m)), right(k), sum(m);
   for (long long s = 0; s < batch; ++s) {
     const T *pa = a + s * stride_a, *pb = b + s * stride_b;
-    T* pc = c + s * stride_c;
-    for (long long j = 0; j < n; ++j) {
-      for (long long i = 0; i < m; ++i) {
-        double sum = 0;
-        for (long long l = 0; l < k; ++l) {
-          sum += static_cast<double>(pa[ta ? i * lda + l : l * lda + i]) *
-                 static_cast<double>(pb[tb ? l * ldb + j : j * ldb + l]);
-        }
-        T& out = pc[j * ldc + i];
-        out = static_cast<T>(alpha * sum + (beta == T(0) ? 0.0 : beta * out));
+    for (int l = 0; l < k; ++l) {
+      for (int i = 0; i < m; ++i) left[at(i, l, m)] = pa[ta ? at(l, i, lda) : at(i, l, lda)];
+    }
+    for (int j = 0; j < n; ++j) {
+      for (int l = 0; l < k; ++l) right[l] = pb[tb ? at(j, l, ldb) : at(l, j, ldb)];
+      column(m, k, left.data(), right.data(), sum.data());
+      T* out = c + s * stride_c + at(0, j, ldc);
+      for (int i = 0; i < m; ++i) {
+        out[i] = static_cast<T>(alpha * sum[i] + (beta == T(0) ? 0.0 : beta * out[i]));
       }
     }
   }

@@ -1,0 +1,61 @@
+// The edge messages and their tangent on the device: the chunks of edge_message.cuh, then the sums
+// over each node's edges, one thread per element in the order of the edges.
+#include "basin/kernels/cuda/edge_message.cuh"
+
+namespace basin::cuda::edge {
+namespace {
+
+// out [nodes, width] from the first node: sum_j m, mean_j delta phi (or their tangents)
+template <class V>
+void sum_nodes(const char* name, const Sizes& s, int64_t nodes, const Chunk<V>& c, BaseOf<V>* out) {
+  using T = BaseOf<V>;
+  const int64_t width = s.width(), k = s.k, d = s.d;
+  for_items(name, nodes * width, [=] __device__(int64_t at) {
+    const int64_t i = at / width, channel = at % width;
+    T sum = 0;
+    if (channel < d) {
+      for (int64_t e = i * k; e < (i + 1) * k; ++e) sum += outcome(c.m.load(e * d + channel));
+    } else {
+      for (int64_t e = i * k; e < (i + 1) * k; ++e) {
+        sum += outcome(c.delta.load(3 * e + channel - d) * c.phi.load(e));
+      }
+      sum /= static_cast<T>(k);
+    }
+    out[at] = sum;
+  });
+}
+
+template <class V>
+void messages(const char* name, const EdgeMessageTensors& in, const Tensor& index,
+              const EdgeMessageTensors* tangents, Tensor& out) {
+  const Sizes s = sizes_of(in, index);
+  const Tensor senders = sender_rows(s, index, name);
+  const int32_t* sender = in_ptr<int32_t>(senders);
+  const Arguments<V> arguments(in, tangents);
+  Memory<V> memory(Chunk<V>::elements(s.chunk_edges(), s.d));
+  const Chunk<V> chunk(s, false, memory);
+  BaseOf<V>* result = out_ptr<BaseOf<V>>(out);
+  for_chunks(s, [&](int64_t first, int64_t nodes) {
+    forward_chunk(name, s, arguments, sender, first, nodes, chunk);
+    sum_nodes(name, s, nodes, chunk, result + first * s.width());
+  });
+}
+
+}  // namespace
+}  // namespace basin::cuda::edge
+
+namespace basin {
+
+void EdgeMessage::cuda(const EdgeMessageTensors& in, const Tensor& index, Tensor& out) {
+  dispatch_float(out.dtype(), name,
+                 [&](auto z) { cuda::edge::messages<decltype(z)>(name, in, index, nullptr, out); });
+}
+
+void EdgeMessageJvp::cuda(const EdgeMessageTensors& in, const Tensor& index,
+                          const EdgeMessageTensors& tangents, Tensor& out) {
+  dispatch_float(out.dtype(), name, [&](auto z) {
+    cuda::edge::messages<cuda::Dual<decltype(z)>>(name, in, index, &tangents, out);
+  });
+}
+
+}  // namespace basin

@@ -1,0 +1,120 @@
+// The E(n) message kernels on the emulated device against their CPU forms (compare.h): all four,
+// with and without attention and moving coordinates, over shapes that cross the ends of chunks,
+// slices, warps and clouds, with self edges, repeated neighbours and coinciding points.
+#include <doctest/doctest.h>
+
+#include "basin/kernels/edge_message.h"
+#include "basin/tests/emulation/compare.h"
+
+using namespace basin;
+using testing::compare;
+using testing::Place;
+
+namespace {
+
+struct Layer {
+  int64_t clouds, nodes, k, d;
+  bool attention, moves;
+  int64_t rows() const { return clouds * nodes; }
+  Shape result() const { return {rows(), moves ? d + 3 : d}; }
+};
+
+using Field = Tensor EdgeMessageTensors::*;
+constexpr Field kFields[] = {
+    &EdgeMessageTensors::p,   &EdgeMessageTensors::r,   &EdgeMessageTensors::x,
+    &EdgeMessageTensors::w_s, &EdgeMessageTensors::w2,  &EdgeMessageTensors::b2,
+    &EdgeMessageTensors::w_a, &EdgeMessageTensors::b_a, &EdgeMessageTensors::w_c,
+    &EdgeMessageTensors::b_c, &EdgeMessageTensors::w_x};
+
+EdgeMessageTensors tensors(Rng& rng, const Layer& l) {
+  const auto make = [&](const Shape& shape) { return testing::uniform(rng, shape); };
+  EdgeMessageTensors t;
+  t.p = make({l.rows(), l.d});
+  t.r = make({l.rows(), l.d});
+  t.x = make({l.rows(), 3});
+  t.w_s = make({l.d});
+  t.w2 = make({l.d, l.d});
+  t.b2 = make({l.d});
+  if (l.attention) {
+    t.w_a = make({l.d});
+    t.b_a = make({1});
+  }
+  if (l.moves) {
+    t.w_c = make({l.d, l.d});
+    t.b_c = make({l.d});
+    t.w_x = make({l.d});
+  }
+  return t;
+}
+
+EdgeMessageTensors at(const Place& on, const EdgeMessageTensors& t) {
+  EdgeMessageTensors out;
+  for (Field f : kFields) out.*f = on(t.*f);
+  return out;
+}
+
+// Memory for the gradients of `t`, and the list of it.
+EdgeMessageTensors like(const Place& on, const EdgeMessageTensors& t) {
+  EdgeMessageTensors out;
+  for (Field f : kFields) {
+    if ((t.*f).defined()) out.*f = on.empty((t.*f).shape());
+  }
+  return out;
+}
+Tensors list(const EdgeMessageTensors& t) {
+  Tensors all;
+  for (Field f : kFields) all.push_back(t.*f);
+  return all;
+}
+
+void compare_layer(const Layer& l) {
+  Rng rng(11, stream_id("edge_message", static_cast<uint64_t>(l.rows() * 1000 + l.k * 100 + l.d)));
+  EdgeMessageTensors in = tensors(rng, l), t = tensors(rng, l), u = tensors(rng, l);
+  double* x = in.x.mutable_data<double>();
+  if (l.rows() > 1) std::copy(x, x + 3, x + 3);  // two points coincide
+  u.p = u.x = u.w2 = Tensor();                   // absent tangents
+  u.w_x = u.w_a = Tensor();
+  Tensor index = testing::indices(rng, {l.clouds, l.nodes, l.k}, 0, l.nodes);
+  index.mutable_data<int32_t>()[0] = 0;  // itself
+  const Tensor ct = testing::uniform(rng, l.result()), ct_t = testing::uniform(rng, l.result());
+  const std::string shapes = str("[", l.clouds, ", ", l.nodes, ", ", l.k, "], d ", l.d,
+                                 l.attention ? ", attention" : "", l.moves ? ", moves" : "");
+  compare("edge_message", shapes, [&](const Place& on) {
+    Tensor y = on.empty(l.result());
+    launch<EdgeMessage>(on.device, at(on, in), on(index), y);
+    return Tensors{y};
+  });
+  compare("edge_message_jvp", shapes, [&](const Place& on) {
+    Tensor y = on.empty(l.result()), z = on.empty(l.result());
+    launch<EdgeMessageJvp>(on.device, at(on, in), on(index), at(on, t), y);
+    launch<EdgeMessageJvp>(on.device, at(on, in), on(index), at(on, u), z);
+    return Tensors{y, z};
+  });
+  compare("edge_message_vjp", shapes, [&](const Place& on) {
+    EdgeMessageTensors g = like(on, in);
+    launch<EdgeMessageVjp>(on.device, at(on, in), on(index), on(ct), g);
+    return list(g);
+  });
+  compare("edge_message_vjp_jvp", shapes, [&](const Place& on) {
+    EdgeMessageTensors g = like(on, in), h = like(on, in);
+    launch<EdgeMessageVjpJvp>(on.device, at(on, in), on(index), on(ct), at(on, t), on(ct_t), g);
+    launch<EdgeMessageVjpJvp>(on.device, at(on, in), on(index), on(ct), at(on, u), Tensor(), h);
+    Tensors all = list(g);
+    for (const Tensor& tensor : list(h)) all.push_back(tensor);
+    return all;
+  });
+}
+
+}  // namespace
+
+TEST_CASE("emulation: E(n) messages, one cloud over many chunks") {
+  compare_layer({1, 37, 5, 11, true, true});
+}
+TEST_CASE("emulation: E(n) messages, chunks across clouds") {
+  compare_layer({5, 7, 3, 6, false, true});
+  compare_layer({9, 4, 2, 13, true, false});
+}
+TEST_CASE("emulation: E(n) messages, wider than a warp, one node per chunk") {
+  compare_layer({1, 6, 20, 40, true, true});
+}
+TEST_CASE("emulation: E(n) messages, the smallest") { compare_layer({1, 1, 1, 1, false, false}); }
