@@ -17,7 +17,7 @@ namespace basin::cuda::edge {
 // Elements [edges, d] of a chunk: 16 MiB in f32, many times what fills the device. The emulated
 // device takes little, so that small tests cross the ends of chunks.
 #ifdef BASIN_EMULATION
-inline constexpr int64_t kChunkElements = 1024;
+inline constexpr int64_t kChunkElements = 4096;
 #else
 inline constexpr int64_t kChunkElements = int64_t{1} << 22;
 #endif

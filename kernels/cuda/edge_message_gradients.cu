@@ -9,7 +9,7 @@ namespace basin::cuda::edge {
 namespace {
 
 #ifdef BASIN_EMULATION  // as with kChunkElements
-constexpr int64_t kSlice = 16, kTileRows = 32;
+constexpr int64_t kSlice = 64, kTileRows = 128;
 #else
 constexpr int64_t kSlice = 1024, kTileRows = 1024;  // edges per product and per row tile
 #endif

@@ -126,7 +126,7 @@ OP_ROW(en_message_pass) {
   cases.push_back(message_case(rng, {1, 5, 3, 70, true, true}));
   cases.push_back(message_case(rng, {1, 3, 2, 128, false, true}));
   cases.push_back(large(message_case(rng, {3, 90, 7, 64, false, true})));
-  cases.push_back(large(message_case(rng, {1, 300, 20, 70, true, true})));
+  cases.push_back(large(message_case(rng, {1, 100, 20, 70, true, true})));
   cases.push_back(large(message_case(rng, {70, 11, 5, 16, true, false})));
   return cases;
 }

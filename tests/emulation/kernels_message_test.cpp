@@ -108,13 +108,13 @@ void compare_layer(const Layer& l) {
 }  // namespace
 
 TEST_CASE("emulation: E(n) messages, one cloud over many chunks") {
-  compare_layer({1, 37, 5, 11, true, true});
+  compare_layer({1, 75, 5, 11, true, true});
 }
 TEST_CASE("emulation: E(n) messages, chunks across clouds") {
-  compare_layer({5, 7, 3, 6, false, true});
-  compare_layer({9, 4, 2, 13, true, false});
+  compare_layer({29, 8, 3, 6, false, true});
+  compare_layer({19, 9, 2, 13, true, false});
 }
 TEST_CASE("emulation: E(n) messages, wider than a warp, one node per chunk") {
-  compare_layer({1, 6, 20, 40, true, true});
+  compare_layer({1, 6, 55, 40, true, true});
 }
 TEST_CASE("emulation: E(n) messages, the smallest") { compare_layer({1, 1, 1, 1, false, false}); }
