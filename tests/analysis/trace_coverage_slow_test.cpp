@@ -8,7 +8,7 @@
 
 #include "basin/analysis/statistics.h"
 #include "basin/analysis/trace.h"
-#include "known_spectra.h"
+#include "basin/tests/analysis/known_spectra.h"
 
 using namespace basin;
 using namespace basin::known_spectra;

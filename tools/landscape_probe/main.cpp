@@ -45,6 +45,7 @@ void apply_demo_settings(Config& config) {
                                                         {"probes", "16"},
                                                         {"density_steps", "16"},
                                                         {"slice_shapes", "64"},
+                                                        {"sharpness_shapes", "64"},
                                                         {"grid", "15"},
                                                         {"resamples", "100"},
                                                         {"rank_shapes", "200"}}) {

@@ -19,7 +19,7 @@ const std::vector<std::pair<std::string, std::vector<std::string>>> kDependsOn{
      {"shapes", "batch", "batch_norm", "dtype", "curvature", "subset", "top", "bottom",
       "lanczos_steps", "tolerance", "estimator", "probes", "trace_error", "density_probes",
       "density_steps", "paper_protocol", "seed"}},
-    {"sharpness", {"shapes", "batch", "batch_norm", "dtype", "seed"}},
+    {"sharpness", {"sharpness_shapes", "batch", "batch_norm", "dtype", "seed"}},
     {"slices",
      {"slices", "normalisation", "slice_shapes", "grid", "grid1d", "range", "reestimate",
       "batch_norm", "dtype", "seed"}},

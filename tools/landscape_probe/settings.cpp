@@ -18,7 +18,7 @@ std::vector<Setting> data_settings() {
   return {
       {"data", Kind::text, "", "Folder with the data (default: the one the run was trained on)",
        record, "", "BASIN_DATASET"},
-      {"shapes", Kind::integer, "1024", "Training shapes of curvature and sharpness; 0: all"},
+      {"shapes", Kind::integer, "1024", "Training shapes of the curvature; 0: all"},
       {"batch", Kind::integer, "32", "Shapes per recording; bounds the memory"},
       {"batch_norm", Kind::text, "frozen",
        "Batch norm under the curvature: frozen (running statistics) or batch"},
@@ -64,6 +64,7 @@ std::vector<Setting> slice_settings() {
        "Comma list: random (2-D), random1d, eigen (2-D along the two top eigenvectors)"},
       {"normalisation", Kind::text, "filter",
        "Of random directions: filter (Li et al.), layer, weight or none"},
+      {"sharpness_shapes", Kind::integer, "128", "Training shapes of the sharpness; 0: all"},
       {"slice_shapes", Kind::integer, "256", "Training shapes of a slice; 0: all"},
       {"grid", Kind::integer, "21", "Points per axis of a 2-D slice"},
       {"grid1d", Kind::integer, "41", "Points of a 1-D slice"},
@@ -181,6 +182,7 @@ ProbeSettings probe_settings_from(const Config& config) {
                         ? RankInterval::influence
                         : RankInterval::bootstrap;
   s.resamples = at_least(config, "resamples", 20);
+  s.sharpness_shapes = at_least(config, "sharpness_shapes", 0);
   s.slice_shapes = at_least(config, "slice_shapes", 0);
   s.slices = words(config, "slices", {"random", "random1d", "eigen"});
   s.normalisation = config.text("normalisation");

@@ -12,7 +12,7 @@ namespace basin::tools {
 
 struct ProbeSettings {
   std::set<std::string> parts;  // curvature, ranks, representations, slices, sharpness
-  int64_t shapes = 1024;        // training shapes of the curvature and of the sharpness
+  int64_t shapes = 1024;        // training shapes of the curvature
   int64_t batch = 32;
   uint64_t seed = 0;
   NormStatistics batch_norm = NormStatistics::frozen;
@@ -34,6 +34,7 @@ struct ProbeSettings {
   RankInterval rank_interval = RankInterval::influence;
   int64_t resamples = 200;  // of the bootstrap
   int64_t slice_shapes = 256;
+  int64_t sharpness_shapes = 128;
   std::vector<std::string> slices;  // random, random1d, eigen
   std::string normalisation;        // filter, layer, weight, none
   int64_t grid = 21, grid1d = 41;

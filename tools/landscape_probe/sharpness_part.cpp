@@ -1,0 +1,174 @@
+// Sharpness of one checkpoint by definitions that survive a reparameterisation, and curvature in
+// the norm in which the optimizer itself steps.
+#include <cmath>
+
+#include "basin/analysis/flatness.h"
+#include "basin/analysis/lanczos.h"
+#include "basin/analysis/optimizer_norm.h"
+#include "basin/analysis/pac_bayes.h"
+#include "basin/analysis/sharpness.h"
+#include "basin/analysis/trace.h"
+#include "basin/tools/common/progress.h"
+#include "basin/tools/landscape_probe/probe.h"
+
+namespace basin::tools {
+namespace {
+
+constexpr double kRho = 0.05;
+constexpr double kAdamBeta2 = 0.999, kAdamEps = 1e-8;
+
+class Measures {
+ public:
+  Measures(const ProbeContext& context, const LossSurface& surface, const WatchedOperator& h,
+           int64_t examples)
+      : context_(context), surface_(surface), h_(h), examples_(examples) {}
+
+  SharpnessRecords all() {
+    worst_cases();
+    averages();
+    fisher_and_flatness();
+    pac_bayes();
+    optimizer_norms();
+    return std::move(out_);
+  }
+
+ private:
+  void add(std::string name, std::string definition, const Estimate& value, std::string note = {}) {
+    log_line("  " + name + ": " + std::to_string(value.value));
+    out_.measures.push_back({std::move(name), std::move(definition), value, std::move(note)});
+  }
+
+  // A number without interval: a bound from one side, or one that no sampling made.
+  void add(std::string name, std::string definition, double value, std::string note = {}) {
+    Estimate e;
+    e.value = value;
+    add(std::move(name), std::move(definition), e, std::move(note));
+  }
+
+  void worst_cases() {
+    WorstCaseOptions options;
+    options.rho = kRho;
+    options.steps = 10;
+    options.seed = context_.settings.seed;
+    for (const auto& [norm, words] :
+         {std::pair{BallNorm::l2, "l2"}, std::pair{BallNorm::linf, "linf"}}) {
+      options.norm = norm;
+      // In linf every weight may move by rho of itself; the same rho is a far larger ball.
+      options.rho = norm == BallNorm::l2 ? kRho : kRho / 50;
+      const WorstCase w = worst_case_sharpness(surface_, options);
+      add(str("adaptive worst case, ", words),
+          str("max L(w + d) - L(w), ||d / |w| ||_", words, " <= ", options.rho), w.rise,
+          str("lower bound; first-order point ", w.first_order, ", gap ", w.gap, ", ", w.steps,
+              " steps of ascent"));
+    }
+  }
+
+  void averages() {
+    AverageCaseOptions options;
+    options.rho = kRho;
+    options.pairs = 8;
+    options.seed = context_.settings.seed;
+    add("adaptive average case", str("E L(w + d) - L(w), d ~ N(0, (", kRho, " w)^2)"),
+        average_case_sharpness(surface_, options));
+    const Tensor c = ball_scale(surface_.weights(), true);
+    const auto scaled = scaled_operator(h_, c);
+    TraceOptions trace;
+    trace.products = 8;
+    trace.lanes = context_.settings.lanes;
+    trace.seed = context_.settings.seed;
+    add("adaptive trace", "tr(diag|w| H diag|w|)", hutchinson_trace(*scaled, trace).estimate);
+  }
+
+  void fisher_and_flatness() {
+    add("Fisher-Rao norm", "w^T F w, F of the softmax outputs", fisher_rao_norm(surface_));
+    RelativeFlatnessOptions options;
+    options.probes = 8;
+    options.lanes = context_.settings.lanes;
+    options.seed = context_.settings.seed;
+    const RelativeFlatness f =
+        relative_flatness(h_, surface_.space(), context_.state.params, options);
+    add("relative flatness", "sum over layers of sum_ss' <w_s, w_s'> tr H_ss'", f.total);
+  }
+
+  void pac_bayes() {
+    PacBayesOptions options;
+    options.pairs = 6;
+    options.tolerance = 1e-2;
+    options.seed = context_.settings.seed;
+    const Tensor initial = surface_.space().flatten(context_.subject.initial().params.values());
+    const PacBayes p = pac_bayes_sharpness(surface_, examples_, initial, options);
+    add("PAC-Bayes alpha",
+        str("largest alpha with a mean rise of ", options.rise,
+            " under d ~ N(0, (alpha w)^2 + 1e-6)"),
+        p.scale, str("bound on the gap ", p.bound, ", KL ", p.kl));
+  }
+
+  void optimizer_norms() {
+    SpectralBallOptions options;
+    options.random_starts = 1;
+    options.max_iterations = 12;
+    options.tolerance = 1e-2;
+    options.seed = context_.settings.seed;
+    const SpectralBallCurvature s =
+        spectral_ball_curvature(h_, surface_.space(), context_.state.params, options);
+    add("Muon: spectral ball", "max <u, H u>, ||U_b||_2 <= 1 for every matrix", s.value,
+        str("lower bound; gap ", s.gap, s.converged ? "" : ", not converged", ", ", s.iterations,
+            " iterations"));
+    adam_norm();
+  }
+
+  // Of runs whose every parameter Adam updated; Muon keeps no second moments of its matrices.
+  void adam_norm() {
+    const OptimizerState& state = context_.subject.optimizer_state();
+    Tensors second;
+    for (const Param& p : context_.state.params) {
+      for (const auto& [name, tensor] : state.tensors) {
+        if (name == "adam.v." + p.name) second.push_back(tensor);
+      }
+    }
+    const auto steps = state.scalars.find("adam.steps");
+    if (second.size() != context_.state.params.size() || steps == state.scalars.end()) return;
+    const Tensor v = surface_.space().flatten(second);
+    const Tensor p = adam_preconditioner(v, kAdamBeta2, std::stoll(steps->second), kAdamEps);
+    const auto scaled = preconditioned_operator(h_, p);
+    LanczosOptions options;
+    options.max_products = 16;
+    options.tolerance = 1e-2;
+    options.find_copies = false;
+    const Eigenpair top = lanczos(*scaled, options).top.front();
+    Estimate e;
+    e.value = top.value;
+    e.standard_error = 0;
+    e.interval = {top.value - top.residual, top.value + top.residual, 0.95};
+    e.method = "lanczos";
+    add("Adam: preconditioned lambda_max", "lambda_max(P^-1/2 H P^-1/2), P = sqrt(v) + eps", e,
+        str("gradient steps in this norm are stable below 2 / lr = ",
+            2 / context_.subject.train().optimizer.lr.value_or(NAN), " of the base rate"));
+  }
+
+  const ProbeContext& context_;
+  const LossSurface& surface_;
+  const WatchedOperator& h_;
+  int64_t examples_;
+  SharpnessRecords out_;
+};
+
+}  // namespace
+
+SharpnessRecords measure_sharpness(const ProbeContext& context) {
+  const ProbeSettings& s = context.settings;
+  const Subject& subject = context.subject;
+  const ProbeData data = probe_data(subject.train_set(), "training", subject.train(),
+                                    s.sharpness_shapes, s.batch, s.seed);
+  const std::vector<LossBatch> batches =
+      loss_batches(subject.model(), context.state.buffers, data, s.batch_norm,
+                   subject.train().label_smoothing, s.dtype);
+  const LossSurface surface(batches, context.state.params);
+  CurvatureOptions options;
+  options.keep_bytes = s.keep_bytes;
+  const CurvatureOperator curvature(batches, context.state.params, options);
+  const WatchedOperator h(curvature, "sharpness");
+  return Measures(context, surface, h, data.examples).all();
+}
+
+}  // namespace basin::tools
