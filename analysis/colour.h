@@ -1,6 +1,7 @@
 // Colours of the figures. The sequential map runs from a near-white to a dark blue with evenly
 // falling lightness, so it reads the same in grey and for every kind of colour vision; the
-// categorical colours are those of Okabe and Ito (2008), chosen for the same reason.
+// categorical colours follow Okabe and Ito (2008), chosen for the same reason, with the lightness
+// of the first three pulled apart: blue, green and orange differ in grey too.
 #pragma once
 #include <cstdint>
 #include <string>

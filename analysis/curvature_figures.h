@@ -34,12 +34,12 @@ struct CurvatureBars {
 };
 Figure curvature_bars_figure(const CurvatureBars& data);
 
-// Figure 7. Eigenvalues against their rank, |lambda| on a log axis with residuals as whiskers
-// (|lambda| +- ||A v - lambda v|| holds an eigenvalue for certain). Negative ones are a line of
-// their own. The bulk edge is a reference line.
+// Figure 7. Eigenvalues against their rank, |lambda| on a log axis with residuals as whiskers (an
+// eigenvalue lies within ||A v - lambda v|| of lambda for certain). Negative ones have a panel of
+// their own, counted from the most negative. The bulk edge is a reference line.
 struct ScreeSeries {
   std::string optimizer;
-  std::vector<double> eigenvalues;     // by falling |lambda|, or the top k and then the bottom
+  std::vector<double> eigenvalues;     // in any order
   std::vector<double> residuals = {};  // one per eigenvalue, or empty
   double bulk_edge = std::numeric_limits<double>::quiet_NaN();
 };
@@ -74,21 +74,23 @@ struct SpectralDensity {
 };
 Figure density_figure(const SpectralDensity& data);
 
-// Figure 26. The running trace estimate with its interval against the number of probes, and the
-// residuals of Lanczos against its step.
+// Figure 26. The running trace estimate with its interval against the number of probes, one panel
+// per method, and the residuals of Lanczos against its step: the first pair of each optimizer as a
+// full line, the others faint.
 struct RunningEstimate {
-  std::string label;  // e.g. "adam, hutchinson"
+  std::string optimizer, method;  // "hutchinson", "xtrace"...
   std::vector<double> probes, value, low, high;
 };
 struct ResidualCurve {
-  std::string label;  // e.g. "adam, lambda 1"
+  std::string optimizer;
+  int64_t pair = 1;  // which eigenpair, from 1
   std::vector<double> steps, residual;
 };
 struct Diagnostics {
   std::string title = "How far the estimators had converged";
   std::vector<RunningEstimate> running = {};
   std::vector<ResidualCurve> residuals = {};
-  double exact = std::numeric_limits<double>::quiet_NaN();      // trace, where it is known
+  double exact = std::numeric_limits<double>::quiet_NaN();      // the trace, where it is known
   double tolerance = std::numeric_limits<double>::quiet_NaN();  // at which Lanczos stops
   FigureConditions conditions = {};
 };

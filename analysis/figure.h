@@ -15,23 +15,23 @@ namespace basin {
 
 struct Figure {
   std::string name;  // stem of its files: lower case letters, digits, '-' and '_'
-  std::string title;
-  std::string svg;      // a complete document
-  std::string csv;      // the numbers as drawn, 17 significant digits
-  std::string alt;      // what the picture shows, in sentences made from the data
-  std::string caption;  // what it is and the conditions line
-  int64_t holes = 0;    // numbers that were not finite and are not drawn
+  std::string title = {};
+  std::string svg = {};      // a complete document
+  std::string csv = {};      // the numbers as drawn, 17 significant digits
+  std::string alt = {};      // what the picture shows, in sentences made from the data
+  std::string caption = {};  // what it is and the conditions line
+  int64_t holes = 0;         // numbers that were not finite and are not drawn
 };
 
 // What stands behind the numbers; the caption's last sentences.
 struct FigureConditions {
-  int64_t runs = 0;             // n per optimizer; 0: not stated
-  std::vector<uint64_t> seeds;  // of those runs
-  std::string probes;           // e.g. "100 Rademacher probes"; empty: none are used
-  std::string data;             // which examples, e.g. "1,024 training shapes"
-  std::string dtype;            // in which the network was computed, e.g. "f32"
-  double level = 0.95;          // of the intervals; 0: there are none
-  std::string command;          // that makes the figure; stored in the SVG
+  int64_t runs = 0;                  // n per optimizer; 0: not stated
+  std::vector<uint64_t> seeds = {};  // of those runs
+  std::string probes = {};           // e.g. "100 Rademacher probes"; empty: none are used
+  std::string data = {};             // which examples, e.g. "1,024 training shapes"
+  std::string dtype = {};            // in which the network was computed, e.g. "f32"
+  double level = 0.95;               // of the intervals; 0: there are none
+  std::string command = {};          // that makes the figure; stored in the SVG
 };
 // "n = 3 runs each (seeds 0, 1, 2); 100 probes; data: ...; f32; 95 % intervals."
 std::string conditions_line(const FigureConditions& conditions);
@@ -44,7 +44,7 @@ Figure finish_figure(Figure figure, std::string_view what, const FigureCondition
 // Writes DIR/NAME.svg and DIR/NAME.csv, each at once or not at all.
 void write_figure(const std::filesystem::path& dir, const Figure& figure);
 
-// Four significant digits for readers: 0.001234, 12.34, 12340, 1.234e-05, 1.234e+07; "not finite".
+// Four significant digits for readers: 0.001234, 12.3, 12345, 1.234e-5, 1.2e7; "no value" for NaN.
 std::string readable(double value);
 std::string readable(const Estimate& estimate);  // "4.75 [4.1, 5.4]"; no brackets without interval
 std::string joined(std::span<const std::string> words, std::string_view separator = ", ");

@@ -24,8 +24,9 @@ struct ReportCell {
 struct ReportTable {
   std::string caption;
   std::vector<std::string> columns;
-  std::vector<std::vector<ReportCell>> rows;  // one cell per column; the first names the row
-  std::vector<bool> numeric = {};             // aligned to the right; empty: all but the first
+  std::vector<std::vector<ReportCell>> rows = {};  // one cell per column; the first names the row
+  std::vector<bool> numeric = {};                  // aligned to the right; empty: all but the first
+  bool stacked = false;  // on a narrow screen one row below the other, instead of scrolling
 };
 struct ReportParagraph {
   std::string text;
@@ -58,12 +59,12 @@ struct Provenance {
 
 struct Report {
   std::string title;
-  std::string summary;                     // one paragraph below the title
+  std::string summary = {};                // one paragraph below the title
   std::string a = "A", b = "B";            // names of what is compared
   std::vector<Verdict> verdicts = {};      // empty: no verdict table
   std::vector<std::string> warnings = {};  // shown right below the verdict
-  std::vector<ReportSection> sections;
-  Provenance provenance;
+  std::vector<ReportSection> sections = {};
+  Provenance provenance = {};
   std::string figure_folder = "figures";  // of the links to the CSVs, relative to the report
 };
 

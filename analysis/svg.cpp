@@ -1,6 +1,7 @@
 // The SVG writer: see svg.h.
 #include "basin/analysis/svg.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -24,19 +25,48 @@ std::string paint_attributes(const Paint& p) {
   return out;
 }
 
+// Bytes of the UTF-8 character that `text` starts with; 0 where it starts with none, or with one
+// that XML does not allow (surrogates, U+FFFE, U+FFFF).
+size_t character_length(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return 1;
+  const size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+  if (lead < 0xC2 || lead > 0xF4 || text.size() < length) return 0;
+  uint32_t code = lead & (0xFFu >> (length + 1));
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+    code = code << 6 | (byte(i) & 0x3F);
+  }
+  constexpr uint32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
+  const bool forbidden =
+      (code >= 0xD800 && code < 0xE000) || code == 0xFFFE || code == 0xFFFF || code > 0x10FFFF;
+  return code < kSmallest[length] || forbidden ? 0 : length;
+}
+
 }  // namespace
 
 std::string xml_escape(std::string_view text) {
   std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default:
-        // Control characters are not allowed in XML at all.
-        out += static_cast<unsigned char>(c) < 32 ? ' ' : c;
+  for (size_t at = 0; at < text.size();) {
+    const size_t length = character_length(text.substr(at));
+    const std::string_view character = text.substr(at, std::max<size_t>(length, 1));
+    at += character.size();
+    const char c = character.front();
+    if (length == 0) {
+      out += "\xEF\xBF\xBD";  // the replacement character, U+FFFD
+    } else if (static_cast<unsigned char>(c) < 32) {
+      out += ' ';  // control characters are not allowed in XML at all
+    } else if (c == '&') {
+      out += "&amp;";
+    } else if (c == '<') {
+      out += "&lt;";
+    } else if (c == '>') {
+      out += "&gt;";
+    } else if (c == '"') {
+      out += "&quot;";
+    } else {
+      out += character;
     }
   }
   return out;
@@ -85,13 +115,12 @@ void Svg::line(double x1, double y1, double x2, double y2, const Paint& paint) {
         paint, {});
 }
 
-void Svg::polyline(const std::vector<std::pair<double, double>>& points, const Paint& paint,
-                   std::string_view hint) {
+void Svg::polyline(const std::vector<std::pair<double, double>>& points, const Paint& paint) {
   std::string list;
   for (const auto& [x, y] : points) {
     list += str(list.empty() ? "" : " ", svg_number(x), ",", svg_number(y));
   }
-  shape("polyline", str(" points=\"", list, "\""), paint, hint);
+  shape("polyline", str(" points=\"", list, "\""), paint, {});
 }
 
 void Svg::text(double x, double y, std::string_view words, const TextStyle& style) {

@@ -38,8 +38,7 @@ class Svg {
   void rect(double x, double y, double w, double h, const Paint& paint, std::string_view hint = {});
   void circle(double x, double y, double r, const Paint& paint, std::string_view hint = {});
   void line(double x1, double y1, double x2, double y2, const Paint& paint);
-  void polyline(const std::vector<std::pair<double, double>>& points, const Paint& paint,
-                std::string_view hint = {});
+  void polyline(const std::vector<std::pair<double, double>>& points, const Paint& paint);
   void text(double x, double y, std::string_view words, const TextStyle& style = {});
   // Declares diagonal lines of `line` on `ground`; the result is a fill.
   std::string hatch(Rgb line, Rgb ground);
@@ -54,6 +53,7 @@ class Svg {
   int hatches_ = 0;
 };
 
+// Safe as text and as an attribute; bytes that are no UTF-8 become U+FFFD.
 std::string xml_escape(std::string_view text);
 std::string svg_number(double value);  // at most two decimals
 

@@ -1,21 +1,21 @@
-// Comma-separated values (RFC 4180) beside every figure: the numbers as they were computed, with 17
-// significant digits and a point whatever the locale, so that reading them back gives the same
-// doubles. What is not a number is written nan, inf or -inf.
+// Tables of comma-separated values beside figures: named columns, rows of numbers and texts, every
+// number with all the digits that it takes to read it back to the same bits (csv.h).
 #pragma once
 #include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "basin/analysis/csv.h"
+
 namespace basin {
 
-// One cell; a text is quoted where it must be.
 class CsvCell {
  public:
-  CsvCell(double value);
+  CsvCell(double value) : text_(csv_number(value)) {}
   CsvCell(int64_t value) : text_(std::to_string(value)) {}
   CsvCell(int value) : text_(std::to_string(value)) {}
-  CsvCell(std::string_view words);
+  CsvCell(std::string_view words) : text_(csv_text(words)) {}
   CsvCell(const std::string& words) : CsvCell(std::string_view(words)) {}
   CsvCell(const char* words) : CsvCell(std::string_view(words)) {}
   const std::string& text() const { return text_; }
@@ -24,9 +24,9 @@ class CsvCell {
   std::string text_;
 };
 
-class CsvWriter {
+class CsvTable {
  public:
-  explicit CsvWriter(std::initializer_list<std::string_view> columns);
+  explicit CsvTable(std::initializer_list<std::string_view> columns);
   void row(const std::vector<CsvCell>& cells);  // usage error unless one cell per column
   const std::string& text() const { return text_; }
 
