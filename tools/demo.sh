@@ -1,14 +1,15 @@
 #!/bin/sh
-# The first command: builds train_modelnet (preset release), trains PointNet on the embedded shapes
-# with Adam and with Muon, and prints a table of both. No data set is downloaded.
+# The first command: builds train_modelnet and landscape_probe (preset release), trains PointNet on the
+# embedded shapes with Adam and with Muon, probes where each of them ended, and writes a report that sets
+# them side by side: curvature, loss slices, ranks. No data set is downloaded.
 # usage: tools/demo.sh [EPOCHS]
-# Exit codes: those of train_modelnet; 1 when the build fails; 5 when packages are missing.
+# Exit codes: those of the programs; 1 when the build fails; 5 when packages are missing.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tools/setup.sh
 epochs=${1:-15}
 basin_setup
-basin_build release train_modelnet || exit 1
+basin_build release train_modelnet landscape_probe || exit 1
 
 program=build/release/bin/train_modelnet
 # The shapes carry their own nuisance variation, so nothing is augmented but the choice of points.
@@ -17,9 +18,17 @@ for optimizer in adam muon; do
   rm -rf "runs/demo-$optimizer"
   "$program" --data embedded --model pointnet --optimizer "$optimizer" --points 256 \
     --selection random --augment none --epochs "$epochs" --seed 0 \
-    --out "runs/demo-$optimizer" >&2 || exit $?
+    --probe every=5,shapes=64 --out "runs/demo-$optimizer" >&2 || exit $?
 done
 
 echo
 echo "PointNet on the embedded shapes: 256 points, $epochs epochs, seed 0"
 "$program" compare runs/demo-adam runs/demo-muon
+
+# Small settings: two minutes, not the precision of a study.
+echo
+rm -rf runs/demo-compare
+build/release/bin/landscape_probe compare runs/demo-adam runs/demo-muon --out runs/demo-compare \
+  --shapes 64 --batch 64 --top 5 --bottom 2 --lanczos-steps 24 --probes 16 --density-steps 16 \
+  --rank-shapes 200 --slice-shapes 48 --grid 15 --sharpness-shapes 48 --memory 4GB || exit $?
+echo "open runs/demo-compare/report.html in a browser"

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "basin/analysis/cka.h"
-#include "basin/analysis/csv.h"
+#include "basin/analysis/csv_table.h"
 #include "basin/analysis/report.h"
 #include "basin/core/version.h"
 #include "basin/tools/common/environment.h"
@@ -146,7 +146,7 @@ NamedTable cka_table(const Subject& a, const Subject& b) {
                          " test shapes: ", a.label(), " (rows) with ", b.label(), " (columns)");
   out.page.columns = {"layer"};
   for (const Representation& r : rb) out.page.columns.push_back(r.layer);
-  CsvWriter csv({"a", "b", "layer_a", "layer_b", "debiased_cka", "standard_error", "low", "high",
+  CsvTable csv({"a", "b", "layer_a", "layer_b", "debiased_cka", "standard_error", "low", "high",
                  "level", "groups", "method"});
   for (const Representation& x : ra) {
     std::vector<ReportCell> row{x.layer};

@@ -15,7 +15,14 @@ namespace basin::tools {
 namespace {
 
 constexpr double kRho = 0.05;
-constexpr double kAdamBeta2 = 0.999, kAdamEps = 1e-8;
+
+// An option of the optimizer as the run had it, or Adam's default.
+double adam_option(const TrainConfig& train, const std::string& name, double otherwise) {
+  const auto found = train.optimizer.options.find(name);
+  double value = otherwise;
+  return found != train.optimizer.options.end() && parse_double(found->second, value) ? value
+                                                                                      : otherwise;
+}
 
 class Measures {
  public:
@@ -129,7 +136,10 @@ class Measures {
     const auto steps = state.scalars.find("adam.steps");
     if (second.size() != context_.state.params.size() || steps == state.scalars.end()) return;
     const Tensor v = surface_.space().flatten(second);
-    const Tensor p = adam_preconditioner(v, kAdamBeta2, std::stoll(steps->second), kAdamEps);
+    const TrainConfig& train = context_.subject.train();
+    const Tensor p =
+        adam_preconditioner(v, adam_option(train, "beta2", 0.999), std::stoll(steps->second),
+                            adam_option(train, "eps", 1e-8));
     const auto scaled = preconditioned_operator(h_, p);
     LanczosOptions options;
     options.max_products = 16;

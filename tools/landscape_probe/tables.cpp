@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "basin/analysis/csv.h"
+#include "basin/analysis/csv_table.h"
 #include "basin/analysis/statistics.h"
 #include "basin/tools/common/report.h"
 
@@ -122,7 +122,7 @@ NamedTable hessian_table(const std::vector<LoadedProbe>& probes) {
   out.page.columns = {"network",        "optimizer",   "of",         "parameters", "loss",
                       "gradient norm",  "λ max",       "λ min",      "trace",      "trace / n",
                       "negative share", "plain λ max", "plain trace"};
-  CsvWriter csv({"network",
+  CsvTable csv({"network",
                  "optimizer",
                  "run",
                  "kind",
@@ -183,7 +183,7 @@ NamedTable block_table(const std::vector<LoadedProbe>& probes) {
   NamedTable out{"trace_by_block", {}, {}};
   out.page.caption = "Trace by the rule that updates the parameters (by layer: see the CSV)";
   out.page.columns = {"network", "optimizer", "block", "parameters", "trace", "share of the trace"};
-  CsvWriter csv({"network", "optimizer", "kind", "subset", "block_kind", "block", "parameters",
+  CsvTable csv({"network", "optimizer", "kind", "subset", "block_kind", "block", "parameters",
                  "trace", "standard_error", "low", "high", "level", "samples", "method"});
   for (const LoadedProbe& p : probes) {
     for (const CurvatureRecord& c : p.curvature) {
@@ -207,7 +207,7 @@ NamedTable weight_rank_table(const std::vector<LoadedProbe>& probes) {
   NamedTable out{"weight_ranks", {}, {}};
   out.page.caption = "Ranks of the weight matrices; in brackets before training";
   out.page.columns = {"network", "optimizer", "matrix", "size", "stable rank", "effective rank"};
-  CsvWriter csv({"network", "optimizer", "matrix", "rows", "cols", "stable", "effective",
+  CsvTable csv({"network", "optimizer", "matrix", "rows", "cols", "stable", "effective",
                  "initial_stable", "initial_effective", "skipped_because"});
   for (const LoadedProbe& p : probes) {
     if (!p.ranks) continue;
@@ -232,7 +232,7 @@ NamedTable representation_rank_table(const std::vector<LoadedProbe>& probes) {
   out.page.caption = "Ranks of the representations, one row per shape, with intervals";
   out.page.columns = {"network", "optimizer",   "layer",         "matrix",
                       "centred", "stable rank", "effective rank"};
-  CsvWriter csv({"network", "optimizer", "layer", "samples", "channels", "pooled_here", "centred",
+  CsvTable csv({"network", "optimizer", "layer", "samples", "channels", "pooled_here", "centred",
                  "quantity", "value", "standard_error", "low", "high", "level", "resamples",
                  "method"});
   for (const LoadedProbe& p : probes) {
@@ -260,7 +260,7 @@ NamedTable sharpness_table(const std::vector<LoadedProbe>& probes) {
       "Sharpness by several definitions; landscape_probe selftest shows which of "
       "them survive a reparameterisation";
   out.page.columns = {"network", "optimizer", "measure", "value", "definition", "note"};
-  CsvWriter csv({"network", "optimizer", "measure", "value", "standard_error", "low", "high",
+  CsvTable csv({"network", "optimizer", "measure", "value", "standard_error", "low", "high",
                  "level", "samples", "method", "definition", "note"});
   for (const LoadedProbe& p : probes) {
     if (!p.sharpness) continue;
@@ -287,7 +287,7 @@ NamedTable slice_table(const std::vector<LoadedProbe>& probes) {
       "within 10 %";
   out.page.columns = {"network", "optimizer",          "slice",       "points",
                       "failed",  "loss at the centre", "lowest loss", "quadratic holds within"};
-  CsvWriter csv({"network", "optimizer", "slice", "done", "failed", "missing", "loss", "lowest",
+  CsvTable csv({"network", "optimizer", "slice", "done", "failed", "missing", "loss", "lowest",
                  "g1", "g2", "h11", "h12", "h22", "holds_within"});
   for (const LoadedProbe& p : probes) {
     if (!p.slices) continue;
@@ -326,7 +326,7 @@ NamedTable verdict_table(const std::vector<Verdict>& verdicts, const std::string
                          const std::string& b) {
   NamedTable out{"verdict", {}, {}};
   out.page.columns = {"quantity", b, a, b + " / " + a, "published", "verdict"};
-  CsvWriter csv({"quantity", "a", "a_low", "a_high", "b", "b_low", "b_high", "ratio_b_over_a",
+  CsvTable csv({"quantity", "a", "a_low", "a_high", "b", "b_low", "b_high", "ratio_b_over_a",
                  "ratio_low", "ratio_high", "level", "published", "verdict"});
   for (const Verdict& v : verdicts) {
     const std::string words = v.words.empty() ? verdict_words(v.ratio, b, a) : v.words;
