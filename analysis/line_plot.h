@@ -4,17 +4,14 @@
 // be drawn (NaN, a value <= 0 on a log axis, a value outside a fixed axis) breaks the line and is
 // counted below its panel; it is never moved to where it could be drawn.
 #pragma once
-#include <cstdint>
 #include <limits>
 #include <string>
-#include <string_view>
 #include <vector>
 
-namespace basin {
+#include "basin/analysis/plot_axis.h"
+#include "basin/analysis/plot_style.h"
 
-enum class AxisScale : uint8_t { linear, log };
-enum class Dash : uint8_t { solid, dashed, dotted, dash_dot };
-enum class Marker : uint8_t { none, circle, square, triangle, diamond, cross };
+namespace basin {
 
 struct PlotAxis {
   std::string label = {};
@@ -23,18 +20,6 @@ struct PlotAxis {
   double low = std::numeric_limits<double>::quiet_NaN();
   double high = std::numeric_limits<double>::quiet_NaN();
 };
-
-struct SeriesStyle {
-  int colour = 0;  // of categorical_colour; -1: grey, for baselines
-  Dash dash = Dash::solid;
-  Marker marker = Marker::none;
-};
-
-// Styles that differ in all three; the first three belong to Adam, Muon and SpecMuon.
-SeriesStyle series_style(int index);
-// The style that an optimizer has in every figure, by the first word of its name ("adamw" is
-// "adam"); grey and dotted for others.
-SeriesStyle optimizer_style(std::string_view optimizer);
 
 struct PlotSeries {
   std::string name = {};  // in the legend, once for all panels; empty: not in the legend

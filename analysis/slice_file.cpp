@@ -5,25 +5,20 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <array>
 #include <bit>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstring>
 
+#include "basin/analysis/csv.h"
 #include "basin/core/error.h"
 
 namespace basin {
 namespace {
 
-constexpr uint64_t kMaxBytes = uint64_t{1} << 32;
+constexpr uint64_t kMaxBytes = uint64_t{1} << 30;
 constexpr std::string_view kFormat = "basin_slice", kHash = "sha256";
-
-std::string number(double value) {  // the shortest text that reads back to the same bits
-  std::array<char, 32> buffer{};
-  return {buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr};
-}
 
 std::string quoted(std::string_view text) {
   std::string out = "\"";
@@ -55,13 +50,13 @@ std::string header_line(const RecordFields& asked) {
 std::string point_line(const Slice& slice, int64_t index) {
   const auto at = static_cast<size_t>(index);
   std::string out =
-      str("{\"point\":", index, ",\"x\":", number(slice.grid.x.at(slice.grid.ix(index))),
-          ",\"y\":", number(slice.grid.y.at(slice.grid.iy(index))), ",\"loss\":");
+      str("{\"point\":", index, ",\"x\":", csv_number(slice.grid.x.at(slice.grid.ix(index))),
+          ",\"y\":", csv_number(slice.grid.y.at(slice.grid.iy(index))), ",\"loss\":");
   if (slice.state[at] == PointState::failed) {
-    return out + str("null,\"failed\":", quoted(slice.reason[at]), "}\n");
+    return out + str("null,\"failed\":", quoted(slice.reasons.at(index)), "}\n");
   }
-  out += number(slice.loss[at]);
-  if (!std::isnan(slice.accuracy[at])) out += str(",\"accuracy\":", number(slice.accuracy[at]));
+  out += csv_number(slice.loss[at]);
+  if (!std::isnan(slice.accuracy[at])) out += str(",\"accuracy\":", csv_number(slice.accuracy[at]));
   return out + "}\n";
 }
 
@@ -168,74 +163,87 @@ bool same_bits(double a, double b) {
          (std::isnan(a) && std::isnan(b));
 }
 
-// Puts point `index` of `from` into `slice`; a point that is there must be the same.
-void put_point(Slice& slice, const Slice& from, int64_t index, const std::string& where) {
+struct PointRecord {
+  int64_t index = -1;
+  PointState state = PointState::missing;
+  double loss = NAN, accuracy = NAN;
+  std::string reason;
+};
+
+PointRecord record_of(const Slice& slice, int64_t index) {
   const auto i = static_cast<size_t>(index);
-  if (slice.state[i] == PointState::missing) {
-    slice.state[i] = from.state[i];
-    slice.loss[i] = from.loss[i];
-    slice.accuracy[i] = from.accuracy[i];
-    slice.reason[i] = from.reason[i];
-    return;
-  }
-  if (slice.state[i] == from.state[i] && same_bits(slice.loss[i], from.loss[i]) &&
-      same_bits(slice.accuracy[i], from.accuracy[i]) && slice.reason[i] == from.reason[i]) {
-    return;
-  }
-  const auto shown = [i](const Slice& s) {
-    return s.state[i] == PointState::failed ? "failed, " + s.reason[i]
-                                            : "loss " + number(s.loss[i]);
-  };
-  fail(ErrorKind::data, where, ": point ", index, " is there twice and differs: ", shown(slice),
-       " and ", shown(from));
+  const auto reason = slice.reasons.find(index);
+  return {index, slice.state[i], slice.loss[i], slice.accuracy[i],
+          reason == slice.reasons.end() ? std::string() : reason->second};
 }
 
-void parse_point(Slice& scratch, Slice& slice, std::string_view line, const std::string& where) {
+std::string shown(const PointRecord& p) {
+  return p.state == PointState::failed ? "failed, " + p.reason : "loss " + csv_number(p.loss);
+}
+
+// A point that is there already must be the same.
+void put_point(Slice& slice, const PointRecord& p, const std::string& where) {
+  const auto i = static_cast<size_t>(p.index);
+  if (slice.state[i] == PointState::missing) {
+    slice.state[i] = p.state;
+    slice.loss[i] = p.loss;
+    slice.accuracy[i] = p.accuracy;
+    if (p.state == PointState::failed) slice.reasons[p.index] = p.reason;
+    return;
+  }
+  const PointRecord there = record_of(slice, p.index);
+  if (there.state != p.state || there.reason != p.reason || !same_bits(there.loss, p.loss) ||
+      !same_bits(there.accuracy, p.accuracy)) {
+    fail(ErrorKind::data, where, ": point ", p.index, " is there twice and differs: ", shown(there),
+         " and ", shown(p));
+  }
+}
+
+void parse_point(Slice& slice, std::string_view line, const std::string& where) {
   LineParser parser(line, where);
-  double x = NAN, y = NAN, index_value = -1, loss = NAN, accuracy = NAN;
-  std::string reason;
-  bool failed = false;
+  double x = NAN, y = NAN, index = -1;
+  PointRecord point;
   for (const auto& [name, value] : parser.fields()) {
     using Value = LineParser::Value;
     if (name == "failed" && value.kind == Value::string) {
-      failed = true, reason = value.text;
+      point.state = PointState::failed;
+      point.reason = value.text;
       continue;
     }
-    double* const to = name == "point"      ? &index_value
+    double* const to = name == "point"      ? &index
                        : name == "x"        ? &x
                        : name == "y"        ? &y
-                       : name == "loss"     ? &loss
-                       : name == "accuracy" ? &accuracy
+                       : name == "loss"     ? &point.loss
+                       : name == "accuracy" ? &point.accuracy
                                             : nullptr;
     const bool null_loss = name == "loss" && value.kind == Value::null;
-    if (!to || (value.kind != Value::number && !null_loss))
+    if (!to || (value.kind != Value::number && !null_loss)) {
       parser.fault("unknown field '", name, "'");
+    }
     if (!null_loss) *to = value.number_value;
   }
   const SliceGrid& grid = slice.grid;
-  if (!(index_value >= 0 && index_value < static_cast<double>(grid.size())) ||
-      index_value != std::floor(index_value)) {
+  if (!(index >= 0 && index < static_cast<double>(grid.size())) || index != std::floor(index)) {
     parser.fault("expected a point 0 to ", grid.size() - 1);
   }
-  const auto index = static_cast<int64_t>(index_value);
-  if (!same_bits(x, grid.x.at(grid.ix(index))) || !same_bits(y, grid.y.at(grid.iy(index)))) {
-    parser.fault("point ", index, " is not at its place in the grid");
+  point.index = static_cast<int64_t>(index);
+  if (!same_bits(x, grid.x.at(grid.ix(point.index))) ||
+      !same_bits(y, grid.y.at(grid.iy(point.index)))) {
+    parser.fault("point ", point.index, " is not at its place in the grid");
   }
-  if (failed != std::isnan(loss)) parser.fault("expected a loss, or null and a reason");
-  const auto i = static_cast<size_t>(index);
-  scratch.state[i] = failed ? PointState::failed : PointState::done;
-  scratch.loss[i] = loss;
-  scratch.accuracy[i] = accuracy;
-  scratch.reason[i] = reason;
-  put_point(slice, scratch, index, where);
+  const bool failed = point.state == PointState::failed;
+  if (failed != std::isnan(point.loss) || (failed && !std::isnan(point.accuracy))) {
+    parser.fault("expected a loss, or null and a reason");
+  }
+  if (!failed) point.state = PointState::done;
+  put_point(slice, point, where);
 }
 
 // Points of all whole lines after the first; returns where the last whole line ends.
 size_t parse_points(Slice& slice, std::string_view text, size_t begin, const std::string& name) {
-  Slice scratch(slice.grid, {});
   int64_t line = 2;
   for (size_t end = text.find('\n', begin); end != text.npos; end = text.find('\n', begin)) {
-    parse_point(scratch, slice, text.substr(begin, end - begin), str(name, ": line ", line++));
+    parse_point(slice, text.substr(begin, end - begin), str(name, ": line ", line++));
     begin = end + 1;
   }
   return begin;
@@ -254,7 +262,7 @@ SliceGrid grid_of(const RecordFields& asked, const std::string& name) {
     axis->label = find(str(prefix, "label"));
     if (!parse_double(find(str(prefix, "low")), axis->low) ||
         !parse_double(find(str(prefix, "high")), axis->high) ||
-        !parse_int64(find(str(prefix, "count")), count) || count < 1 || count > 100'000'000) {
+        !parse_int64(find(str(prefix, "count")), count) || count < 1 || count > 1'000'000) {
       fail(ErrorKind::data, name, ": line 1: expected numbers as ", prefix, "low, high and count");
     }
     axis->count = static_cast<int>(count);
@@ -284,8 +292,8 @@ RecordFields grid_fields(const SliceGrid& grid) {
   for (const auto& [axis, prefix] :
        {std::pair(&grid.x, "grid.x."), std::pair(&grid.y, "grid.y.")}) {
     out.emplace_back(str(prefix, "label"), axis->label);
-    out.emplace_back(str(prefix, "low"), number(axis->low));
-    out.emplace_back(str(prefix, "high"), number(axis->high));
+    out.emplace_back(str(prefix, "low"), csv_number(axis->low));
+    out.emplace_back(str(prefix, "high"), csv_number(axis->high));
     out.emplace_back(str(prefix, "count"), str(axis->count));
   }
   return out;
@@ -319,7 +327,7 @@ Slice merge_slices(const std::vector<fs::path>& parts) {
     }
     for (int64_t i = 0; i < part.grid.size(); ++i) {
       if (part.state[static_cast<size_t>(i)] != PointState::missing) {
-        put_point(whole, part, i, parts[p].string());
+        put_point(whole, record_of(part, i), parts[p].string());
       }
     }
   }

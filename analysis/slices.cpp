@@ -12,7 +12,7 @@ namespace basin {
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr int64_t kMaxPoints = 100'000'000;
+constexpr int64_t kMaxPoints = 1'000'000;
 
 void check_axis(const SliceAxis& axis, std::string_view name) {
   check(axis.count >= 1, "slice: the ", name, " axis has ", axis.count,
@@ -60,10 +60,10 @@ void compute_point(const ParamList& base, const SliceRequest& request, const Sli
       slice.accuracy[at] = std::isfinite(point.accuracy) ? point.accuracy : kNaN;
       return;
     }
-    slice.reason[at] = str("the loss is ", point.loss);
+    slice.reasons[index] = str("the loss is ", point.loss);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::numerical) throw;
-    slice.reason[at] = error.what();
+    slice.reasons[index] = error.what();
   }
   slice.state[at] = PointState::failed;
 }
@@ -90,7 +90,6 @@ Slice::Slice(SliceGrid g, RecordFields fields) : grid(std::move(g)), asked(std::
   state.assign(n, PointState::missing);
   loss.assign(n, kNaN);
   accuracy.assign(n, kNaN);
-  reason.assign(n, {});
 }
 
 int64_t Slice::count(PointState s) const { return std::count(state.begin(), state.end(), s); }

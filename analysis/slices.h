@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -49,11 +50,11 @@ using RecordFields = std::vector<std::pair<std::string, std::string>>;  // name,
 
 struct Slice {
   SliceGrid grid;
-  RecordFields asked;               // everything that the values depend on
-  std::vector<PointState> state;    // per point, as are the following
-  std::vector<double> loss;         // NaN unless done
-  std::vector<double> accuracy;     // NaN unless done and the function gives one
-  std::vector<std::string> reason;  // of a failed point
+  RecordFields asked;                      // everything that the values depend on
+  std::vector<PointState> state;           // per point, as are the following
+  std::vector<double> loss;                // NaN unless done
+  std::vector<double> accuracy;            // NaN unless done and the function gives one
+  std::map<int64_t, std::string> reasons;  // of the failed points, by index
 
   Slice() = default;
   Slice(SliceGrid grid, RecordFields asked);  // every point missing; usage error for a bad grid

@@ -1,0 +1,12 @@
+// Cells of the CSV files beside figures (RFC 4180): numbers in the shortest form that reads back to
+// the same bits, whatever the locale; texts quoted where they must be.
+#pragma once
+#include <string>
+#include <string_view>
+
+namespace basin {
+
+std::string csv_number(double value);  // NaN: "nan", infinities: "inf", "-inf"
+std::string csv_text(std::string_view text);
+
+}  // namespace basin
