@@ -6,7 +6,9 @@
 #include <charconv>
 #include <cmath>
 
+#include "basin/analysis/png.h"
 #include "basin/analysis/svg.h"
+#include "basin/analysis/svg_picture.h"
 #include "basin/core/error.h"
 #include "basin/core/io.h"
 
@@ -129,6 +131,7 @@ void write_figure(const fs::path& dir, const Figure& figure) {
   fs::create_directories(dir);
   write_file_atomic(dir / (figure.name + ".csv"), figure.csv);
   write_file_atomic(dir / (figure.name + ".svg"), figure.svg);
+  write_file_atomic(dir / (figure.name + ".png"), encode_png(svg_picture(figure.svg)));
 }
 
 }  // namespace basin

@@ -41,7 +41,7 @@ std::string conditions_line(const FigureConditions& conditions);
 // that is no file stem.
 Figure finish_figure(Figure figure, std::string_view what, const FigureConditions& conditions);
 
-// Writes DIR/NAME.svg and DIR/NAME.csv, each at once or not at all.
+// Writes DIR/NAME.svg, NAME.csv and NAME.png (two pixels a unit), each at once or not at all.
 void write_figure(const std::filesystem::path& dir, const Figure& figure);
 
 // Four significant digits for readers: 0.001234, 12.3, 12345, 1.234e-5, 1.2e7; "no value" for NaN.

@@ -5,8 +5,10 @@
 #include <cmath>
 #include <set>
 
+#include "basin/analysis/png.h"
 #include "basin/analysis/report_style.h"
 #include "basin/analysis/svg.h"
+#include "basin/analysis/svg_picture.h"
 #include "basin/core/error.h"
 #include "basin/core/io.h"
 
@@ -80,6 +82,28 @@ std::string inline_svg(const std::string& document, const std::string& prefix) {
   return out;
 }
 
+std::string base64(const std::vector<uint8_t>& bytes) {
+  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  out.reserve((bytes.size() + 2) / 3 * 4);
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    uint32_t group = static_cast<uint32_t>(bytes[i]) << 16;
+    if (i + 1 < bytes.size()) group |= static_cast<uint32_t>(bytes[i + 1]) << 8;
+    if (i + 2 < bytes.size()) group |= bytes[i + 2];
+    out += kDigits[group >> 18];
+    out += kDigits[group >> 12 & 63];
+    out += i + 1 < bytes.size() ? kDigits[group >> 6 & 63] : '=';
+    out += i + 2 < bytes.size() ? kDigits[group & 63] : '=';
+  }
+  return out;
+}
+
+std::string picture_html(const Figure& f, const std::string& prefix) {
+  if (f.svg.size() <= kInlineSvgLimit) return inline_svg(f.svg, prefix);
+  return str("<img alt=\"", xml_escape(f.alt), "\" src=\"data:image/png;base64,",
+             base64(encode_png(svg_picture(f.svg))), "\"/>\n");
+}
+
 // The width that the picture was laid out for, in pixels.
 double natural_width(const std::string& svg) {
   constexpr std::string_view kBefore = " width=\"";
@@ -95,9 +119,9 @@ std::string figure_html(const Figure& f, const std::string& folder, size_t numbe
   return str("<figure id=\"figure-", f.name, "\">\n<div class=\"card scroll\" tabindex=\"0\" ",
              "role=\"group\" aria-label=\"", xml_escape(f.title),
              "\" style=\"--natural:", svg_number(width), "px\">\n",
-             inline_svg(f.svg, str("f", number)), "</div>\n<figcaption><b>Figure ", number,
-             ".</b> ", xml_escape(f.title), ". ", xml_escape(f.caption), " <a href=\"",
-             xml_escape(csv), "\">Numbers (CSV)</a></figcaption>\n", "</figure>\n");
+             picture_html(f, str("f", number)), "</div>\n<figcaption><b>Figure ", number, ".</b> ",
+             xml_escape(f.title), ". ", xml_escape(f.caption), " <a href=\"", xml_escape(csv),
+             "\">Numbers (CSV)</a></figcaption>\n", "</figure>\n");
 }
 
 // ---- Tables

@@ -68,12 +68,13 @@ struct Report {
   std::string figure_folder = "figures";  // of the links to the CSVs, relative to the report
 };
 
+constexpr size_t kInlineSvgLimit = 1500 * 1000;    // bytes; a larger picture stands in as PNG
 constexpr size_t kReportLimit = 10 * 1000 * 1000;  // bytes
 
 // usage error without sections or title, for a table row of another length than its columns, for
 // two figures of one name, and when the report would exceed kReportLimit.
 std::string report_html(const Report& report);
-// DIR/report.html and DIR/FIGURES/NAME.{svg,csv} for every figure in it.
+// DIR/report.html and DIR/FIGURES/NAME.{svg,csv,png} for every figure in it.
 void write_report(const std::filesystem::path& dir, const Report& report);
 
 }  // namespace basin

@@ -12,7 +12,7 @@ inline constexpr std::string_view kReportStyle = R"css(
 @media (prefers-color-scheme: dark) {
   :root { --ground: #14171b; --ink: #e3e7ec; --soft: #a0a9b4; --rule: #333a43; --tint: #1d2228;
     --link: #7db7f5; --warn: #f3c57a; --warn-ground: #2c2415; --card: #f0f0ee; }
-  .card svg { filter: brightness(.94); }
+  .card > * { filter: brightness(.94); }
 }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
@@ -45,7 +45,7 @@ thead th { border-bottom: 2px solid var(--rule); vertical-align: bottom; }
 .n { text-align: right; white-space: nowrap; }
 figure { margin: 1.4rem 0 2rem; }
 .card { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; }
-.card svg { display: block; width: 100%; height: auto; margin: 0 auto;
+.card > * { display: block; width: 100%; height: auto; margin: 0 auto;
   max-width: var(--natural); min-width: calc(.82 * var(--natural)); border-radius: 7px; }
 figcaption { margin-top: .5rem; max-width: 90ch; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; margin: 0; }
@@ -73,7 +73,7 @@ dd { margin: 0; overflow-wrap: anywhere; font: .875rem/1.55 ui-monospace, Menlo,
   nav { display: none; }
   .scroll { overflow: visible; }
   .card { border: 0; }
-  .card svg { min-width: 0; max-width: 100%; }
+  .card > * { min-width: 0; max-width: 100%; }
   figure, tr, .warnings { break-inside: avoid; }
   h2 { break-after: avoid; }
 }

@@ -98,6 +98,7 @@ TEST_CASE("figure: the caption states the conditions and the holes, the picture 
   write_figure(dir / "figures", f);
   CHECK(read_text_file(dir / "figures/a_figure-1.svg") == f.svg);
   CHECK(read_text_file(dir / "figures/a_figure-1.csv") == f.csv);
+  CHECK(fs::file_size(dir / "figures/a_figure-1.png") > 100);
   f.name = "../up";
   test::check_error(ErrorKind::usage, {"'../up'", "lower case"},
                     [&] { write_figure(dir.path(), f); });

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <set>
 
+#include "basin/analysis/svg.h"
 #include "basin/tests/analysis/figure_samples.h"
 #include "basin/tests/analysis/xml.h"
 #include "basin/tests/core/files.h"
@@ -145,6 +146,23 @@ TEST_CASE("report: hostile names stay words") {
   CHECK(html.find('\xff') == html.npos);
 }
 
+TEST_CASE("report: a picture of many shapes stands in as PNG, with its words") {
+  Svg svg(60, 40, "dense");
+  for (size_t i = 0; i < 40000; ++i) svg.rect(10, 10, 20, 20, {"#0b3f87"});
+  Figure dense{.name = "dense", .title = "dense", .svg = svg.document(), .alt = "A <blue> square."};
+  dense = finish_figure(dense, "Dense", {});
+  REQUIRE(dense.svg.size() > kInlineSvgLimit);
+  const std::string html = report_html({.title = "t", .sections = {{"s", {dense}}}});
+  CHECK(html.size() < 20000);
+  const auto all = parse_page(html);
+  const auto image =
+      std::find_if(all.begin(), all.end(), [](const XmlElement& e) { return e.name == "img"; });
+  REQUIRE(image != all.end());
+  CHECK(image->attributes.at("alt") == "A <blue> square.");
+  // The eight bytes that a PNG starts with.
+  CHECK(image->attributes.at("src").starts_with("data:image/png;base64,iVBORw0KGg"));
+}
+
 TEST_CASE("report: refusals, size limit, files") {
   using test::check_error;
   Report report = sample_report();
@@ -153,7 +171,9 @@ TEST_CASE("report: refusals, size limit, files") {
   CHECK(read_text_file(dir / "out/report.html") == report_html(report));
   CHECK(fs::exists(dir / "out/figures/hessian_bars.csv"));
   CHECK(fs::exists(dir / "out/figures/estimators.svg"));
-  CHECK(std::distance(fs::directory_iterator(dir / "out/figures"), {}) == 16);
+  const std::string png = read_text_file(dir / "out/figures/scree.png");
+  CHECK(png.substr(1, 3) == "PNG");
+  CHECK(std::distance(fs::directory_iterator(dir / "out/figures"), {}) == 24);
 
   const auto refused = [](const std::vector<std::string>& words, const Report& r) {
     check_error(ErrorKind::usage, words, [&] { report_html(r); });
