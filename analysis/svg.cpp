@@ -85,7 +85,23 @@ std::string svg_number(double value) {
 }
 
 double text_width(std::string_view words, double size) {
-  return 0.56 * size * static_cast<double>(words.size());
+  const auto characters = std::count_if(words.begin(), words.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;  // not the rest of a character
+  });
+  return 0.56 * size * static_cast<double>(characters);
+}
+
+std::vector<std::string> wrapped(std::string_view words, double size, double width) {
+  std::vector<std::string> lines;
+  while (!words.empty()) {
+    const size_t end = std::min(words.find(' '), words.size());
+    const std::string word(words.substr(0, end));
+    words.remove_prefix(std::min(end + 1, words.size()));
+    const bool fits = !lines.empty() && text_width(lines.back() + " " + word, size) <= width;
+    if (fits) lines.back() += " " + word;
+    if (!fits) lines.push_back(word);
+  }
+  return lines;
 }
 
 Svg::Svg(double width, double height, std::string_view title)
@@ -123,7 +139,25 @@ void Svg::polyline(const std::vector<std::pair<double, double>>& points, const P
   shape("polyline", str(" points=\"", list, "\""), paint, {});
 }
 
+void Svg::path(const std::string& data, const Paint& paint, std::string_view hint) {
+  shape("path", str(" d=\"", xml_escape(data), "\" fill-rule=\"evenodd\""), paint, hint);
+}
+
+void Svg::begin_clip(double x, double y, double w, double h) {
+  // Named by its rectangle: figures that stand in one document may share the name.
+  const std::string id =
+      str("clip_", svg_number(x), "_", svg_number(y), "_", svg_number(w), "_", svg_number(h));
+  if (patterns_.find(str("\"", id, "\"")) == patterns_.npos) {
+    patterns_ += str("<clipPath id=\"", id, "\"><rect", attribute("x", x), attribute("y", y),
+                     attribute("width", w), attribute("height", h), "/></clipPath>\n");
+  }
+  body_ += str("<g clip-path=\"url(#", id, ")\">\n");
+}
+
+void Svg::end_clip() { body_ += "</g>\n"; }
+
 void Svg::text(double x, double y, std::string_view words, const TextStyle& style) {
+  if (words.empty()) return;
   constexpr const char* anchors[] = {"start", "middle", "end"};
   std::string attributes = attribute("x", x) + attribute("y", y) +
                            attribute("font-size", style.size) +

@@ -39,7 +39,12 @@ class Svg {
   void circle(double x, double y, double r, const Paint& paint, std::string_view hint = {});
   void line(double x1, double y1, double x2, double y2, const Paint& paint);
   void polyline(const std::vector<std::pair<double, double>>& points, const Paint& paint);
+  // `data` is a path in the SVG syntax; holes by the even-odd rule.
+  void path(const std::string& data, const Paint& paint, std::string_view hint = {});
   void text(double x, double y, std::string_view words, const TextStyle& style = {});
+  // What is drawn from here to end_clip shows inside this rectangle only. Not nested.
+  void begin_clip(double x, double y, double w, double h);
+  void end_clip();
   // Declares diagonal lines of `line` on `ground`; the result is a fill.
   std::string hatch(Rgb line, Rgb ground);
 
@@ -57,7 +62,11 @@ class Svg {
 std::string xml_escape(std::string_view text);
 std::string svg_number(double value);  // at most two decimals
 
-// About how wide a text is drawn: the mean advance of a sans-serif face times the characters.
+// About how wide a text (UTF-8) is drawn: the mean advance of a sans-serif face times the
+// characters.
 double text_width(std::string_view words, double size);
+
+// A text cut at spaces into lines of at most `width`; a longer word stands alone.
+std::vector<std::string> wrapped(std::string_view words, double size, double width);
 
 }  // namespace basin
