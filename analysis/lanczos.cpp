@@ -77,9 +77,9 @@ class Solver {
   }
 
   // Places of the wanted Ritz values, all of the top first.
-  std::vector<size_t> wanted(const Ritz& ritz) const {
+  std::vector<size_t> places_of_wanted() const {
     std::vector<size_t> out;
-    const auto m = static_cast<size_t>(ritz.size());
+    const auto m = static_cast<size_t>(ritz_.size());
     for (size_t i = 0; i < std::min<size_t>(m, options_.top); ++i) out.push_back(m - 1 - i);
     for (size_t i = 0; i < std::min<size_t>(m, options_.bottom); ++i) {
       if (i < m - std::min<size_t>(m, options_.top)) out.push_back(i);
@@ -91,17 +91,17 @@ class Solver {
 
   // True when nothing is left to do.
   bool step() {
-    const std::vector<size_t> places = wanted(ritz_);
+    const std::vector<size_t> places = places_of_wanted();
     if (static_cast<int64_t>(places.size()) < options_.top + options_.bottom) return false;
-    bool converged = true, noisy = false;
+    bool converged = true, at_best = true;
     // What is locked for the search stays as it is, so that it has to be better than asked for.
     const double share = options_.find_copies && !searching_ ? 0.5 : 1.0;
+    const double wanted = share * std::max(goal(), 2 * kRounding * krylov_.scale());
     for (const size_t i : places) {
-      const double left = std::hypot(ritz_.coupling[i], ritz_.asymmetry[i]);
-      converged = converged && left <= share * std::max(goal(), 2 * kRounding * krylov_.scale());
-      noisy = noisy || (ritz_.coupling[i] <= 0.5 * goal() && ritz_.asymmetry[i] > 0.5 * goal());
+      converged = converged && std::hypot(ritz_.coupling[i], ritz_.asymmetry[i]) <= wanted;
+      at_best = at_best && ritz_.coupling[i] <= std::max(0.5 * wanted, ritz_.asymmetry[i]);
     }
-    if (!converged && noisy) {
+    if (!converged && at_best) {
       note(
           "the products are symmetric only to rounding above the tolerance; no smaller residual "
           "can be reached");

@@ -27,7 +27,7 @@ struct LanczosOptions {
   int64_t bottom = 0;       // and of the smallest
   double tolerance = 1e-4;  // of the residual, relative to the largest |eigenvalue|
   int64_t max_products = 1000;
-  int64_t max_basis = 0;    // vectors kept; 0: three times what is wanted and 40, at most n
+  int64_t max_basis = 0;    // vectors kept, 8 n bytes each; 0: 3 (top + bottom) + 40, at most n
   bool stop_early = true;   // false: fill the basis once, whatever has converged before
   bool find_copies = true;  // search for further copies of repeated eigenvalues before stopping
   bool verify = false;      // measure each residual with one more product instead of bounding it
