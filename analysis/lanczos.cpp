@@ -94,8 +94,8 @@ class Solver {
     const std::vector<size_t> places = places_of_wanted();
     if (static_cast<int64_t>(places.size()) < options_.top + options_.bottom) return false;
     bool converged = true, at_best = true;
-    // What is locked for the search stays as it is, so that it has to be better than asked for.
-    const double share = options_.find_copies && !searching_ ? 0.5 : 1.0;
+    // What the search locks and what is converged on top of it add up.
+    const double share = options_.find_copies ? 0.5 : 1.0;
     const double wanted = share * std::max(goal(), 2 * kRounding * krylov_.scale());
     for (const size_t i : places) {
       converged = converged && std::hypot(ritz_.coupling[i], ritz_.asymmetry[i]) <= wanted;
