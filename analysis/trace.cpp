@@ -20,7 +20,7 @@ namespace {
 constexpr int64_t kTile = 1 << 14;    // of one probe; a multiple of the 128 signs of a Philox block
 constexpr double kDependent = 1e-13;  // of a product's length: what is left is rounding
 constexpr int64_t kPilot = 16;        // least samples of a pilot, and of what follows it
-constexpr double kMargin = 1.25;      // of the samples that the pilot asks for
+constexpr double kMargin = 1.5;       // of the samples that the pilot asks for
 
 void check_options(const char* what, const SymmetricOperator& a, const TraceOptions& o,
                    int64_t least) {

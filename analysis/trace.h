@@ -17,7 +17,7 @@
 //   is an unbiased variance, with no further product. Its degrees of freedom are Satterthwaite's,
 //   2 V^2 / Var(V), from the probes' own contributions to V, and at most those of normal samples.
 // To a precision: with relative > 0 a pilot (16, 24, 36.. samples; XTrace 8, 12, 18.. probes) says
-// how many fresh probes should reach a half width of relative |value|, with a margin of a quarter.
+// how many fresh probes should reach a half width of relative |value|, with a margin of a half.
 // A rule that stops when its own interval is narrow prefers samples that happen to look narrow and
 // covers 91-94 % instead of 95; so the pilot's samples leave the average (for XTrace they stay in
 // the basis), and given their number the fresh ones are as in any fixed sample. The price is the

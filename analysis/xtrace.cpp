@@ -22,7 +22,7 @@ using Column = std::vector<double>;
 
 constexpr double kDependent = 1e-13;  // of a product's length: what is left is rounding
 constexpr int64_t kPilot = 8;         // least probes of a pilot, and of what follows it
-constexpr double kMargin = 1.25;      // of the probes that the pilot asks for
+constexpr double kMargin = 1.5;       // of the probes that the pilot asks for
 
 double dot(const Column& a, const Column& b) {
   double sum = 0;
