@@ -9,19 +9,20 @@
 //   Hutchinson and Hutch++ average samples that are independent (for Hutch++ given Q), z^T A z is
 //   skewed where few eigenvalues dominate, and Hall's transformation of the t interval takes that
 //   out (skewed_mean_estimate).
-//   XTrace's estimates t_i share their bases and are correlated: the usual sd / sqrt(m) is too
-//   small by up to 30 % and covers 83-92 % instead of 95. With t_i\j, probe i outside the basis of
-//   all but i and j, E[(t_i - t_i\j)(t_j - t_j\i)] = Cov(t_i, t_j) exactly, because each t has the
-//   trace as its mean whatever its basis. So
+//   XTrace's estimates t_i share their bases and are correlated: sd / sqrt(m) with a t factor
+//   covers 83-88 % instead of 95 (six spectra, 60 products; trace_coverage_slow_test.cpp). With
+//   t_i\j, probe i outside the basis of all but i and j, E[(t_i - t_i\j)(t_j - t_j\i)] = Cov(t_i,
+//   t_j) exactly, because each t has the trace as its mean whatever its basis. So
 //     V = var(t) / m + mean over i < j of (t_i - t_i\j)(t_j - t_j\i)
-//   is an unbiased variance, with no further product. Its degrees of freedom are Satterthwaite's,
-//   2 V^2 / Var(V), from the probes' own contributions to V, and at most those of normal samples.
+//   is an unbiased variance, with no further product (a negative mean then counts as zero). Its
+//   degrees of freedom are Satterthwaite's, 2 V^2 / Var(V), from the probes' own contributions to
+//   V, and at most those of normal samples.
 // To a precision: with relative > 0 a pilot (16, 24, 36.. samples; XTrace 8, 12, 18.. probes) says
 // how many fresh probes should reach a half width of relative |value|, with a margin of a half.
-// A rule that stops when its own interval is narrow prefers samples that happen to look narrow and
-// covers 91-94 % instead of 95; so the pilot's samples leave the average (for XTrace they stay in
-// the basis), and given their number the fresh ones are as in any fixed sample. The price is the
-// pilot, a quarter of the probes or more, and that the precision may be missed a little: `reached`.
+// A rule that stops when its own interval is narrow prefers samples that happen to look narrow, and
+// covers too little; so the pilot's samples leave the average (for XTrace they stay in the basis),
+// and given their number the fresh ones are as in any fixed sample. The price is the pilot, a
+// quarter of the probes or more, and that the precision may be missed a little: `reached`.
 #pragma once
 #include <string>
 #include <vector>

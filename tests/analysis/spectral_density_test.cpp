@@ -14,10 +14,10 @@
 #include "basin/analysis/trace.h"
 #include "basin/core/error.h"
 #include "basin/core/parallel.h"
-#include "spectra.h"
+#include "known_spectra.h"
 
 using namespace basin;
-using namespace basin::testing;
+using namespace basin::known;
 
 namespace {
 
@@ -49,9 +49,10 @@ double area(const DensityCurve& c) {
 }  // namespace
 
 TEST_CASE("spectral density: each probe's rule has the moments z^T A^k z, k < 2m, to 1e-10") {
-  for (const Known& known : {Known{"indefinite", even(80, -1, 2)}, Known{"outliers", outliers(80)},
-                             Known{"clustered", clustered(80)}, Known{"1/i", power_law(80, 1)}}) {
-    const auto a = operator_of(known.eigenvalues);
+  for (const Known& spectrum :
+       {Known{"indefinite", even(80, -1, 2)}, Known{"outliers", outliers(80)},
+        Known{"clustered", clustered(80)}, Known{"1/i", power_law(80, 1)}}) {
+    const auto a = operator_of(spectrum.eigenvalues);
     for (const int64_t m : {1, 2, 5, 12}) {
       const SpectralQuadrature q = spectral_quadrature(*a, {.probes = 3, .steps = m, .seed = 8});
       REQUIRE(q.rules.size() == 3);
@@ -67,7 +68,7 @@ TEST_CASE("spectral density: each probe's rule has the moments z^T A^k z, k < 2m
             quadrature += term;
             size += std::abs(term);
           }
-          INFO(known.name, ", m = ", m, ", moment ", k);
+          INFO(spectrum.name, ", m = ", m, ", moment ", k);
           CHECK(std::abs(moment - quadrature) <= 1e-10 * size);
           v = a->apply(v);
         }
@@ -78,21 +79,21 @@ TEST_CASE("spectral density: each probe's rule has the moments z^T A^k z, k < 2m
 
 TEST_CASE("spectral density: distances to twenty known spectra, trace inside its interval") {
   int inside = 0;
-  for (const Known& known : known_spectra()) {
-    const auto n = static_cast<int64_t>(known.eigenvalues.size());
-    const auto a = operator_of(known.eigenvalues, static_cast<uint64_t>(n));
+  for (const Known& spectrum : known_spectra()) {
+    const auto n = static_cast<int64_t>(spectrum.eigenvalues.size());
+    const auto a = operator_of(spectrum.eigenvalues, static_cast<uint64_t>(n));
     const SpectralQuadrature q = spectral_quadrature(*a, {.probes = 20, .steps = 30, .seed = 3});
     const auto [least, most] =
-        std::minmax_element(known.eigenvalues.begin(), known.eigenvalues.end());
+        std::minmax_element(spectrum.eigenvalues.begin(), spectrum.eigenvalues.end());
     const double range = *most - *least;
-    const double distance = wasserstein_distance(q, known.eigenvalues) / range;
+    const double distance = wasserstein_distance(q, spectrum.eigenvalues) / range;
     const Estimate trace = spectral_trace(q);
-    const double truth = sum_of(known.eigenvalues);
+    const double truth = sum_of(spectrum.eigenvalues);
     inside += trace.interval.contains(truth);
     std::printf("%-16s steps %2zu  W1 / range %.4f  trace %.3f [%.3f, %.3f], true %.3f\n",
-                known.name.c_str(), q.rules[0].nodes.size(), distance, trace.value,
+                spectrum.name.c_str(), q.rules[0].nodes.size(), distance, trace.value,
                 trace.interval.low, trace.interval.high, truth);
-    CHECK_MESSAGE(distance < 0.06, known.name);
+    CHECK_MESSAGE(distance < 0.06, spectrum.name);
     CHECK(q.smallest() >= *least - 1e-10 * range);
     CHECK(q.largest() <= *most + 1e-10 * range);
     for (const SpectralRule& rule : q.rules) {

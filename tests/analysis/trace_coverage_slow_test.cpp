@@ -8,10 +8,10 @@
 
 #include "basin/analysis/statistics.h"
 #include "basin/analysis/trace.h"
-#include "basin/tests/analysis/known_spectra.h"
+#include "known_spectra.h"
 
 using namespace basin;
-using namespace basin::known_spectra;
+using namespace basin::known;
 
 namespace {
 

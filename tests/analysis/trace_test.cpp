@@ -11,10 +11,10 @@
 #include "basin/analysis/statistics.h"
 #include "basin/core/error.h"
 #include "basin/core/parallel.h"
-#include "spectra.h"
+#include "known_spectra.h"
 
 using namespace basin;
-using namespace basin::testing;
+using namespace basin::known;
 
 namespace {
 
