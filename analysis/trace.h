@@ -43,7 +43,7 @@ struct TraceOptions {
 
 struct TraceResult {
   Estimate estimate;
-  std::vector<double> samples;  // one per probe behind the estimate; their mean is the value
+  std::vector<double> samples;  // one per probe behind the value, their mean; empty when exact
   int64_t products = 0;         // spent
   bool reached = true;          // the interval is as narrow as asked; true with relative = 0
 };

@@ -40,6 +40,19 @@ class Broken : public SymmetricOperator {
   mutable int calls_ = 0;
 };
 
+// Products as a network in f32 makes them.
+class Rounded : public SymmetricOperator {
+ public:
+  explicit Rounded(const std::vector<double>& eigenvalues) : a_(operator_of(eigenvalues)) {}
+  int64_t size() const override { return a_->size(); }
+  Tensor apply(const Tensor& v) const override {
+    return a_->apply(v.to(DType::f32).to(DType::f64)).to(DType::f32).to(DType::f64);
+  }
+
+ private:
+  std::unique_ptr<SymmetricOperator> a_;
+};
+
 double squared(const Tensor& a, int64_t r0, int64_t r1, int64_t c0, int64_t c1, bool diagonal) {
   double sum = 0;
   for (int64_t i = r0; i < r1; ++i) {
@@ -132,6 +145,23 @@ TEST_CASE("trace: exact where the basis spans the range or the whole space") {
   CHECK(r.estimate.value == 6);
   CHECK(r.estimate.standard_error == 0);
   CHECK(r.estimate.interval.contains(6));
+}
+
+TEST_CASE("trace: steep spectra, and products with the rounding of f32") {
+  std::vector<double> steep;
+  for (int i = 0; i < 60; ++i) steep.push_back((i % 3 == 0 ? -1 : 1) * std::pow(10, -i));
+  std::vector<double> half;
+  for (int i = 0; i < 60; ++i) half.push_back(std::pow(0.5, i));
+  for (const Estimator e : {&hutch_plus_plus_trace, &xtrace}) {
+    for (const std::vector<double>& spectrum : {steep, half, power_law(60, 3)}) {
+      const double truth = sum_of(spectrum);
+      const TraceResult exact = e(*operator_of(spectrum), {.products = 54, .seed = 2});
+      CHECK(std::abs(exact.estimate.value - truth) <= 5 * exact.estimate.standard_error + 1e-11);
+      const TraceResult rounded = e(Rounded(spectrum), {.products = 54, .seed = 2});
+      CHECK(std::abs(rounded.estimate.value - exact.estimate.value) < 1e-5);
+      CHECK(std::abs(rounded.estimate.value - truth) <= 5 * rounded.estimate.standard_error + 1e-6);
+    }
+  }
 }
 
 TEST_CASE("trace: the same numbers for any lanes and threads") {
