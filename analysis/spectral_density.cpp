@@ -41,6 +41,15 @@ Estimate estimate(const SpectralQuadrature& q, const F& f) {
   return skewed_mean_estimate(probe_means(q, f), q.level, "stochastic Lanczos quadrature");
 }
 
+// A share lies in [0, 1], and so does its interval.
+template <class F>
+Estimate share(const SpectralQuadrature& q, const F& counts) {
+  Estimate e = estimate(q, [&](double t) { return counts(t) ? 1.0 : 0.0; });
+  e.interval.low = std::max(e.interval.low, 0.0);  // one probe: NaN stays NaN
+  e.interval.high = std::min(e.interval.high, 1.0);
+  return e;
+}
+
 // Where a node is drawn, if it is.
 using Place = std::function<std::optional<double>(double)>;
 
@@ -101,7 +110,7 @@ DensityCurve drawn(const char* what, const SpectralQuadrature& q, double bandwid
       const Estimate e = skewed_mean_estimate(samples, q.level);
       out.x[c] = low + (static_cast<double>(c) + 0.5) * width;
       out.density[c] = e.value;
-      out.low[c] = std::max(0.0, e.interval.low);
+      out.low[c] = std::max(e.interval.low, 0.0);
       out.high[c] = e.interval.high;
     }
   });
@@ -167,7 +176,7 @@ Estimate spectral_trace(const SpectralQuadrature& q) {
 std::vector<Estimate> cumulative_share(const SpectralQuadrature& q, const std::vector<double>& x) {
   std::vector<Estimate> out;
   for (const double border : x) {
-    out.push_back(estimate(q, [border](double t) { return t <= border ? 1.0 : 0.0; }));
+    out.push_back(share(q, [border](double t) { return t <= border; }));
   }
   return out;
 }
@@ -177,7 +186,7 @@ Estimate negative_share(const SpectralQuadrature& q, double tolerance) {
     tolerance = 1e-3 * std::max(std::abs(q.smallest()), std::abs(q.largest()));
   }
   check(tolerance >= 0, "negative_share: expects a tolerance >= 0, got ", tolerance);
-  return estimate(q, [tolerance](double t) { return t < -tolerance ? 1.0 : 0.0; });
+  return share(q, [tolerance](double t) { return t < -tolerance; });
 }
 
 double wasserstein_distance(const SpectralQuadrature& q, std::vector<double> eigenvalues) {

@@ -132,6 +132,11 @@ TEST_CASE("spectral density: few distinct eigenvalues are found exactly, with mo
   CHECK(shares[1].value == negative.value);
   CHECK(shares[2].interval.contains(2.0 / 3));
   CHECK(shares[3].value == doctest::Approx(1).epsilon(1e-12));
+  CHECK(shares[2].interval.low >= 0);
+  CHECK(shares[2].interval.high <= 1);
+  const SpectralQuadrature single = spectral_quadrature(*a, {.probes = 1, .steps = 5});
+  CHECK(std::isnan(negative_share(single).interval.low));  // one probe tells no spread
+  CHECK(std::isnan(spectral_density(single, 0.1).low.front()));
   const auto zero = operator_of(std::vector<double>(7, 0.0));
   const SpectralQuadrature none = spectral_quadrature(*zero, {.probes = 2, .steps = 9});
   CHECK(none.largest() == 0);
