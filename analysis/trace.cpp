@@ -146,7 +146,7 @@ bool sample(Samples& samples, int64_t most, double known, const TraceOptions& op
     return half > 0 ? half / (options.relative * std::abs(known + e.value)) : half;
   };
   int64_t fresh = 0;
-  for (int64_t pilot = std::min(kPilot, (most + 1) / 2);; pilot += pilot / 2) {
+  for (int64_t pilot = std::clamp<int64_t>(most / 2, 1, kPilot);; pilot += pilot / 2) {
     samples.extend(pilot);
     const double ratio = excess();
     const double wanted = kMargin * static_cast<double>(pilot) * ratio * ratio;

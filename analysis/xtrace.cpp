@@ -148,9 +148,9 @@ Estimate estimate_from(const Estimates& x, double level) {
   e.samples = static_cast<int64_t>(x.t.size());
   e.method = "xtrace";
   e.standard_error = std::sqrt(v);
-  e.interval = {e.value, e.value, level};
-  if (!(v > 0)) return e;
-  Column part;  // of each probe in V
+  e.interval = t_interval(e.value, e.standard_error, m, level);
+  if (!(v > 0)) return e;  // no width, or NaN from a single probe
+  Column part;             // of each probe in V
   for (size_t i = 0; i < x.t.size(); ++i) {
     const double d = x.t[i] - e.value;
     part.push_back(d * d / (m - 1) + (shared > 0 ? 2 * x.shared[i] : 0));
@@ -290,14 +290,14 @@ void finish(Probes& probes, int64_t pilot, int64_t m, const TraceOptions& option
 // the average, so that the choice never sees what the interval is made of. A larger basis only
 // helps, so the prediction by m^-1/2 is a safe one.
 void to_precision(Probes& probes, int64_t most, const TraceOptions& options, TraceResult& out) {
-  int64_t pilot = std::min(kPilot, (most + 1) / 2);
+  int64_t pilot = std::clamp<int64_t>(most / 2, 1, kPilot);
   for (;; pilot += pilot / 2) {
     finish(probes, 0, pilot, options, out);
     if (probes.complete()) return;
     const double half = (out.estimate.interval.high - out.estimate.interval.low) / 2;
     const double ratio = half / (options.relative * std::abs(out.estimate.value));
     const double wanted = kMargin * static_cast<double>(pilot) * ratio * ratio;
-    const bool last = pilot + pilot / 2 > most / 2;
+    const bool last = pilot + pilot / 2 > most / 2 || pilot == 1;
     if (!last && !(wanted <= static_cast<double>(pilot))) continue;
     const int64_t room = most - pilot;
     const int64_t fresh =

@@ -198,6 +198,12 @@ TEST_CASE("trace: to a precision, or says that it is not reached") {
     CHECK_FALSE(cut.reached);
     CHECK(cut.products <= 50);
     CHECK(cut.products >= 48);
+    for (int64_t few = 6; few <= 14; ++few) {
+      const TraceResult small = e.estimate(*a, {.products = few, .relative = 1e-6});
+      CHECK(small.products <= few);
+      CHECK(small.estimate.standard_error > 0);
+      CHECK_FALSE(small.reached);
+    }
   }
 }
 
