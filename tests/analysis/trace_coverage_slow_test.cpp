@@ -89,8 +89,16 @@ TEST_CASE("trace coverage: Hutch++, fixed number of products") {
   check_rows(rows_of("hutch++", hutch_plus_plus_trace, {.products = 60}), 0.94, 0.96);
 }
 
-TEST_CASE("trace coverage: XTrace, fixed number of products") {
-  check_rows(rows_of("xtrace", xtrace, {.products = 60}), 0.94, 0.96);
+TEST_CASE("trace coverage: XTrace, fixed number of products, spread spectra") {
+  std::vector<Row> rows = rows_of("xtrace", xtrace, {.products = 60});
+  rows.resize(3);
+  check_rows(rows, 0.94, 0.96);
+}
+
+TEST_CASE("trace coverage: XTrace, fixed number of products, decaying spectra") {
+  std::vector<Row> rows = rows_of("xtrace", xtrace, {.products = 60});
+  rows.erase(rows.begin(), rows.begin() + 3);
+  check_rows(rows, 0.94, 0.96);
 }
 
 TEST_CASE("trace coverage: Hutchinson to a relative precision") {
@@ -102,6 +110,12 @@ TEST_CASE("trace coverage: Hutch++ to a relative precision") {
              0.96);
 }
 
-TEST_CASE("trace coverage: XTrace to a relative precision") {
-  check_rows(rows_to("xtrace", xtrace, 150, {0.03, 0.15, 0.12, 0.05, 0.05}), 0.94, 0.96);
+TEST_CASE("trace coverage: XTrace to a relative precision, spread spectra") {
+  check_rows(rows_to("xtrace", xtrace, 150, {0.03, 0.15, 0.12}), 0.94, 0.96);
+}
+
+TEST_CASE("trace coverage: XTrace to a relative precision, decaying spectra") {
+  std::vector<Row> rows = rows_to("xtrace", xtrace, 150, {0, 0, 0, 0.05, 0.05});
+  rows.erase(rows.begin(), rows.begin() + 3);
+  check_rows(rows, 0.94, 0.96);
 }
