@@ -1,6 +1,7 @@
 // Basin in one include: everything that a user's program needs. The kernels are the engine's own
 // and are not listed; whoever writes an op includes "basin/kernels/..." beside this.
 #pragma once
+#include "basin/analysis/ball_chart.h"
 #include "basin/analysis/cka.h"
 #include "basin/analysis/cloud_picture.h"
 #include "basin/analysis/colour.h"

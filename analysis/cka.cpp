@@ -37,8 +37,7 @@ Centred centred(std::string_view who, const Tensor& x) {
   check(x.size(0) >= 4 && x.size(1) >= 1, who, ": expects at least 4 samples and one channel, got ",
         x.shape());
   const int64_t n = x.size(0), c = x.size(1);
-  Centred out{.x = x.dtype() == DType::f64 ? x.clone() : x.to(DType::f64),
-              .a = std::vector<double>(n, 0.0)};
+  Centred out{.x = x.to(Device::cpu).to(DType::f64).clone(), .a = std::vector<double>(n, 0.0)};
   double* v = out.x.mutable_data<double>();
   std::vector<double> mean(c, 0.0);
   double raw = 0;

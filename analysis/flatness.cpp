@@ -133,7 +133,7 @@ Estimate fisher_rao_norm(const LossSurface& surface, OutputModel model, double l
   for (size_t b = 0; b < surface.batches().size(); ++b) {
     const LossBatch& batch = surface.batches()[b];
     check(static_cast<bool>(batch.outputs), "fisher_rao_norm: batch ", b, " has no outputs");
-    auto [value, tangent] = jvp(batch.outputs, surface.values(), w);
+    auto [value, tangent] = jvp(batch.outputs, surface.params().values(), w);
     const Tensor y = value.at(0).to(Device::cpu).to(DType::f64);
     check(y.rank() >= 1 && y.size(0) == batch.examples, "fisher_rao_norm: batch ", b, " has ",
           batch.examples, " examples but outputs ", y.shape());

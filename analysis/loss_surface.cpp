@@ -10,9 +10,7 @@ namespace basin {
 
 LossSurface::LossSurface(std::vector<LossBatch> batches, const ParamList& params,
                          std::vector<int> indices)
-    : batches_(std::move(batches)),
-      values_(params.clone().values()),
-      space_(params, std::move(indices)) {
+    : batches_(std::move(batches)), params_(params.clone()), space_(params, std::move(indices)) {
   check(!batches_.empty(), "loss surface: expects at least one batch, got none");
   for (size_t b = 0; b < batches_.size(); ++b) {
     check(batches_[b].examples > 0, "loss surface: batch ", b, " has ", batches_[b].examples,
@@ -20,7 +18,7 @@ LossSurface::LossSurface(std::vector<LossBatch> batches, const ParamList& params
     check(static_cast<bool>(batches_[b].loss), "loss surface: batch ", b, " has no loss");
     examples_ += batches_[b].examples;
   }
-  weights_ = space_.flatten(values_);
+  weights_ = space_.flatten(params_.values());
   loss_ = loss_at(Tensor::zeros({size()}, DType::f64));
   if (!std::isfinite(loss_)) {
     fail(ErrorKind::numerical, "loss surface: the loss at the given parameters is ", loss_);
@@ -40,7 +38,7 @@ Tensors LossSurface::moved(const Tensor& displacement) const {
   double* x = w.mutable_data<double>();
   const double* d = displacement.data<double>();
   for (int64_t i = 0; i < size(); ++i) x[i] += d[i];
-  Tensors all = values_;
+  Tensors all = params_.values();
   const Tensors members = space_.unflatten(w);
   for (const int i : space_.indices()) all[i] = members[i];
   return all;

@@ -20,7 +20,7 @@ class LossSurface {
   int64_t size() const { return space_.size(); }  // n
   const ParameterSpace& space() const { return space_; }
   const std::vector<LossBatch>& batches() const { return batches_; }
-  const Tensors& values() const { return values_; }     // of all parameters
+  const ParamList& params() const { return params_; }   // all of them
   const Tensor& weights() const { return weights_; }    // w, [n] f64
   double loss() const { return loss_; }                 // L(w)
   int64_t evaluations() const { return evaluations_; }  // of L and of its gradient so far
@@ -38,7 +38,7 @@ class LossSurface {
   double share(const LossBatch& batch) const;
 
   std::vector<LossBatch> batches_;
-  Tensors values_;
+  ParamList params_;
   ParameterSpace space_;
   Tensor weights_;
   int64_t examples_ = 0;

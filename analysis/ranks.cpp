@@ -113,7 +113,7 @@ WeightSpectra weight_spectra(const ParamList& params, const Tensors& values) {
   });
   parallel_tiles(static_cast<int64_t>(order.size()), [&](int64_t tile) {
     MatrixSpectrum& m = out.matrices[order[tile]];
-    decompose(values[m.parameter], params[m.parameter].view[m.block], m);
+    decompose(values[m.parameter].to(Device::cpu), params[m.parameter].view[m.block], m);
   });
   return out;
 }

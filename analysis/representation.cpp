@@ -189,13 +189,14 @@ Tensor mean_pooled(const Tensor& activation) {
             (activation.rank() == 2 || activation.rank() == 3),
         "mean_pooled: expects [samples, points, channels] or [samples, channels], got ",
         activation.defined() ? activation.shape().to_string() : "an undefined tensor");
-  if (activation.rank() == 2) return activation.detach().to(DType::f64);
+  const Tensor host = activation.detach().to(Device::cpu);
+  if (host.rank() == 2) return host.to(DType::f64);
   const int64_t n = activation.size(0), points = activation.size(1), c = activation.size(2);
   check(points >= 1, "mean_pooled: no points in ", activation.shape());
   Tensor out = Tensor::zeros({n, c}, DType::f64);
   double* y = out.mutable_data<double>();
   dispatch_float(activation.dtype(), "mean_pooled", [&](auto t) {
-    const auto* x = activation.data<decltype(t)>();
+    const auto* x = host.data<decltype(t)>();
     parallel_for(n, 16, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         for (int64_t q = 0; q < points; ++q) {
@@ -216,8 +217,10 @@ std::vector<RepresentationRanks> representation_ranks(
   check(options.interval == RankInterval::influence || options.resamples >= 10,
         "representation_ranks: expects at least 10 resamples, got ", options.resamples);
   std::vector<RepresentationRanks> out;
+  Tensors host;
   for (const auto& [layer, x] : layers) {
-    check_layer(layer, x);
+    host.push_back(x.defined() ? x.detach().to(Device::cpu) : x);
+    check_layer(layer, host.back());
     RepresentationRanks& r = out.emplace_back();
     r.layer = layer;
     r.samples = x.size(0);
@@ -227,7 +230,7 @@ std::vector<RepresentationRanks> representation_ranks(
     RepresentationRanks& r = out[tile / 2];
     const bool centred = tile % 2 == 0;
     (centred ? r.centred : r.uncentred) =
-        spectrum_of(layers[tile / 2].second.detach().to(DType::f64), centred, options);
+        spectrum_of(host[tile / 2].to(DType::f64), centred, options);
   });
   return out;
 }

@@ -1,5 +1,5 @@
-// Worst-case and average-case sharpness. The ascent works in u = d / c, where the ball is a plain
-// one: at u the gradient is s = c g(w + c u), the linear maximum over the ball is
+// Worst-case and average-case sharpness. The ascent works in coordinates d = T u, in which the ball
+// is a plain one: at u the gradient is s = T^T g(w + T u), the linear maximum over the ball is
 //   rho s / |s|_2 (p = 2), rho sign(s) (p = infinity), with value rho |s|_q.
 #include "basin/analysis/sharpness.h"
 
@@ -13,13 +13,6 @@
 
 namespace basin {
 namespace {
-
-Tensor product(const Tensor& a, const Tensor& b) {
-  Tensor out = Tensor::empty(a.shape(), DType::f64);
-  double* y = out.mutable_data<double>();
-  for (int64_t i = 0; i < a.numel(); ++i) y[i] = a.data<double>()[i] * b.data<double>()[i];
-  return out;
-}
 
 // |s|_q, the dual norm.
 double dual_norm(const Tensor& s, BallNorm ball) {
@@ -62,31 +55,38 @@ Tensor random_boundary(int64_t n, double rho, BallNorm ball, uint64_t seed, uint
 struct Ascent {
   const LossSurface& surface;
   const WorstCaseOptions& options;
-  const Tensor& c;
+  const BallChart& chart;
   WorstCase& result;
 
   // The point at u, with the gradient by u; keeps it when it is the best so far.
   LossSurface::Point visit(const Tensor& u) {
-    LossSurface::Point p = surface.gradient_at(product(c, u));
-    p.gradient = product(c, p.gradient);
+    const Tensor d = chart.displacement(u);
+    LossSurface::Point p = surface.gradient_at(d);
+    p.gradient = chart.adjoint(p.gradient);
     ++result.gradients;
     const double rise = p.loss - surface.loss();
     if (!std::isfinite(rise)) {
       ++result.failed;
     } else if (rise > result.rise || !result.displacement.defined()) {
       result.rise = rise;
-      result.displacement = product(c, u);
+      result.displacement = d;
       result.gap = options.rho * dual_norm(p.gradient, options.norm) - dot_product(p.gradient, u);
     }
     return p;
   }
 
   void run(Tensor u, LossSurface::Point at) {
+    for (int k = 0; k < 30 && !std::isfinite(at.loss); ++k) {
+      double* x = u.mutable_data<double>();
+      for (int64_t i = 0; i < u.numel(); ++i) x[i] /= 2;
+      at = visit(u);
+    }
+    if (!std::isfinite(at.loss)) return;
     double step = 2 * options.rho;
     for (int64_t k = 0; k < options.steps && step > 1e-6 * options.rho; ++k) {
       const Tensor next = ascended(u, at.gradient, step, options.rho, options.norm);
       LossSurface::Point p = visit(next);
-      if (p.loss > at.loss || !std::isfinite(at.loss)) {
+      if (p.loss > at.loss && std::isfinite(p.loss)) {
         u = next;
         at = std::move(p);
         ++result.steps;
@@ -123,23 +123,17 @@ class Scaled : public SymmetricOperator {
 
 }  // namespace
 
-Tensor ball_scale(const Tensor& w, bool adaptive) {
-  Tensor c = Tensor::full({w.numel()}, DType::f64, 1);
-  if (!adaptive) return c;
-  double* y = c.mutable_data<double>();
-  for (int64_t i = 0; i < w.numel(); ++i) y[i] = std::abs(w.at(i));
-  return c;
-}
-
 WorstCase worst_case_sharpness(const LossSurface& surface, const WorstCaseOptions& options) {
   check_rho("worst_case_sharpness", options.rho);
   check(options.steps >= 0 && options.random_starts >= 0, "worst_case_sharpness: got ",
         options.steps, " steps and ", options.random_starts, " random starts");
-  const int64_t n = surface.size();
-  const Tensor c = ball_scale(surface.weights(), options.adaptive);
+  check(options.norm == BallNorm::l2 || options.shape == BallShape::plain ||
+            options.shape == BallShape::elementwise,
+        "worst_case_sharpness: the shape ", name_of(options.shape), " is measured in l2 only");
+  const BallChart chart(surface, options.shape);
   WorstCase result;
-  Ascent ascent{surface, options, c, result};
-  const Tensor origin = Tensor::zeros({n}, DType::f64);
+  Ascent ascent{surface, options, chart, result};
+  const Tensor origin = Tensor::zeros({chart.size()}, DType::f64);
   const LossSurface::Point at = ascent.visit(origin);
   result.small_rho = options.rho * dual_norm(at.gradient, options.norm);
   Tensor u = ascended(origin, at.gradient, options.rho, options.rho, options.norm);
@@ -147,7 +141,7 @@ WorstCase worst_case_sharpness(const LossSurface& surface, const WorstCaseOption
   result.first_order = first.loss - surface.loss();
   ascent.run(std::move(u), std::move(first));
   for (int64_t r = 0; r < options.random_starts; ++r) {
-    Tensor start = random_boundary(n, options.rho, options.norm, options.seed,
+    Tensor start = random_boundary(chart.size(), options.rho, options.norm, options.seed,
                                    stream_id("worst_case_sharpness", static_cast<uint64_t>(r)));
     LossSurface::Point p = ascent.visit(start);
     ascent.run(std::move(start), std::move(p));
@@ -159,15 +153,17 @@ Estimate average_case_sharpness(const LossSurface& surface, const AverageCaseOpt
   check_rho("average_case_sharpness", options.rho);
   check(options.pairs >= 2, "average_case_sharpness: expects at least 2 pairs of probes, got ",
         options.pairs);
-  const Tensor c = ball_scale(surface.weights(), options.adaptive);
+  const BallChart chart(surface, options.shape);
   std::vector<double> rises;
   for (int64_t r = 0; r < options.pairs; ++r) {
-    Tensor d = normal_vector(surface.size(), options.seed,
+    Tensor u = normal_vector(chart.size(), options.seed,
                              stream_id("average_case_sharpness", static_cast<uint64_t>(r)));
-    double* x = d.mutable_data<double>();
-    for (int64_t i = 0; i < d.numel(); ++i) x[i] *= options.rho * c.data<double>()[i];
+    double* x = u.mutable_data<double>();
+    for (int64_t i = 0; i < u.numel(); ++i) x[i] *= options.rho;
+    Tensor d = chart.displacement(u);
     const double plus = surface.loss_at(d);
-    for (int64_t i = 0; i < d.numel(); ++i) x[i] = -x[i];
+    double* y = d.mutable_data<double>();
+    for (int64_t i = 0; i < d.numel(); ++i) y[i] = -y[i];
     const double rise = (plus + surface.loss_at(d)) / 2 - surface.loss();
     if (!std::isfinite(rise)) {
       fail(ErrorKind::numerical, "average_case_sharpness: the loss at probe ", r, " is not finite",
@@ -183,6 +179,18 @@ std::unique_ptr<SymmetricOperator> scaled_operator(const SymmetricOperator& a, c
         "scaled_operator: expects a vector of ", a.size(), " f64 numbers, got ",
         c.defined() ? c.shape().to_string() : "an undefined tensor");
   return std::make_unique<Scaled>(a, c);
+}
+
+Estimate average_case_limit(const SymmetricOperator& hessian, const Tensor& c, double rho,
+                            const TraceOptions& options) {
+  check_rho("average_case_limit", rho);
+  Estimate e = hutchinson_trace(*scaled_operator(hessian, c), options).estimate;
+  const double factor = rho * rho / 2;
+  e.value *= factor;
+  e.standard_error *= factor;
+  e.interval.low *= factor;
+  e.interval.high *= factor;
+  return e;
 }
 
 }  // namespace basin

@@ -127,13 +127,6 @@ Measure of_surface(std::string name, const std::vector<LossBatch>& batches,
           }};
 }
 
-Measure worst_case(std::string name, const std::vector<LossBatch>& batches,
-                   const WorstCaseOptions& options) {
-  return of_surface(std::move(name), batches, [options](const Surface& s) {
-    return exact(worst_case_sharpness(s, options).rise);
-  });
-}
-
 Estimate relative_flatness_of(const std::vector<LossBatch>& batches, const ParamList& params) {
   const Hessian hessian(batches, params);
   return relative_flatness(hessian, hessian.space(), params, {.probes = 400, .lanes = 64}).total;
@@ -178,9 +171,9 @@ SymmetryProblem relu_mlp_problem(uint64_t seed) {
 
 std::vector<Measure> landscape_measures(const std::vector<LossBatch>& batches) {
   constexpr double kRho = 0.1;
-  auto average = [&](std::string name, bool adaptive, int64_t pairs) {
-    return of_surface(std::move(name), batches, [adaptive, pairs](const Surface& s) {
-      return average_case_sharpness(s, {.rho = kRho, .adaptive = adaptive, .pairs = pairs});
+  auto average = [&](std::string name, BallShape shape, int64_t pairs) {
+    return of_surface(std::move(name), batches, [shape, pairs](const Surface& s) {
+      return average_case_sharpness(s, {.rho = kRho, .shape = shape, .pairs = pairs});
     });
   };
   auto pac_bayes = [&](std::string name, bool aware) {
@@ -190,10 +183,13 @@ std::vector<Measure> landscape_measures(const std::vector<LossBatch>& batches) {
           .scale;
     });
   };
-  const WorstCaseOptions l2{.rho = kRho, .adaptive = false, .steps = 60, .random_starts = 0};
-  WorstCaseOptions adaptive_l2 = l2, adaptive_linf = l2;
-  adaptive_l2.adaptive = adaptive_linf.adaptive = true;
-  adaptive_linf.norm = BallNorm::linf;
+  auto worst = [&](std::string name, BallShape shape, BallNorm norm = BallNorm::l2) {
+    const WorstCaseOptions options{
+        .norm = norm, .rho = kRho, .shape = shape, .steps = 60, .random_starts = 0};
+    return of_surface(std::move(name), batches, [options](const Surface& s) {
+      return exact(worst_case_sharpness(s, options).rise);
+    });
+  };
   return {
       of_hessian("Hessian lambda_max", batches,
                  [](const Hessian& h, const ParamList&) { return largest_eigenvalue(h); }),
@@ -201,15 +197,17 @@ std::vector<Measure> landscape_measures(const std::vector<LossBatch>& batches) {
                  [](const Hessian& h, const ParamList&) {
                    return scaled_trace(h, Tensor::full({h.size()}, DType::f64, 1));
                  }),
-      worst_case("worst case, l2", batches, l2),
-      average("average case", false, 300),
-      worst_case("adaptive worst case, l2", batches, adaptive_l2),
-      worst_case("adaptive worst case, linf", batches, adaptive_linf),
-      average("adaptive average case", true, 1200),
+      worst("worst case, l2", BallShape::plain),
+      average("average case", BallShape::plain, 300),
+      worst("adaptive worst case, l2", BallShape::elementwise),
+      worst("adaptive worst case, linf", BallShape::elementwise, BallNorm::linf),
+      average("adaptive average case", BallShape::elementwise, 1200),
       of_hessian("adaptive trace limit", batches,
                  [](const Hessian& h, const ParamList& p) {
-                   return scaled_trace(h, ball_scale(h.space().flatten(p.values()), true));
+                   return scaled_trace(h, h.space().flatten(p.values()));
                  }),
+      worst("worst case, W (1 + X)", BallShape::right_product),
+      worst("worst case, (1 + X) W", BallShape::left_product),
       of_surface("Fisher-Rao norm", batches,
                  [](const Surface& s) { return exact(fisher_rao_norm(s).value); }),
       {"relative flatness",

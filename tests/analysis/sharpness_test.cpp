@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "basin/analysis/lanczos.h"
+#include "basin/analysis/orthonormal_basis.h"
 #include "basin/core/error.h"
 #include "basin/kernels/linalg.h"
 #include "basin/tests/analysis/quadratic.h"
@@ -66,10 +67,10 @@ TEST_CASE("worst case: a linear loss, where the first-order point is the answer"
   const WorstCase linf = worst_case_sharpness(s, {.norm = BallNorm::linf, .rho = 0.5});
   CHECK(linf.rise == Approx(5).epsilon(1e-12));
   CHECK(linf.small_rho == Approx(5).epsilon(1e-12));
-  const WorstCase plain = worst_case_sharpness(s, {.rho = 0.5, .adaptive = false});
+  const WorstCase plain = worst_case_sharpness(s, {.rho = 0.5, .shape = BallShape::plain});
   CHECK(plain.rise == Approx(0.5 * std::sqrt(26)).epsilon(1e-12));
-  CHECK(worst_case_sharpness(s, {.norm = BallNorm::linf, .rho = 0.5, .adaptive = false}).rise ==
-        Approx(4).epsilon(1e-12));
+  CHECK(worst_case_sharpness(s, {.norm = BallNorm::linf, .rho = 0.5, .shape = BallShape::plain})
+            .rise == Approx(4).epsilon(1e-12));
 }
 
 TEST_CASE("worst case: at a minimum it is rho^2 / 2 lambda_max(C A C)") {
@@ -90,7 +91,7 @@ TEST_CASE("worst case: at a minimum it is rho^2 / 2 lambda_max(C A C)") {
 
   // The same through the operator.
   const auto a = dense_operator(kA);
-  const auto cac = scaled_operator(*a, ball_scale(s.weights(), true));
+  const auto cac = scaled_operator(*a, vector_of({1, 2, 0.5}));
   CHECK(lanczos(*cac, {.tolerance = 1e-12}).top[0].value == Approx(top).epsilon(1e-12));
   const Tensor dense = dense_matrix(*cac);
   for (int i = 0; i < 9; ++i) CHECK(dense.at(i) == Approx(scaled.at(i)).epsilon(1e-14));
@@ -108,11 +109,11 @@ TEST_CASE("worst case: never below the first-order point, above it where curvatu
   const LossSurface s(
       {quadratic_batch(diagonal_matrix({0, 100, 0}), vector_of(w), vector_of({1, 1e-6, 0}))},
       one_vector(w));
-  const WorstCase none =
-      worst_case_sharpness(s, {.rho = 1, .adaptive = false, .steps = 0, .random_starts = 0});
+  const WorstCase none = worst_case_sharpness(
+      s, {.rho = 1, .shape = BallShape::plain, .steps = 0, .random_starts = 0});
   CHECK(none.rise == none.first_order);
   CHECK(none.rise == Approx(1).epsilon(1e-6));
-  const WorstCase r = worst_case_sharpness(s, {.rho = 1, .adaptive = false, .steps = 60});
+  const WorstCase r = worst_case_sharpness(s, {.rho = 1, .shape = BallShape::plain, .steps = 60});
   // max over the circle of cos t + 50 sin^2 t: at cos t = 1 / 100.
   CHECK(r.rise == Approx(0.01 + 50 * (1 - 1e-4)).epsilon(1e-6));
   CHECK(r.first_order == none.first_order);
@@ -133,10 +134,42 @@ TEST_CASE("worst case: points that overflow are counted, not used") {
   wall.loss = [](const Tensors& p) { return Tensors{sum(exp(1000.0 * p[0]))}; };
   const LossSurface s({wall}, one_vector({-0.1, -0.2}));
   const WorstCase r =
-      worst_case_sharpness(s, {.norm = BallNorm::linf, .rho = 1, .adaptive = false});
+      worst_case_sharpness(s, {.norm = BallNorm::linf, .rho = 1, .shape = BallShape::plain});
   CHECK(r.failed >= 1);
   CHECK(std::isfinite(r.rise));
-  CHECK_THROWS_AS(average_case_sharpness(s, {.rho = 10, .adaptive = false}), Error);
+  CHECK(r.rise > 1e10);  // drawn in, and climbing from there
+  CHECK_THROWS_AS(average_case_sharpness(s, {.rho = 10, .shape = BallShape::plain}), Error);
+}
+
+TEST_CASE("ball chart: adjoints, and the products' closed forms on a linear loss") {
+  ParamList params;
+  params.add_matrix("w", normal_vector(6, 1, 1).view({2, 3}), Role::matrix);
+  params.add_vector("b", vector_of({2, -1}), Role::bias);
+  const Tensor g = normal_vector(8, 1, 2);
+  const LossSurface s({quadratic_batch(Tensor::zeros({8, 8}, DType::f64), g, g)}, params);
+  const int64_t sizes[] = {8, 8, 9 + 1, 4 + 4};
+  for (int k = 0; k < 4; ++k) {
+    const BallChart chart(s, static_cast<BallShape>(k));
+    REQUIRE(chart.size() == sizes[k]);
+    const Tensor u = normal_vector(chart.size(), 2, 1);
+    CHECK(dot_product(chart.displacement(u), g) ==
+          Approx(dot_product(u, chart.adjoint(g))).epsilon(1e-13));
+    const WorstCase r = worst_case_sharpness(s, {.rho = 0.3, .shape = static_cast<BallShape>(k)});
+    CHECK(r.rise == Approx(0.3 * norm(chart.adjoint(g))).epsilon(1e-12));
+  }
+  // W X by hand: X = e_0 e_1^T copies column 0 of W into column 1; b scales by the last number.
+  Tensor u = Tensor::zeros({10}, DType::f64);
+  u.mutable_data<double>()[1] = 1;
+  u.mutable_data<double>()[9] = 3;
+  const Tensor d = BallChart(s, BallShape::right_product).displacement(u);
+  CHECK(d.at(1) == params[0].value.at(0));
+  CHECK(d.at(4) == params[0].value.at(3));
+  CHECK(d.at(0) == 0);
+  CHECK(d.at(6) == 6);
+  CHECK(d.at(7) == -3);
+  CHECK_THROWS_AS(
+      worst_case_sharpness(s, {.norm = BallNorm::linf, .shape = BallShape::left_product}), Error);
+  CHECK_THROWS_AS(BallChart(s, BallShape::plain).displacement(u), Error);
 }
 
 TEST_CASE("average case: rho^2 / 2 sum c_i^2 A_ii, with the error of chi-squares") {
@@ -154,10 +187,11 @@ TEST_CASE("average case: rho^2 / 2 sum c_i^2 A_ii, with the error of chi-squares
   CHECK(std::abs(e.value - value) < 4 * e.standard_error);
   CHECK(e.standard_error == Approx(std::sqrt(variance / 2000)).epsilon(0.1));
   CHECK(e.samples == 2000);
-  const Estimate plain = average_case_sharpness(s, {.rho = 0.2, .adaptive = false, .pairs = 2000});
+  const Estimate plain =
+      average_case_sharpness(s, {.rho = 0.2, .shape = BallShape::plain, .pairs = 2000});
   CHECK(std::abs(plain.value - 0.02 * 9) < 4 * plain.standard_error);
   CHECK(plain.value ==
-        average_case_sharpness(s, {.rho = 0.2, .adaptive = false, .pairs = 2000}).value);
+        average_case_sharpness(s, {.rho = 0.2, .shape = BallShape::plain, .pairs = 2000}).value);
 }
 
 }  // namespace

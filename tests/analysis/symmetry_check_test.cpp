@@ -31,6 +31,7 @@ TEST_CASE("symmetry: which measures move under which symmetry") {
       {"worst case, l2", "mmee"},          {"average case", "mmss"},
       {"adaptive worst case, l2", "eeem"}, {"adaptive worst case, linf", "eeem"},
       {"adaptive average case", "eesm"},   {"adaptive trace limit", "eeem"},
+      {"worst case, W (1 + X)", "emee"},   {"worst case, (1 + X) W", "emee"},
       {"Fisher-Rao norm", "eeee"},         {"relative flatness", "emss"},
       {"PAC-Bayes sigma", "mmss"},         {"PAC-Bayes alpha", "eess"},
       {"Muon: spectral ball", "mmee"},     {"Adam: preconditioned", "mmem"},
@@ -46,7 +47,7 @@ TEST_CASE("symmetry: which measures move under which symmetry") {
     }
   }
   const std::string text = table.text();
-  CHECK(std::count(text.begin(), text.end(), '\n') == 15);
+  CHECK(std::count(text.begin(), text.end(), '\n') == 17);
   CHECK(text.find("Fisher-Rao norm                 same               same") != std::string::npos);
 }
 
