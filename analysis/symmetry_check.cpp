@@ -17,7 +17,7 @@ double relative_change(double before, double after) {
 }
 
 void check_symmetry(const Symmetry& s, const std::function<double(const ParamList&)>& loss,
-                    const SymmetryCheckOptions& options) {
+                    const SymmetryTestOptions& options) {
   check(s.before.size() == s.after.size(), "symmetry '", s.name, "': ", s.before.size(),
         " parameters before and ", s.after.size(), " after");
   for (size_t i = 0; i < s.before.size(); ++i) {
@@ -32,7 +32,7 @@ void check_symmetry(const Symmetry& s, const std::function<double(const ParamLis
 }
 
 SymmetryCell compare(const Measure& measure, const Symmetry& s,
-                     const SymmetryCheckOptions& options) {
+                     const SymmetryTestOptions& options) {
   SymmetryCell cell{.before = measure.value(s.before), .after = measure.value(s.after)};
   const double a = cell.before.value, b = cell.after.value;
   if (!std::isfinite(a) || !std::isfinite(b)) {
@@ -48,7 +48,7 @@ SymmetryCell compare(const Measure& measure, const Symmetry& s,
 
 }  // namespace
 
-Estimate exact(double value) {
+Estimate exact_estimate(double value) {
   Estimate e;
   e.value = value;
   e.standard_error = 0;
@@ -60,7 +60,7 @@ Estimate exact(double value) {
 SymmetryTable symmetry_self_test(const std::vector<Symmetry>& symmetries,
                                  const std::vector<Measure>& measures,
                                  const std::function<double(const ParamList&)>& loss,
-                                 const SymmetryCheckOptions& options) {
+                                 const SymmetryTestOptions& options) {
   SymmetryTable table;
   for (const Symmetry& s : symmetries) {
     check_symmetry(s, loss, options);

@@ -28,7 +28,7 @@ struct Measure {
 };
 
 // An exact number as a Measure's value.
-Estimate exact(double value);
+Estimate exact_estimate(double value);
 
 struct SymmetryCell {
   Estimate before;
@@ -50,7 +50,7 @@ struct SymmetryTable {
   std::string text() const;
 };
 
-struct SymmetryCheckOptions {
+struct SymmetryTestOptions {
   double tolerance = 1e-6;       // of a measure's relative change
   double loss_tolerance = 1e-9;  // of the loss's: beyond it the symmetry is none
 };
@@ -60,7 +60,7 @@ struct SymmetryCheckOptions {
 SymmetryTable symmetry_self_test(const std::vector<Symmetry>& symmetries,
                                  const std::vector<Measure>& measures,
                                  const std::function<double(const ParamList&)>& loss,
-                                 const SymmetryCheckOptions& options = {});
+                                 const SymmetryTestOptions& options = {});
 
 // A small problem with all three symmetries, f64, trained for some steps so that it lies near a
 // minimum:  logits = W_3 (W_2 relu(W_1 x + b_1) + b_2) + b_3,  cross entropy on 64 examples.

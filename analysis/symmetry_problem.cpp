@@ -116,7 +116,7 @@ using Hessian = CurvatureOperator;
 Measure of_hessian(std::string name, const std::vector<LossBatch>& batches,
                    std::function<double(const Hessian&, const ParamList&)> f) {
   return {std::move(name), [batches, f = std::move(f)](const ParamList& params) {
-            return exact(f(Hessian(batches, params), params));
+            return exact_estimate(f(Hessian(batches, params), params));
           }};
 }
 
@@ -187,7 +187,7 @@ std::vector<Measure> landscape_measures(const std::vector<LossBatch>& batches) {
     const WorstCaseOptions options{
         .norm = norm, .rho = kRho, .shape = shape, .steps = 60, .random_starts = 0};
     return of_surface(std::move(name), batches, [options](const Surface& s) {
-      return exact(worst_case_sharpness(s, options).rise);
+      return exact_estimate(worst_case_sharpness(s, options).rise);
     });
   };
   return {
@@ -209,7 +209,7 @@ std::vector<Measure> landscape_measures(const std::vector<LossBatch>& batches) {
       worst("worst case, W (1 + X)", BallShape::right_product),
       worst("worst case, (1 + X) W", BallShape::left_product),
       of_surface("Fisher-Rao norm", batches,
-                 [](const Surface& s) { return exact(fisher_rao_norm(s).value); }),
+                 [](const Surface& s) { return exact_estimate(fisher_rao_norm(s).value); }),
       {"relative flatness",
        [batches](const ParamList& p) { return relative_flatness_of(batches, p); }},
       pac_bayes("PAC-Bayes sigma", false),

@@ -67,7 +67,7 @@ TEST_CASE("symmetry: what changes the loss is refused, noise is no movement") {
   // none.
   auto weight = [&](double error) {
     return Measure{"weight", [&, error](const ParamList& p) {
-                     Estimate e = exact(p[0].value.at(0) / problem.params[0].value.at(0));
+                     Estimate e = exact_estimate(p[0].value.at(0) / problem.params[0].value.at(0));
                      e.standard_error = error;
                      return e;
                    }};
@@ -76,7 +76,7 @@ TEST_CASE("symmetry: what changes the loss is refused, noise is no movement") {
   CHECK(t.at(0, 0).moved);
   CHECK(t.at(0, 0).change == doctest::Approx(2.0 / 3).epsilon(1e-12));
   CHECK(!t.at(1, 0).moved);
-  const Measure nothing{"nothing", [](const ParamList&) { return exact(0); }};
+  const Measure nothing{"nothing", [](const ParamList&) { return exact_estimate(0); }};
   CHECK(!symmetry_self_test({problem.symmetries[0]}, {nothing}, loss).at(0, 0).moved);
   const Measure undefined{"undefined", [](const ParamList&) { return Estimate{}; }};
   CHECK_THROWS_WITH_AS(symmetry_self_test({problem.symmetries[0]}, {undefined}, loss),
