@@ -24,6 +24,9 @@ struct LinearBnActMaxForward {
                   Tensor& mean, Tensor& var,   // [Cout]
                   Tensor& argmax,              // [B, Cout] i32, the row n of each maximum
                   Tensor* moments = nullptr);  // [1 + Cin, Cin] f64
+  static void cuda(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
+                   const Tensor& beta, double eps, Act act, double slope, bool given_stats,
+                   Tensor& y, Tensor& mean, Tensor& var, Tensor& argmax, Tensor* moments = nullptr);
 };
 
 // With g = ct act'(y), std = sqrt(var + eps), a = gamma / std, R = B * N, zhat = (z - mean) / std:
@@ -47,6 +50,11 @@ struct LinearBnActMaxBackward {
                   Tensor& dx,                                                // [B, N, Cin]
                   Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta,  // [Cout, Cin], [Cout]
                   const Tensor* moments = nullptr);  // from the forward pass of the same x
+  static void cuda(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
+                   const Tensor& mean, const Tensor& var, const Tensor& argmax, const Tensor& y,
+                   const Tensor& ct, double eps, Act act, double slope, bool given_stats,
+                   Tensor& dx, Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta,
+                   const Tensor* moments = nullptr);
 };
 
 // The point where the tangents below are taken: arguments and results of the forward pass.
@@ -75,6 +83,8 @@ struct LinearBnActMaxTangent {
   static void cpu(const LinearMaxPrimal& in, const LinearMaxTangents& t, const Tensor& t_beta,
                   double eps, Act act, double slope, bool given_stats,
                   Tensor& t_y);  // [B, Cout]
+  static void cuda(const LinearMaxPrimal& in, const LinearMaxTangents& t, const Tensor& t_beta,
+                   double eps, Act act, double slope, bool given_stats, Tensor& t_y);
 };
 
 // The tangents of dx, dw, dbias, dgamma, dbeta: the formulas of LinearBnActMaxBackward
@@ -86,6 +96,9 @@ struct LinearBnActMaxBackwardTangent {
                   double eps, Act act, double slope, bool given_stats,
                   LinearMaxTangents& out,  // of dx, dw, dbias, dgamma
                   Tensor& t_dbeta);        // [Cout]
+  static void cuda(const LinearMaxPrimal& in, const LinearMaxTangents& t, const Tensor& ct,
+                   const Tensor& t_ct, double eps, Act act, double slope, bool given_stats,
+                   LinearMaxTangents& out, Tensor& t_dbeta);
 };
 
 }  // namespace basin

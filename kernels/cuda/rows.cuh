@@ -1,8 +1,8 @@
-// Passes over a matrix [rows, C], neighbouring lanes on neighbouring channels: for_rows, and column
-// sums in double. The sums are cut into row tiles that depend on the shape only; a block adds a
-// tile for 32 channels, a second kernel adds the tiles. Both add in a fixed order: no atomics, same
-// bits from run to run. A body may also write what it finds on the way, so that its row is read
-// once.
+// Passes over a matrix [rows, C], neighbouring lanes on neighbouring channels: for_rows, for_warps,
+// and column sums in double. The sums are cut into row tiles that depend on the shape only; a block
+// adds a tile for 32 channels, a second kernel adds the tiles. Both add in a fixed order: no
+// atomics, same bits from run to run. A body may also write what it finds on the way, so that its
+// row is read once.
 #pragma once
 #include "basin/kernels/cuda/grid.cuh"
 
@@ -30,6 +30,33 @@ void for_rows(const char* name, int64_t rows, int64_t channels, Body body) {
   const dim3 blocks(static_cast<unsigned>((channels + kChannelLanes - 1) / kChannelLanes),
                     static_cast<unsigned>(groups));
   run(name, Grid{blocks, dim3(kChannelLanes, kRowLanes)}, rows_kernel<Body>, rows, channels, body);
+}
+
+template <class Body>
+__global__ void warps_kernel(int64_t n, Body body) {
+  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.y;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y; i < n; i += step) {
+    body(i, static_cast<int>(threadIdx.x));
+  }
+}
+
+// body(i, lane) for i in [0, n), by the 32 lanes of a warp together.
+template <class Body>
+void for_warps(const char* name, int64_t n, Body body) {
+  if (n == 0) return;
+  constexpr int64_t kMaxBlocks = 132 * 32;  // as for_items
+  const int64_t blocks = std::min((n + kRowLanes - 1) / kRowLanes, kMaxBlocks);
+  run(name, Grid{dim3(static_cast<unsigned>(blocks)), dim3(kChannelLanes, kRowLanes)},
+      warps_kernel<Body>, n, body);
+}
+
+// The sum over the lanes, in each of them the same bits: the tree of additions is symmetric.
+__device__ inline double warp_sum(double v) {
+  BASIN_UNROLL
+  for (int apart = kChannelLanes / 2; apart > 0; apart /= 2) {
+    v += __shfl_xor_sync(0xffffffffu, v, apart);
+  }
+  return v;
 }
 
 // add(r, c, s) adds row r of channel c to the sums s [kSums].

@@ -9,6 +9,7 @@
 #include "basin/kernels/edge_conv.h"
 #include "basin/kernels/index_map.h"
 #include "basin/kernels/knn.h"
+#include "basin/kernels/linear_max.h"
 #include "basin/tests/emulation/compare.h"
 
 using namespace basin;
@@ -196,4 +197,123 @@ TEST_CASE("emulation: edge convolution and its derivatives") {
                             {1, 6, 255, 2, Act::leaky_relu, false, false}};
   int round = 0;
   for (const EdgeCase& c : cases) compare_edge_conv(c, round++);
+}
+
+namespace {
+
+struct WideCase {
+  int64_t batch, points, in, out;
+  Act act;
+  bool given, ties;
+};
+
+// Forward, then the derivatives at the CPU's results, as above.
+void compare_linear_max(const WideCase& c, int round) {
+  Rng rng = stream("linear_max", round);
+  const Shape points{c.batch, c.points, c.in}, weights{c.out, c.in}, pooled{c.batch, c.out};
+  const Shape row{c.out};
+  Tensor x = c.ties ? gridded(rng, points, 2) : uniform(rng, points, -1, 3);
+  const Tensor w = uniform(rng, weights), bias = uniform(rng, row), gamma = gains(rng, c.out);
+  const Tensor beta = uniform(rng, row), mean0 = uniform(rng, row), ct = uniform(rng, pooled);
+  const Tensor var0 = uniform(rng, row, 0.5, 2), t_ct = uniform(rng, pooled);
+  const LinearMaxTangents t{uniform(rng, points), uniform(rng, weights), uniform(rng, row),
+                            uniform(rng, row)};
+  const Tensor t_beta = uniform(rng, row);
+  const bool kept = round % 2 == 0;  // the moments, for the passes after the forward one
+  const auto forward = [&](const Place& on) {
+    LinearMaxPrimal p{on(x),
+                      on(w),
+                      on(bias),
+                      on(gamma),
+                      on.empty(pooled),
+                      on(mean0).clone(),
+                      on(var0).clone(),
+                      on.empty(pooled, DType::i32),
+                      kept && !c.given ? on.empty({1 + c.in, c.in}, DType::f64) : Tensor()};
+    launch<LinearBnActMaxForward>(on.device, p.x, p.w, p.bias, p.gamma, on(beta), 1e-5, c.act, 0.2,
+                                  c.given, p.y, p.mean, p.var, p.argmax, &p.moments);
+    return p;
+  };
+  const auto primal = [&](const Place& on) {
+    const LinearMaxPrimal p = forward({Device::cpu, on.dtype});
+    const auto here = [&](const Tensor& v) { return v.to(on.device); };
+    return LinearMaxPrimal{here(p.x),    here(p.w),   here(p.bias),   here(p.gamma),  here(p.y),
+                           here(p.mean), here(p.var), here(p.argmax), here(p.moments)};
+  };
+  const auto tangents = [&](const Place& on) {
+    return LinearMaxTangents{on(t.x), on(t.w), on(t.bias), on(t.gamma)};
+  };
+  const auto results = [&](const Place& on) {
+    return LinearMaxTangents{on.empty(points), on.empty(weights), on.empty(row), on.empty(row)};
+  };
+  const std::string shapes = str("x ", points, ", w ", weights, ", act ", static_cast<int>(c.act),
+                                 c.given ? ", given" : "");
+  compare("linear_max", shapes, [&](const Place& on) {
+    const LinearMaxPrimal p = forward(on);
+    return Tensors{p.y, p.mean, p.var, p.argmax, p.moments};
+  });
+  compare("linear_max_vjp", shapes, [&](const Place& on) {
+    const LinearMaxPrimal p = primal(on);
+    LinearMaxTangents d = results(on);
+    Tensor dbeta = on.empty(row), none;
+    launch<LinearBnActMaxBackward>(on.device, p.x, p.w, p.bias, p.gamma, p.mean, p.var, p.argmax,
+                                   p.y, on(ct), 1e-5, c.act, 0.2, c.given, d.x, d.w, d.bias,
+                                   d.gamma, dbeta, &p.moments);
+    if (round == 0) {  // outputs that nobody asked for
+      launch<LinearBnActMaxBackward>(on.device, p.x, p.w, p.bias, p.gamma, p.mean, p.var, p.argmax,
+                                     p.y, on(ct), 1e-5, c.act, 0.2, c.given, none, none, none, none,
+                                     none, nullptr);
+    }
+    return Tensors{d.x, d.w, d.bias, d.gamma, dbeta};
+  });
+  compare("linear_max_jvp", shapes, [&](const Place& on) {
+    Tensor t_y = on.empty(pooled);
+    launch<LinearBnActMaxTangent>(on.device, primal(on), tangents(on), on(t_beta), 1e-5, c.act, 0.2,
+                                  c.given, t_y);
+    return Tensors{t_y};
+  });
+  compare("linear_max_vjp_jvp", shapes, [&](const Place& on) {
+    LinearMaxTangents d = results(on);
+    Tensor t_dbeta = on.empty(row);
+    launch<LinearBnActMaxBackwardTangent>(on.device, primal(on), tangents(on), on(ct), on(t_ct),
+                                          1e-5, c.act, 0.2, c.given, d, t_dbeta);
+    return Tensors{d.x, d.w, d.bias, d.gamma, t_dbeta};
+  });
+}
+
+}  // namespace
+
+TEST_CASE("emulation: the wide layer in closed form and its derivatives") {
+  const WideCase cases[] = {
+      {3, 1, 2, 1, Act::relu, false, false},      {1, 1, 1, 1, Act::relu, true, false},
+      {2, 5, 3, 7, Act::leaky_relu, true, false}, {2, 70, 4, 33, Act::leaky_relu, false, false},
+      {3, 9, 2, 130, Act::none, false, false},    {1, 300, 3, 5, Act::relu, false, false},
+      {2, 8, 34, 64, Act::relu, true, true},      {2, 20, 5, 9, Act::leaky_relu, false, true},
+      {1, 6, 130, 3, Act::none, false, false}};
+  int round = 0;
+  for (const WideCase& c : cases) compare_linear_max(c, round++);
+}
+
+TEST_CASE("emulation: a NaN, an infinity and repeated points in the wide layer") {
+  Rng rng = stream("linear_max wild", 0);
+  Tensor x = uniform(rng, {2, 270, 2}, 0.5, 1);
+  double* v = x.mutable_data<double>();
+  for (int64_t n : {3, 140, 265}) v[2 * n] = v[2 * n + 1] = 7;  // the largest, three times
+  v[2 * (270 + 30)] = v[2 * (270 + 200)] = NAN;                 // the last NaN is the winner
+  const Tensor w = Tensor::from(std::vector<double>{1, 1, -1, 1, 0, 0}, {3, 2});
+  const Tensor gamma = Tensor::from(std::vector<double>{1, -1, 0}, {3}), row = uniform(rng, {3});
+  const Tensor var = uniform(rng, {3}, 0.5, 1);
+  const auto winners = [&](Device device) {
+    const Place on{device, DType::f32};
+    Tensor y = on.empty({2, 3}), argmax = on.empty({2, 3}, DType::i32), mean = on(row).clone();
+    Tensor variance = on(var).clone();
+    launch<LinearBnActMaxForward>(device, on(x), on(w), on(row), on(gamma), on(row), 1e-5,
+                                  Act::relu, 0.0, true, y, mean, variance, argmax, nullptr);
+    CHECK(std::isnan(y.at(3)));
+    return argmax.to_vector<int32_t>();
+  };
+  const std::vector<int32_t> expected = winners(Device::cpu);
+  CHECK(expected[0] == 3);
+  CHECK(expected[3] == 200);
+  CHECK(winners(Device::cuda) == expected);
 }

@@ -1,0 +1,116 @@
+// The moments in two passes, as on the CPU. Column sums are taken of x - x[0], so that a constant
+// column gets its exact mean and a zero row in the matrix. The centred rows go to double in slabs
+// of 512: one cuBLAS call multiplies many slabs (a single tall product would keep a few blocks
+// busy), and their products are added in order.
+#include "basin/kernels/cuda/row_moments.cuh"
+
+#include "basin/kernels/cuda/rows.cuh"
+#include "basin/kernels/gemm.h"
+#include "basin/kernels/reduce.h"
+
+namespace basin {
+namespace {
+
+constexpr int64_t kSlabRows = 512;
+constexpr int64_t kScratch = int64_t{1} << 22;  // elements of each scratch array, f64: 32 MiB
+
+Tensor doubles(int64_t a, int64_t b, int64_t c) {
+  return Tensor::empty({a, b, c}, DType::f64, Device::cuda);
+}
+
+template <class T>
+void column_means(const char* name, const T* x, int64_t rows, int64_t n, double* mean) {
+  const Tensor sums =
+      cuda::column_sums<1>(name, rows, n, [=] __device__(int64_t r, int64_t c, double* s) {
+        s[0] += static_cast<double>(x[r * n + c]) - static_cast<double>(x[c]);
+      });
+  const cuda::SumView sum = cuda::view(sums);
+  const double count = static_cast<double>(rows);
+  cuda::for_items(name, n, [=] __device__(int64_t c) { mean[c] = x[c] + sum(0, c) / count; });
+}
+
+// Rows first .. first + count of x less the means; zeros from `rows` on.
+template <class T>
+void centre(const char* name, const T* x, const double* mean, int64_t rows, int64_t first,
+            int64_t count, int64_t n, double* out) {
+  cuda::for_rows(name, count, n, [=] __device__(int64_t r, int64_t c) {
+    const int64_t from = first + r;
+    out[r * n + c] = from < rows ? static_cast<double>(x[from * n + c]) - mean[c] : 0.0;
+  });
+}
+
+void add_slab(const char* name, const double* sum, double factor, bool first, double* total,
+              int64_t n) {
+  cuda::for_items(name, n, [=] __device__(int64_t i) {
+    total[i] = (first ? 0.0 : total[i]) + factor * sum[i];
+  });
+}
+
+template <class T>
+void moments_of(const char* name, const Tensor& x, const Tensor& t, double* moments) {
+  const int64_t n = x.size(-1);
+  if (n == 0) return;
+  const int64_t rows = x.numel() / n;
+  const bool same = x.raw() == t.raw();
+  const T *px = cuda::in_ptr<T>(x), *pt = cuda::in_ptr<T>(t);
+  Tensor means = doubles(1, 1, n);
+  double *mean_t = moments, *mean_x = same ? moments : cuda::out_ptr<double>(means);
+  column_means(name, pt, rows, n, mean_t);
+  if (!same) column_means(name, px, rows, n, mean_x);
+
+  const int64_t slabs = (rows + kSlabRows - 1) / kSlabRows;
+  const int64_t fit = std::max<int64_t>(1, kScratch / (n * std::max(n, kSlabRows)));
+  for (int64_t first = 0; first < slabs; first += fit) {
+    const int64_t count = std::min(fit, slabs - first), height = count * kSlabRows;
+    Tensor left = doubles(count, kSlabRows, n), right = left;
+    centre(name, px, mean_x, rows, first * kSlabRows, height, n, cuda::out_ptr<double>(left));
+    if (!same) {
+      right = doubles(count, kSlabRows, n);
+      centre(name, pt, mean_t, rows, first * kSlabRows, height, n, cuda::out_ptr<double>(right));
+    }
+    Tensor products = doubles(count, n, n), sum = doubles(1, n, n);
+    Matmul::cuda(left, right, true, false, products);
+    ReduceSum::cuda(products, AxisView{1, count, n * n}, sum);
+    add_slab(name, cuda::in_ptr<double>(sum), 1.0 / static_cast<double>(rows), first == 0,
+             moments + n, n * n);
+  }
+}
+
+template <class T>
+void widen(const char* name, const T* from, double* to, int64_t n) {
+  cuda::for_items(name, n, [=] __device__(int64_t i) { to[i] = static_cast<double>(from[i]); });
+}
+
+void copy_matrix(const char* name, const double* from, bool symmetric, double* to, int64_t n) {
+  cuda::for_items(name, n * n, [=] __device__(int64_t i) {
+    to[i] = symmetric ? from[i] + from[i % n * n + i / n] : from[i];
+  });
+}
+
+}  // namespace
+
+void cuda::row_cross_moments(const char* name, const Tensor& x, const Tensor& t, Tensor& moments) {
+  dispatch_float(x.dtype(), name, [&](auto zero) {
+    using T = decltype(zero);
+    moments_of<T>(name, x, t, out_ptr<double>(moments));
+  });
+}
+
+Tensor cuda::moment_matrix(const char* name, const Tensor& moments, bool symmetric) {
+  const int64_t n = moments.size(1);
+  Tensor matrix = doubles(1, n, n).view({n, n});
+  copy_matrix(name, in_ptr<double>(moments) + n, symmetric, out_ptr<double>(matrix), n);
+  return matrix;
+}
+
+Tensor cuda::wide_product(const char* name, const Tensor& w, const Tensor& s) {
+  Tensor wide = Tensor::empty(w.shape(), DType::f64, Device::cuda), product = wide.clone();
+  dispatch_float(w.dtype(), name, [&](auto zero) {
+    using T = decltype(zero);
+    widen(name, in_ptr<T>(w), out_ptr<double>(wide), w.numel());
+  });
+  Matmul::cuda(wide, s, false, false, product);
+  return product;
+}
+
+}  // namespace basin

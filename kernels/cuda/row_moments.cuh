@@ -1,0 +1,19 @@
+// Column means and covariances of tall matrices on CUDA, in double (kernels/cuda/row_moments.cu),
+// and the small products that the wide layer in closed form takes of them.
+#pragma once
+#include "basin/core/tensor.h"
+
+namespace basin::cuda {
+
+// moments [1 + C, C] f64: the column means of t, then mean of (x - mean x)^T (t - mean t); the
+// layout of kernels/cpu/row_moments.h. x and t: rows of C floats, all axes but the last. Scratch
+// memory stays below 128 MiB, whatever the number of rows.
+void row_cross_moments(const char* name, const Tensor& x, const Tensor& t, Tensor& moments);
+
+// The matrix below the means, [C, C] f64; `symmetric`: that matrix plus its transpose.
+Tensor moment_matrix(const char* name, const Tensor& moments, bool symmetric = false);
+
+// w s in double, [Cout, Cin]; w [Cout, Cin] of any float type, s [Cin, Cin] f64.
+Tensor wide_product(const char* name, const Tensor& w, const Tensor& s);
+
+}  // namespace basin::cuda
