@@ -1,115 +1,84 @@
-// Symmetric matrices with a known spectrum, for the estimators' tests: A = Q diag(values) Q^T with
-// a random orthogonal Q.
+// Operators with a spectrum that is known: Q diag(d) Q^T with a random orthogonal Q, so that no
+// estimator profits from a diagonal matrix.
 #pragma once
-#include <algorithm>
 #include <cmath>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "basin/core/random.h"
-#include "basin/kernels/linalg.h"
+#include "basin/analysis/operator.h"
+#include "basin/analysis/orthonormal_basis.h"
+#include "basin/core/tensor.h"
 
 namespace basin::known {
 
-struct Spectrum {
-  std::string name;
-  std::vector<double> values;
-};
-
-inline std::vector<double> ramp(int64_t n, double low, double high) {
-  std::vector<double> out;
-  for (int64_t i = 0; i < n; ++i) {
-    out.push_back(n == 1 ? low : low + (high - low) * static_cast<double>(i) / (n - 1.0));
+inline Tensor matrix_of(const std::vector<double>& eigenvalues, uint64_t seed = 1) {
+  const auto n = static_cast<int64_t>(eigenvalues.size());
+  OrthonormalBasis basis(n);
+  for (uint64_t stream = 0; basis.size() < n; ++stream) {
+    Tensor v = normal_vector(n, seed, stream);
+    const auto p = basis.project_out(v);
+    if (p.after > 1e-6 * p.before) basis.append(std::move(v), p.after);
   }
-  return out;
-}
-
-inline std::vector<double> joined(std::vector<double> a, const std::vector<double>& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-inline std::vector<double> constant(int64_t n, double value) {
-  return std::vector<double>(static_cast<size_t>(n), value);
-}
-
-inline std::vector<double> scaled(std::vector<double> a, double factor) {
-  for (double& x : a) x *= factor;
-  return a;
-}
-
-inline std::vector<double> gaussian(int64_t n, uint64_t seed) {
-  Rng rng(seed, 3);
-  std::vector<double> out;
-  for (int64_t i = 0; i < n; ++i) out.push_back(rng.normal());
-  return out;
-}
-
-// Clusters, multiplicities, zeros, both signs, few and many, far apart in size.
-inline std::vector<Spectrum> synthetic_spectra() {
-  std::vector<double> powers, squares, twins;
-  for (int i = 0; i < 60; ++i) powers.push_back(std::pow(10.0, -i / 4.0));
-  for (int i = 0; i < 70; ++i) squares.push_back(i * i);
-  for (double x : ramp(40, 1, 2)) twins = joined(twins, {x, x});
-  std::vector<double> tight = ramp(80, 0, 0.5), near;
-  for (int i = 0; i < 5; ++i) tight.push_back(1 + 1e-12 * i);
-  for (int i = 0; i < 6; ++i) near.push_back(1 + 1e-6 * i);
-  return {
-      {"ramp", ramp(60, 0, 1)},
-      {"powers of ten", powers},
-      {"indefinite ramp", ramp(61, -1, 1)},
-      {"two values", joined(constant(50, 1), constant(50, 2))},
-      {"two values, both signs", joined(constant(40, -1), constant(30, 1))},
-      {"identity", constant(40, 3)},
-      {"zero", constant(30, 0)},
-      {"rank one", joined(constant(49, 0), {5})},
-      {"negative rank one", joined(constant(49, 0), {-5})},
-      {"five within 1e-12", tight},
-      {"six within 1e-5", joined(near, ramp(90, -0.3, 0.6))},
-      {"multiple ends", joined(joined(constant(5, 2), constant(3, -1)), ramp(80, -0.5, 1.5))},
-      {"outliers", joined(ramp(10, 5, 100), ramp(290, -1, 1))},
-      {"mostly zero", joined(constant(200, 0), joined(ramp(60, 0.1, 7), ramp(40, -2, -0.1)))},
-      {"one", {-4}},
-      {"two", {1, -2}},
-      {"four", {1, 1, 0, 3}},
-      {"tiny", scaled(ramp(40, -1, 2), 1e-30)},
-      {"huge", scaled(ramp(40, -1, 2), 1e30)},
-      {"gaussian, 300", gaussian(300, 8)},
-      {"squares", squares},
-      {"negative outlier", joined({-1000}, ramp(99, 0, 1))},
-      {"twins", twins},
-      {"thirty at the top", joined(constant(30, 1), ramp(70, -1, 0.9))},
-      {"far apart", {1e8, 1e4, 1, 1e-4, 1e-8, 0, -1e-8, -1e-4, -1, -1e4, -1e7, 3, 5}},
-      {"three far copies", joined({50, 50, 50, 40}, ramp(250, 0, 1))},
-  };
-}
-
-// [n, n] f64
-inline Tensor matrix_with(const std::vector<double>& values, uint64_t seed = 1) {
-  const auto n = static_cast<int64_t>(values.size());
-  Rng rng(seed, 4);
-  Tensor random = Tensor::empty({n, n}, DType::f64);
-  for (int64_t i = 0; i < n * n; ++i) random.mutable_data<double>()[i] = rng.normal();
-  const Tensor q = Eigh::cpu(random).vectors;
-  Tensor out = Tensor::zeros({n, n}, DType::f64);
-  const double* x = q.data<double>();
-  double* a = out.mutable_data<double>();
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j <= i; ++j) {
-      double sum = 0;
-      for (int64_t k = 0; k < n; ++k) {
-        sum += x[i * n + k] * values[static_cast<size_t>(k)] * x[j * n + k];
+  Tensor a = Tensor::zeros({n, n}, DType::f64);
+  double* x = a.mutable_data<double>();
+  for (int64_t k = 0; k < n; ++k) {
+    const double* q = basis[k].data<double>();
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t j = 0; j <= i; ++j) {
+        x[i * n + j] += eigenvalues[static_cast<size_t>(k)] * q[i] * q[j];
       }
-      a[i * n + j] = a[j * n + i] = sum;
     }
   }
-  return out;
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < i; ++j) x[j * n + i] = x[i * n + j];
+  }
+  return a;
 }
 
-inline double largest_magnitude(const std::vector<double>& values) {
-  double out = 0;
-  for (double x : values) out = std::max(out, std::abs(x));
-  return out;
+inline std::unique_ptr<SymmetricOperator> operator_of(const std::vector<double>& eigenvalues,
+                                                      uint64_t seed = 1) {
+  return dense_operator(matrix_of(eigenvalues, seed));
+}
+
+inline double sum_of(const std::vector<double>& x) {
+  double sum = 0;
+  for (const double v : x) sum += v;
+  return sum;
+}
+
+inline std::vector<double> even(int64_t n, double low, double high) {
+  std::vector<double> x;
+  for (int64_t i = 0; i < n; ++i) {
+    x.push_back(low + (high - low) * static_cast<double>(i) / static_cast<double>(n - 1));
+  }
+  return x;
+}
+
+inline std::vector<double> power_law(int64_t n, double exponent) {
+  std::vector<double> x;
+  for (int64_t i = 1; i <= n; ++i) x.push_back(std::pow(static_cast<double>(i), -exponent));
+  return x;
+}
+
+// Thirds at 3, 1 and -0.4.
+inline std::vector<double> clustered(int64_t n) {
+  std::vector<double> x;
+  for (int64_t i = 0; i < n; ++i) x.push_back(i % 3 == 0 ? 3 : i % 3 == 1 ? 1 : -0.4);
+  return x;
+}
+
+// A few large eigenvalues over an indefinite bulk, as Hessians of trained networks have them.
+inline std::vector<double> outliers(int64_t n) {
+  std::vector<double> x = even(n - 5, -0.5, 1);
+  x.insert(x.end(), {50, 30, 10, 5, 3});
+  return x;
+}
+
+inline std::vector<double> one_dominant(int64_t n) {
+  std::vector<double> x = even(n - 1, 0, 1);
+  x.push_back(100);
+  return x;
 }
 
 }  // namespace basin::known
