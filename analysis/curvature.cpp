@@ -119,7 +119,8 @@ std::shared_ptr<const CurvatureOperator::Recording> CurvatureOperator::recorded(
         std::make_unique<LinearMap>(linearize(grad(batch.loss_of_outputs), jacobian.value()));
     made = std::make_shared<const Recording>(Recording{std::move(jacobian), std::move(inner)});
   }
-  const auto held = static_cast<int64_t>(allocator_stats(device).live_bytes - before);
+  const size_t after = allocator_stats(device).live_bytes;
+  const auto held = static_cast<int64_t>(after > before ? after - before : 0);
   if (kept_bytes_ + held <= options_.keep_bytes) {
     kept_bytes_ += held;
     kept_[index] = made;
