@@ -5,6 +5,7 @@
 #include "basin/analysis/cka.h"
 #include "basin/analysis/cloud_picture.h"
 #include "basin/analysis/colour.h"
+#include "basin/analysis/contour.h"
 #include "basin/analysis/coverage.h"
 #include "basin/analysis/csv.h"
 #include "basin/analysis/csv_table.h"
