@@ -77,7 +77,10 @@ class Measures {
     options.seed = context_.settings.seed;
     add("adaptive average case", str("E L(w + d) - L(w), d ~ N(0, (", kRho, " w)^2)"),
         average_case_sharpness(surface_, options));
-    const Tensor c = ball_scale(surface_.weights(), true);
+    Tensor c = surface_.weights().clone();
+    for (int64_t i = 0; i < c.numel(); ++i) {
+      c.mutable_data<double>()[i] = std::abs(c.data<double>()[i]);
+    }
     const auto scaled = scaled_operator(h_, c);
     TraceOptions trace;
     trace.products = 8;

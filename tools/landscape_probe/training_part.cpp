@@ -96,7 +96,8 @@ std::vector<Figure> diagnostic_figures(const std::vector<LoadedProbe>& probes,
       const CurvatureRecord* c = p.hessian();
       if (p.network != network || c == nullptr || c->trace_samples.size() < 3) continue;
       RunningEstimate running;
-      running.label = p.optimizer + ", " + c->trace.method;
+      running.optimizer = p.optimizer;
+      running.method = c->trace.method;
       for (size_t n = 3; n <= c->trace_samples.size(); ++n) {
         const Estimate e = skewed_mean_estimate(std::span(c->trace_samples.data(), n));
         running.probes.push_back(static_cast<double>(n));
