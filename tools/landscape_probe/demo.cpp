@@ -11,9 +11,18 @@ namespace basin::tools {
 namespace {
 
 const std::vector<std::pair<std::string, std::string>> kSettings{
-    {"data", "embedded"}, {"model.name", "pointnet"}, {"points", "64"}, {"selection", "random"},
-    {"augment", "none"},  {"limit", "400"},           {"epochs", "8"},  {"batch", "16"},
+    {"data", "embedded"},
+    {"model.name", "pointnet"},
+    {"points", "64"},
+    {"selection", "random"},
+    {"augment", "none"},
+    {"limit", "600"},
+    {"epochs", "40"},
+    {"batch", "16"},
     {"keep", "1"},
+    {"model.dropout", "0"},
+    {"model.widths", "16,32,64,32,16"},
+    {"probe", "every=10,shapes=48"},
 };
 
 Config demo_config(const std::string& optimizer) {

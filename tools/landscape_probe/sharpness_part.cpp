@@ -24,6 +24,20 @@ double adam_option(const TrainConfig& train, const std::string& name, double oth
                                                                                       : otherwise;
 }
 
+// Parameters that no gradient ever reached (biases in front of a batch norm, dead units) have only
+// rounding noise in v and in H, and P^-1/2 would magnify it without limit: they stay where they
+// are.
+int64_t leave_out_silent(Tensor& p, double eps) {
+  int64_t count = 0;
+  double* x = p.mutable_data<double>();
+  for (int64_t i = 0; i < p.numel(); ++i) {
+    if (x[i] > 100 * eps) continue;
+    x[i] = 1e200;
+    ++count;
+  }
+  return count;
+}
+
 class Measures {
  public:
   Measures(const ProbeContext& context, const LossSurface& surface, const WatchedOperator& h,
@@ -140,9 +154,10 @@ class Measures {
     if (second.size() != context_.state.params.size() || steps == state.scalars.end()) return;
     const Tensor v = surface_.space().flatten(second);
     const TrainConfig& train = context_.subject.train();
-    const Tensor p =
-        adam_preconditioner(v, adam_option(train, "beta2", 0.999), std::stoll(steps->second),
-                            adam_option(train, "eps", 1e-8));
+    const double eps = adam_option(train, "eps", 1e-8);
+    Tensor p =
+        adam_preconditioner(v, adam_option(train, "beta2", 0.999), std::stoll(steps->second), eps);
+    const int64_t silent = leave_out_silent(p, eps);
     const auto scaled = preconditioned_operator(h_, p);
     LanczosOptions options;
     options.max_products = 16;
@@ -156,7 +171,8 @@ class Measures {
     e.method = "lanczos";
     add("Adam: preconditioned lambda_max", "lambda_max(P^-1/2 H P^-1/2), P = sqrt(v) + eps", e,
         str("gradient steps in this norm are stable below 2 / lr = ",
-            2 / context_.subject.train().optimizer.lr.value_or(NAN), " of the base rate"));
+            2 / train.optimizer.lr.value_or(NAN), " of the base rate; ", silent, " of ", p.numel(),
+            " parameters without gradient left out"));
   }
 
   const ProbeContext& context_;

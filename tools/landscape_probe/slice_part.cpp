@@ -55,7 +55,7 @@ Plan plan_of(const ProbeContext& context, const std::string& name, const ProbeDa
   r.fields = {{"data", data.description},
               {"data_hash", context.subject.train_set().content_hash},
               {"batch", std::to_string(s.batch)},
-              {"batch_norm", std::string(name_of(s.batch_norm))}};
+              {"forward_statistics", std::string(name_of(s.batch_norm))}};
   return plan;
 }
 

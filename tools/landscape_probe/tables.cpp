@@ -123,31 +123,31 @@ NamedTable hessian_table(const std::vector<LoadedProbe>& probes) {
                       "gradient norm",  "λ max",       "λ min",      "trace",      "trace / n",
                       "negative share", "plain λ max", "plain trace"};
   CsvTable csv({"network",
-                 "optimizer",
-                 "run",
-                 "kind",
-                 "subset",
-                 "parameters",
-                 "loss",
-                 "gradient_norm",
-                 "end",
-                 "rank",
-                 "eigenvalue",
-                 "residual",
-                 "converged",
-                 "trace",
-                 "trace_standard_error",
-                 "trace_low",
-                 "trace_high",
-                 "trace_level",
-                 "trace_samples",
-                 "trace_method",
-                 "negative_share",
-                 "paper_lambda",
-                 "paper_lambda_residual",
-                 "paper_iterations",
-                 "paper_trace",
-                 "paper_probes"});
+                "optimizer",
+                "run",
+                "kind",
+                "subset",
+                "parameters",
+                "loss",
+                "gradient_norm",
+                "end",
+                "rank",
+                "eigenvalue",
+                "residual",
+                "converged",
+                "trace",
+                "trace_standard_error",
+                "trace_low",
+                "trace_high",
+                "trace_level",
+                "trace_samples",
+                "trace_method",
+                "negative_share",
+                "paper_lambda",
+                "paper_lambda_residual",
+                "paper_iterations",
+                "paper_trace",
+                "paper_probes"});
   for (const LoadedProbe& p : probes) {
     for (const CurvatureRecord& c : p.curvature) {
       const bool paper = c.paper.measured;
@@ -184,7 +184,7 @@ NamedTable block_table(const std::vector<LoadedProbe>& probes) {
   out.page.caption = "Trace by the rule that updates the parameters (by layer: see the CSV)";
   out.page.columns = {"network", "optimizer", "block", "parameters", "trace", "share of the trace"};
   CsvTable csv({"network", "optimizer", "kind", "subset", "block_kind", "block", "parameters",
-                 "trace", "standard_error", "low", "high", "level", "samples", "method"});
+                "trace", "standard_error", "low", "high", "level", "samples", "method"});
   for (const LoadedProbe& p : probes) {
     for (const CurvatureRecord& c : p.curvature) {
       for (const BlockRecord& b : c.blocks) {
@@ -208,7 +208,7 @@ NamedTable weight_rank_table(const std::vector<LoadedProbe>& probes) {
   out.page.caption = "Ranks of the weight matrices; in brackets before training";
   out.page.columns = {"network", "optimizer", "matrix", "size", "stable rank", "effective rank"};
   CsvTable csv({"network", "optimizer", "matrix", "rows", "cols", "stable", "effective",
-                 "initial_stable", "initial_effective", "skipped_because"});
+                "initial_stable", "initial_effective", "skipped_because"});
   for (const LoadedProbe& p : probes) {
     if (!p.ranks) continue;
     for (const WeightRecord& w : p.ranks->weights) {
@@ -233,8 +233,8 @@ NamedTable representation_rank_table(const std::vector<LoadedProbe>& probes) {
   out.page.columns = {"network", "optimizer",   "layer",         "matrix",
                       "centred", "stable rank", "effective rank"};
   CsvTable csv({"network", "optimizer", "layer", "samples", "channels", "pooled_here", "centred",
-                 "quantity", "value", "standard_error", "low", "high", "level", "resamples",
-                 "method"});
+                "quantity", "value", "standard_error", "low", "high", "level", "resamples",
+                "method"});
   for (const LoadedProbe& p : probes) {
     if (!p.representations) continue;
     for (const LayerRankRecord& r : p.representations->layers) {
@@ -261,7 +261,7 @@ NamedTable sharpness_table(const std::vector<LoadedProbe>& probes) {
       "them survive a reparameterisation";
   out.page.columns = {"network", "optimizer", "measure", "value", "definition", "note"};
   CsvTable csv({"network", "optimizer", "measure", "value", "standard_error", "low", "high",
-                 "level", "samples", "method", "definition", "note"});
+                "level", "samples", "method", "definition", "note"});
   for (const LoadedProbe& p : probes) {
     if (!p.sharpness) continue;
     for (const SharpnessRecord& s : p.sharpness->measures) {
@@ -288,7 +288,7 @@ NamedTable slice_table(const std::vector<LoadedProbe>& probes) {
   out.page.columns = {"network", "optimizer",          "slice",       "points",
                       "failed",  "loss at the centre", "lowest loss", "quadratic holds within"};
   CsvTable csv({"network", "optimizer", "slice", "done", "failed", "missing", "loss", "lowest",
-                 "g1", "g2", "h11", "h12", "h22", "holds_within"});
+                "g1", "g2", "h11", "h12", "h22", "holds_within"});
   for (const LoadedProbe& p : probes) {
     if (!p.slices) continue;
     for (const SliceRecord& s : p.slices->slices) {
@@ -327,7 +327,7 @@ NamedTable verdict_table(const std::vector<Verdict>& verdicts, const std::string
   NamedTable out{"verdict", {}, {}};
   out.page.columns = {"quantity", b, a, b + " / " + a, "published", "verdict"};
   CsvTable csv({"quantity", "a", "a_low", "a_high", "b", "b_low", "b_high", "ratio_b_over_a",
-                 "ratio_low", "ratio_high", "level", "published", "verdict"});
+                "ratio_low", "ratio_high", "level", "published", "verdict"});
   for (const Verdict& v : verdicts) {
     const std::string words = v.words.empty() ? verdict_words(v.ratio, b, a) : v.words;
     out.page.rows.push_back({v.quantity, interval_text(v.a), interval_text(v.b),
