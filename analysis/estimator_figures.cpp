@@ -141,8 +141,9 @@ Figure diagnostics_figure(const Diagnostics& data) {
   figure.alt = diagnostics_alt(data);
   figure.holes = count_holes(data);
   std::string what;
-  if (!data.running.empty()) what = "Running trace estimate with its interval as a band. ";
+  if (!data.running.empty()) what = "Running trace estimate with its interval as a band.";
   if (!data.residuals.empty()) {
+    what += what.empty() ? "" : " ";
     what += "Residual of each eigenpair by Lanczos step: the first as a full line, others faint.";
   }
   return finish_figure(std::move(figure), what, data.conditions);

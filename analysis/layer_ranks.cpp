@@ -11,24 +11,59 @@ namespace basin {
 namespace {
 
 constexpr double kHeight = 170, kAxisRoom = 58, kPanelGap = 34, kWidth = 760, kSlotLeast = 22,
-                 kSlotMost = 74, kNameRoom = 150;
+                 kSlotMost = 74, kNameRoom = 170;
 constexpr double kSlope = 0.7072;  // of names that are turned by 45 degrees
 
-// The ending from a '.' on that all names share says nothing: "conv1.weight" becomes "conv1".
-std::vector<std::string> short_names(std::vector<std::string> names) {
-  const size_t dot = names.front().rfind('.');
-  if (names.size() < 2 || dot == std::string::npos || dot == 0) return names;
-  const std::string ending = names.front().substr(dot);
-  for (const std::string& n : names) {
-    if (n.size() <= ending.size() || !n.ends_with(ending)) return names;
+// The parts between dots that all names begin or end with say nothing: of "net.conv1.weight" and
+// "net.conv2.weight" stay "conv1" and "conv2", and `pattern` is "net.*.weight"; empty when nothing
+// is left out.
+struct ShortNames {
+  std::vector<std::string> names;
+  std::string pattern;
+};
+
+ShortNames short_names(const std::vector<std::string>& names) {
+  std::vector<std::vector<std::string>> parts;
+  for (const std::string& name : names) {
+    std::vector<std::string> own;
+    for (size_t at = 0; at <= name.size();) {
+      const size_t dot = std::min(name.find('.', at), name.size());
+      own.push_back(name.substr(at, dot - at));
+      at = dot + 1;
+    }
+    parts.push_back(own);
   }
-  for (std::string& n : names) n.resize(n.size() - ending.size());
-  return names;
+  const std::vector<std::string>& first = parts.front();
+  size_t head = first.size(), tail = head, fewest = head;
+  for (const auto& own : parts) {
+    fewest = std::min(fewest, own.size());
+    head = std::min<size_t>(
+        head,
+        std::mismatch(first.begin(), first.end(), own.begin(), own.end()).first - first.begin());
+    tail = std::min<size_t>(
+        tail, std::mismatch(first.rbegin(), first.rend(), own.rbegin(), own.rend()).first -
+                  first.rbegin());
+  }
+  if (names.size() < 2 || fewest < 2 || head + tail == 0) return {names, ""};
+  head = std::min(head, fewest - 1);
+  tail = std::min(tail, fewest - 1 - head);
+  ShortNames out;
+  for (const auto& own : parts) {
+    out.names.push_back(joined(std::span(own).subspan(head, own.size() - head - tail), "."));
+  }
+  const std::span all(first);
+  out.pattern = str(joined(all.first(head), "."), head > 0 ? "." : "", "*", tail > 0 ? "." : "",
+                    joined(all.last(tail), "."));
+  return out;
 }
 
 class Drawing {
  public:
-  explicit Drawing(const LayerRanks& data) : data_(data), names_(short_names(data.layers)) {
+  explicit Drawing(const LayerRanks& data) : data_(data) {
+    const ShortNames shorter = short_names(data.layers);
+    names_ = shorter.names;
+    axis_label_ = "layer, from input to output";
+    if (!shorter.pattern.empty()) axis_label_ += str(" (", shorter.pattern, ")");
     std::vector<double> seen;
     for (const LayerPanel& panel : data.panels) {
       for (const LayerSeries& s : panel.series) {
@@ -67,7 +102,7 @@ class Drawing {
                {.size = kLabelSize, .anchor = Anchor::end, .turn = -45});
     }
     out.text(left_ + slot_ * static_cast<double>(names_.size()) / 2, height_ - kFigureMargin + 4,
-             "layer, from input to output", {.size = kLabelSize, .anchor = Anchor::middle});
+             axis_label_, {.size = kLabelSize, .anchor = Anchor::middle});
     return out.document();
   }
 
@@ -148,6 +183,7 @@ class Drawing {
 
   const LayerRanks& data_;
   std::vector<std::string> names_, optimizers_, references_;
+  std::string axis_label_;
   std::vector<SeriesStyle> styles_;
   AxisRange axis_;
   double slot_ = 0, below_ = 0, left_ = 0, width_ = 0, height_ = 0, top_ = 0;

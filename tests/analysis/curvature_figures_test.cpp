@@ -167,6 +167,10 @@ TEST_CASE("diagnostics: a panel per method, bands, residual curves, tolerance") 
   CHECK(f.alt.find("Trace of AdamW by hutchinson after 100 probes: ") != f.alt.npos);
   CHECK_THROWS_WITH(diagnostics_figure({}),
                     "diagnostics: expects a running estimate or a residual curve, given none");
+  Diagnostics alone;
+  alone.running = {{"adam", "xtrace", {1, 2}, {1, 2}, {0, 1}, {2, 3}}};
+  alone.conditions.level = 0;
+  CHECK(diagnostics_figure(alone).caption == "Running trace estimate with its interval as a band.");
   Diagnostics bad;
   bad.running = {{"adam", "xtrace", {1, 2}, {1, 2}, {1}, {1, 2}}};
   CHECK_THROWS_WITH(diagnostics_figure(bad),

@@ -76,6 +76,7 @@ TEST_CASE("layer ranks: a marker per number at its height, a hole breaks the lin
   CHECK(lines == 2);
   const auto texts = texts_of(all);
   CHECK(contains(texts, "a"));  // the common ending is left out
+  CHECK(contains(texts, "layer, from input to output (*.weight)"));
   CHECK(!contains(texts, "a.weight"));
   CHECK(f.holes == 1);
   CHECK(f.caption.find("Skipped: d.weight (one row).") != f.caption.npos);
@@ -112,10 +113,12 @@ TEST_CASE("layer ranks: refusals, one layer, many long names") {
     many.panels[0].series[0].values.push_back(estimate(i, i, i));
   }
   const auto all = parse_xml(weight_rank_figure(many).svg);
+  CHECK(contains(texts_of(all), "17.attention.projection.w"));
+  CHECK(contains(texts_of(all), "layer, from input to output (encoder.blocks.*)"));
   const double width = std::stod(all[0].attributes.at("width"));
   for (const XmlElement& e : all) {
     if (e.name != "text" || e.attributes.count("transform") == 0) continue;
-    CHECK(text_width(e.text, 11) <= 150);
+    CHECK(text_width(e.text, 11) <= 170);
     CHECK(std::stod(e.attributes.at("x")) < width);
   }
 }
