@@ -75,10 +75,10 @@ std::vector<std::string> warnings_of(const std::vector<LoadedProbe>& probes) {
 ReportSection section(std::string heading, const std::string& text, std::vector<ReportTable> tables,
                       std::vector<Figure> figures) {
   ReportSection out{std::move(heading), {ReportParagraph{text}}};
+  for (Figure& f : figures) out.blocks.emplace_back(std::move(f));
   for (ReportTable& t : tables) {
     if (!t.rows.empty()) out.blocks.emplace_back(std::move(t));
   }
-  for (Figure& f : figures) out.blocks.emplace_back(std::move(f));
   return out;
 }
 

@@ -11,7 +11,15 @@
 namespace basin::tools {
 namespace {
 
+// Which of the columns hold numbers.
+std::vector<bool> columns_of(size_t count, std::initializer_list<size_t> numeric) {
+  std::vector<bool> out(count, false);
+  for (size_t i : numeric) out[i] = true;
+  return out;
+}
+
 std::string interval_text(const Estimate& e) {
+  if (!std::isfinite(e.interval.low) && !std::isfinite(e.interval.high)) return readable(e.value);
   return str(readable(e.value), " [", readable(e.interval.low), ", ", readable(e.interval.high),
              "]");
 }
@@ -29,7 +37,7 @@ double limit_of(int64_t rows, int64_t cols) { return static_cast<double>(std::mi
 
 std::string share_text(double share) { return readable(100 * share) + " %"; }
 
-// Published: arXiv 2605.27662, Muon over Adam, by network and quantity.
+// Published: arXiv 2605.27662, Muon over Adam on ModelNet40, by network and quantity.
 struct Published {
   std::string_view network, quantity;
   double ratio;
@@ -41,6 +49,7 @@ constexpr Published kPublished[] = {
 
 std::string published_ratio(const LoadedProbe& a, const LoadedProbe& b, const std::string& what) {
   if (!a.optimizer.starts_with("adam") || !b.optimizer.starts_with("muon")) return {};
+  if (a.facts.text("data").find("modelnet40") == std::string::npos) return {};
   for (const Published& p : kPublished) {
     if (p.network == a.network && p.quantity == what) return readable(p.ratio);
   }
@@ -49,8 +58,9 @@ std::string published_ratio(const LoadedProbe& a, const LoadedProbe& b, const st
 
 void add_verdict(std::vector<Verdict>& out, const LoadedProbe& a, const LoadedProbe& b,
                  const std::string& quantity, const Estimate& of_a, const Estimate& of_b) {
+  const bool open = !std::isfinite(of_a.interval.low) || !std::isfinite(of_b.interval.low);
   out.push_back({a.network + ": " + quantity, of_b, of_a, ratio(of_b, of_a),
-                 published_ratio(a, b, quantity)});
+                 published_ratio(a, b, quantity), open ? "no interval" : ""});
 }
 
 void add_curvature_verdicts(std::vector<Verdict>& out, const LoadedProbe& a, const LoadedProbe& b) {
@@ -117,6 +127,7 @@ void add_sharpness_verdicts(std::vector<Verdict>& out, const LoadedProbe& a, con
 
 NamedTable hessian_table(const std::vector<LoadedProbe>& probes) {
   NamedTable out{"hessian", {}, {}};
+  out.page.numeric = columns_of(13, {3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
   out.page.caption =
       "Eigenvalues ± residual (some eigenvalue lies within, for certain); trace with its interval";
   out.page.columns = {"network",        "optimizer",   "of",         "parameters", "loss",
@@ -181,6 +192,7 @@ NamedTable hessian_table(const std::vector<LoadedProbe>& probes) {
 
 NamedTable block_table(const std::vector<LoadedProbe>& probes) {
   NamedTable out{"trace_by_block", {}, {}};
+  out.page.numeric = columns_of(6, {3, 4, 5});
   out.page.caption = "Trace by the rule that updates the parameters (by layer: see the CSV)";
   out.page.columns = {"network", "optimizer", "block", "parameters", "trace", "share of the trace"};
   CsvTable csv({"network", "optimizer", "kind", "subset", "block_kind", "block", "parameters",
@@ -205,6 +217,7 @@ NamedTable block_table(const std::vector<LoadedProbe>& probes) {
 
 NamedTable weight_rank_table(const std::vector<LoadedProbe>& probes) {
   NamedTable out{"weight_ranks", {}, {}};
+  out.page.numeric = columns_of(6, {3, 4, 5});
   out.page.caption = "Ranks of the weight matrices; in brackets before training";
   out.page.columns = {"network", "optimizer", "matrix", "size", "stable rank", "effective rank"};
   CsvTable csv({"network", "optimizer", "matrix", "rows", "cols", "stable", "effective",
@@ -229,6 +242,7 @@ NamedTable weight_rank_table(const std::vector<LoadedProbe>& probes) {
 
 NamedTable representation_rank_table(const std::vector<LoadedProbe>& probes) {
   NamedTable out{"representation_ranks", {}, {}};
+  out.page.numeric = columns_of(7, {3, 5, 6});
   out.page.caption = "Ranks of the representations, one row per shape, with intervals";
   out.page.columns = {"network", "optimizer",   "layer",         "matrix",
                       "centred", "stable rank", "effective rank"};
@@ -282,6 +296,7 @@ NamedTable sharpness_table(const std::vector<LoadedProbe>& probes) {
 
 NamedTable slice_table(const std::vector<LoadedProbe>& probes) {
   NamedTable out{"slices", {}, {}};
+  out.page.numeric = columns_of(8, {3, 4, 5, 6, 7});
   out.page.caption =
       "Loss slices: points, and how far from the centre the local quadratic holds "
       "within 10 %";
