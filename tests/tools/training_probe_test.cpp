@@ -1,0 +1,126 @@
+// Measurements along a training: they change nothing, they repeat bit for bit after a stop
+// anywhere, and their numbers are those of the estimators on the same weights.
+#include "basin/tools/common/training_probe.h"
+
+#include <cmath>
+#include <csignal>
+#include <sstream>
+
+#include "basin/analysis/ranks.h"
+#include "basin/tests/tools/helpers.h"
+#include "basin/tools/common/progress.h"
+
+namespace basin::tools {
+namespace {
+
+struct Problem {
+  explicit Problem(Config settings)
+      : config(train_config_from(settings)), data(load_train_data(config)) {}
+  TrainConfig config;
+  TrainData data;
+};
+
+Config probed(const std::string& optimizer, const std::string& plan) {
+  Config config = tiny_settings(optimizer);
+  config.set("probe", plan, Source::flag, "--probe");
+  config.set("keep", "0", Source::flag, "--keep");
+  return config;
+}
+
+// Runs from the newest checkpoint, or from the start, until asked `stop_after` times (0: to the
+// end).
+void train(const Problem& problem, const fs::path& path, int stop_after = 0) {
+  set_verbosity(Verbosity::quiet);
+  Trainer trainer(problem.config, problem.data);
+  if (!fs::exists(path)) RunDir::create(path).begin({});
+  const RunDir dir = RunDir::open(path);
+  if (const auto last = read_newest_checkpoint(dir.checkpoints())) trainer.restore(*last);
+  int left = stop_after;
+  trainer.run(dir, {[&] { return stop_after > 0 && --left <= 0 ? SIGTERM : 0; }, false});
+}
+
+std::vector<JsonFields> events(const fs::path& run, const std::string& event) {
+  std::vector<JsonFields> out;
+  std::istringstream in(read_text_file(run / "metrics.jsonl"));
+  for (std::string line; std::getline(in, line);) {
+    JsonFields fields = parse_flat_json(line, "metrics.jsonl");
+    if (fields.text("event").starts_with(event)) out.push_back(std::move(fields));
+  }
+  return out;
+}
+
+std::string weights_of(const fs::path& run) {
+  const int64_t step = checkpoint_steps(run / "ckpt").back();
+  return sha256_hex_of_file(checkpoint_path(run / "ckpt", step) / "model.safetensors");
+}
+
+TEST_CASE("training probe: the plan is read, and a bad one is a usage error") {
+  CHECK(parse_probe_plan("").every == 0);
+  const ProbePlan plan = parse_probe_plan("every=5,shapes=64,probes=8,steps=30");
+  CHECK(plan.every == 5);
+  CHECK(plan.shapes == 64);
+  CHECK(plan.probes == 8);
+  CHECK(plan.steps == 30);
+  for (const char* bad : {"every=0", "5", "every=2,shape=3", "shapes=3", "every=2,probes=1"}) {
+    CHECK_THROWS_AS(parse_probe_plan(bad), Error);
+  }
+}
+
+TEST_CASE("training probe: lines are written, the training is unchanged, a resume repeats them") {
+  for (const char* optimizer : {"muon", "adamw"}) {
+    CAPTURE(optimizer);
+    const TempDir dir;
+    const Problem plain(probed(optimizer, "")), watched(probed(optimizer, "every=2,shapes=20"));
+    train(plain, dir / "plain");
+    train(watched, dir / "whole");
+    CHECK(weights_of(dir / "plain") == weights_of(dir / "whole"));
+
+    const auto lines = events(dir / "whole", "probe");
+    REQUIRE(!lines.empty());
+    CHECK(lines.front().text("event") == "probe");
+    CHECK(lines.front().integer("epoch") == 2);
+    CHECK(lines.front().integer("probe_shapes") == 20);
+    // One line for the network, one per matrix.
+    CHECK(lines.size() ==
+          1 + weight_spectra(Trainer(plain.config, plain.data).state().params).matrices.size());
+    // Stopped within every epoch and within an evaluation; each run goes on where the last one was.
+    for (int stop_after : {3, 7, 13}) {
+      CAPTURE(stop_after);
+      const fs::path cut = dir / str("cut-", stop_after);
+      for (int i = 0; i < 12; ++i) train(watched, cut, stop_after);
+      train(watched, cut);
+      CHECK(weights_of(cut) == weights_of(dir / "whole"));
+      const auto again = events(cut, "probe");
+      REQUIRE(again.size() == lines.size());
+      for (size_t i = 0; i < lines.size(); ++i) CHECK(again[i].values() == lines[i].values());
+    }
+  }
+}
+
+TEST_CASE("training probe: its numbers are those of the weights") {
+  const TempDir dir;
+  const Problem problem(probed("muon", "every=3,shapes=20,probes=6,steps=40"));
+  train(problem, dir / "run");
+  Trainer trainer(problem.config, problem.data);
+  trainer.restore(*read_newest_checkpoint(dir / "run/ckpt"));
+  const JsonFields line = events(dir / "run", "probe").front();
+
+  const ProbeData data = probe_data(problem.data.train, "training", problem.config, 20, 32, 0);
+  const MeanLoss loss =
+      mean_loss(trainer.model(), trainer.state().params.values(), trainer.state().buffers.values(),
+                data, NormStatistics::frozen, 0);
+  CHECK(line.number("probe_loss") == doctest::Approx(loss.loss).epsilon(1e-6));
+  const WeightSpectra spectra = weight_spectra(trainer.state().params);
+  double stable = 0;
+  for (const MatrixSpectrum& m : spectra.matrices) stable += m.ranks.relative(m.ranks.stable);
+  CHECK(line.number("stable_rank_share") ==
+        doctest::Approx(stable / static_cast<double>(spectra.matrices.size())));
+  CHECK(line.number("lambda_max") > 0);
+  CHECK(line.number("lambda_max_residual") < 0.05 * line.number("lambda_max"));
+  CHECK(line.number("trace_low") < line.number("trace"));
+  CHECK(line.number("update_rms") > 0);
+  CHECK(line.number("equivariance_error_permutation") < 1e-4);
+}
+
+}  // namespace
+}  // namespace basin::tools
