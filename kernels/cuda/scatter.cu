@@ -11,34 +11,45 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// start[n + 1] holds the count of target n on entry, start[n] the rows before it on return. One
-// block; each thread first adds up a run of its own.
+// start[n + 1] holds the count of target n on entry, the rows up to and with it on return. One
+// block walks the targets in chunks of 16 per thread; within a chunk the sums go through shuffles.
 __global__ void scan_kernel(int32_t* start, int64_t n) {
-  __shared__ int32_t before[kThreads];
-  const int64_t run = (n + kThreads - 1) / kThreads;
-  const int64_t first = threadIdx.x * run, last = first + run < n ? first + run : n;
-  int32_t sum = 0;
-  for (int64_t i = first; i < last; ++i) sum += start[i + 1];
-  before[threadIdx.x] = sum;
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    int32_t total = 0;
-    for (int t = 0; t < kThreads; ++t) {
-      const int32_t own = before[t];
-      before[t] = total;
-      total += own;
+  constexpr int kRun = 16, kWarps = kThreads / 32;
+  __shared__ int32_t warp_total[kWarps];
+  const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
+  int32_t before = 0;  // rows of the chunks already done
+  for (int64_t base = 0; base < n; base += kThreads * kRun) {
+    const int64_t first = base + threadIdx.x * kRun;
+    int32_t own[kRun], sum = 0;
+    BASIN_UNROLL
+    for (int k = 0; k < kRun; ++k) {
+      own[k] = first + k < n ? start[first + k + 1] : 0;
+      sum += own[k];
     }
-    start[0] = 0;
-  }
-  __syncthreads();
-  sum = before[threadIdx.x];
-  for (int64_t i = first; i < last; ++i) {
-    sum += start[i + 1];
-    start[i + 1] = sum;
+    int32_t through = sum;  // of the lanes up to this one
+    BASIN_UNROLL
+    for (int apart = 1; apart < 32; apart *= 2) {
+      const int32_t other = __shfl_up_sync(0xffffffffu, through, apart);
+      if (lane >= apart) through += other;
+    }
+    if (lane == 31) warp_total[warp] = through;
+    __syncthreads();
+    int32_t value = before + through - sum;
+    for (int w = 0; w < kWarps; ++w) {
+      if (w < warp) value += warp_total[w];
+      before += warp_total[w];
+    }
+    BASIN_UNROLL
+    for (int k = 0; k < kRun; ++k) {
+      value += own[k];
+      if (first + k < n) start[first + k + 1] = value;
+    }
+    __syncthreads();  // the totals are read before the next chunk writes its own
   }
 }
 
-// Heap sort: no recursion, no extra memory, and a target that takes every row stays affordable.
+// Heap sort for long lists: no recursion, no extra memory, and a target that takes every row stays
+// affordable. A short list, the usual one, is sorted by insertion.
 __device__ inline void sift(int32_t* v, int64_t i, int64_t n) {
   const int32_t value = v[i];
   for (int64_t child = 2 * i + 1; child < n; child = 2 * i + 1) {
@@ -50,6 +61,15 @@ __device__ inline void sift(int32_t* v, int64_t i, int64_t n) {
   v[i] = value;
 }
 __device__ inline void sort_ascending(int32_t* v, int64_t n) {
+  if (n <= 32) {
+    for (int64_t i = 1; i < n; ++i) {
+      const int32_t value = v[i];
+      int64_t at = i;
+      for (; at > 0 && v[at - 1] > value; --at) v[at] = v[at - 1];
+      v[at] = value;
+    }
+    return;
+  }
   for (int64_t i = n / 2; i-- > 0;) sift(v, i, n);
   for (int64_t last = n - 1; last > 0; --last) {
     const int32_t top = v[0];

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "basin/kernels/edge_conv.h"
+#include "basin/kernels/index.h"
 #include "basin/kernels/index_map.h"
 #include "basin/kernels/knn.h"
 #include "basin/kernels/linear_max.h"
@@ -316,4 +317,17 @@ TEST_CASE("emulation: a NaN, an infinity and repeated points in the wide layer")
   CHECK(expected[0] == 3);
   CHECK(expected[3] == 200);
   CHECK(winners(Device::cuda) == expected);
+}
+
+TEST_CASE("emulation: scatter_sum over many targets, and one that takes many rows") {
+  Rng rng = stream("scatter", 0);
+  const Tensor x = uniform(rng, {300, 2}), wide = testing::indices(rng, {300}, 0, 9000);
+  const Tensor narrow = testing::indices(rng, {300}, 3, 5);
+  for (const Tensor& index : {wide, narrow}) {
+    compare("scatter_sum", str("x ", x.shape(), ", 9000 targets"), [&](const Place& on) {
+      Tensor y = on.empty({9000, 2});
+      launch<ScatterSum>(on.device, on(x), on(index), y);
+      return Tensors{y};
+    });
+  }
 }
