@@ -1,85 +1,15 @@
-// One fused pass per tensor over w, g, m, v (and vmax). The hot loop is compiled per instruction
-// set and cut into fixed tiles. The form used is algebraically the one of the header:
+// The arithmetic is in kernels/update.h, for all tensors at once. The form used is algebraically
+// the one of the header:
 //   mh / (sqrt(vh) + eps) = m / bc1 / (sqrt(v) / sqrt(bc2) + eps), with both corrections from f64.
 #include "basin/optim/adam.h"
 
 #include <cmath>
 
-#include "basin/core/parallel.h"
-#include "basin/kernels/cpu/hot.h"
+#include "basin/kernels/launch.h"
 #include "basin/optim/builtin.h"
 
 namespace basin {
 namespace {
-
-constexpr int64_t kTile = int64_t{1} << 15;
-
-template <class T>
-struct AdamNumbers {
-  T beta1, one_minus_beta1, beta2, one_minus_beta2;
-  T step_size;     // lr / (1 - b1^t)
-  T inverse_root;  // 1 / sqrt(1 - b2^t)
-  T eps;
-  T l2;      // added to the gradient as l2 * w
-  T shrink;  // multiplies w before the step
-};
-
-template <class T, bool kGradient, bool kMax>
-BASIN_HOT void adam_pass(T* __restrict w, const T* __restrict g, T* __restrict m, T* __restrict v,
-                         T* __restrict vmax, int64_t n, const AdamNumbers<T>& numbers) {
-  const AdamNumbers<T> k = numbers;
-  for (int64_t i = 0; i < n; ++i) {
-    const T grad = (kGradient ? g[i] : T(0)) + k.l2 * w[i];
-    m[i] = k.beta1 * m[i] + k.one_minus_beta1 * grad;
-    v[i] = k.beta2 * v[i] + k.one_minus_beta2 * grad * grad;
-    T second = v[i];
-    if constexpr (kMax) {
-      second = vmax[i] > second ? vmax[i] : second;
-      vmax[i] = second;
-    }
-    w[i] = w[i] * k.shrink - k.step_size * m[i] / (std::sqrt(second) * k.inverse_root + k.eps);
-  }
-}
-
-template <class T>
-void adam_tensor(Tensor& w, const Tensor& g, Tensor& m, Tensor& v, Tensor& vmax,
-                 const AdamNumbers<T>& numbers) {
-  T* pw = w.mutable_data<T>();
-  T* pm = m.mutable_data<T>();
-  T* pv = v.mutable_data<T>();
-  const T* pg = g.defined() ? g.data<T>() : nullptr;
-  T* px = vmax.defined() ? vmax.mutable_data<T>() : nullptr;
-  parallel_for(w.numel(), kTile, [&](int64_t begin, int64_t end) {
-    const int64_t n = end - begin;
-    if (pg && px) {
-      adam_pass<T, true, true>(pw + begin, pg + begin, pm + begin, pv + begin, px + begin, n,
-                               numbers);
-    } else if (pg) {
-      adam_pass<T, true, false>(pw + begin, pg + begin, pm + begin, pv + begin, nullptr, n,
-                                numbers);
-    } else if (px) {
-      adam_pass<T, false, true>(pw + begin, nullptr, pm + begin, pv + begin, px + begin, n,
-                                numbers);
-    } else {
-      adam_pass<T, false, false>(pw + begin, nullptr, pm + begin, pv + begin, nullptr, n, numbers);
-    }
-  });
-}
-
-template <class T>
-AdamNumbers<T> numbers_for(const AdamConfig& c, double lr, double weight_decay, int64_t t) {
-  const double bc1 = 1 - std::pow(c.beta1, static_cast<double>(t));
-  const double bc2 = 1 - std::pow(c.beta2, static_cast<double>(t));
-  return {static_cast<T>(c.beta1),
-          static_cast<T>(1 - c.beta1),
-          static_cast<T>(c.beta2),
-          static_cast<T>(1 - c.beta2),
-          static_cast<T>(lr / bc1),
-          static_cast<T>(1 / std::sqrt(bc2)),
-          static_cast<T>(c.eps),
-          static_cast<T>(c.decoupled ? 0.0 : weight_decay),
-          static_cast<T>(c.decoupled ? 1 - lr * weight_decay : 1.0)};
-}
 
 std::vector<ParamSettings> all_settings(const AdamConfig& config, const ParamList& params,
                                         const std::vector<GroupRule>& groups) {
@@ -101,46 +31,66 @@ AdamRule::AdamRule(AdamConfig config, const ParamList& params, std::vector<Param
   check(config_.eps >= 0, rule(), ": expects eps of at least 0, got ", config_.eps);
   for (const ParamSettings& s : subset_) {
     const Param& p = params[s.index];
-    const auto zeros = [&] { return Tensor::zeros(p.value.shape(), p.value.dtype()); };
+    const auto zeros = [&] { return zeros_like(p.value); };
     moments_.push_back({p.name, zeros(), zeros(), config_.amsgrad ? zeros() : Tensor()});
   }
+}
+
+AdamItem AdamRule::item(size_t i, const ParamList& params, const Tensors& grads,
+                        double lr_scale) const {
+  const ParamSettings& s = subset_[i];
+  const Moments& state = moments_[i];
+  const double lr = s.lr * lr_scale;
+  const double bc1 = 1 - std::pow(config_.beta1, static_cast<double>(steps_));
+  return {.w = params[s.index].value,
+          .g = grads[s.index],
+          .m = state.m,
+          .v = state.v,
+          .vmax = state.vmax,
+          .step_size = lr / bc1,
+          .l2 = config_.decoupled ? 0.0 : s.weight_decay,
+          .shrink = config_.decoupled ? 1 - lr * s.weight_decay : 1.0};
 }
 
 void AdamRule::step(ParamList& params, const Tensors& grads, const StepInfo& info,
                     const UpdateObserver& observer) {
   ++steps_;
+  if (subset_.empty()) return;
+  const double bc2 = 1 - std::pow(config_.beta2, static_cast<double>(steps_));
+  const AdamNumbers numbers{config_.beta1, config_.beta2, 1 / std::sqrt(bc2), config_.eps};
+  const Device device = params[subset_[0].index].value.device();
+  const auto update = [&] {
+    launch<AdamUpdate>(device, std::span<AdamItem>(items_), numbers);
+    items_.clear();  // holds no weights between steps
+  };
   for (size_t i = 0; i < subset_.size(); ++i) {
     const ParamSettings& s = subset_[i];
-    Moments& state = moments_[i];
-    Param& param = params[s.index];
-    const Tensor before = observer ? param.value.clone() : Tensor();
-    const double lr = s.lr * info.lr_scale;
-    dispatch_float(param.value.dtype(), rule(), [&](auto t) {
-      using T = decltype(t);
-      adam_tensor<T>(param.value, grads[s.index], state.m, state.v, state.vmax,
-                     numbers_for<T>(config_, lr, s.weight_decay, steps_));
-    });
+    items_.push_back(item(i, params, grads, info.lr_scale));
     if (!observer) continue;
+    Param& param = params[s.index];
+    const Tensor before = param.value.clone();
+    update();
     UpdateRecord record{.index = s.index,
                         .param = &param,
                         .rule = rule(),
                         .group = s.group,
-                        .lr = lr,
+                        .lr = s.lr * info.lr_scale,
                         .step = info.step,
                         .loss = info.loss,
                         .gradient = grads[s.index],
-                        .momentum = state.m,
+                        .momentum = moments_[i].m,
                         .orthogonalised = {},
                         .change = {}};
     report_applied(observer, std::move(record), before);
   }
+  update();
 }
 
 void AdamRule::save(OptimizerState& state) const {
   for (const Moments& s : moments_) {
-    state.tensors.emplace_back("adam.m." + s.name, s.m.clone());
-    state.tensors.emplace_back("adam.v." + s.name, s.v.clone());
-    if (config_.amsgrad) state.tensors.emplace_back("adam.vmax." + s.name, s.vmax.clone());
+    state.tensors.emplace_back("adam.m." + s.name, host_copy(s.m));
+    state.tensors.emplace_back("adam.v." + s.name, host_copy(s.v));
+    if (config_.amsgrad) state.tensors.emplace_back("adam.vmax." + s.name, host_copy(s.vmax));
   }
   state.scalars["adam.steps"] = std::to_string(steps_);
 }

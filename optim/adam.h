@@ -3,12 +3,13 @@
 //   mh = m / (1-b1^t), vh = v / (1-b2^t); AMSGrad puts max over time of v in place of v.
 // Decay: decoupled w *= 1 - lr wd before the step (AdamW), or L2, g += wd w (Adam).
 // As in the reference codes biases and gains are decayed too; decay_vectors = false exempts them.
-// Moments have the parameter's dtype, bias corrections are computed in f64.
+// Moments have the parameter's dtype and device, bias corrections are computed in f64.
 #pragma once
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "basin/kernels/update.h"
 #include "basin/optim/groups.h"
 #include "basin/optim/optimizer.h"
 #include "basin/optim/state.h"
@@ -43,9 +44,12 @@ class AdamRule {
     std::string name;
     Tensor m, v, vmax;  // vmax only with amsgrad
   };
+  AdamItem item(size_t i, const ParamList& params, const Tensors& grads, double lr_scale) const;
+
   AdamConfig config_;
   std::vector<ParamSettings> subset_;
   std::vector<Moments> moments_, loaded_;
+  std::vector<AdamItem> items_;  // of one launch
   int64_t steps_ = 0, loaded_steps_ = 0;
 };
 

@@ -6,30 +6,14 @@
 #include <vector>
 
 #include "basin/core/parallel.h"
+#include "basin/kernels/elementwise.h"
+#include "basin/kernels/launch.h"
+#include "basin/kernels/update.h"
 
 namespace basin {
 namespace {
 
 constexpr int64_t kTile = int64_t{1} << 15;
-
-template <class T>
-double square_sum(const Tensor& g) {
-  const T* x = g.data<T>();
-  std::vector<double> partial(static_cast<size_t>(tile_count(g.numel(), kTile)), 0.0);
-  parallel_for(g.numel(), kTile, [&](int64_t begin, int64_t end) {
-    double part[8] = {};
-    for (int64_t i = begin; i < end; ++i) {
-      const double v = static_cast<double>(x[i]);
-      part[i & 7] += v * v;
-    }
-    double sum = 0;
-    for (double p : part) sum += p;
-    partial[begin / kTile] = sum;
-  });
-  double total = 0;
-  for (double p : partial) total += p;
-  return total;
-}
 
 // f(value) on every element, into fresh tensors; undefined stays undefined.
 template <class F>
@@ -51,15 +35,29 @@ Tensors mapped(const Tensors& grads, const F& f) {
   return out;
 }
 
+Device device_of(const Tensors& grads) {
+  for (const Tensor& g : grads) {
+    if (g.defined()) return g.device();
+  }
+  return Device::cpu;
+}
+
+Tensors scaled_on_device(const Tensors& grads, double factor) {
+  Tensors out;
+  out.reserve(grads.size());
+  for (const Tensor& g : grads) {
+    out.push_back(g.defined() ? Tensor::empty(g.shape(), g.dtype(), g.device()) : Tensor());
+    if (g.defined()) launch<UnaryMap>(g.device(), Unary::scale, g, factor, out.back());
+  }
+  return out;
+}
+
 }  // namespace
 
 double global_norm(const Tensors& grads) {
-  double total = 0;
-  for (const Tensor& g : grads) {
-    if (!g.defined()) continue;
-    total += dispatch_float(g.dtype(), "clip", [&](auto t) { return square_sum<decltype(t)>(g); });
-  }
-  return std::sqrt(total);
+  double sum = 0;
+  launch<SquareSum>(device_of(grads), std::span<const Tensor>(grads), sum);
+  return std::sqrt(sum);
 }
 
 ClipResult clip_global_norm(const Tensors& grads, double max_norm) {
@@ -72,13 +70,24 @@ ClipResult clip_global_norm(const Tensors& grads, double max_norm) {
   }
   if (out.norm <= max_norm) return out;
   const double factor = max_norm / out.norm;
-  out.grads = mapped(grads, [factor](auto x) { return x * factor; });
+  out.grads = device_of(grads) == Device::cpu
+                  ? mapped(grads, [factor](auto x) { return x * factor; })
+                  : scaled_on_device(grads, factor);
   out.clipped = true;
   return out;
 }
 
 ClipResult clip_value(const Tensors& grads, double limit) {
   check(std::isfinite(limit) && limit > 0, "clip: expects a limit above 0, got ", limit);
+  if (device_of(grads) != Device::cpu) {  // the largest value is wanted at once: clip on the CPU
+    Tensors here;
+    for (const Tensor& g : grads) here.push_back(g.defined() ? g.to(Device::cpu) : g);
+    ClipResult out = clip_value(here, limit);
+    for (Tensor& g : out.grads) {
+      if (g.defined()) g = g.to(Device::cuda);
+    }
+    return out;
+  }
   ClipResult out{{}, global_norm(grads), false};
   // std::clamp returns NaN for NaN: both comparisons are false.
   out.grads = mapped(

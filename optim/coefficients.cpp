@@ -107,14 +107,6 @@ std::vector<OddQuintic> coefficient_set(std::string_view name, int steps, double
   return out;
 }
 
-double scalar_map(std::span<const OddQuintic> steps, double t) {
-  for (const OddQuintic& s : steps) {
-    const double t2 = t * t;
-    t *= s.a + t2 * (s.b + t2 * s.c);
-  }
-  return t;
-}
-
 void validate(const OrthogonaliseConfig& config) {
   if (config.exact) return;
   find_set(config.set);

@@ -10,6 +10,7 @@
 namespace basin {
 namespace {
 
+// Decompositions run on the CPU.
 double spectral_norm(const Tensor& change, const MatrixBlock& b) {
   Tensor block = Tensor::empty({b.rows, b.cols}, change.dtype());
   dispatch_float(change.dtype(), "diagnostics", [&](auto t) {
@@ -39,10 +40,11 @@ void UpdateMeter::add(const UpdateRecord& record) {
   UpdateSize size{.name = record.param->name,
                   .rule = std::string(record.rule),
                   .elements = record.change.numel()};
-  size.rms = frobenius_norm(record.change) /
-             std::sqrt(static_cast<double>(std::max<int64_t>(1, size.elements)));
+  const Tensor change = record.change.to(Device::cpu);
+  size.rms =
+      frobenius_norm(change) / std::sqrt(static_cast<double>(std::max<int64_t>(1, size.elements)));
   for (const MatrixBlock& b : record.param->view) {
-    size.spectral = std::max(size.spectral, spectral_norm(record.change, b));
+    size.spectral = std::max(size.spectral, spectral_norm(change, b));
   }
   parameters_.push_back(std::move(size));
   group_of_.emplace_back(record.group);

@@ -1,73 +1,19 @@
 // Three passes: momentum of every matrix parameter, orthogonalisation of all logical matrices at
-// once (they share the threads), decay and step. Then the auxiliary AdamW.
+// once (they share the threads; on a GPU equal shapes share launches), decay and step. Then the
+// auxiliary AdamW.
 #include "basin/optim/muon.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "basin/core/parallel.h"
-#include "basin/kernels/cpu/hot.h"
+#include "basin/kernels/launch.h"
 
 namespace basin {
 namespace {
 
-constexpr int64_t kTile = int64_t{1} << 15;
-
-// m = direct * g + heavy * b after b = keep * b + intake * g.
-struct MomentumNumbers {
-  double keep, intake, direct, heavy;
-};
-
 MomentumNumbers momentum_numbers(const MuonConfig& c) {
   const double intake = c.form == MomentumForm::ema ? 1 - c.momentum : 1;
   return {c.momentum, intake, c.nesterov ? intake : 0, c.nesterov ? c.momentum : 1};
-}
-
-template <class T, bool kGradient>
-BASIN_HOT void momentum_pass(T* __restrict b, const T* __restrict g, T* __restrict m, int64_t n,
-                             const MomentumNumbers& numbers) {
-  const T keep = static_cast<T>(numbers.keep), intake = static_cast<T>(numbers.intake);
-  const T direct = static_cast<T>(numbers.direct), heavy = static_cast<T>(numbers.heavy);
-  for (int64_t i = 0; i < n; ++i) {
-    const T grad = kGradient ? g[i] : T(0);
-    b[i] = keep * b[i] + intake * grad;
-    m[i] = direct * grad + heavy * b[i];
-  }
-}
-
-template <class T>
-BASIN_HOT void apply_pass(T* __restrict w, const T* __restrict o, int64_t n, double shrink,
-                          double rate) {
-  const T s = static_cast<T>(shrink), r = static_cast<T>(rate);
-  for (int64_t i = 0; i < n; ++i) w[i] = s * w[i] - r * o[i];
-}
-
-template <class T>
-void momentum_tensor(Tensor& buffer, const Tensor& g, Tensor& m, const MomentumNumbers& numbers) {
-  T* pb = buffer.mutable_data<T>();
-  T* pm = m.mutable_data<T>();
-  const T* pg = g.defined() ? g.data<T>() : nullptr;
-  parallel_for(buffer.numel(), kTile, [&](int64_t begin, int64_t end) {
-    if (pg) {
-      momentum_pass<T, true>(pb + begin, pg + begin, pm + begin, end - begin, numbers);
-    } else {
-      momentum_pass<T, false>(pb + begin, nullptr, pm + begin, end - begin, numbers);
-    }
-  });
-}
-
-template <class T>
-void apply_tensor(Tensor& w, const Tensor& o, const std::vector<MatrixBlock>& blocks,
-                  const std::vector<double>& scales, double lr, double weight_decay) {
-  T* pw = w.mutable_data<T>();
-  const T* po = o.data<T>();
-  for (size_t i = 0; i < blocks.size(); ++i) {
-    const int64_t offset = blocks[i].offset;
-    parallel_for(blocks[i].rows * blocks[i].cols, kTile, [&](int64_t begin, int64_t end) {
-      apply_pass<T>(pw + offset + begin, po + offset + begin, end - begin, 1 - lr * weight_decay,
-                    lr * scales[i]);
-    });
-  }
 }
 
 void validate(const MuonConfig& c) {
@@ -111,6 +57,7 @@ double muon_scale(MuonScale mode, int64_t rows, int64_t cols) {
 Muon::Muon(const MuonConfig& config, const ParamList& params, const std::vector<GroupRule>& groups)
     : config_(config), signature_("muon", params) {
   validate(config_);
+  if (params.size() > 0) device_ = params[0].value.device();
   check_rules_used(params, groups);
   std::vector<ParamSettings> others;
   for (size_t i = 0; i < params.size(); ++i) {
@@ -127,24 +74,22 @@ Muon::Muon(const MuonConfig& config, const ParamList& params, const std::vector<
       continue;
     }
     std::vector<double> scales = block_scales(p, r.blocks, config_);
-    matrices_.push_back({std::move(s), std::move(r.blocks), std::move(scales), p.name,
-                         Tensor::zeros(p.value.shape(), p.value.dtype())});
+    matrices_.push_back(
+        {std::move(s), std::move(r.blocks), std::move(scales), p.name, zeros_like(p.value)});
   }
   auxiliary_.emplace(config_.auxiliary, params, std::move(others));
 }
 
 Tensors Muon::momentum_step(const ParamList& params, const Tensors& grads) {
-  const MomentumNumbers numbers = momentum_numbers(config_);
   Tensors out;
   out.reserve(matrices_.size());
-  for (Matrix& matrix : matrices_) {
+  std::vector<MomentumItem> items;
+  for (const Matrix& matrix : matrices_) {
     const Tensor& w = params[matrix.settings.index].value;
-    out.push_back(Tensor::empty(w.shape(), w.dtype()));
-    dispatch_float(w.dtype(), "muon", [&](auto t) {
-      momentum_tensor<decltype(t)>(matrix.buffer, grads[matrix.settings.index], out.back(),
-                                   numbers);
-    });
+    out.push_back(Tensor::empty(w.shape(), w.dtype(), w.device()));
+    items.push_back({matrix.buffer, grads[matrix.settings.index], out.back()});
   }
+  launch<MomentumUpdate>(device_, std::span<MomentumItem>(items), momentum_numbers(config_));
   return out;
 }
 
@@ -154,7 +99,7 @@ Tensors Muon::orthogonalised(const Tensors& directions) const {
   std::vector<MatrixTask> tasks[2];  // f32, f64
   for (size_t i = 0; i < directions.size(); ++i) {
     const Tensor& m = directions[i];
-    out.push_back(Tensor::empty(m.shape(), m.dtype()));
+    out.push_back(Tensor::empty(m.shape(), m.dtype(), m.device()));
     const char* in = static_cast<const char*>(m.raw());
     char* to = static_cast<char*>(out.back().mutable_raw());
     for (const MatrixBlock& b : matrices_[i].blocks) {
@@ -162,8 +107,8 @@ Tensors Muon::orthogonalised(const Tensors& directions) const {
       tasks[m.dtype() == DType::f64].push_back({in + at, to + at, b.rows, b.cols});
     }
   }
-  orthogonalise(tasks[0], DType::f32, config_.orthogonalise);
-  orthogonalise(tasks[1], DType::f64, config_.orthogonalise);
+  orthogonalise(tasks[0], DType::f32, config_.orthogonalise, device_);
+  orthogonalise(tasks[1], DType::f64, config_.orthogonalise, device_);
   return out;
 }
 
@@ -187,26 +132,35 @@ void Muon::step(ParamList& params, const Tensors& grads, const StepInfo& info) {
   };
   for (size_t i = 0; observer() && i < matrices_.size(); ++i) observer()(record_of(i));
   const Tensors updates = orthogonalised(directions);
+  std::vector<StepItem> items;
+  const auto update = [&] {
+    launch<StepUpdate>(device_, std::span<StepItem>(items));
+    items.clear();
+  };
   for (size_t i = 0; i < matrices_.size(); ++i) {
     const Matrix& matrix = matrices_[i];
-    Tensor& w = params[matrix.settings.index].value;
-    const Tensor before = observer() ? w.clone() : Tensor();
-    dispatch_float(w.dtype(), "muon", [&](auto t) {
-      apply_tensor<decltype(t)>(w, updates[i], matrix.blocks, matrix.scales,
-                                matrix.settings.lr * info.lr_scale, matrix.settings.weight_decay);
-    });
+    const Tensor& w = params[matrix.settings.index].value;
+    const double lr = matrix.settings.lr * info.lr_scale;
+    for (size_t k = 0; k < matrix.blocks.size(); ++k) {
+      const MatrixBlock& b = matrix.blocks[k];
+      items.push_back({w, updates[i], b.offset, b.rows * b.cols,
+                       1 - lr * matrix.settings.weight_decay, lr * matrix.scales[k]});
+    }
     if (!observer()) continue;
+    const Tensor before = w.clone();
+    update();
     UpdateRecord record = record_of(i);
     record.orthogonalised = updates[i];
     report_applied(observer(), std::move(record), before);
   }
+  update();
   auxiliary_->step(params, grads, info, observer());
 }
 
 OptimizerState Muon::save() const {
   OptimizerState state = begin_state(name());
   for (const Matrix& m : matrices_)
-    state.tensors.emplace_back("muon.b." + m.name, m.buffer.clone());
+    state.tensors.emplace_back("muon.b." + m.name, host_copy(m.buffer));
   auxiliary_->save(state);
   return state;
 }

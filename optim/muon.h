@@ -63,6 +63,7 @@ class Muon : public Optimizer {
 
   MuonConfig config_;
   ParamSignature signature_;
+  Device device_ = Device::cpu;
   std::vector<Matrix> matrices_;
   std::vector<RoutingRow> rows_;
   std::optional<AdamRule> auxiliary_;  // set in the constructor

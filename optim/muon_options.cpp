@@ -9,7 +9,7 @@ namespace {
 
 const std::vector<std::string> kForms{"ema", "sum"};
 const std::vector<std::string> kNorms{"add", "max", "relative"};
-const std::vector<std::string> kPrecisions{"same", "f32", "f64"};
+const std::vector<std::string> kPrecisions{"same", "f32", "f64", "bf16"};
 const std::vector<std::string> kScales{"original", "match_rms_adamw", "spectral", "sqrt_max",
                                        "none"};
 const std::vector<std::string> kViews{"matrix", "reference", "torch"};

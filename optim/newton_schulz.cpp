@@ -1,7 +1,4 @@
-// The iteration itself. Matrices below kLargeWork run one per tile; larger ones run one after
-// another with their products cut into fixed row tiles. The tiling of a product depends on its size
-// alone, so both paths and every thread count give the same bits. X X^T and A^2 are symmetric: only
-// the block lower triangle is multiplied, the rest is mirrored.
+// Orthogonalisation: the iteration is in kernels/newton_schulz.h, the exact polar factor here.
 #include "basin/optim/newton_schulz.h"
 
 #include <algorithm>
@@ -10,138 +7,15 @@
 #include <vector>
 
 #include "basin/core/parallel.h"
-#include "basin/kernels/cpu/hot.h"
+#include "basin/core/storage.h"
 #include "basin/kernels/gemm.h"
+#include "basin/kernels/launch.h"
 #include "basin/kernels/linalg.h"
 
 namespace basin {
 namespace {
 
-constexpr int64_t kRowTile = 128;               // rows per BLAS call
 constexpr int64_t kMaxSide = int64_t{1} << 30;  // BLAS counts in 32 bits
-constexpr int64_t kLargeWork = int64_t{1}
-                               << 23;  // p * p * q from which one matrix uses all threads
-
-// Eight fixed partial sums: vectorisable without reordering what the source says.
-template <class T>
-BASIN_HOT double sum_of_squares(const T* x, int64_t n, double scale) {
-  double part[8] = {};
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    for (int j = 0; j < 8; ++j) {
-      const double v = static_cast<double>(x[i + j]) * scale;
-      part[j] += v * v;
-    }
-  }
-  for (int j = 0; i < n; ++i, ++j) {
-    const double v = static_cast<double>(x[i]) * scale;
-    part[j] += v * v;
-  }
-  return ((part[0] + part[4]) + (part[1] + part[5])) + ((part[2] + part[6]) + (part[3] + part[7]));
-}
-
-template <class T>
-double norm_of(const T* x, int64_t n) {
-  const double plain = sum_of_squares(x, n, 1.0);
-  if (std::isnan(plain) || (plain > 1e-280 && plain < 1e280)) return std::sqrt(plain);
-  double largest = 0;
-  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(static_cast<double>(x[i])));
-  if (largest == 0 || std::isinf(largest)) return largest;
-  int exponent = 0;
-  std::frexp(largest, &exponent);
-  // Two factors because 2^-exponent alone may overflow for denormal input.
-  const int half = exponent / 2;
-  const double scaled = sum_of_squares(x, n, std::ldexp(std::ldexp(1.0, -half), half - exponent));
-  return std::ldexp(std::sqrt(scaled), exponent);
-}
-
-double normaliser(double norm, const OrthogonaliseConfig& config) {
-  const double safe = config.set == "polar_express" ? config.safety * norm : norm;
-  switch (config.norm) {
-    case NormMode::add: return safe + config.eps;
-    case NormMode::max: return std::max(safe, config.eps);
-    case NormMode::relative: break;
-  }
-  return safe * (1 + config.eps);
-}
-
-// dst [cols, rows] = transpose of src [rows, cols], in cache-sized squares.
-template <class T>
-void transpose(const T* src, int64_t rows, int64_t cols, int64_t ld_src, T* dst, int64_t ld_dst) {
-  constexpr int64_t kSquare = 16;
-  for (int64_t i0 = 0; i0 < rows; i0 += kSquare) {
-    const int64_t i1 = std::min(rows, i0 + kSquare);
-    for (int64_t j0 = 0; j0 < cols; j0 += kSquare) {
-      const int64_t j1 = std::min(cols, j0 + kSquare);
-      for (int64_t j = j0; j < j1; ++j) {
-        for (int64_t i = i0; i < i1; ++i) dst[j * ld_dst + i] = src[i * ld_src + j];
-      }
-    }
-  }
-}
-
-// c [p, p] = alpha x y^T (trans) or alpha x y, plus beta c, known to be symmetric.
-template <class T>
-void symmetric_product(bool trans, int64_t p, int64_t k, T alpha, const T* x, const T* y,
-                       int64_t ldy, T beta, T* c) {
-  parallel_tiles(tile_count(p, kRowTile), [&](int64_t tile) {
-    const int64_t r0 = tile * kRowTile, r1 = std::min(p, r0 + kRowTile);
-    gemm_serial(false, trans, r1 - r0, r1, k, alpha, x + r0 * k, k, y, ldy, beta, c + r0 * p, p);
-    if (r0 > 0) transpose(c + r0 * p, r1 - r0, r0, p, c + r0, p);
-  });
-}
-
-// One step on x [p, q]; result in y. gram and poly are p x p.
-template <class T>
-void iterate(const OddQuintic& step, int64_t p, int64_t q, const T* x, T* y, T* gram, T* poly) {
-  const T a = static_cast<T>(step.a), b = static_cast<T>(step.b), c = static_cast<T>(step.c);
-  symmetric_product(true, p, q, T(1), x, x, q, T(0), gram);
-  if (step.c != 0) {
-    std::copy(gram, gram + p * p, poly);
-    symmetric_product(false, p, p, c, gram, gram, p, b, poly);
-  } else {
-    for (int64_t i = 0; i < p * p; ++i) poly[i] = b * gram[i];
-  }
-  for (int64_t i = 0; i < p; ++i) poly[i * p + i] += a;
-  gemm(false, false, p, q, p, T(1), poly, p, x, q, T(0), y, q);
-}
-
-// A single row or column: the map acts on one number, in f64.
-template <class In>
-void vector_case(const In* in, In* out, int64_t n, double norm, double denominator,
-                 std::span<const OddQuintic> steps) {
-  const double gain = scalar_map(steps, norm / denominator);
-  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<In>(in[i] / norm * gain);
-}
-
-// In: type of the matrix; W: type of the arithmetic.
-template <class In, class W>
-void iterate_matrix(const In* in, In* out, int64_t rows, int64_t cols, double denominator,
-                    std::span<const OddQuintic> steps) {
-  const int64_t p = std::min(rows, cols), q = std::max(rows, cols), n = rows * cols;
-  const int64_t squares = steps.empty() ? 0 : p * p;
-  Tensor scratch = Tensor::empty({3 * n + 2 * squares}, kDTypeOf<W>);
-  W* x = scratch.mutable_data<W>();
-  W* y = x + n;
-  W* spare = y + n;
-  W* gram = spare + n;
-  W* poly = gram + squares;
-  const bool tall = rows > cols;
-  W* first = tall ? spare : x;
-  // Division, not multiplication by the reciprocal, which overflows for denormal norms.
-  for (int64_t i = 0; i < n; ++i)
-    first[i] = static_cast<W>(static_cast<double>(in[i]) / denominator);
-  if (tall) transpose(spare, rows, cols, cols, x, q);
-  for (const OddQuintic& step : steps) {
-    iterate(step, p, q, x, y, gram, poly);
-    std::swap(x, y);
-  }
-  if (tall) {
-    transpose(x, p, q, q, spare, cols);
-    x = spare;
-  }
-  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<In>(x[i]);
-}
 
 // U V^T without the directions whose singular value is rounding noise.
 template <class In, class W>
@@ -163,55 +37,66 @@ void exact_matrix(const In* in, In* out, int64_t rows, int64_t cols) {
 }
 
 template <class In, class W>
-void run_task(const MatrixTask& task, const OrthogonaliseConfig& config,
-              std::span<const OddQuintic> steps) {
-  const In* in = static_cast<const In*>(task.in);
-  In* out = static_cast<In*>(task.out);
-  const int64_t n = task.rows * task.cols;
-  const double norm = norm_of(in, n);
-  if (norm == 0) {
-    std::fill(out, out + n, In(0));
-  } else if (config.exact) {
-    exact_matrix<In, W>(in, out, task.rows, task.cols);
-  } else if (!std::isfinite(norm)) {
-    std::fill(out, out + n, std::numeric_limits<In>::quiet_NaN());
-  } else if (std::min(task.rows, task.cols) == 1) {
-    vector_case(in, out, n, norm, normaliser(norm, config), steps);
-  } else {
-    iterate_matrix<In, W>(in, out, task.rows, task.cols, normaliser(norm, config), steps);
-  }
-}
-
-int64_t work_of(const MatrixTask& task) {
-  const int64_t p = std::min(task.rows, task.cols);
-  return p * p * std::max(task.rows, task.cols);
-}
-
-template <class In, class W>
-void run_all(std::span<const MatrixTask> tasks, const OrthogonaliseConfig& config) {
-  const std::vector<OddQuintic> steps =
-      config.exact ? std::vector<OddQuintic>{}
-                   : coefficient_set(config.set, config.steps, config.safety);
-  std::vector<const MatrixTask*> small;
-  small.reserve(tasks.size());
-  for (const MatrixTask& task : tasks) {
-    // An SVD is serial inside, so with `exact` every matrix is a tile of its own.
-    if (config.exact || work_of(task) < kLargeWork)
-      small.push_back(&task);
-    else
-      run_task<In, W>(task, config, steps);
-  }
+void run_exact(std::span<const MatrixTask> tasks) {
   constexpr int64_t kTasksPerTile = 4;
-  const int64_t grain = small.size() > 64 ? kTasksPerTile : 1;
-  parallel_for(static_cast<int64_t>(small.size()), grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) run_task<In, W>(*small[i], config, steps);
+  const int64_t grain = tasks.size() > 64 ? kTasksPerTile : 1;  // an SVD is serial inside
+  parallel_for(static_cast<int64_t>(tasks.size()), grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const MatrixTask& t = tasks[i];
+      const In* in = static_cast<const In*>(t.in);
+      In* out = static_cast<In*>(t.out);
+      const int64_t n = t.rows * t.cols;
+      if (std::all_of(in, in + n, [](In v) { return v == 0; })) {
+        std::fill(out, out + n, In(0));
+      } else {
+        exact_matrix<In, W>(in, out, t.rows, t.cols);
+      }
+    }
   });
+}
+
+// Decompositions run on the CPU, wherever the matrices are.
+void exact(std::span<const MatrixTask> tasks, DType dtype, NsPrecision precision, Device device) {
+  Tensors copies;
+  std::vector<MatrixTask> here(tasks.begin(), tasks.end());
+  for (MatrixTask& t : here) {
+    if (device == Device::cpu) break;
+    Tensor in = Tensor::empty({t.rows, t.cols}, dtype), out = in.clone();
+    device_backend(device).copy(in.mutable_raw(), Device::cpu, t.in, device, in.bytes());
+    t.in = in.raw();
+    t.out = out.mutable_raw();
+    copies.push_back(in);
+    copies.push_back(out);
+  }
+  dispatch_float(dtype, "orthogonalise", [&](auto t) {
+    using In = decltype(t);
+    switch (precision) {
+      case NsPrecision::same: return run_exact<In, In>(here);
+      case NsPrecision::f32:
+      case NsPrecision::bf16: return run_exact<In, float>(here);
+      case NsPrecision::f64: return run_exact<In, double>(here);
+    }
+  });
+  for (size_t i = 0; i < copies.size() / 2; ++i) {
+    const Tensor& out = copies[2 * i + 1];
+    device_backend(device).copy(tasks[i].out, device, out.raw(), Device::cpu, out.bytes());
+  }
+}
+
+NsArithmetic arithmetic_of(NsPrecision precision, DType dtype) {
+  switch (precision) {
+    case NsPrecision::f32: return NsArithmetic::f32;
+    case NsPrecision::f64: return NsArithmetic::f64;
+    case NsPrecision::bf16: return NsArithmetic::bf16;
+    case NsPrecision::same: break;
+  }
+  return dtype == DType::f64 ? NsArithmetic::f64 : NsArithmetic::f32;
 }
 
 }  // namespace
 
 void orthogonalise(std::span<const MatrixTask> tasks, DType dtype,
-                   const OrthogonaliseConfig& config) {
+                   const OrthogonaliseConfig& config, Device device) {
   validate(config);
   for (const MatrixTask& task : tasks) {
     check(task.in && task.out && task.rows > 0 && task.cols > 0 && task.rows < kMaxSide &&
@@ -219,21 +104,19 @@ void orthogonalise(std::span<const MatrixTask> tasks, DType dtype,
           "orthogonalise: expects matrices with sides from 1 to ", kMaxSide, ", got ", task.rows,
           " x ", task.cols);
   }
-  dispatch_float(dtype, "orthogonalise", [&](auto t) {
-    using In = decltype(t);
-    switch (config.precision) {
-      case NsPrecision::same: return run_all<In, In>(tasks, config);
-      case NsPrecision::f32: return run_all<In, float>(tasks, config);
-      case NsPrecision::f64: return run_all<In, double>(tasks, config);
-    }
-  });
+  if (config.exact) return exact(tasks, dtype, config.precision, device);
+  const std::vector<OddQuintic> steps = coefficient_set(config.set, config.steps, config.safety);
+  const NewtonSchulzPlan plan{steps, config.norm, config.eps,
+                              config.set == "polar_express" ? config.safety : 1.0,
+                              arithmetic_of(config.precision, dtype)};
+  launch<NewtonSchulz>(device, tasks, dtype, plan);
 }
 
 Tensor orthogonalise(const Tensor& m, const OrthogonaliseConfig& config) {
   check(m.defined() && (m.rank() == 2 || m.rank() == 3),
         "orthogonalise: expects [rows, cols] or a batch [k, rows, cols], got ",
         m.defined() ? m.shape().to_string() : "an undefined tensor");
-  Tensor out = Tensor::empty(m.shape(), m.dtype());
+  Tensor out = Tensor::empty(m.shape(), m.dtype(), m.device());
   const int64_t rows = m.size(-2), cols = m.size(-1);
   const int64_t count = m.rank() == 3 ? m.size(0) : 1;
   const size_t stride = static_cast<size_t>(rows * cols) * size_of(m.dtype());
@@ -242,13 +125,8 @@ Tensor orthogonalise(const Tensor& m, const OrthogonaliseConfig& config) {
   std::vector<MatrixTask> tasks;
   for (int64_t i = 0; i < count; ++i)
     tasks.push_back({in + i * stride, to + i * stride, rows, cols});
-  orthogonalise(tasks, m.dtype(), config);
+  orthogonalise(tasks, m.dtype(), config, m.device());
   return out;
-}
-
-double frobenius_norm(const Tensor& m) {
-  return dispatch_float(m.dtype(), "frobenius_norm",
-                        [&](auto t) { return norm_of(m.data<decltype(t)>(), m.numel()); });
 }
 
 }  // namespace basin

@@ -11,12 +11,9 @@
 #include <vector>
 
 #include "basin/core/tensor.h"
+#include "basin/kernels/newton_schulz.h"
 
 namespace basin {
-
-struct OddQuintic {
-  double a = 0, b = 0, c = 0;  // t -> a t + b t^3 + c t^5
-};
 
 // Names: jordan, higham, classic, tuned5, cans, polar_express, relaxed, jordan8+2.
 std::vector<std::string> coefficient_set_names();
@@ -26,13 +23,10 @@ int default_steps(std::string_view set);  // 5, and 10 for jordan8+2
 // -1.5, .5) steps. `safety` divides a, b, c by safety, safety^3, safety^5 over the listed steps of
 // polar_express.
 std::vector<OddQuintic> coefficient_set(std::string_view set, int steps = -1, double safety = 1.01);
-double scalar_map(std::span<const OddQuintic> steps, double t);
 
-// The normaliser of ||M||_F:  add: norm + eps (reference code);  max: max(norm, eps) (torch);
-// relative: norm (1 + eps), exactly scale invariant down to the smallest numbers.
-enum class NormMode : uint8_t { add, max, relative };
-// same: the dtype of the matrix.
-enum class NsPrecision : uint8_t { same, f32, f64 };
+// same: the dtype of the matrix. bf16: stored in 8 bits of mantissa, summed in f32; made for the
+// tensor cores of a GPU, singular values then wander by a few per cent.
+enum class NsPrecision : uint8_t { same, f32, f64, bf16 };
 
 struct OrthogonaliseConfig {
   std::string set = "jordan";
@@ -45,20 +39,10 @@ struct OrthogonaliseConfig {
 };
 void validate(const OrthogonaliseConfig& config);  // usage errors
 
-// One matrix, contiguous and row-major, in and out of the same dtype; out may not overlap in.
-struct MatrixTask {
-  const void* in = nullptr;
-  void* out = nullptr;
-  int64_t rows = 0;
-  int64_t cols = 0;
-};
 // A zero matrix gives a zero matrix. Non-finite input gives NaN (exact: a numerical error).
 void orthogonalise(std::span<const MatrixTask> tasks, DType dtype,
-                   const OrthogonaliseConfig& config);
+                   const OrthogonaliseConfig& config, Device device = Device::cpu);
 Tensor orthogonalise(const Tensor& m,
                      const OrthogonaliseConfig& config = {});  // [r, c] or [k, r, c]
-
-// Frobenius norm accumulated in f64 and safe against underflow and overflow of the squares.
-double frobenius_norm(const Tensor& m);
 
 }  // namespace basin

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "basin/kernels/update.h"
 #include "basin/optim/groups.h"
 #include "basin/optim/optimizer.h"
 #include "basin/optim/state.h"
@@ -34,6 +35,7 @@ class Sgd : public Optimizer {
   ParamSignature signature_;
   std::vector<ParamSettings> settings_;
   std::vector<Tensor> buffers_;  // one per parameter; empty without momentum
+  std::vector<SgdItem> items_;   // of one launch
   std::vector<RoutingRow> rows_;
   int64_t steps_ = 0;
 };

@@ -4,14 +4,19 @@
 #include <cmath>
 
 #include "basin/core/io.h"
+#include "basin/kernels/elementwise.h"
+#include "basin/kernels/launch.h"
 #include "basin/optim/routing.h"
 
 namespace basin {
 
 ParamSignature::ParamSignature(std::string_view owner, const ParamList& params) : owner_(owner) {
+  if (params.size() > 0) device_ = params[0].value.device();
   for (const Param& p : params) {
     check(is_float(p.value.dtype()), owner, ": parameter '", p.name, "' must be f32 or f64, got ",
           name_of(p.value.dtype()));
+    check(p.value.device() == device_, owner, ": all parameters must be on one device, '", p.name,
+          "' is on ", name_of(p.value.device()), ", the first on ", name_of(device_));
     entries_.push_back({p.name, p.value.shape(), p.value.dtype()});
   }
 }
@@ -30,10 +35,15 @@ void ParamSignature::check_step(const ParamList& params, const Tensors& grads,
     check(p.name == e.name && p.value.shape() == e.shape && p.value.dtype() == e.dtype, owner_,
           ": parameter ", i, " was '", e.name, "' ", e.shape, ' ', name_of(e.dtype),
           ", now it is '", p.name, "' ", p.value.shape(), ' ', name_of(p.value.dtype()));
+    check(p.value.device() == device_, owner_, ": parameter '", e.name, "' was on ",
+          name_of(device_), ", now it is on ", name_of(p.value.device()),
+          "; make the optimizer after moving the parameters");
     const Tensor& g = grads[i];
     check(!g.defined() || (g.shape() == e.shape && g.dtype() == e.dtype), owner_,
           ": the gradient of '", e.name, "' must be ", e.shape, ' ', name_of(e.dtype), ", got ",
           g.shape(), ' ', name_of(g.dtype()));
+    check(!g.defined() || g.device() == device_, owner_, ": the gradient of '", e.name,
+          "' must be on ", name_of(device_), ", it is on ", g.defined() ? name_of(g.device()) : "");
   }
 }
 
@@ -75,7 +85,7 @@ Tensor StateReader::tensor(const std::string& name, const Tensor& like) {
          t.defined() ? name_of(t.dtype()) : "");
   }
   used_.insert(name);
-  return t.clone();
+  return t.device() == like.device() ? t.clone() : t.to(like.device());
 }
 
 int64_t StateReader::count(const std::string& name) {
@@ -103,6 +113,12 @@ void StateReader::finish() const {
   }
 }
 
+Tensor zeros_like(const Tensor& t) { return Tensor::zeros(t.shape(), t.dtype(), t.device()); }
+
+Tensor host_copy(const Tensor& t) {
+  return t.device() == Device::cpu ? t.clone() : t.to(Device::cpu);
+}
+
 RoutingRow plain_row(const Param& param, const ParamSettings& settings, std::string_view rule) {
   return {param.name,       param.value.shape(), view_text(param.view), std::string(rule),
           "all parameters", settings.group,      settings.lr,           settings.weight_decay};
@@ -111,14 +127,8 @@ RoutingRow plain_row(const Param& param, const ParamSettings& settings, std::str
 void report_applied(const UpdateObserver& observer, UpdateRecord record, const Tensor& before) {
   const Tensor& after = record.param->value;
   record.stage = UpdateStage::applied;
-  record.change = Tensor::empty(after.shape(), after.dtype());
-  dispatch_float(after.dtype(), record.rule, [&](auto t) {
-    using T = decltype(t);
-    const T* w0 = before.data<T>();
-    const T* w1 = after.data<T>();
-    T* d = record.change.mutable_data<T>();
-    for (int64_t i = 0; i < after.numel(); ++i) d[i] = w1[i] - w0[i];
-  });
+  record.change = Tensor::empty(after.shape(), after.dtype(), after.device());
+  launch<BinaryMap>(after.device(), Binary::sub, after, before, record.change);
   observer(record);
 }
 

@@ -12,10 +12,10 @@
 
 namespace basin {
 
-// Names, shapes and dtypes of the parameters an optimizer was made for.
+// Names, shapes, dtypes and device of the parameters an optimizer was made for.
 class ParamSignature {
  public:
-  // usage error on a parameter that is not f32 or f64
+  // usage error on a parameter that is not f32 or f64, or on another device than the first
   ParamSignature(std::string_view owner, const ParamList& params);
   // usage error when the parameters or the gradients do not fit
   void check_step(const ParamList& params, const Tensors& grads, const StepInfo& info) const;
@@ -28,13 +28,14 @@ class ParamSignature {
   };
   std::string owner_;
   std::vector<Entry> entries_;
+  Device device_ = Device::cpu;
 };
 
 // Reads a state piece by piece. Every fault is a data error of one sentence.
 class StateReader {
  public:
   StateReader(const OptimizerState& state, std::string_view optimizer);
-  Tensor tensor(const std::string& name, const Tensor& like);  // a deep copy
+  Tensor tensor(const std::string& name, const Tensor& like);  // a deep copy on like's device
   int64_t count(const std::string& name);                      // a non-negative integer scalar
   void finish() const;                                         // refuses what nobody asked for
 
@@ -46,6 +47,10 @@ class StateReader {
 };
 
 OptimizerState begin_state(std::string_view optimizer);  // with the scalar that names its owner
+
+Tensor zeros_like(const Tensor& t);
+// A deep copy in the memory of the host: what save() gives, whatever the device of the parameters.
+Tensor host_copy(const Tensor& t);
 
 // The row of a parameter that is updated without regard to its matrix view.
 RoutingRow plain_row(const Param& param, const ParamSettings& settings, std::string_view rule);

@@ -56,7 +56,7 @@ TEST_CASE("registry: every switch of muon is accepted") {
       {"ns_steps", {"0", "3", "8"}},
       {"ns_norm", {"add", "max", "relative"}},
       {"exact", {"true", "off"}},
-      {"precision", {"same", "f32", "f64"}},
+      {"precision", {"same", "f32", "f64", "bf16"}},
       {"scale", {"original", "match_rms_adamw", "spectral", "sqrt_max", "none"}},
       {"form", {"ema", "sum"}},
       {"nesterov", {"0", "on"}},

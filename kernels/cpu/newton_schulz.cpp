@@ -1,0 +1,247 @@
+// The iteration on the CPU. Matrices below kLargeWork run one per tile; larger ones run one after
+// another with their products cut into fixed row tiles. The tiling of a product depends on its size
+// alone, so both paths and every thread count give the same bits. X X^T and A^2 are symmetric: only
+// the block lower triangle is multiplied, the rest is mirrored.
+#include "basin/kernels/newton_schulz.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "basin/core/parallel.h"
+#include "basin/kernels/cpu/hot.h"
+#include "basin/kernels/gemm.h"
+
+namespace basin {
+namespace {
+
+constexpr int64_t kRowTile = 128;  // rows per product
+constexpr int64_t kLargeWork = int64_t{1}
+                               << 23;  // p * p * q from which one matrix uses all threads
+
+// Eight fixed partial sums: vectorisable without reordering what the source says.
+template <class T>
+BASIN_HOT double sum_of_squares(const T* x, int64_t n, double scale) {
+  double part[8] = {};
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    for (int j = 0; j < 8; ++j) {
+      const double v = static_cast<double>(x[i + j]) * scale;
+      part[j] += v * v;
+    }
+  }
+  for (int j = 0; i < n; ++i, ++j) {
+    const double v = static_cast<double>(x[i]) * scale;
+    part[j] += v * v;
+  }
+  return ((part[0] + part[4]) + (part[1] + part[5])) + ((part[2] + part[6]) + (part[3] + part[7]));
+}
+
+template <class T>
+double norm_of(const T* x, int64_t n) {
+  const double plain = sum_of_squares(x, n, 1.0);
+  if (std::isnan(plain) || (plain > 1e-280 && plain < 1e280)) return std::sqrt(plain);
+  double largest = 0;
+  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(static_cast<double>(x[i])));
+  if (largest == 0 || std::isinf(largest)) return largest;
+  int exponent = 0;
+  std::frexp(largest, &exponent);
+  exponent = std::max(exponent, -1000);  // 2^-exponent stays finite
+  const double scaled = sum_of_squares(x, n, std::ldexp(1.0, -exponent));
+  return std::ldexp(std::sqrt(scaled), exponent);
+}
+
+double normaliser(double norm, const NewtonSchulzPlan& plan) {
+  const double safe = plan.safety * norm;
+  switch (plan.norm) {
+    case NormMode::add: return safe + plan.eps;
+    case NormMode::max: return std::max(safe, plan.eps);
+    case NormMode::relative: break;
+  }
+  return safe * (1 + plan.eps);
+}
+
+// dst [cols, rows] = transpose of src [rows, cols], in cache-sized squares.
+template <class T>
+void transpose(const T* src, int64_t rows, int64_t cols, int64_t ld_src, T* dst, int64_t ld_dst) {
+  constexpr int64_t kSquare = 16;
+  for (int64_t i0 = 0; i0 < rows; i0 += kSquare) {
+    const int64_t i1 = std::min(rows, i0 + kSquare);
+    for (int64_t j0 = 0; j0 < cols; j0 += kSquare) {
+      const int64_t j1 = std::min(cols, j0 + kSquare);
+      for (int64_t j = j0; j < j1; ++j) {
+        for (int64_t i = i0; i < i1; ++i) dst[j * ld_dst + i] = src[i * ld_src + j];
+      }
+    }
+  }
+}
+
+// c [p, p] = alpha x y^T (trans) or alpha x y, plus beta c, known to be symmetric.
+template <class T>
+void symmetric_product(bool trans, int64_t p, int64_t k, T alpha, const T* x, const T* y,
+                       int64_t ldy, T beta, T* c) {
+  parallel_tiles(tile_count(p, kRowTile), [&](int64_t tile) {
+    const int64_t r0 = tile * kRowTile, r1 = std::min(p, r0 + kRowTile);
+    gemm_serial(false, trans, r1 - r0, r1, k, alpha, x + r0 * k, k, y, ldy, beta, c + r0 * p, p);
+    if (r0 > 0) transpose(c + r0 * p, r1 - r0, r0, p, c + r0, p);
+  });
+}
+
+}  // namespace
+
+// The upper 16 bits of a float, after adding half of the last one kept.
+float bf16_value(float x) {
+  if (std::isnan(x)) return x;
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  return std::bit_cast<float>((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u);
+}
+
+namespace {
+
+template <class T>
+void round_all(T* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = static_cast<T>(bf16_value(static_cast<float>(x[i])));
+}
+
+// The same step with everything stored in bf16: y = a x + (b A + c A^2) x, where the matrix in
+// brackets has no diagonal a, which would take its digits.
+template <class T>
+void iterate_bf16(const OddQuintic& step, int64_t p, int64_t q, const T* x, T* y, T* gram,
+                  T* poly) {
+  const T a = static_cast<T>(step.a), b = static_cast<T>(step.b), c = static_cast<T>(step.c);
+  symmetric_product(true, p, q, T(1), x, x, q, T(0), gram);
+  round_all(gram, p * p);
+  std::copy(gram, gram + p * p, poly);
+  symmetric_product(false, p, p, c, gram, gram, p, b, poly);
+  round_all(poly, p * p);
+  std::copy(x, x + p * q, y);
+  gemm(false, false, p, q, p, T(1), poly, p, x, q, a, y, q);
+  round_all(y, p * q);
+}
+
+// One step on x [p, q]; result in y. gram and poly are p x p.
+template <class T>
+void iterate(const OddQuintic& step, int64_t p, int64_t q, const T* x, T* y, T* gram, T* poly,
+             bool bf16) {
+  if (bf16) return iterate_bf16(step, p, q, x, y, gram, poly);
+  const T a = static_cast<T>(step.a), b = static_cast<T>(step.b), c = static_cast<T>(step.c);
+  symmetric_product(true, p, q, T(1), x, x, q, T(0), gram);
+  if (step.c != 0) {
+    std::copy(gram, gram + p * p, poly);
+    symmetric_product(false, p, p, c, gram, gram, p, b, poly);
+  } else {
+    for (int64_t i = 0; i < p * p; ++i) poly[i] = b * gram[i];
+  }
+  for (int64_t i = 0; i < p; ++i) poly[i * p + i] += a;
+  gemm(false, false, p, q, p, T(1), poly, p, x, q, T(0), y, q);
+}
+
+// A single row or column: the map acts on one number, in f64.
+template <class In>
+void vector_case(const In* in, In* out, int64_t n, double norm, double denominator,
+                 std::span<const OddQuintic> steps) {
+  const double gain = scalar_map(steps, norm / denominator);
+  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<In>(in[i] / norm * gain);
+}
+
+// In: type of the matrix; W: type of the arithmetic.
+template <class In, class W>
+void iterate_matrix(const In* in, In* out, int64_t rows, int64_t cols, double denominator,
+                    const NewtonSchulzPlan& plan) {
+  const int64_t p = std::min(rows, cols), q = std::max(rows, cols), n = rows * cols;
+  const int64_t squares = plan.steps.empty() ? 0 : p * p;
+  Tensor scratch = Tensor::empty({3 * n + 2 * squares}, kDTypeOf<W>);
+  W* x = scratch.mutable_data<W>();
+  W* y = x + n;
+  W* spare = y + n;
+  W* gram = spare + n;
+  W* poly = gram + squares;
+  const bool tall = rows > cols;
+  W* first = tall ? spare : x;
+  // Division, not multiplication by the reciprocal, which overflows for denormal norms.
+  for (int64_t i = 0; i < n; ++i)
+    first[i] = static_cast<W>(static_cast<double>(in[i]) / denominator);
+  if (tall) transpose(spare, rows, cols, cols, x, q);
+  const bool bf16 = plan.arithmetic == NsArithmetic::bf16;
+  if (bf16) round_all(x, n);
+  for (const OddQuintic& step : plan.steps) {
+    iterate(step, p, q, x, y, gram, poly, bf16);
+    std::swap(x, y);
+  }
+  if (tall) {
+    transpose(x, p, q, q, spare, cols);
+    x = spare;
+  }
+  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<In>(x[i]);
+}
+
+template <class In, class W>
+void run_task(const MatrixTask& task, const NewtonSchulzPlan& plan) {
+  const In* in = static_cast<const In*>(task.in);
+  In* out = static_cast<In*>(task.out);
+  const int64_t n = task.rows * task.cols;
+  const double norm = norm_of(in, n);
+  if (norm == 0) {
+    std::fill(out, out + n, In(0));
+  } else if (!std::isfinite(norm)) {
+    std::fill(out, out + n, std::numeric_limits<In>::quiet_NaN());
+  } else if (std::min(task.rows, task.cols) == 1) {
+    vector_case(in, out, n, norm, normaliser(norm, plan), plan.steps);
+  } else {
+    iterate_matrix<In, W>(in, out, task.rows, task.cols, normaliser(norm, plan), plan);
+  }
+}
+
+int64_t work_of(const MatrixTask& task) {
+  const int64_t p = std::min(task.rows, task.cols);
+  return p * p * std::max(task.rows, task.cols);
+}
+
+template <class In, class W>
+void run_all(std::span<const MatrixTask> tasks, const NewtonSchulzPlan& plan) {
+  std::vector<const MatrixTask*> small;
+  small.reserve(tasks.size());
+  for (const MatrixTask& task : tasks) {
+    if (work_of(task) < kLargeWork) {
+      small.push_back(&task);
+    } else {
+      run_task<In, W>(task, plan);
+    }
+  }
+  constexpr int64_t kTasksPerTile = 4;
+  const int64_t grain = small.size() > 64 ? kTasksPerTile : 1;
+  parallel_for(static_cast<int64_t>(small.size()), grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) run_task<In, W>(*small[i], plan);
+  });
+}
+
+}  // namespace
+
+double scalar_map(std::span<const OddQuintic> steps, double t) {
+  for (const OddQuintic& s : steps) {
+    const double t2 = t * t;
+    t *= s.a + t2 * (s.b + t2 * s.c);
+  }
+  return t;
+}
+
+double frobenius_norm(const Tensor& m) {
+  return dispatch_float(m.dtype(), "frobenius_norm",
+                        [&](auto t) { return norm_of(m.data<decltype(t)>(), m.numel()); });
+}
+
+void NewtonSchulz::cpu(std::span<const MatrixTask> tasks, DType dtype,
+                       const NewtonSchulzPlan& plan) {
+  dispatch_float(dtype, name, [&](auto t) {
+    using In = decltype(t);
+    if (plan.arithmetic == NsArithmetic::f64) {
+      run_all<In, double>(tasks, plan);
+    } else {
+      run_all<In, float>(tasks, plan);
+    }
+  });
+}
+
+}  // namespace basin
