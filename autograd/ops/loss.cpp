@@ -1,30 +1,97 @@
-// Softmax and losses. log_softmax is one op with its VJP; the rest are composites of a few ops.
-#include "basin/autograd/node.h"
+// Softmax and losses. Softmax, its logarithm and cross-entropy are fused: kernels for value and VJP
+// and for the tangents of both, their composites as reference. The rest are composites of a few
+// ops.
+#include "basin/autograd/families.h"
 #include "basin/autograd/ops.h"
 #include "basin/autograd/ops/labels.h"
+#include "basin/kernels/launch.h"
+#include "basin/kernels/softmax.h"
 
 namespace basin {
 namespace {
 
-// y = x - logsumexp(x). With p = e^y: J t = t - sum(p t), J^T c = c - p sum(c).
-struct LogSoftmaxOp final : Op {
-  std::string_view name() const override { return "log_softmax"; }
-  Tensors forward(const Tensors& in) const override {
-    // x - max first: a common shift of the logits then costs no digits.
-    const Tensor centred = sub(in[0], max(in[0], -1, true));
-    return {sub(centred, log(sum(exp(centred), -1, true)))};
+Tensor like(const Tensor& t) { return Tensor::empty(t.shape(), t.dtype(), t.device()); }
+
+// y = x - logsumexp(x)
+Tensor log_softmax_reference(const Tensor& x) {
+  // x - max first: a common shift of the logits then costs no digits.
+  const Tensor centred = sub(x, max(x, -1, true));
+  return sub(centred, log(sum(exp(centred), -1, true)));
+}
+
+FusedRule softmax_rule(bool log) {
+  FusedRule rule;
+  rule.name = log ? "log_softmax" : "softmax";
+  rule.forward = [log](const Tensors& in) {
+    Tensor y = like(in[0]);
+    launch<Softmax>(y.device(), log, in[0], y);
+    return Tensors{y};
+  };
+  rule.vjp = [log](const Tensors& in, const Tensors& out, const Tensor& ct) {
+    Tensor dx = like(in[0]);
+    launch<SoftmaxVjp>(dx.device(), log, out[0], ct, dx);
+    return Tensors{dx};
+  };
+  rule.reference = [log](const Tensors& in, const Tensors&) {
+    const Tensor y = log_softmax_reference(in[0]);
+    return log ? y : exp(y);
+  };
+  rule.jvp = [log](const Tensors& in, const Tensors& out, const Tensors& t) {
+    Tensor y_t = like(in[0]);
+    launch<SoftmaxJvp>(y_t.device(), log, out[0], t[0], y_t);
+    return y_t;
+  };
+  rule.vjp_jvp = [log](const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
+                       const Tensor& ct_t) {
+    Tensor dx_t = like(in[0]);
+    launch<SoftmaxVjpJvp>(dx_t.device(), log, out[0], ct, t[0], ct_t, dx_t);
+    return Tensors{dx_t};
+  };
+  return rule;
+}
+
+// in: logits, labels; out: the loss and log-softmax of the logits
+Tensor cross_entropy_reference(const Tensors& in, double smoothing) {
+  const int64_t batch = in[0].size(0), classes = in[0].size(1);
+  Tensor target = one_hot(in[1], classes, in[0].dtype());
+  if (smoothing > 0) {  // 1 - s on the label, s / (C - 1) elsewhere
+    const double other = smoothing / static_cast<double>(classes - 1);
+    target = shift(scale(target, 1 - smoothing - other), other);
   }
-  Tensors vjp(const Node& node, const Tensors& ct, Positions) const override {
-    return {sub(ct[0], mul(exp(node.output(0)), sum(ct[0], -1, true)))};
-  }
-  Tensors jvp(const Node& node, const Tensors& t) const override {
-    return {sub(t[0], sum(mul(exp(node.output(0)), t[0]), -1, true))};
-  }
-  Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t) const override {
-    return jvp(node, t);  // everything broadcasts from the right
-  }
-  Keep keep(Positions) const override { return {{}, Positions::of({0})}; }
-};
+  const Tensor y = log_softmax_reference(in[0]);
+  return scale(sum(mul(y, target)), -1.0 / static_cast<double>(batch));
+}
+
+FusedRule cross_entropy_rule(double s) {
+  FusedRule rule;
+  rule.name = "cross_entropy";
+  rule.forward = [s](const Tensors& in) {
+    Tensor y = like(in[0]), loss = Tensor::empty({}, y.dtype(), y.device());
+    launch<CrossEntropy>(y.device(), in[0], in[1], s, y, loss);
+    return Tensors{loss, y};
+  };
+  rule.vjp = [s](const Tensors& in, const Tensors& out, const Tensor& ct) {
+    Tensor dx = like(in[0]);
+    launch<CrossEntropyVjp>(dx.device(), out[1], in[1], s, ct, dx);
+    return Tensors{dx, Tensor()};
+  };
+  rule.reference = [s](const Tensors& in, const Tensors&) {
+    return cross_entropy_reference(in, s);
+  };
+  rule.differentiable = Positions::of({0});
+  rule.jvp = [s](const Tensors& in, const Tensors& out, const Tensors& t) {
+    Tensor loss_t = like(out[0]);
+    launch<CrossEntropyJvp>(loss_t.device(), out[1], in[1], s, t[0], loss_t);
+    return loss_t;
+  };
+  rule.vjp_jvp = [s](const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
+                     const Tensor& ct_t) {
+    Tensor dx_t = like(in[0]);
+    launch<CrossEntropyVjpJvp>(dx_t.device(), out[1], in[1], s, ct, t[0], ct_t, dx_t);
+    return Tensors{dx_t, Tensor()};
+  };
+  return rule;
+}
 
 void check_same_shape(const char* op, const Tensor& a, const Tensor& b) {
   check(a.shape() == b.shape(), op, ": shapes differ, ", a.shape(), " and ", b.shape());
@@ -34,11 +101,13 @@ void check_same_shape(const char* op, const Tensor& a, const Tensor& b) {
 
 Tensor log_softmax(const Tensor& x) {
   check(x.rank() >= 1 && x.size(-1) >= 1, "log_softmax: the last axis is empty, ", x.shape());
-  static const OpRef op = std::make_shared<LogSoftmaxOp>();
-  return emit1(op, {x});
+  return fused_op(softmax_rule(true), {x})[0];
 }
 
-Tensor softmax(const Tensor& x) { return exp(log_softmax(x)); }
+Tensor softmax(const Tensor& x) {
+  check(x.rank() >= 1 && x.size(-1) >= 1, "softmax: the last axis is empty, ", x.shape());
+  return fused_op(softmax_rule(false), {x})[0];
+}
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double smoothing) {
   check(logits.rank() == 2 && labels.rank() == 1 && logits.size(0) == labels.size(0),
@@ -50,12 +119,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double smoothin
         "cross_entropy: label smoothing must be in [0, 1) with at least two classes, got ",
         smoothing, " with ", classes);
   check_labels("cross_entropy", labels, classes);
-  Tensor target = one_hot(labels, classes, logits.dtype());
-  if (smoothing > 0) {  // 1 - s on the label, s / (C - 1) elsewhere
-    const double other = smoothing / static_cast<double>(classes - 1);
-    target = shift(scale(target, 1 - smoothing - other), other);
-  }
-  return scale(sum(mul(log_softmax(logits), target)), -1.0 / static_cast<double>(batch));
+  return fused_op(cross_entropy_rule(smoothing), {logits, labels.detach()})[0];
 }
 
 Tensor mse_loss(const Tensor& prediction, const Tensor& target) {

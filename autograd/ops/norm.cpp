@@ -1,9 +1,10 @@
-// Normalisation and dropout. Batch norm is fused: kernels for value and VJP and for the tangents of
-// both, its composite as reference.
+// Normalisation and dropout. Batch norm and layer norm are fused: kernels for value and VJP and for
+// the tangents of both, their composites as reference.
 #include "basin/autograd/families.h"
 #include "basin/autograd/ops.h"
 #include "basin/autograd/ops/activate.h"
 #include "basin/kernels/launch.h"
+#include "basin/kernels/layer_norm.h"
 #include "basin/kernels/random_mask.h"
 
 namespace basin {
@@ -105,6 +106,42 @@ FusedRule batch_norm_rule(std::string_view name, const BnSettings& s,
   return rule;
 }
 
+Tensor layer_norm_reference(const Tensors& in, double eps) {
+  const Tensor centred = sub(in[0], mean(in[0], -1, true));
+  const Tensor var = mean(square(centred), -1, true);
+  return add(mul(mul(centred, rsqrt(shift(var, eps))), in[1]), in[2]);
+}
+
+FusedRule layer_norm_rule(double eps) {
+  FusedRule rule;
+  rule.name = "layer_norm";
+  rule.forward = [eps](const Tensors& in) {
+    Tensor y = Tensor::empty(in[0].shape(), in[0].dtype(), in[0].device());
+    launch<LayerNorm>(y.device(), in[0], in[1], in[2], eps, y);
+    return Tensors{y};
+  };
+  rule.vjp = [eps](const Tensors& in, const Tensors&, const Tensor& ct) {
+    Tensors g = same_shapes(in[0], in[1], in[2]);
+    launch<LayerNormVjp>(ct.device(), in[0], in[1], ct, eps, g[0], g[1], g[2]);
+    return g;
+  };
+  rule.reference = [eps](const Tensors& in, const Tensors&) {
+    return layer_norm_reference(in, eps);
+  };
+  rule.jvp = [eps](const Tensors& in, const Tensors&, const Tensors& t) {
+    Tensor y_t = Tensor::empty(in[0].shape(), in[0].dtype(), in[0].device());
+    launch<LayerNormJvp>(y_t.device(), in[0], in[1], t[0], t[1], t[2], eps, y_t);
+    return y_t;
+  };
+  rule.vjp_jvp = [eps](const Tensors& in, const Tensors&, const Tensor& ct, const Tensors& t,
+                       const Tensor& ct_t) {
+    Tensors g = same_shapes(in[0], in[1], in[2]);
+    launch<LayerNormVjpJvp>(ct.device(), in[0], in[1], ct, t[0], t[1], ct_t, eps, g[0], g[1], g[2]);
+    return g;
+  };
+  return rule;
+}
+
 }  // namespace
 
 BatchNormResult batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps,
@@ -138,9 +175,7 @@ Tensor batch_norm_frozen(const Tensor& x, const Tensor& gamma, const Tensor& bet
 Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps) {
   check(x.rank() >= 1 && x.size(-1) >= 1, "layer_norm: the last axis is empty, ", x.shape());
   check_channels("layer_norm", x.size(-1), {&gamma, &beta});
-  const Tensor centred = sub(x, mean(x, -1, true));
-  const Tensor var = mean(square(centred), -1, true);
-  return add(mul(mul(centred, rsqrt(shift(var, eps))), gamma), beta);
+  return fused_op(layer_norm_rule(eps), {x, gamma, beta})[0];
 }
 
 Tensor dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream) {

@@ -3,17 +3,17 @@
 // float atomics: the weights' by slices and row tiles whose sums are added in f64 in their order;
 // the senders' by the inverse CSR, whose lists are cut at the ends of the chunk.
 #include "basin/kernels/cuda/by_target.cuh"
+#include "basin/kernels/cuda/column_sums.cuh"
 #include "basin/kernels/cuda/edge_message.cuh"
 
 namespace basin::cuda::edge {
 namespace {
 
 #ifdef BASIN_EMULATION  // as with kChunkElements
-constexpr int64_t kSlice = 64, kTileRows = 128;
+constexpr int64_t kSlice = 64;
 #else
-constexpr int64_t kSlice = 1024, kTileRows = 1024;  // edges per product and per row tile
+constexpr int64_t kSlice = 1024;  // edges per product
 #endif
-constexpr int kChannelLanes = 32, kRowLanes = 8;
 
 // What the backward pass needs beside the chunk.
 template <class V>
@@ -44,10 +44,10 @@ struct WeightSums {
 
   explicit WeightSums(const Sizes& s) {
     const int64_t d = s.d, n = s.chunk_edges(), elements = 2 * d * d + 5 * d + 1;
-    const int64_t slices = (n + kSlice - 1) / kSlice, row_tiles = (n + kTileRows - 1) / kTileRows;
+    const int64_t slices = (n + kSlice - 1) / kSlice;
     storage = Tensor::zeros({elements}, DType::f64, Device::cuda);
     parts = Tensor::empty({slices * d * d}, kDTypeOf<T>, Device::cuda);
-    tiles = Tensor::empty({row_tiles * d}, DType::f64, Device::cuda);
+    tiles = Tensor::empty({column_tiles(n) * d}, DType::f64, Device::cuda);
     double* next = out_ptr<double>(storage);
     w2 = next;
     w_c = w2 + d * d;
@@ -61,16 +61,6 @@ struct WeightSums {
     tile = out_ptr<double>(tiles);
   }
 };
-
-// sum [count] += the parts [parts, count], in their order
-template <class T>
-void add_parts(const char* name, const T* part, int64_t parts, int64_t count, double* sum) {
-  for_items(name, count, [=] __device__(int64_t i) {
-    double total = sum[i];
-    for (int64_t p = 0; p < parts; ++p) total += static_cast<double>(part[p * count + i]);
-    sum[i] = total;
-  });
-}
 
 // sum [d, d] += y^T x (or its tangent): a product per slice of edges, which fills the device where
 // one product of d x d would not.
@@ -96,38 +86,6 @@ void add_outer(const char* name, int64_t n, int64_t d, const Field<V>& y, const 
     slices(y.v, x.v, T(0));
   }
   add_parts(name, part, (n + kSlice - 1) / kSlice, d * d, sum);
-}
-
-template <class Value>
-__global__ void column_sums_kernel(int64_t rows, int64_t width, Value value, double* partial) {
-  __shared__ double part[kRowLanes][kChannelLanes];
-  const int64_t c = static_cast<int64_t>(blockIdx.x) * kChannelLanes + threadIdx.x;
-  const int64_t first = blockIdx.y * kTileRows;
-  const int64_t last = first + kTileRows < rows ? first + kTileRows : rows;
-  double sum = 0;
-  if (c < width) {
-    for (int64_t r = first + threadIdx.y; r < last; r += kRowLanes) {
-      sum += static_cast<double>(value(r, c));
-    }
-  }
-  part[threadIdx.y][threadIdx.x] = sum;
-  __syncthreads();
-  if (threadIdx.y != 0 || c >= width) return;
-  sum = 0;
-  for (int lane = 0; lane < kRowLanes; ++lane) sum += part[lane][threadIdx.x];
-  partial[blockIdx.y * width + c] = sum;
-}
-
-// sum [width] += sum over the rows of value(row, column)
-template <class Value>
-void add_columns(const char* name, int64_t rows, int64_t width, Value value, double* tile,
-                 double* sum) {
-  const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
-  const dim3 blocks(static_cast<unsigned>((width + kChannelLanes - 1) / kChannelLanes),
-                    static_cast<unsigned>(tiles));
-  run(name, {blocks, dim3(kChannelLanes, kRowLanes)}, column_sums_kernel<Value>, rows, width, value,
-      tile);
-  add_parts(name, tile, tiles, width, sum);
 }
 
 // phi-, the share of D_i- in delta-, and f3 <- z3-

@@ -1,0 +1,59 @@
+// Sums over rows in f64: tiles of rows whose sums are added in their order. A block adds a tile for
+// 32 columns. No atomics, same bits from run to run.
+#pragma once
+#include "basin/kernels/cuda/grid.cuh"
+
+namespace basin::cuda {
+
+inline constexpr int kColumnLanes = 32, kRowLanes = 8;
+#ifdef BASIN_EMULATION  // so that small tests have several tiles
+inline constexpr int64_t kColumnTile = 128;
+#else
+inline constexpr int64_t kColumnTile = 1024;
+#endif
+inline int64_t column_tiles(int64_t rows) { return (rows + kColumnTile - 1) / kColumnTile; }
+
+template <class Value>
+__global__ void column_sums_kernel(int64_t rows, int64_t width, Value value, double* partial) {
+  __shared__ double part[kRowLanes][kColumnLanes];
+  const int64_t c = static_cast<int64_t>(blockIdx.x) * kColumnLanes + threadIdx.x;
+  const int64_t first = blockIdx.y * kColumnTile;
+  const int64_t last = first + kColumnTile < rows ? first + kColumnTile : rows;
+  double sum = 0;
+  if (c < width) {
+    for (int64_t r = first + threadIdx.y; r < last; r += kRowLanes) {
+      sum += static_cast<double>(value(r, c));
+    }
+  }
+  part[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y != 0 || c >= width) return;
+  sum = 0;
+  for (int lane = 0; lane < kRowLanes; ++lane) sum += part[lane][threadIdx.x];
+  partial[blockIdx.y * width + c] = sum;
+}
+
+// sum [count] += the parts [parts, count], in their order
+template <class T>
+void add_parts(const char* name, const T* part, int64_t parts, int64_t count, double* sum) {
+  for_items(name, count, [=] __device__(int64_t i) {
+    double total = sum[i];
+    for (int64_t p = 0; p < parts; ++p) total += static_cast<double>(part[p * count + i]);
+    sum[i] = total;
+  });
+}
+
+// sum [width] += sum over the rows of value(row, column); scratch: [column_tiles(rows), width].
+template <class Value>
+void add_columns(const char* name, int64_t rows, int64_t width, Value value, double* scratch,
+                 double* sum) {
+  const int64_t tiles = column_tiles(rows);
+  if (tiles == 0) return;
+  const dim3 blocks(static_cast<unsigned>((width + kColumnLanes - 1) / kColumnLanes),
+                    static_cast<unsigned>(tiles));
+  run(name, {blocks, dim3(kColumnLanes, kRowLanes)}, column_sums_kernel<Value>, rows, width, value,
+      scratch);
+  add_parts(name, scratch, tiles, width, sum);
+}
+
+}  // namespace basin::cuda
