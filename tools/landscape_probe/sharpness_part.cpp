@@ -8,6 +8,7 @@
 #include "basin/analysis/pac_bayes.h"
 #include "basin/analysis/sharpness.h"
 #include "basin/analysis/trace.h"
+#include "basin/core/safetensors.h"
 #include "basin/tools/common/progress.h"
 #include "basin/tools/landscape_probe/probe.h"
 
@@ -129,6 +130,11 @@ class Measures {
 
   void optimizer_norms() {
     SpectralBallOptions options;
+    // Random starts end lower where H is indefinite.
+    if (const fs::path file = eigenvector_file(context_.dir); fs::exists(file)) {
+      const SafetensorsFile vectors = read_safetensors(file);
+      if (const Tensor* top = vectors.find("top.0")) options.starts = {*top};
+    }
     options.random_starts = 1;
     options.max_iterations = 12;
     options.tolerance = 1e-2;
@@ -154,7 +160,7 @@ class Measures {
     if (second.size() != context_.state.params.size() || steps == state.scalars.end()) return;
     const Tensor v = surface_.space().flatten(second);
     const TrainConfig& train = context_.subject.train();
-    const double eps = adam_option(train, "eps", 1e-8);
+    const double eps = adam_option(train, "eps", 1e-8), beta1 = adam_option(train, "beta1", 0.9);
     Tensor p =
         adam_preconditioner(v, adam_option(train, "beta2", 0.999), std::stoll(steps->second), eps);
     const int64_t silent = leave_out_silent(p, eps);
@@ -170,9 +176,9 @@ class Measures {
     e.interval = {top.value - top.residual, top.value + top.residual, 0.95};
     e.method = "lanczos";
     add("Adam: preconditioned lambda_max", "lambda_max(P^-1/2 H P^-1/2), P = sqrt(v) + eps", e,
-        str("gradient steps in this norm are stable below 2 / lr = ",
-            2 / train.optimizer.lr.value_or(NAN), " of the base rate; ", silent, " of ", p.numel(),
-            " parameters without gradient left out"));
+        str("Adam at the base rate becomes unstable beyond (2 + 2 beta1) / ((1 - beta1) lr) = ",
+            (2 + 2 * beta1) / ((1 - beta1) * train.optimizer.lr.value_or(NAN)), "; ", silent,
+            " of ", p.numel(), " parameters without gradient left out"));
   }
 
   const ProbeContext& context_;
