@@ -7,7 +7,7 @@ namespace basin::cuda {
 
 // moments [1 + C, C] f64: the column means of t, then mean of (x - mean x)^T (t - mean t); the
 // layout of kernels/cpu/row_moments.h. x and t: rows of C floats, all axes but the last. Scratch
-// memory stays below 128 MiB, whatever the number of rows.
+// memory stays below 100 MiB for C up to 2048, whatever the number of rows.
 void row_cross_moments(const char* name, const Tensor& x, const Tensor& t, Tensor& moments);
 
 // The matrix below the means, [C, C] f64; `symmetric`: that matrix plus its transpose.
