@@ -3,7 +3,8 @@
 //     weight decay still act);
 //   - the effective rate of a parameter is (lr of its group) * info.lr_scale, so one schedule
 //     drives every group from its own base rate;
-//   - save()/load() carry everything a bitwise equal continuation needs;
+//   - save()/load() carry everything a bitwise equal continuation needs; saved tensors are on the
+//     CPU, loaded ones go to the device of the parameters;
 //   - an observer sees gradient, momentum, orthogonalised update and weight change, rule by rule in
 //     parameter order, from the calling thread.
 #pragma once
