@@ -139,6 +139,10 @@ Tensor batch_norm_frozen(const Tensor& x, const Tensor& gamma, const Tensor& bet
 Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps = 1e-5);
 // x m / (1 - p) with a Bernoulli(1 - p) mask that is a pure function of (seed, stream, element).
 Tensor dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream);
+// The same with the stream stream_id(layer, step), step [] i64 on x's device, read when the mask is
+// drawn: a recorded step (core/device_graph.h) draws a new one each time.
+Tensor dropout(const Tensor& x, double p, uint64_t seed, std::string_view layer,
+               const Tensor& step);
 
 // --- fused ---
 // max over points of act(BN(x w^T + bias)) without ever storing [B, N, out]: the max moves before

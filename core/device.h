@@ -13,7 +13,15 @@ Device device_from_name(std::string_view name);  // "cpu", "cuda" or "cuda:0"; e
 
 void require_device(Device d);          // resource error, in one sentence, when it cannot be used
 std::string describe_device(Device d);  // name and size of a GPU; "cpu" for the CPU
-void synchronize(Device d);             // waits for all that is queued there
+
+// What the record of a run says of a GPU; empty for the CPU.
+struct DeviceInfo {
+  std::string name;     // as the driver gives it
+  std::string driver;   // newest CUDA version that the driver supports, "12.4"
+  std::string toolkit;  // CUDA version that Basin was built with
+};
+DeviceInfo device_info(Device d);
+void synchronize(Device d);  // waits for all that is queued there
 
 // BASIN_SYNC=1: each CUDA launch is waited for, so that an error lands at the call that caused it,
 // and index values and labels on the device are read back and checked as they are on the CPU.

@@ -83,6 +83,14 @@ ParamList ParamList::to(DType dtype) const {
   return copy;
 }
 
+ParamList ParamList::to(Device device) const {
+  ParamList copy = *this;
+  for (Param& p : copy.params_) {
+    p.value = p.value.device() == device ? p.value.clone() : p.value.to(device);
+  }
+  return copy;
+}
+
 namespace {
 
 size_t edit_distance(std::string_view a, std::string_view b) {

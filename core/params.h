@@ -54,9 +54,10 @@ class ParamList {
   auto end() const { return params_.end(); }
 
   int64_t total_elements() const;
-  Tensors values() const;           // handles, in order
-  ParamList clone() const;          // deep copy
-  ParamList to(DType dtype) const;  // deep copy in another precision
+  Tensors values() const;             // handles, in order
+  ParamList clone() const;            // deep copy
+  ParamList to(DType dtype) const;    // deep copy in another precision
+  ParamList to(Device device) const;  // deep copy there
 
  private:
   std::vector<Param> params_;

@@ -347,8 +347,7 @@ std::string header_of(const SafetensorsFile& file) {
   for (const auto& [name, t] : file.tensors) {
     check(seen.insert(name).second, "write_safetensors: the name \"", name,
           "\" is reserved or used twice");
-    check(t.defined() && t.device() == Device::cpu, "write_safetensors: \"", name,
-          "\" is not a tensor on the CPU");
+    check(t.defined(), "write_safetensors: \"", name, "\" is undefined");
     constexpr std::string_view kNames[] = {"F32", "F64", "I32", "I64"};
     separate();
     header += json_string(name) + ":{\"dtype\":\"";
@@ -408,8 +407,9 @@ std::vector<uint8_t> serialize_safetensors(const SafetensorsFile& file) {
     out.push_back(static_cast<uint8_t>(uint64_t{header.size()} >> (8 * i)));
   out.insert(out.end(), header.begin(), header.end());
   for (const auto& [name, t] : file.tensors) {
-    const auto* raw = static_cast<const uint8_t*>(t.raw());
-    out.insert(out.end(), raw, raw + t.bytes());
+    const Tensor here = t.to(Device::cpu);
+    const auto* raw = static_cast<const uint8_t*>(here.raw());
+    out.insert(out.end(), raw, raw + here.bytes());
   }
   return out;
 }

@@ -24,7 +24,7 @@ SafetensorsFile read_safetensors(const fs::path& path);
 SafetensorsFile parse_safetensors(std::span<const uint8_t> bytes, const std::string& name);
 
 // Header padded so that tensor bytes start on a 64-byte boundary. Deterministic bytes for equal
-// input.
+// input; tensors may lie on any device.
 std::vector<uint8_t> serialize_safetensors(const SafetensorsFile& file);
 void write_safetensors(const fs::path& path, const SafetensorsFile& file);  // atomic
 

@@ -18,6 +18,7 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
+#include "basin/core/device_graph.h"
 #include "basin/core/error.h"
 
 namespace basin {
@@ -72,6 +73,7 @@ class Allocator {
  public:
   explicit Allocator(MemorySource source) : source_(source) {}
   void set_source(MemorySource source) { source_ = source; }
+  MemorySource source() const { return source_; }
 
   void* allocate(size_t block) {
     std::lock_guard lock(mutex_);
@@ -106,6 +108,13 @@ class Allocator {
     std::lock_guard lock(mutex_);
     stats_.peak_bytes = stats_.live_bytes;
   }
+  // Everything goes back to the system; no block may be in use.
+  void close() {
+    std::lock_guard lock(mutex_);
+    for (const auto& [p, bytes] : mapped_) give_back(p, bytes);
+    mapped_.clear();
+    free_.clear();
+  }
 
  private:
   void* take(size_t block) {
@@ -133,6 +142,7 @@ class Allocator {
     if (p == nullptr) return nullptr;
     ++stats_.mappings;
     stats_.reserved_bytes += bytes;
+    mapped_[p] = bytes;
     return p;
   }
 
@@ -140,17 +150,23 @@ class Allocator {
     for (auto& [block, list] : free_) {
       if (block < kLarge) continue;  // slabs stay: their blocks may still be in use
       for (void* p : list) {
-        forget(p, block);
-        source_.unmap(p, block);
-        stats_.reserved_bytes -= block;
+        give_back(p, block);
+        mapped_.erase(p);
       }
       list.clear();
     }
   }
 
+  void give_back(void* p, size_t bytes) {
+    forget(p, bytes);
+    source_.unmap(p, bytes);
+    stats_.reserved_bytes -= bytes;
+  }
+
   std::mutex mutex_;
   MemorySource source_;
   std::unordered_map<size_t, std::vector<void*>> free_;
+  std::unordered_map<void*, size_t> mapped_;
   char* slab_ = nullptr;
   size_t slab_left_ = 0;
   AllocatorStats stats_;
@@ -182,24 +198,69 @@ size_t red_zone(Device) { return 0; }
 void fence(Device, void*, size_t, size_t) {}
 #endif
 
+thread_local PoolState* open_pool = nullptr;
+
 }  // namespace
+
+// The blocks of a pool: an allocator of its own, which may be told not to grow.
+class PoolState : public std::enable_shared_from_this<PoolState> {
+ public:
+  explicit PoolState(Device device)
+      : device_(device),
+        allocator_({[](size_t bytes) { return mapping_of(*open_pool, bytes); },
+                    allocator(device).source().unmap}) {}
+  ~PoolState() { allocator_.close(); }
+
+  Device device() const { return device_; }
+  Allocator& blocks() { return allocator_; }
+  void set_fixed(bool fixed) { fixed_ = fixed; }
+
+ private:
+  static void* mapping_of(const PoolState& pool, size_t bytes) {
+    if (pool.fixed_) {
+      fail(ErrorKind::usage, "device graph: the work asks for ", bytes,
+           " bytes more while it is recorded than in its first run; its shapes must not change");
+    }
+    return allocator(pool.device_).source().map(bytes);
+  }
+
+  Device device_;
+  bool fixed_ = false;
+  Allocator allocator_;
+};
 
 Storage::Storage(size_t bytes, Device device)
     : bytes_(bytes), block_bytes_(class_bytes(bytes + red_zone(device))), device_(device) {
   if (device != Device::cpu) device_backend(device);
-  data_ = allocator(device).allocate(block_bytes_);
+  if (open_pool != nullptr && open_pool->device() == device) pool_ = open_pool->shared_from_this();
+  data_ = (pool_ ? pool_->blocks() : allocator(device)).allocate(block_bytes_);
   if (data_ == nullptr) {
     const AllocatorStats s = allocator(device).stats();
     fail(ErrorKind::resource, "memory: cannot allocate ", bytes, " bytes on ", name_of(device),
          " (", s.live_bytes, " in use, ", s.reserved_bytes, " reserved)");
   }
-  fence(device, data_, bytes, block_bytes_);
+  // A pool's blocks stay open: a recorded graph uses them again long after their tensors.
+  fence(device, data_, pool_ ? block_bytes_ : bytes, block_bytes_);
 }
 
 Storage::~Storage() {
-  fence(device_, data_, 0, block_bytes_);
-  allocator(device_).deallocate(data_, block_bytes_);
+  if (!pool_) fence(device_, data_, 0, block_bytes_);
+  (pool_ ? pool_->blocks() : allocator(device_)).deallocate(data_, block_bytes_);
 }
+
+MemoryPool::MemoryPool(Device device) {
+  check(device != Device::cpu, "MemoryPool: the CPU needs none");
+  device_backend(device);
+  state_ = std::make_shared<PoolState>(device);
+}
+AllocatorStats MemoryPool::stats() const { return state_->blocks().stats(); }
+
+MemoryPool::Scope::Scope(const MemoryPool& pool, bool fixed)
+    : state_(pool.state_), before_(open_pool) {
+  state_->set_fixed(fixed);
+  open_pool = state_.get();
+}
+MemoryPool::Scope::~Scope() { open_pool = before_; }
 
 AllocatorStats allocator_stats(Device device) { return allocator(device).stats(); }
 void reset_peak_bytes(Device device) { allocator(device).reset_peak(); }
@@ -226,6 +287,10 @@ void require_device(Device d) {
 
 std::string describe_device(Device d) {
   return d == Device::cpu ? std::string("cpu") : device_backend(d).describe();
+}
+
+DeviceInfo device_info(Device d) {
+  return d == Device::cpu ? DeviceInfo{} : device_backend(d).info();
 }
 
 void synchronize(Device d) {

@@ -9,8 +9,11 @@
 #include <string>
 
 #include "basin/core/device.h"
+#include "basin/core/dtype.h"
 
 namespace basin {
+
+class PoolState;  // of a MemoryPool (core/device_graph.h)
 
 class Storage {
  public:
@@ -32,6 +35,7 @@ class Storage {
   size_t block_bytes_ = 0;  // bytes of the size class, what the allocator gets back
   uint64_t version_ = 0;
   Device device_;
+  std::shared_ptr<PoolState> pool_;  // where the block returns to; null: the device's allocator
 };
 using StoragePtr = std::shared_ptr<Storage>;
 
@@ -57,8 +61,21 @@ struct DeviceBackend {
                size_t bytes) = nullptr;
   // Items of 4 or 8 bytes, the low bytes of `bits`.
   void (*fill)(void* to, uint64_t bits, size_t item_bytes, int64_t items) = nullptr;
+  void (*convert)(void* to, DType to_type, const void* from, DType from_type,
+                  int64_t items) = nullptr;  // on the device
   void (*synchronize)() = nullptr;
   std::string (*describe)() = nullptr;
+  DeviceInfo (*info)() = nullptr;
+  // Work that is recorded instead of done (core/device_graph.h).
+  void (*begin_recording)() = nullptr;
+  void* (*end_recording)(bool keep) = nullptr;  // a graph; null when it is not wanted
+  void (*replay)(void* graph) = nullptr;
+  void (*destroy_graph)(void* graph) = nullptr;
+  // A copy to the device beside the kernels (core/upload.h).
+  void* (*open_upload)(size_t bytes) = nullptr;
+  void (*send)(void* upload, const void* from, size_t bytes) = nullptr;
+  void (*receive)(void* upload, void* to, size_t bytes) = nullptr;
+  void (*close_upload)(void* upload) = nullptr;
 };
 void set_device_backend(Device device, const DeviceBackend& backend);
 const DeviceBackend& device_backend(Device device);  // resource error when this build has none

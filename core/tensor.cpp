@@ -119,8 +119,11 @@ Tensor Tensor::clone() const {
 
 Tensor Tensor::to(DType dtype) const {
   if (!defined() || dtype == dtype_) return detach();
-  if (device_ != Device::cpu) return to(Device::cpu).to(dtype).to(device_);
-  Tensor t = empty(shape_, dtype);
+  Tensor t = empty(shape_, dtype, device_);
+  if (device_ != Device::cpu) {
+    device_backend(device_).convert(t.data_->data(), dtype, data_->data(), dtype_, numel());
+    return t;
+  }
   visit(dtype_, [&](auto from) {
     const auto* p = static_cast<const decltype(from)*>(data_->data());
     visit(dtype, [&](auto z) {

@@ -29,6 +29,12 @@ void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T 
 // then ten times slower.
 std::string blas_description();
 
+// Whether f32 products on a GPU may round their factors to TF32 (10 bits of mantissa) for its
+// tensor cores. Off unless allowed; f64 and the CPU never do. Whoever allows it says so in the
+// record.
+void allow_tf32(bool allowed);
+bool tf32_allowed();
+
 // out[.., i, j] = sum_l op(a)[.., i, l] op(b)[.., l, j]. Batch axes are equal, or one side has rank
 // 2 and is shared by the whole batch.
 struct Matmul {

@@ -1,5 +1,7 @@
 // Dropout masks: element i of a mask is a pure function of (seed, stream, i).
 #pragma once
+#include <string_view>
+
 #include "basin/core/tensor.h"
 
 namespace basin {
@@ -9,6 +11,15 @@ struct DropoutMask {
   // out[i] = 1 / (1 - p) with probability 1 - p, else 0
   static void cpu(double p, uint64_t seed, uint64_t stream, Tensor& out);
   static void cuda(double p, uint64_t seed, uint64_t stream, Tensor& out);
+};
+
+struct StepDropoutMask {
+  static constexpr const char* name = "step_dropout_mask";
+  // The same for stream = stream_id(layer, *step), where step [] i64 lies beside out: the number is
+  // read when the mask is drawn.
+  static void cpu(double p, uint64_t seed, std::string_view layer, const Tensor& step, Tensor& out);
+  static void cuda(double p, uint64_t seed, std::string_view layer, const Tensor& step,
+                   Tensor& out);
 };
 
 }  // namespace basin

@@ -24,8 +24,11 @@ struct AdamNumbers {
 };
 struct AdamUpdate {
   static constexpr const char* name = "adam";
-  static void cpu(std::span<AdamItem> items, const AdamNumbers& numbers);
-  static void cuda(std::span<AdamItem> items, const AdamNumbers& numbers);
+  // live: undefined, or [items, 4] f64 on the device, what live_numbers() gives: then step_size,
+  // l2, shrink and inverse_root are read there when the kernel runs (a recorded step).
+  static void cpu(std::span<AdamItem> items, const AdamNumbers& numbers, const Tensor& live = {});
+  static void cuda(std::span<AdamItem> items, const AdamNumbers& numbers, const Tensor& live = {});
+  static Tensor live_numbers(std::span<const AdamItem> items, const AdamNumbers& numbers);
 };
 
 // SGD, one tensor:  g += l2 w;  b = momentum b + intake g;  w -= lr (g + momentum b) with Nesterov,
@@ -65,15 +68,10 @@ struct StepItem {
 };
 struct StepUpdate {
   static constexpr const char* name = "step";
-  static void cpu(std::span<StepItem> items);
-  static void cuda(std::span<StepItem> items);
-};
-
-// The sum of squares of all elements, in f64; undefined tensors count as zero. Waits for a GPU.
-struct SquareSum {
-  static constexpr const char* name = "square_sum";
-  static void cpu(std::span<const Tensor> tensors, double& sum);
-  static void cuda(std::span<const Tensor> tensors, double& sum);
+  // live: as of AdamUpdate; shrink and rate are read there.
+  static void cpu(std::span<StepItem> items, const Tensor& live = {});
+  static void cuda(std::span<StepItem> items, const Tensor& live = {});
+  static Tensor live_numbers(std::span<const StepItem> items);
 };
 
 }  // namespace basin

@@ -5,7 +5,6 @@
 #include <array>
 #include <memory>
 
-#include "basin/core/random.h"
 #include "basin/kernels/edge_conv.h"
 #include "basin/models/options.h"
 #include "basin/models/point_graph.h"
@@ -107,8 +106,7 @@ class Forward {
   }
 
   Tensor drop(const Tensor& x, std::string_view layer) const {
-    if (!options_.dropout || net_.config.dropout == 0) return x;
-    return dropout(x, net_.config.dropout, options_.seed, stream_id(layer, options_.step));
+    return basin::drop(x, net_.config.dropout, options_, layer);
   }
 
   void keep(const std::string& name, const Tensor& value) {

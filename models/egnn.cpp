@@ -5,7 +5,6 @@
 #include <memory>
 
 #include "basin/autograd/ops/edge_message.h"
-#include "basin/core/random.h"
 #include "basin/models/options.h"
 
 namespace basin {
@@ -99,10 +98,7 @@ class Forward {
     Tensor y = concat({mean(h, 1), max(h, 1)}, 1);
     if (options_.keep_activations) result_.activations.emplace_back("global_feature", y);
     y = silu(pass_.apply(net_.readout.first, y));
-    if (options_.dropout && net_.config.dropout > 0) {
-      y = dropout(y, net_.config.dropout, options_.seed,
-                  stream_id("dropout/readout", options_.step));
-    }
+    y = drop(y, net_.config.dropout, options_, "dropout/readout");
     result_.logits = pass_.apply(net_.readout.second, y);
     return std::move(result_);
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "basin/core/random.h"
 #include "basin/models/dgcnn.h"
 #include "basin/models/egnn.h"
 #include "basin/models/pointnet.h"
@@ -81,6 +82,12 @@ Model make_model(const ModelConfig& config) {
 
 ModelState init_model(const Model& model, uint64_t seed, DType dtype) {
   return model.layout.init(seed, dtype);
+}
+
+Tensor drop(const Tensor& x, double p, const ForwardOptions& options, std::string_view layer) {
+  if (!options.dropout || p == 0) return x;
+  if (options.step_there.defined()) return dropout(x, p, options.seed, layer, options.step_there);
+  return dropout(x, p, options.seed, stream_id(layer, options.step));
 }
 
 Fn classification_loss(const Model& model, Tensors buffers, Tensor points, Tensor labels,

@@ -31,10 +31,14 @@ struct ForwardOptions {
   uint64_t seed = 0;  // the masks are a pure function of (seed, step, layer, element)
   uint64_t step = 0;
   bool keep_activations = false;  // fill ForwardResult::activations
+  Tensor step_there = {};         // [] i64 beside the points; defined: read instead of `step`
 
   static ForwardOptions evaluation() { return {}; }
   static ForwardOptions training(uint64_t seed, uint64_t step) { return {true, true, seed, step}; }
 };
+
+// Dropout of one layer as the options say: x itself, or with the mask of (seed, step, layer).
+Tensor drop(const Tensor& x, double p, const ForwardOptions& options, std::string_view layer);
 
 struct ForwardResult {
   Tensor logits;        // [B, classes]

@@ -6,7 +6,6 @@
 #include <memory>
 #include <optional>
 
-#include "basin/core/random.h"
 #include "basin/models/options.h"
 
 namespace basin {
@@ -125,13 +124,12 @@ std::shared_ptr<const PointNet> declare(const PointNetConfig& config) {
   return net;
 }
 
-Tensor identity(int64_t k, DType dtype) {  // [K, K]
-  Tensor eye = Tensor::zeros({k, k}, dtype);
-  dispatch_float(dtype, "pointnet", [&](auto zero) {
-    auto* values = eye.mutable_data<decltype(zero)>();
-    for (int64_t i = 0; i < k; ++i) values[i * k + i] = 1;
-  });
-  return eye;
+// [K, K]: rows of K + 1 elements that start with a one, read as rows of K. By ops of the device, so
+// that a recorded step needs nothing from the host.
+Tensor identity(int64_t k, const Tensor& like) {
+  const Tensor ones = Tensor::full({k, 1}, like.dtype(), 1, like.device());
+  const Tensor zeros = Tensor::zeros({k, k}, like.dtype(), like.device());
+  return reshape(slice(reshape(concat({ones, zeros}, 1), {k * (k + 1)}), 0, 0, k * k), {k, k});
 }
 
 // x through all blocks but the last with ReLU, then the last under the maximum.
@@ -148,7 +146,7 @@ Tensor transform(Pass& pass, const TNet& tnet, const Tensor& x, bool fused) {  /
     h = pass.apply(block.norm, pass.apply(block.map, h), Act::relu);
   }
   const Tensor flat = pass.apply(tnet.output, h);
-  return reshape(flat, {x.size(0), tnet.k, tnet.k}) + identity(tnet.k, flat.dtype());
+  return reshape(flat, {x.size(0), tnet.k, tnet.k}) + identity(tnet.k, flat);
 }
 
 class Forward {
@@ -201,8 +199,7 @@ class Forward {
   }
 
   Tensor drop(const Tensor& x, std::string_view layer) const {
-    if (!options_.dropout || net_.config.dropout == 0) return x;
-    return dropout(x, net_.config.dropout, options_.seed, stream_id(layer, options_.step));
+    return basin::drop(x, net_.config.dropout, options_, layer);
   }
 
   void keep(const char* name, const Tensor& value) {
@@ -225,7 +222,7 @@ double original_bn_momentum(int64_t samples) {
 Tensor orthogonality_defect(const Tensor& a) {  // A A^T - I
   check(a.rank() == 3 && a.size(1) == a.size(2),
         "orthogonality penalty: expects square matrices [B, K, K], got ", a.shape());
-  return matmul(a, a, false, true) - identity(a.size(1), a.dtype());
+  return matmul(a, a, false, true) - identity(a.size(1), a);
 }
 
 Model pointnet_from_options(const ModelConfig& config) {

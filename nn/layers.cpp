@@ -1,6 +1,9 @@
 // Declaration and application of linear and batch-norm layers, and the running statistics.
 #include "basin/nn/layers.h"
 
+#include "basin/kernels/launch.h"
+#include "basin/kernels/running_stats.h"
+
 namespace basin {
 
 LinearInit torch_linear_init(int64_t in) { return {torch_init(in), torch_init(in)}; }
@@ -169,14 +172,7 @@ void blend(Tensor& running, const Tensor& batch, double momentum, const std::str
   check(batch.shape() == running.shape() && batch.dtype() == running.dtype(),
         "update_running_stats: '", name, "' is ", name_of(running.dtype()), " ", running.shape(),
         ", the batch statistic is ", name_of(batch.dtype()), " ", batch.shape());
-  dispatch_float(running.dtype(), "update_running_stats", [&](auto zero) {
-    using T = decltype(zero);
-    const T* from = batch.data<T>();
-    T* to = running.mutable_data<T>();
-    for (int64_t i = 0, n = running.numel(); i < n; ++i) {
-      to[i] = static_cast<T>((1 - momentum) * to[i] + momentum * from[i]);
-    }
-  });
+  launch<Blend>(running.device(), batch, momentum, running);
 }
 
 }  // namespace
@@ -193,7 +189,8 @@ void update_running_stats(ParamList& buffers, const Tensors& batch_stats, double
       Param& buffer = buffers[3 * layer + k];
       blend(buffer.value, batch_stats[2 * layer + k], momentum, buffer.name);
     }
-    ++*buffers[3 * layer + 2].value.mutable_data<int64_t>();
+    Tensor& counter = buffers[3 * layer + 2].value;
+    launch<CountUp>(counter.device(), counter);
   }
 }
 

@@ -19,6 +19,7 @@ struct ModelState {
 
   ModelState clone() const { return {params.clone(), buffers.clone()}; }
   ModelState to(DType dtype) const { return {params.to(dtype), buffers.to(dtype)}; }
+  ModelState to(Device device) const { return {params.to(device), buffers.to(device)}; }
 };
 
 // The tensors under their reference shapes, e.g. [64, 3, 1] for a 1-D convolution.

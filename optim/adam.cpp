@@ -52,15 +52,39 @@ AdamItem AdamRule::item(size_t i, const ParamList& params, const Tensors& grads,
           .shrink = config_.decoupled ? 1 - lr * s.weight_decay : 1.0};
 }
 
+AdamNumbers AdamRule::numbers() const {
+  const double bc2 = 1 - std::pow(config_.beta2, static_cast<double>(steps_));
+  return {config_.beta1, config_.beta2, 1 / std::sqrt(bc2), config_.eps};
+}
+
+void AdamRule::prepare(const ParamList& params, const StepInfo& info) {
+  ++steps_;
+  if (subset_.empty()) return;
+  const Tensors none(params.size());
+  for (size_t i = 0; i < subset_.size(); ++i) {
+    items_.push_back(item(i, params, none, info.lr_scale));
+  }
+  const Tensor live = AdamUpdate::live_numbers(items_, numbers());
+  items_.clear();
+  const Device device = params[subset_[0].index].value.device();
+  if (!live_.defined()) live_ = Tensor::empty(live.shape(), live.dtype(), device);
+  live_.copy_from(live);
+}
+
+void AdamRule::apply(ParamList& params, const Tensors& grads) {
+  if (subset_.empty()) return;
+  for (size_t i = 0; i < subset_.size(); ++i) items_.push_back(item(i, params, grads, 1));
+  launch<AdamUpdate>(live_.device(), std::span<AdamItem>(items_), numbers(), live_);
+  items_.clear();
+}
+
 void AdamRule::step(ParamList& params, const Tensors& grads, const StepInfo& info,
                     const UpdateObserver& observer) {
   ++steps_;
   if (subset_.empty()) return;
-  const double bc2 = 1 - std::pow(config_.beta2, static_cast<double>(steps_));
-  const AdamNumbers numbers{config_.beta1, config_.beta2, 1 / std::sqrt(bc2), config_.eps};
   const Device device = params[subset_[0].index].value.device();
   const auto update = [&] {
-    launch<AdamUpdate>(device, std::span<AdamItem>(items_), numbers);
+    launch<AdamUpdate>(device, std::span<AdamItem>(items_), numbers());
     items_.clear();  // holds no weights between steps
   };
   for (size_t i = 0; i < subset_.size(); ++i) {
@@ -124,6 +148,15 @@ void Adam::step(ParamList& params, const Tensors& grads, const StepInfo& info) {
   signature_.check_step(params, grads, info);
   rule_.step(params, grads, info, observer());
 }
+
+bool Adam::recordable() const { return signature_.device() != Device::cpu && !observer(); }
+
+void Adam::prepare(const ParamList& params, const StepInfo& info) {
+  signature_.check_step(params, Tensors(params.size()), info);
+  rule_.prepare(params, info);
+}
+
+void Adam::apply(ParamList& params, const Tensors& grads) { rule_.apply(params, grads); }
 
 OptimizerState Adam::save() const {
   OptimizerState state = begin_state(name());

@@ -33,6 +33,9 @@ class AdamRule {
   AdamRule(AdamConfig config, const ParamList& params, std::vector<ParamSettings> subset);
   void step(ParamList& params, const Tensors& grads, const StepInfo& info,
             const UpdateObserver& observer);
+  // The halves of a step on a device (Optimizer::prepare and apply).
+  void prepare(const ParamList& params, const StepInfo& info);
+  void apply(ParamList& params, const Tensors& grads);
   void save(OptimizerState& state) const;
   void load(StateReader& reader);  // takes effect at commit()
   void commit();
@@ -44,12 +47,14 @@ class AdamRule {
     std::string name;
     Tensor m, v, vmax;  // vmax only with amsgrad
   };
+  AdamNumbers numbers() const;  // of step steps_
   AdamItem item(size_t i, const ParamList& params, const Tensors& grads, double lr_scale) const;
 
   AdamConfig config_;
   std::vector<ParamSettings> subset_;
   std::vector<Moments> moments_, loaded_;
   std::vector<AdamItem> items_;  // of one launch
+  Tensor live_;                  // what prepare() left for apply(): update.h
   int64_t steps_ = 0, loaded_steps_ = 0;
 };
 
@@ -59,6 +64,9 @@ class Adam : public Optimizer {
        const std::vector<GroupRule>& groups = {});
   std::string_view name() const override { return rule_.rule(); }
   void step(ParamList& params, const Tensors& grads, const StepInfo& info) override;
+  bool recordable() const override;
+  void prepare(const ParamList& params, const StepInfo& info) override;
+  void apply(ParamList& params, const Tensors& grads) override;
   OptimizerState save() const override;
   void load(const OptimizerState& state) override;
   std::vector<RoutingRow> routing() const override { return rows_; }

@@ -1,4 +1,4 @@
-// Clipping: fixed tiles, partial sums combined in tile order.
+// Clipping by the kernels of kernels/clip.h; by value on the CPU.
 #include "basin/optim/clip.h"
 
 #include <algorithm>
@@ -6,14 +6,30 @@
 #include <vector>
 
 #include "basin/core/parallel.h"
-#include "basin/kernels/elementwise.h"
+#include "basin/kernels/clip.h"
 #include "basin/kernels/launch.h"
-#include "basin/kernels/update.h"
 
 namespace basin {
 namespace {
 
 constexpr int64_t kTile = int64_t{1} << 15;
+
+Device device_of(const Tensors& grads) {
+  for (const Tensor& g : grads) {
+    if (g.defined()) return g.device();
+  }
+  return Device::cpu;
+}
+
+Tensors scaled(const Tensors& grads, const Tensor& factor) {
+  Tensors out;
+  out.reserve(grads.size());
+  for (const Tensor& g : grads) {
+    out.push_back(g.defined() ? Tensor::empty(g.shape(), g.dtype(), g.device()) : Tensor());
+    if (g.defined()) launch<ScaleBy>(g.device(), g, factor, out.back());
+  }
+  return out;
+}
 
 // f(value) on every element, into fresh tensors; undefined stays undefined.
 template <class F>
@@ -35,29 +51,16 @@ Tensors mapped(const Tensors& grads, const F& f) {
   return out;
 }
 
-Device device_of(const Tensors& grads) {
-  for (const Tensor& g : grads) {
-    if (g.defined()) return g.device();
-  }
-  return Device::cpu;
-}
-
-Tensors scaled_on_device(const Tensors& grads, double factor) {
-  Tensors out;
-  out.reserve(grads.size());
-  for (const Tensor& g : grads) {
-    out.push_back(g.defined() ? Tensor::empty(g.shape(), g.dtype(), g.device()) : Tensor());
-    if (g.defined()) launch<UnaryMap>(g.device(), Unary::scale, g, factor, out.back());
-  }
-  return out;
-}
-
 }  // namespace
 
 double global_norm(const Tensors& grads) {
-  double sum = 0;
-  launch<SquareSum>(device_of(grads), std::span<const Tensor>(grads), sum);
-  return std::sqrt(sum);
+  if (grads.empty()) return 0;
+  const Device device = device_of(grads);
+  Tensor sums = Tensor::empty({static_cast<int64_t>(grads.size())}, DType::f64, device);
+  launch<SquareSums>(device, grads, sums);
+  double total = 0;
+  for (const double sum : sums.to_vector<double>()) total += sum;
+  return std::sqrt(total);
 }
 
 ClipResult clip_global_norm(const Tensors& grads, double max_norm) {
@@ -69,12 +72,17 @@ ClipResult clip_global_norm(const Tensors& grads, double max_norm) {
          "; lower the learning rate or look for a division by zero");
   }
   if (out.norm <= max_norm) return out;
-  const double factor = max_norm / out.norm;
-  out.grads = device_of(grads) == Device::cpu
-                  ? mapped(grads, [factor](auto x) { return x * factor; })
-                  : scaled_on_device(grads, factor);
+  out.grads = scaled(grads, Tensor::full({1}, DType::f64, max_norm / out.norm, device_of(grads)));
   out.clipped = true;
   return out;
+}
+
+Tensors clip_by_sums(const Tensors& grads, const Tensor& square_sums, double max_norm) {
+  check(std::isfinite(max_norm) && max_norm > 0, "clip: expects a maximal norm above 0, got ",
+        max_norm);
+  Tensor factor = Tensor::empty({1}, DType::f64, square_sums.device());
+  launch<ClipFactor>(factor.device(), square_sums, max_norm, factor);
+  return scaled(grads, factor);
 }
 
 ClipResult clip_value(const Tensors& grads, double limit) {

@@ -17,7 +17,10 @@ double global_norm(const Tensors& grads);
 // Scales all gradients by max_norm / norm when norm > max_norm. numerical error on a non-finite
 // norm.
 ClipResult clip_global_norm(const Tensors& grads, double max_norm);
-// Clamps every element to [-limit, limit]; NaN stays NaN.
+// The same for a program that must not wait for a device: square_sums [grads] f64 as kernels/clip.h
+// makes them; always copies. A norm that is not finite clips nothing.
+Tensors clip_by_sums(const Tensors& grads, const Tensor& square_sums, double max_norm);
+// CPU only. Clamps every element to [-limit, limit]; NaN stays NaN.
 ClipResult clip_value(const Tensors& grads, double limit);
 
 }  // namespace basin

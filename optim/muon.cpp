@@ -138,16 +138,9 @@ void Muon::step(ParamList& params, const Tensors& grads, const StepInfo& info) {
     items.clear();
   };
   for (size_t i = 0; i < matrices_.size(); ++i) {
-    const Matrix& matrix = matrices_[i];
-    const Tensor& w = params[matrix.settings.index].value;
-    const double lr = matrix.settings.lr * info.lr_scale;
-    for (size_t k = 0; k < matrix.blocks.size(); ++k) {
-      const MatrixBlock& b = matrix.blocks[k];
-      items.push_back({w, updates[i], b.offset, b.rows * b.cols,
-                       1 - lr * matrix.settings.weight_decay, lr * matrix.scales[k]});
-    }
+    add_items(i, params, updates[i], info.lr_scale, items);
     if (!observer()) continue;
-    const Tensor before = w.clone();
+    const Tensor before = params[matrices_[i].settings.index].value.clone();
     update();
     UpdateRecord record = record_of(i);
     record.orthogonalised = updates[i];
@@ -155,6 +148,42 @@ void Muon::step(ParamList& params, const Tensors& grads, const StepInfo& info) {
   }
   update();
   auxiliary_->step(params, grads, info, observer());
+}
+
+void Muon::add_items(size_t i, const ParamList& params, const Tensor& update, double lr_scale,
+                     std::vector<StepItem>& items) const {
+  const Matrix& matrix = matrices_[i];
+  const double lr = matrix.settings.lr * lr_scale;
+  for (size_t k = 0; k < matrix.blocks.size(); ++k) {
+    const MatrixBlock& b = matrix.blocks[k];
+    items.push_back({params[matrix.settings.index].value, update, b.offset, b.rows * b.cols,
+                     1 - lr * matrix.settings.weight_decay, lr * matrix.scales[k]});
+  }
+}
+
+// The exact factor is computed on the CPU.
+bool Muon::recordable() const {
+  return device_ != Device::cpu && !observer() && !config_.orthogonalise.exact;
+}
+
+void Muon::prepare(const ParamList& params, const StepInfo& info) {
+  signature_.check_step(params, Tensors(params.size()), info);
+  std::vector<StepItem> items;
+  for (size_t i = 0; i < matrices_.size(); ++i) {
+    add_items(i, params, Tensor(), info.lr_scale, items);
+  }
+  const Tensor live = StepUpdate::live_numbers(items);
+  if (!live_.defined()) live_ = Tensor::empty(live.shape(), live.dtype(), device_);
+  live_.copy_from(live);
+  auxiliary_->prepare(params, info);
+}
+
+void Muon::apply(ParamList& params, const Tensors& grads) {
+  const Tensors updates = orthogonalised(momentum_step(params, grads));
+  std::vector<StepItem> items;
+  for (size_t i = 0; i < matrices_.size(); ++i) add_items(i, params, updates[i], 1, items);
+  launch<StepUpdate>(device_, std::span<StepItem>(items), live_);
+  auxiliary_->apply(params, grads);
 }
 
 OptimizerState Muon::save() const {

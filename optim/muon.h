@@ -46,6 +46,9 @@ class Muon : public Optimizer {
        const std::vector<GroupRule>& groups = {});
   std::string_view name() const override { return "muon"; }
   void step(ParamList& params, const Tensors& grads, const StepInfo& info) override;
+  bool recordable() const override;
+  void prepare(const ParamList& params, const StepInfo& info) override;
+  void apply(ParamList& params, const Tensors& grads) override;
   OptimizerState save() const override;
   void load(const OptimizerState& state) override;
   std::vector<RoutingRow> routing() const override { return rows_; }
@@ -58,6 +61,9 @@ class Muon : public Optimizer {
     std::string name;
     Tensor buffer;  // B
   };
+  // One item per logical matrix; without updates for their numbers alone.
+  void add_items(size_t i, const ParamList& params, const Tensor& update, double lr_scale,
+                 std::vector<StepItem>& items) const;
   Tensors momentum_step(const ParamList& params, const Tensors& grads);  // M, one per matrix param
   Tensors orthogonalised(const Tensors& directions) const;               // O of each M
 
@@ -66,6 +72,7 @@ class Muon : public Optimizer {
   Device device_ = Device::cpu;
   std::vector<Matrix> matrices_;
   std::vector<RoutingRow> rows_;
+  Tensor live_;                        // what prepare() left for apply(): kernels/update.h
   std::optional<AdamRule> auxiliary_;  // set in the constructor
 };
 

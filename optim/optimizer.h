@@ -69,6 +69,12 @@ class Optimizer {
   virtual ~Optimizer() = default;
   virtual std::string_view name() const = 0;
   virtual void step(ParamList& params, const Tensors& grads, const StepInfo& info) = 0;
+  // The two halves of step() for a program that records the second one (core/device_graph.h):
+  // prepare() takes what changes from step to step (counts, rates) and writes it where the kernels
+  // of apply() read it; apply() starts the same kernels every time and waits for nothing.
+  virtual bool recordable() const { return false; }
+  virtual void prepare(const ParamList&, const StepInfo&) { refuse_halves(); }
+  virtual void apply(ParamList&, const Tensors&) { refuse_halves(); }
   virtual OptimizerState save() const = 0;
   // data error when state is missing, foreign or of another shape; the optimizer is then unchanged
   virtual void load(const OptimizerState& state) = 0;
@@ -82,6 +88,9 @@ class Optimizer {
   const UpdateObserver& observer() const { return observer_; }
 
  private:
+  [[noreturn]] void refuse_halves() const {
+    fail(ErrorKind::internal, name(), ": its step has no two halves (recordable)");
+  }
   UpdateObserver observer_;
 };
 

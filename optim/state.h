@@ -18,6 +18,7 @@ class ParamSignature {
   // usage error on a parameter that is not f32 or f64, or on another device than the first
   ParamSignature(std::string_view owner, const ParamList& params);
   // usage error when the parameters or the gradients do not fit
+  Device device() const { return device_; }
   void check_step(const ParamList& params, const Tensors& grads, const StepInfo& info) const;
 
  private:

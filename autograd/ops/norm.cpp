@@ -186,4 +186,16 @@ Tensor dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream) {
   return mul(x, mask);
 }
 
+Tensor dropout(const Tensor& x, double p, uint64_t seed, std::string_view layer,
+               const Tensor& step) {
+  check(p >= 0 && p < 1, "dropout: the probability must be in [0, 1), got ", p);
+  check(step.defined() && step.dtype() == DType::i64 && step.numel() == 1 &&
+            step.device() == x.device(),
+        "dropout: the step must be one i64 on the device of x");
+  if (p == 0) return x;
+  Tensor mask = Tensor::empty(x.shape(), x.dtype(), x.device());
+  launch<StepDropoutMask>(x.device(), p, seed, layer, step, mask);
+  return mul(x, mask);
+}
+
 }  // namespace basin

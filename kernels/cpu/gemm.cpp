@@ -6,6 +6,7 @@
 #include <cblas.h>
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <sstream>
 
@@ -292,6 +293,12 @@ template void gemm_serial(bool, bool, int64_t, int64_t, int64_t, float, const fl
                           const float*, int64_t, float, float*, int64_t);
 template void gemm_serial(bool, bool, int64_t, int64_t, int64_t, double, const double*, int64_t,
                           const double*, int64_t, double, double*, int64_t);
+
+namespace {
+std::atomic<bool> tf32{false};
+}  // namespace
+void allow_tf32(bool allowed) { tf32 = allowed; }
+bool tf32_allowed() { return tf32; }
 
 std::string blas_description() {
   // The configuration string starts with "OpenBLAS <version>"; its core name may be the build

@@ -26,4 +26,9 @@ void DropoutMask::cpu(double p, uint64_t seed, uint64_t stream, Tensor& out) {
   });
 }
 
+void StepDropoutMask::cpu(double p, uint64_t seed, std::string_view layer, const Tensor& step,
+                          Tensor& out) {
+  DropoutMask::cpu(p, seed, stream_id(layer, static_cast<uint64_t>(*step.data<int64_t>())), out);
+}
+
 }  // namespace basin

@@ -3,7 +3,6 @@
 #include "basin/kernels/update.h"
 
 #include <cmath>
-#include <vector>
 
 #include "basin/core/parallel.h"
 #include "basin/kernels/cpu/hot.h"
@@ -143,28 +142,28 @@ BASIN_HOT void step_pass(T* __restrict w, const T* __restrict o, int64_t n, doub
   for (int64_t i = 0; i < n; ++i) w[i] = s * w[i] - r * o[i];
 }
 
-template <class T>
-double square_sum(const Tensor& g) {
-  const T* x = g.data<T>();
-  std::vector<double> partial(static_cast<size_t>(tile_count(g.numel(), kTile)), 0.0);
-  parallel_for(g.numel(), kTile, [&](int64_t begin, int64_t end) {
-    double part[8] = {};
-    for (int64_t i = begin; i < end; ++i) {
-      const double v = static_cast<double>(x[i]);
-      part[i & 7] += v * v;
-    }
-    double sum = 0;
-    for (double p : part) sum += p;
-    partial[begin / kTile] = sum;
-  });
-  double total = 0;
-  for (double p : partial) total += p;
-  return total;
-}
-
 }  // namespace
 
-void AdamUpdate::cpu(std::span<AdamItem> items, const AdamNumbers& numbers) {
+Tensor AdamUpdate::live_numbers(std::span<const AdamItem> items, const AdamNumbers& numbers) {
+  Tensor live = Tensor::empty({static_cast<int64_t>(items.size()), 4}, DType::f64);
+  double* to = live.mutable_data<double>();
+  for (const AdamItem& item : items) {
+    for (const double v : {item.step_size, item.l2, item.shrink, numbers.inverse_root}) *to++ = v;
+  }
+  return live;
+}
+
+Tensor StepUpdate::live_numbers(std::span<const StepItem> items) {
+  Tensor live = Tensor::empty({static_cast<int64_t>(items.size()), 4}, DType::f64);
+  double* to = live.mutable_data<double>();
+  for (const StepItem& item : items) {
+    for (const double v : {item.shrink, item.rate, 0.0, 0.0}) *to++ = v;
+  }
+  return live;
+}
+
+void AdamUpdate::cpu(std::span<AdamItem> items, const AdamNumbers& numbers, const Tensor& live) {
+  check(!live.defined(), name, ": live numbers are for a device");
   for (AdamItem& item : items) {
     dispatch_float(item.w.dtype(), name, [&](auto t) { adam_tensor<decltype(t)>(item, numbers); });
   }
@@ -183,7 +182,8 @@ void MomentumUpdate::cpu(std::span<MomentumItem> items, const MomentumNumbers& n
   }
 }
 
-void StepUpdate::cpu(std::span<StepItem> items) {
+void StepUpdate::cpu(std::span<StepItem> items, const Tensor& live) {
+  check(!live.defined(), name, ": live numbers are for a device");
   for (StepItem& item : items) {
     dispatch_float(item.w.dtype(), name, [&](auto t) {
       using T = decltype(t);
@@ -193,14 +193,6 @@ void StepUpdate::cpu(std::span<StepItem> items) {
         step_pass<T>(w + begin, o + begin, end - begin, item.shrink, item.rate);
       });
     });
-  }
-}
-
-void SquareSum::cpu(std::span<const Tensor> tensors, double& sum) {
-  sum = 0;
-  for (const Tensor& t : tensors) {
-    if (!t.defined()) continue;
-    sum += dispatch_float(t.dtype(), name, [&](auto z) { return square_sum<decltype(z)>(t); });
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <tuple>
 
 #include "basin/core/error.h"
 #include "basin/core/tensor.h"
@@ -31,9 +32,13 @@ template <class... Parameters, class... Arguments>
 void run(const char* name, const Grid& grid, void (*kernel)(Parameters...),
          const Arguments&... arguments) {
 #ifdef BASIN_EMULATION
-  stream();
-  emu::launch(name, grid.blocks, grid.threads, grid.shared_bytes,
-              [&] { kernel(static_cast<Parameters>(arguments)...); });
+  const auto thread = [kernel,
+                       held = std::tuple<Parameters...>(static_cast<Parameters>(arguments)...)] {
+    std::apply(kernel, held);
+  };
+  emu::put_on_stream(stream(), [name, grid, thread] {
+    emu::launch(name, grid.blocks, grid.threads, grid.shared_bytes, thread);
+  });
 #else
   if (grid.shared_bytes > (48 << 10)) {
     check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,

@@ -1,6 +1,6 @@
 // CUDA matrix products by cuBLAS. cuBLAS is column-major: the row-major C = op(A) op(B) is its
 // C^T = op(B)^T op(A)^T. Reproducible from run to run: one stream, a workspace of fixed size, no
-// atomics; f32 products are in f32 (no TF32).
+// atomics; f32 products are in f32 unless TF32 was allowed (gemm.h).
 #include <cublas_v2.h>
 
 #include <limits>
@@ -33,6 +33,12 @@ cublasHandle_t blas() {
     check_blas(cublasSetAtomicsMode(made, CUBLAS_ATOMICS_NOT_ALLOWED), "cublasSetAtomicsMode");
     return made;
   }();
+  static bool tf32 = false;
+  if (tf32 != tf32_allowed()) {
+    tf32 = tf32_allowed();
+    check_blas(cublasSetMathMode(handle, tf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH),
+               "cublasSetMathMode");
+  }
   return handle;
 }
 

@@ -13,12 +13,13 @@ struct Slot {
   T *a = nullptr, *b = nullptr, *c = nullptr, *d = nullptr;
   const T* g = nullptr;
   int64_t n = 0;
-  T p = 0, q = 0, r = 0;
+  T p = 0, q = 0, r = 0, x = 0;
+  const double* live = nullptr;  // p, q, r, x when the kernel runs; null: those above
 };
 
 template <class T>
 struct SlotTable {
-  static constexpr int kSlots = 48;
+  static constexpr int kSlots = 40;
   Slot<T> slot[kSlots];
   int first_block[kSlots + 1] = {};  // of each tensor, and the number of blocks
   int count = 0;
@@ -52,7 +53,13 @@ inline constexpr int kSlotThreads = 256;
 template <class T, class Body>
 __global__ void slots_kernel(SlotTable<T> table, Body body) {
   const int at = table.find(static_cast<int>(blockIdx.x));
-  const Slot<T>& s = table.slot[at];
+  Slot<T> s = table.slot[at];
+  if (s.live != nullptr) {
+    s.p = static_cast<T>(s.live[0]);
+    s.q = static_cast<T>(s.live[1]);
+    s.r = static_cast<T>(s.live[2]);
+    s.x = static_cast<T>(s.live[3]);
+  }
   const int64_t begin = (static_cast<int64_t>(blockIdx.x) - table.first_block[at]) * kSlotTile;
   const int64_t end = begin + kSlotTile < s.n ? begin + kSlotTile : s.n;
   for (int64_t i = begin + threadIdx.x; i < end; i += kSlotThreads) body(s, i);

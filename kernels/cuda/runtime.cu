@@ -17,6 +17,10 @@
 namespace basin::cuda {
 namespace {
 
+std::string version_text(int version) {
+  return version == 0 ? std::string("none") : str(version / 1000, ".", version % 1000 / 10);
+}
+
 void require_driver() {
   int devices = 0;
   const cudaError_t status = cudaGetDeviceCount(&devices);
@@ -29,10 +33,8 @@ void require_driver() {
   int driver = 0, runtime = 0;
   cudaDriverGetVersion(&driver);
   cudaRuntimeGetVersion(&runtime);
-  fail(ErrorKind::resource, "cuda: needs an NVIDIA driver for CUDA ", runtime / 1000, ".",
-       runtime % 1000 / 10, ", found ",
-       driver == 0 ? std::string("none") : str(driver / 1000, ".", driver % 1000 / 10), " (",
-       cudaGetErrorString(status), "); use --device cpu");
+  fail(ErrorKind::resource, "cuda: needs an NVIDIA driver for CUDA ", version_text(runtime),
+       ", found ", version_text(driver), " (", cudaGetErrorString(status), "); use --device cpu");
 }
 
 struct Context {
@@ -52,17 +54,9 @@ Context& context() {
   return *made;
 }
 
-// A thread of the program starts with its own current device.
-void enter() {
-  context();
-  thread_local bool entered = false;
-  if (entered) return;
-  check_cuda(cudaSetDevice(0), "cuda: choosing the device");
-  entered = true;
-}
-
 void* map(size_t bytes) {
   enter();
+  if (recording()) refuse_while_recording("device memory is asked for");
   void* p = nullptr;
   const cudaError_t status = cudaMalloc(&p, bytes);
   if (status == cudaErrorMemoryAllocation) {
@@ -74,6 +68,7 @@ void* map(size_t bytes) {
 }
 
 void unmap(void* block, size_t) {
+  if (recording()) refuse_while_recording("device memory is returned");
   // Waits for the device, so nothing queued can still use the block.
   check_cuda(cudaFree(block), "cuda: returning memory");
 }
@@ -156,6 +151,10 @@ Staging& staging() {
 void copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes) {
   enter();
   if (bytes == 0) return;
+  if (recording() && to_device != from_device) {
+    refuse_while_recording(to_device == Device::cpu ? "the host reads device memory"
+                                                    : "the host writes device memory");
+  }
   if (to_device == Device::cuda && from_device == Device::cuda) {
     check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream()),
                "cuda: copying on the device");
@@ -180,8 +179,35 @@ void fill(void* to, uint64_t bits, size_t item_bytes, int64_t items) {
   }
 }
 
+template <class To, class From>
+void convert_items(To* to, const From* from, int64_t n) {
+  for_items("convert", n, [=] __device__(int64_t i) { to[i] = static_cast<To>(from[i]); });
+}
+
+template <class F>
+void visit(DType t, F&& f) {
+  switch (t) {
+    case DType::f32: return f(float{});
+    case DType::f64: return f(double{});
+    case DType::i32: return f(int32_t{});
+    case DType::i64: return f(int64_t{});
+  }
+}
+
+void convert(void* to, DType to_type, const void* from, DType from_type, int64_t items) {
+  enter();
+  visit(to_type, [&](auto z) {
+    using To = decltype(z);
+    visit(from_type, [&](auto y) {
+      using From = decltype(y);
+      convert_items(static_cast<To*>(to), static_cast<const From*>(from), items);
+    });
+  });
+}
+
 void synchronize() {
   enter();
+  if (recording()) refuse_while_recording("the host waits for the device");
   check_cuda(cudaStreamSynchronize(stream()), "cuda: waiting for the device");
 }
 
@@ -193,17 +219,47 @@ std::string describe() {
              p.totalGlobalMem >> 20, " MiB");
 }
 
+DeviceInfo info() {
+  enter();
+  cudaDeviceProp p;
+  check_cuda(cudaGetDeviceProperties(&p, 0), "cuda: asking for the device");
+  int driver = 0, runtime = 0;
+  cudaDriverGetVersion(&driver);
+  cudaRuntimeGetVersion(&runtime);
+  return {p.name, version_text(driver), version_text(runtime)};
+}
+
 }  // namespace
 
 cudaStream_t stream() { return context().stream; }
 
+// A thread of the program starts with its own current device.
+void enter() {
+  context();
+  thread_local bool entered = false;
+  if (entered) return;
+  check_cuda(cudaSetDevice(0), "cuda: choosing the device");
+  entered = true;
+}
+
 void check_launch(const char* name) {
   check_cuda(cudaGetLastError(), name);
-  if (device_checks()) check_cuda(cudaStreamSynchronize(stream()), name);
+  if (device_checks() && !recording()) check_cuda(cudaStreamSynchronize(stream()), name);
 }
 
 bool install_backend() {
-  set_device_backend(Device::cuda, {map, unmap, copy, fill, synchronize, describe});
+  DeviceBackend backend;
+  backend.map = map;
+  backend.unmap = unmap;
+  backend.copy = copy;
+  backend.fill = fill;
+  backend.convert = convert;
+  backend.synchronize = synchronize;
+  backend.describe = describe;
+  backend.info = info;
+  add_graphs(backend);
+  add_uploads(backend);
+  set_device_backend(Device::cuda, backend);
   return true;
 }
 

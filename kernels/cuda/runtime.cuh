@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include "basin/core/error.h"
+#include "basin/core/storage.h"
 
 namespace basin::cuda {
 
@@ -14,6 +15,17 @@ inline void check_cuda(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
   fail(ErrorKind::resource, what, ": CUDA reports ", cudaGetErrorString(status));
 }
+
+// Puts the calling thread on the device that the process uses.
+void enter();
+
+// Between the begin and the end of a recording the stream takes down what it is given.
+bool recording();
+void refuse_while_recording(const char* what);  // usage error: "device graph: WHAT while ..."
+
+// What graph.cu and upload.cu bring to the backend.
+void add_graphs(DeviceBackend& backend);
+void add_uploads(DeviceBackend& backend);
 
 // After a launch: its configuration error; with BASIN_SYNC=1 also what went wrong inside.
 void check_launch(const char* name);
