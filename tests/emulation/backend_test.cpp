@@ -11,6 +11,7 @@
 #include "basin/autograd/ops.h"
 #include "basin/core/error.h"
 #include "basin/core/storage.h"
+#include "basin/kernels/cuda/runtime.cuh"
 
 using namespace basin;
 
@@ -104,6 +105,30 @@ TEST_CASE("emulation backend: arguments on different devices") {
     CHECK(e.kind() == ErrorKind::usage);
     CHECK(std::string(e.what()).find("is on the CPU, the others are not") != std::string::npos);
   }
+}
+
+TEST_CASE("emulation backend: what is unsafe in a capture ruins it, as on a device") {
+  require_device(Device::cuda);
+  cudaStream_t stream = cuda::stream();
+  cudaGraph_t graph = nullptr;
+  void* p = nullptr;
+  const std::function<cudaError_t()> unsafe[] = {
+      [&] { return cudaStreamSynchronize(stream); },
+      [&] { return cudaDeviceSynchronize(); },
+      [&] { return cudaMalloc(&p, 4096); },
+      [&] { return cudaMallocHost(&p, 4096); },
+  };
+  for (const auto& call : unsafe) {
+    CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+    CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) ==
+          cudaErrorIllegalState);
+    CHECK(call() == cudaErrorStreamCaptureUnsupported);
+    CHECK(cudaStreamEndCapture(stream, &graph) == cudaErrorStreamCaptureInvalidated);
+    CHECK(graph == nullptr);
+    CHECK(cudaStreamSynchronize(stream) == cudaSuccess);
+  }
+  cudaGetLastError();
+  CHECK(Tensor::full({2}, DType::f32, 4, Device::cuda).at(1) == 4);
 }
 
 TEST_CASE("child: use the device" * doctest::skip()) {

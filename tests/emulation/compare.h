@@ -1,5 +1,6 @@
-// Kernels on the emulated device against the CPU: the same launch on both, in f64 and f32, and on
-// the device in three thread orders, which must give the same bits. Each comparison prints a line
+// Kernels on a device against the CPU: the same launch on both, in f64 and f32, and on the device
+// several times (the emulated one: in three thread orders), which must give the same bits. Each
+// comparison prints a line
 //   gather          x [50, 7], index [120]      f64 0.0e+00  f32 0.0e+00
 #pragma once
 #include <doctest/doctest.h>
@@ -7,13 +8,16 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <string>
 
 #include "basin/core/random.h"
 #include "basin/core/tensor.h"
 #include "basin/kernels/launch.h"
+#if defined(BASIN_EMULATED_DEVICE)
 #include "basin/tests/emulation/emulator.h"
+#endif
 
 namespace basin::testing {
 
@@ -55,21 +59,36 @@ inline bool same_values(const Tensors& a, const Tensors& b) {
   return true;
 }
 
+// Calls f once for every further run that must give the same bits: in other thread orders on the
+// emulated device, nine times more on a real one.
+template <class F>
+void each_further_run(const F& f) {
+#if defined(BASIN_EMULATED_DEVICE)
+  for (emu::Order order : {emu::Order::reverse, emu::Order::random}) {
+    emu::set_order(order);
+    f();
+  }
+  emu::set_order(emu::Order::forward);
+#else
+  // A sanitizer of the device takes its time: it needs one run.
+  static const char* const given = std::getenv("BASIN_TEST_RERUNS");
+  static const int runs = given ? std::atoi(given) : 9;
+  for (int i = 0; i < runs; ++i) f();
+#endif
+}
+
 inline void compare(const std::string& kernel, const std::string& shapes, const Launch& launch) {
   double difference[2];
   for (DType dtype : {DType::f64, DType::f32}) {
     const Tensors expected = launch({Device::cpu, dtype});
-    emu::set_order(emu::Order::forward);
     const Tensors got = launch({Device::cuda, dtype});
     const double worst = largest_difference(got, expected);
     CHECK_MESSAGE(worst <= (dtype == DType::f64 ? 1e-12 : 1e-5), kernel, ", ", shapes, ", ",
                   name_of(dtype), ": ", worst);
-    for (emu::Order order : {emu::Order::reverse, emu::Order::random}) {
-      emu::set_order(order);
+    each_further_run([&] {
       CHECK_MESSAGE(same_values(launch({Device::cuda, dtype}), got), kernel, ", ", shapes, ", ",
-                    name_of(dtype), ": the result depends on the thread order");
-    }
-    emu::set_order(emu::Order::forward);
+                    name_of(dtype), ": the bits differ from run to run");
+    });
     difference[dtype == DType::f32] = worst;
   }
   std::printf("%-22s %-44s f64 %.1e  f32 %.1e\n", kernel.c_str(), shapes.c_str(), difference[0],

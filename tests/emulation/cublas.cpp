@@ -7,6 +7,10 @@
 
 #include "basin/tests/emulation/device_memory.h"
 
+struct EmulationBlas {
+  cudaStream_t stream = nullptr;
+};
+
 namespace {
 
 // sum [m] = a [m, k] b [k], a by columns; each sum in the order of k
@@ -22,41 +26,47 @@ namespace {
 }
 
 template <class T>
-cublasStatus_t product(cublasOperation_t op_a, cublasOperation_t op_b, int m, int n, int k, T alpha,
-                       const T* a, int lda, long long stride_a, const T* b, int ldb,
-                       long long stride_b, T beta, T* c, int ldc, long long stride_c, int batch) {
+cublasStatus_t product(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m,
+                       int n, int k, T alpha, const T* a, int lda, long long stride_a, const T* b,
+                       int ldb, long long stride_b, T beta, T* c, int ldc, long long stride_c,
+                       int batch) {
   const bool ta = op_a == CUBLAS_OP_T, tb = op_b == CUBLAS_OP_T;
   if (m < 0 || n < 0 || k < 0 || batch < 0 || lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m ||
       !basin::emu::is_device(a) || !basin::emu::is_device(b) || !basin::emu::is_device(c)) {
     return CUBLAS_STATUS_INVALID_VALUE;
   }
-  const basin::emu::DeviceMemoryAccess access;
-  const auto at = [](int i, int j, int rows) { return static_cast<size_t>(j) * rows + i; };
-  std::vector<double> left(at(0, k, m)), right(k), sum(m);
-  for (long long s = 0; s < batch; ++s) {
-    const T *pa = a + s * stride_a, *pb = b + s * stride_b;
-    for (int l = 0; l < k; ++l) {
-      for (int i = 0; i < m; ++i) left[at(i, l, m)] = pa[ta ? at(l, i, lda) : at(i, l, lda)];
-    }
-    for (int j = 0; j < n; ++j) {
-      for (int l = 0; l < k; ++l) right[l] = pb[tb ? at(j, l, ldb) : at(l, j, ldb)];
-      column(m, k, left.data(), right.data(), sum.data());
-      T* out = c + s * stride_c + at(0, j, ldc);
-      for (int i = 0; i < m; ++i) {
-        out[i] = static_cast<T>(alpha * sum[i] + (beta == T(0) ? 0.0 : beta * out[i]));
+  basin::emu::put_on_stream(handle->stream, [=] {
+    const basin::emu::DeviceMemoryAccess access;
+    const auto at = [](int i, int j, int rows) { return static_cast<size_t>(j) * rows + i; };
+    std::vector<double> left(at(0, k, m)), right(k), sum(m);
+    for (long long s = 0; s < batch; ++s) {
+      const T *pa = a + s * stride_a, *pb = b + s * stride_b;
+      for (int l = 0; l < k; ++l) {
+        for (int i = 0; i < m; ++i) left[at(i, l, m)] = pa[ta ? at(l, i, lda) : at(i, l, lda)];
+      }
+      for (int j = 0; j < n; ++j) {
+        for (int l = 0; l < k; ++l) right[l] = pb[tb ? at(j, l, ldb) : at(l, j, ldb)];
+        column(m, k, left.data(), right.data(), sum.data());
+        T* out = c + s * stride_c + at(0, j, ldc);
+        for (int i = 0; i < m; ++i) {
+          out[i] = static_cast<T>(alpha * sum[i] + (beta == T(0) ? 0.0 : beta * out[i]));
+        }
       }
     }
-  }
+  });
   return CUBLAS_STATUS_SUCCESS;
 }
 
 }  // namespace
 
 cublasStatus_t cublasCreate(cublasHandle_t* handle) {
-  *handle = nullptr;  // nothing is kept
+  *handle = new EmulationBlas;
   return CUBLAS_STATUS_SUCCESS;
 }
-cublasStatus_t cublasSetStream(cublasHandle_t, cudaStream_t) { return CUBLAS_STATUS_SUCCESS; }
+cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream) {
+  handle->stream = stream;
+  return CUBLAS_STATUS_SUCCESS;
+}
 cublasStatus_t cublasSetWorkspace(cublasHandle_t, void* workspace, size_t) {
   return basin::emu::is_device(workspace) ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
 }
@@ -64,21 +74,21 @@ cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t) { return CUBLAS_S
 cublasStatus_t cublasSetAtomicsMode(cublasHandle_t, cublasAtomicsMode_t) {
   return CUBLAS_STATUS_SUCCESS;
 }
-cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t, cublasOperation_t op_a,
+cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t handle, cublasOperation_t op_a,
                                          cublasOperation_t op_b, int m, int n, int k,
                                          const float* alpha, const float* a, int lda,
                                          long long stride_a, const float* b, int ldb,
                                          long long stride_b, const float* beta, float* c, int ldc,
                                          long long stride_c, int batch) {
-  return product(op_a, op_b, m, n, k, *alpha, a, lda, stride_a, b, ldb, stride_b, *beta, c, ldc,
-                 stride_c, batch);
+  return product(handle, op_a, op_b, m, n, k, *alpha, a, lda, stride_a, b, ldb, stride_b, *beta, c,
+                 ldc, stride_c, batch);
 }
-cublasStatus_t cublasDgemmStridedBatched(cublasHandle_t, cublasOperation_t op_a,
+cublasStatus_t cublasDgemmStridedBatched(cublasHandle_t handle, cublasOperation_t op_a,
                                          cublasOperation_t op_b, int m, int n, int k,
                                          const double* alpha, const double* a, int lda,
                                          long long stride_a, const double* b, int ldb,
                                          long long stride_b, const double* beta, double* c, int ldc,
                                          long long stride_c, int batch) {
-  return product(op_a, op_b, m, n, k, *alpha, a, lda, stride_a, b, ldb, stride_b, *beta, c, ldc,
-                 stride_c, batch);
+  return product(handle, op_a, op_b, m, n, k, *alpha, a, lda, stride_a, b, ldb, stride_b, *beta, c,
+                 ldc, stride_c, batch);
 }

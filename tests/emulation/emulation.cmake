@@ -9,6 +9,9 @@ file(GLOB tests CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/emulation/*_test.
 file(GLOB planted CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/emulation/*.cu")
 set_source_files_properties(${planted} PROPERTIES LANGUAGE CXX)
 
+# The training step is all that the tests need of tools/.
+list(APPEND tests "${PROJECT_SOURCE_DIR}/tools/common/train_step.cpp")
+
 if(BASIN_EMULATE_CUDA)
   add_executable(test_emulation ${tests} ${planted})
   target_link_libraries(test_emulation PRIVATE basin_test_main)
@@ -20,7 +23,7 @@ else()
         -fno-omit-frame-pointer)
   endif()
   set(sources)
-  foreach(folder core kernels autograd optim)
+  foreach(folder core kernels autograd nn models optim)
     file(GLOB_RECURSE found CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/${folder}/*.cpp")
     list(APPEND sources ${found})
   endforeach()
@@ -39,6 +42,7 @@ else()
   target_link_options(test_emulation PRIVATE ${flags})
 endif()
 target_include_directories(test_emulation PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/emulation")
+target_compile_definitions(test_emulation PRIVATE BASIN_EMULATED_DEVICE)
 basin_private_flags(test_emulation)
 doctest_discover_tests(test_emulation TEST_PREFIX "" TEST_SPEC "device*,emulation*"
   PROPERTIES TIMEOUT 600 SKIP_REGULAR_EXPRESSION "SKIPPED:" LABELS emulation)

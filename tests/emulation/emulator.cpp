@@ -73,7 +73,11 @@ struct Scheduler {
 };
 
 Scheduler& scheduler() {
-  static auto* s = new Scheduler;
+  static auto* s = [] {
+    auto* made = new Scheduler;
+    made->idle.reserve(kMaxThreads);  // grows inside fibres, where an allocation would look shared
+    return made;
+  }();
   return *s;
 }
 

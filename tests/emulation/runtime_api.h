@@ -1,9 +1,13 @@
 // The part of the CUDA runtime API that Basin uses, on the host: device memory is mapped apart
-// (device_memory.h), and whatever is put on a stream has happened when the call returns.
+// (device_memory.h). The first stream that is made does its work at once. Later ones are lazy:
+// their copies are made when somebody waits for them, so a missing wait shows as old data. A stream
+// that is captured keeps closures with copied arguments; what would wait for it, or ask for memory,
+// in the thread that captures is an error and ruins the capture, as on a device.
 // BASIN_EMULATION_DEVICES=0 acts as a machine without a GPU, BASIN_EMULATION_DRIVER=0 as one
 // without a driver, BASIN_EMULATION_MEMORY sets the bytes of the device.
 #pragma once
 #include <cstddef>
+#include <functional>
 
 enum cudaError_t {
   cudaSuccess = 0,
@@ -11,7 +15,11 @@ enum cudaError_t {
   cudaErrorMemoryAllocation = 2,
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
+  cudaErrorIllegalState = 401,
+  cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureInvalidated = 901,
 };
+enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
 enum cudaMemcpyKind {
   cudaMemcpyHostToHost,
   cudaMemcpyHostToDevice,
@@ -27,6 +35,8 @@ enum cudaDeviceAttr {
 
 using cudaStream_t = struct EmulationStream*;
 using cudaEvent_t = struct EmulationEvent*;
+using cudaGraph_t = struct EmulationGraph*;
+using cudaGraphExec_t = struct EmulationGraph*;
 
 inline constexpr unsigned cudaStreamNonBlocking = 1;
 inline constexpr unsigned cudaEventDisableTiming = 2;
@@ -66,6 +76,19 @@ cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t from, cudaEvent_t to);
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* ready, cudaGraph_t graph,
+                                 unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph);
+
+namespace basin::emu {
+// Does the work, or takes it down where the stream is captured. For launches and library calls.
+void put_on_stream(cudaStream_t stream, std::function<void()> work);
+}  // namespace basin::emu
 
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel, cudaFuncAttribute, int) {

@@ -51,8 +51,13 @@ TEST_CASE("program: help, version and usage errors") {
     CHECK(f.err.rfind("train_modelnet: ", 0) == 0);
     CHECK(f.out.empty());
   }
+  CHECK(run(dir, str("--graph on", kTiny)).code == 2);
+  if (kHasCuda) return;  // with a driver and a device the next one trains
   const Finished cuda = run(dir, str("--device cuda", kTiny));
   CHECK(cuda.code == 5);
+  CHECK(cuda.err ==
+        "train_modelnet: device: this build of Basin has no backend for cuda; build it "
+        "with -DBASIN_WITH_CUDA=ON, or use --device cpu\n");
 }
 
 TEST_CASE("program: --dry-run and --print-config write nothing") {
