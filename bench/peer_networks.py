@@ -213,15 +213,15 @@ NETWORKS = {
 
 
 def orthogonalise(m, dtype):
-    x = m.to(dtype)
-    tall = x.shape[0] > x.shape[1]
+    x = m.to(dtype)  # one matrix or a stack of them
+    tall = x.shape[-2] > x.shape[-1]
     if tall:
-        x = x.T
-    x = x / (x.norm() + 1e-7)
+        x = x.mT
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(5):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return (x.T if tall else x).to(m.dtype)
+    return (x.mT if tall else x).to(m.dtype)
 
 
 class Muon:

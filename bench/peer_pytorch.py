@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The peers of `bench`: the same cases in PyTorch (and PyG), on random clouds.
 
-Cases: knn (torch.cdist + topk, the matrix product + topk), pointnet, dgcnn, egnn (k neighbours as a
+Cases: knn (torch.cdist + topk, the matrix product + topk), newton_schulz, pointnet, dgcnn, egnn (k neighbours as a
 dense axis, or PyG's message passing). A network has the parts of `bench --parts`: forward, gradient,
 adam, muon, hvp (by double backward). Prints what the numbers depend on: versions, BLAS, threads and
 the environment variables that govern the allocator. --json writes the keys that bench writes. The
@@ -37,13 +37,16 @@ class Measure:
         print(f"{'':22s} {'median ms':>10s} {'min ms':>10s} {'max ms':>10s} {'page faults':>12s}")
 
     def __call__(self, key, step):
+        wait = torch.cuda.synchronize if self.args.device == "cuda" else lambda: None
         for _ in range(self.args.warmup):
             step()
         seconds, faults = [], []
         for _ in range(self.args.repeats):
+            wait()
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
             start = time.perf_counter()
             step()
+            wait()
             seconds.append(time.perf_counter() - start)
             faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
         row = {"median_ms": 1e3 * statistics.median(seconds), "min_ms": 1e3 * min(seconds),
@@ -131,12 +134,24 @@ def run_knn(args, measure):
         measure(f"d{dims}", lambda: nearest(args.variant, x, args.k))
 
 
+STACKS = ((32, 64, 64), (1, 512, 1024), (1, 1024, 1024), (8, 512, 512))
+
+
+def run_newton_schulz(args, measure):
+    torch.manual_seed(args.seed)
+    dtype = getattr(torch, args.muon_dtype)
+    for shape in STACKS:
+        m = torch.randn(shape)
+        measure("x".join(map(str, shape)), lambda: peer_networks.orthogonalise(m, dtype))
+
+
 def parse():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("case", choices=("knn", *peer_networks.NETWORKS))
+    parser.add_argument("case", choices=("knn", "newton_schulz", *peer_networks.NETWORKS))
     parser.add_argument("--variant", help="knn: cdist, matmul, unsorted; egnn: regular, pyg")
     parser.add_argument("--parts", default="", help="of a network, a comma list; default all")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--points", type=int, default=1024)
@@ -151,7 +166,8 @@ def parse():
     parser.add_argument("--label", default="", help="a word for the JSON record, e.g. tuned")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
-    variants = peer_networks.NETWORKS.get(args.case, {"cdist": 0, "matmul": 0, "unsorted": 0})
+    others = {"knn": ("cdist", "matmul", "unsorted"), "newton_schulz": ("batched",)}
+    variants = peer_networks.NETWORKS.get(args.case) or others[args.case]
     args.variant = args.variant or next(iter(variants))
     if args.variant not in variants:
         parser.error(f"--variant: {args.case} has {', '.join(variants)}")
@@ -163,19 +179,21 @@ def parse():
 def main():
     args = parse()
     torch.set_num_threads(args.threads)
+    torch.set_default_device(args.device)  # of every tensor that is made below
     start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # with torch imported
     build = [line.strip(" -") for line in torch.__config__.show().splitlines()
              if any(key in line for key in ("Math Kernel", "MKL-DNN", "OpenMP", "CPU capability"))]
     environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     words = (args.case, args.variant, "compiled" if args.compile else "", args.label)
     print(f"torch {torch.__version__}, python {platform.python_version()}, {args.threads} threads, "
-          f"B={args.batch} N={args.points} k={args.k}, {', '.join(w for w in words if w)}")
+          f"{torch.cuda.get_device_name() if args.device == 'cuda' else 'cpu'}, B={args.batch} N={args.points} k={args.k}, {', '.join(w for w in words if w)}")
     print("built with: " + "; ".join(build))
     print("environment: " + (" ".join(f"{k}={v}" for k, v in environment.items()) or "none of "
                              + " ".join(ENVIRONMENT)))
-    prefix = f"{args.case}.t{args.threads}."
+    prefix = f"{args.case}." + (f"t{args.threads}." if args.device == "cpu" else "cuda.")
     measure = Measure(args, prefix)
-    (run_knn if args.case == "knn" else run_network)(args, measure)
+    runs = {"knn": run_knn, "newton_schulz": run_newton_schulz}
+    runs.get(args.case, run_network)(args, measure)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(f"peak resident set {peak / 1e6:.0f} MB")
     if args.json:

@@ -83,6 +83,7 @@ RunDir open_run(const Config& config, const Place& place, const TrainConfig& tra
       .add("data_hash", data.hash)
       .add("config_hash", train.config_hash)
       .add("resumed_from_step", place.checkpoint ? place.checkpoint->step : int64_t{0});
+  facts.append(device_record(train.device));
   dir.begin(facts);
   return dir;
 }

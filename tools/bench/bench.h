@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "basin/core/device.h"
 #include "basin/tools/common/json.h"
 
 namespace basin::tools {
@@ -20,6 +21,7 @@ struct BenchOptions {
   int64_t hvp_batch = 0;  // clouds of the Hessian-vector products; 0: each case's own
   int repeats = 7;
   std::vector<int> threads = {1, 2};
+  Device device = Device::cpu;               // a GPU: one section, whatever `threads` says
   std::vector<int64_t> dims = {3, 64, 128};  // of the case knn
   std::vector<std::string> parts = {};       // of a network; empty: all
   std::string prefix = {};                   // of the keys, where a case runs others
@@ -27,16 +29,26 @@ struct BenchOptions {
   bool wants(const std::string& part) const;
 };
 
+// One block of rows: on the CPU for a number of threads, or on a GPU.
+struct Place {
+  Device device = Device::cpu;
+  int threads = 1;
+  std::string key() const;   // "t2", "cuda"
+  std::string text() const;  // "2 threads", "cuda"
+};
+std::vector<Place> places(const BenchOptions& options);
+
 struct Timing {
   double median = 0, min = 0, max = 0;  // seconds
   double page_faults = 0;               // per call
   double mappings = 0;                  // calls of the allocator to the system, per call
   double peak_bytes = 0;                // most that the allocator had handed out at once
 };
-// Two calls to warm up, then `repeats` timed ones.
-Timing measure(int repeats, const std::function<void()>& body);
+// Two calls to warm up, then `repeats` timed ones, each until the device is done.
+Timing measure(const BenchOptions& options, const std::function<void()>& body);
 // The same for several bodies in turn, round by round: what drifts, drifts for all of them.
-std::vector<Timing> measure_in_turn(int repeats, const std::vector<std::function<void()>>& bodies);
+std::vector<Timing> measure_in_turn(const BenchOptions& options,
+                                    const std::vector<std::function<void()>>& bodies);
 
 // Operations of one call. The reduced count is that of the algorithm in use, the naive one that of
 // the textbook; 0: not applicable.
@@ -68,9 +80,9 @@ struct BenchCase {
 };
 const std::vector<BenchCase>& bench_cases();
 
-// Sets the number of threads, measures the peak, prints "TITLE, 2 threads; measured ..." above the
-// rows and records the peak under prefix + "peak_gflops". FLOP/s.
-double begin_section(const std::string& title, const std::string& prefix, int threads,
+// On the CPU sets the number of threads, measures the peak, prints "TITLE, 2 threads; measured ..."
+// above the rows and records the peak under prefix + "peak_gflops". FLOP/s; 0, unknown, on a GPU.
+double begin_section(const std::string& title, const std::string& prefix, const Place& place,
                      BenchReport& report);
 
 // Best of several runs of independent fused multiply-adds in registers, all threads at once; the
@@ -80,6 +92,7 @@ const char* fma_peak_name();  // "AVX-512", "AVX2", "portable"
 
 void run_peak(const BenchOptions& options, BenchReport& report);
 void run_knn(const BenchOptions& options, BenchReport& report);
+void run_newton_schulz(const BenchOptions& options, BenchReport& report);
 void run_pointnet(const BenchOptions& options, BenchReport& report);
 void run_dgcnn(const BenchOptions& options, BenchReport& report);
 void run_egnn(const BenchOptions& options, BenchReport& report);

@@ -53,18 +53,18 @@ void check_same_distances(const Tensor& x, const Tensor& ours, const Tensor& the
 void bench_dims(int64_t dims, const std::string& section, const BenchOptions& options, double peak,
                 BenchReport& report) {
   const int64_t k = options.k > 0 ? options.k : kNeighbours;
-  const Tensor x = bench_clouds(options.batch, options.points, dims);
+  const Tensor x = bench_clouds(options.batch, options.points, dims).to(options.device);
   const auto queries = static_cast<double>(options.batch * options.points);
   const Work work{2 * queries * static_cast<double>(options.points * dims), 0, 0};
   const std::string key = str(section, "d", dims);
   std::vector<std::function<void()>> bodies{[&] { knn(x, k, true); }};
   Tensor theirs;
-  const bool tree = dims == 3 && knn_tree_available();
+  const bool tree = dims == 3 && options.device == Device::cpu && knn_tree_available();
   if (tree) {
     theirs = Tensor::empty({options.batch, options.points, k}, DType::i32);
     bodies.emplace_back([&] { knn_by_tree(x, k, theirs); });
   }
-  const std::vector<Timing> times = measure_in_turn(options.repeats, bodies);
+  const std::vector<Timing> times = measure_in_turn(options, bodies);
   report.add(key, str("D = ", dims, ", k = ", k), times[0], work, peak);
   report.value(key + ".us_per_query", 1e6 * times[0].median / queries);
   report.note(str("  ", 1e6 * times[0].median / queries, " us per query"));
@@ -79,14 +79,15 @@ void bench_dims(int64_t dims, const std::string& section, const BenchOptions& op
 }  // namespace
 
 void run_knn(const BenchOptions& options, BenchReport& report) {
-  for (const int threads : options.threads) {
-    const std::string section = str("knn.t", threads, ".");
+  for (const Place& place : places(options)) {
+    const std::string section = str("knn.", place.key(), ".");
     const double peak =
         begin_section(str("k nearest neighbours, B=", options.batch, ", N=", options.points),
-                      section, threads, report);
+                      section, place, report);
     for (const int64_t dims : options.dims) bench_dims(dims, section, options, peak, report);
     report.value(section + "peak_rss_bytes", static_cast<double>(peak_rss_bytes()));
-    if (!knn_tree_available()) report.note("nanoflann: its header was not found, not measured");
+    if (place.device == Device::cpu && !knn_tree_available())
+      report.note("nanoflann: its header was not found, not measured");
   }
 }
 

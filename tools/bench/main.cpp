@@ -18,6 +18,7 @@ const std::vector<BenchCase>& bench_cases() {
   static const std::vector<BenchCase> cases{
       {"peak", "f32 multiply-add peak of the machine", run_peak},
       {"knn", "k nearest neighbours, beside nanoflann's k-d tree where that was found", run_knn},
+      {"newton_schulz", "orthogonalisation of matrices, as Muon does it", run_newton_schulz},
       {"pointnet", "training steps and Hessian-vector products of PointNet", run_pointnet},
       {"dgcnn", "the same of DGCNN, official, k = 20", run_dgcnn},
       {"egnn", "the same of EGNN, d = 64, 4 layers, k = 20", run_egnn},
@@ -66,6 +67,8 @@ Config bench_settings() {
         "Parts of a network to measure, a comma list of " + joined(network_parts()) +
             "; empty: all. One part per process makes the peak resident set that part's"},
        {"threads", Kind::text, "1,2", "Numbers of threads, one section each"},
+       {"device", Kind::text, "cpu", "cpu, cuda or cuda:0; on a GPU --threads does not matter"},
+       {"tf32", Kind::flag, "false", "Let a GPU round the factors of f32 products to TF32"},
        {"repeats", Kind::integer, "7", "Timed calls of each measurement"},
        {"json", Kind::text, "", "Write every number to this file as one flat JSON object", action}},
       {});
@@ -103,6 +106,8 @@ BenchOptions options_from(const Config& config) {
   out.k = in_range("k", 0);
   out.hvp_batch = in_range("hvp_batch", 0);
   out.repeats = static_cast<int>(in_range("repeats", 1));
+  choose_device(config);
+  out.device = device_from_name(config.text("device"));
   out.threads.clear();
   for (const int64_t n : numbers_from(config, "threads", 256)) {
     out.threads.push_back(static_cast<int>(n));
@@ -132,6 +137,7 @@ int run(int argc, const char* const* argv) {
   report.json().add("command", command_line(argc, argv)).add("time", utc_now());
   const JsonObject environment = environment_record();
   report.json().append(environment);
+  report.json().append(device_record(options.device));
   std::cout << environment.pretty();
   for (const BenchCase* c : chosen) {
     BenchOptions mine = options;

@@ -5,11 +5,11 @@
 #include <iomanip>
 #include <sstream>
 
-#include "basin/core/parallel.h"
 #include "basin/core/random.h"
 #include "basin/core/storage.h"
 #include "basin/optim/registry.h"
 #include "basin/tools/common/environment.h"
+#include "basin/tools/common/train_step.h"
 
 namespace basin::tools {
 namespace {
@@ -44,17 +44,20 @@ struct Problem {
   ModelState state;
   Tensor points;  // [B, N, 3]
   Tensor labels;  // [B]
+  Device device;
   int64_t step = 0;
 
-  Problem(Model network, int64_t batch, int64_t n)
-      : model(std::move(network)), state(init_model(model, 0, DType::f32)) {
+  Problem(Model network, int64_t batch, int64_t n, Device where)
+      : model(std::move(network)),
+        state(init_model(model, 0, DType::f32).to(where)),
+        device(where) {
     Rng rng(0, stream_id("bench points"));
     std::vector<float> xyz(static_cast<size_t>(batch * n * 3));
     for (float& x : xyz) x = static_cast<float>(rng.uniform(-0.6, 0.6));
-    points = Tensor::from(xyz, {batch, n, 3});
+    points = Tensor::from(xyz, {batch, n, 3}, device);
     std::vector<int64_t> label(static_cast<size_t>(batch));
     for (int64_t& c : label) c = rng.below(kClasses);
-    labels = Tensor::from(label, {batch});
+    labels = Tensor::from(label, {batch}, device);
   }
 
   ForwardOptions training() { return ForwardOptions::training(0, static_cast<uint64_t>(step++)); }
@@ -68,26 +71,23 @@ struct Problem {
     return [f = loss()](const Tensors& x) { return Tensors{f(x).front()}; };
   }
   ValueGrad gradient() { return value_and_grad(loss())(state.params.values()); }
-  void train_step(Optimizer& optimizer) {
-    ValueGrad result = gradient();
-    optimizer.step(state.params, result.grads, {step, result.value.item(), 1});
-    update_running_stats(state.buffers, batch_stats_of(result.aux), model.bn_momentum(0));
-  }
 };
 
 class Section {
  public:
-  Section(const NetworkCase& network, const BenchOptions& options, BenchReport& report, int threads)
+  Section(const NetworkCase& network, const BenchOptions& options, BenchReport& report,
+          const Place& place)
       : network_(network),
         options_(options),
         report_(report),
-        prefix_(str(options.prefix, network.model, ".t", threads, ".")),
+        prefix_(str(options.prefix, network.model, ".", place.key(), ".")),
         peak_(begin_section(str(network.title, ", B=", options.batch, ", N=", options.points),
-                            prefix_, threads, report)) {}
+                            prefix_, place, report)) {}
 
   void run() {
     if (wants_any({"forward", "gradient", "adam", "muon"})) {
-      Problem problem(bench_model(network_, options_), options_.batch, options_.points);
+      Problem problem(bench_model(network_, options_), options_.batch, options_.points,
+                      options_.device);
       const Counts counts = network_.count(problem.model, options_.batch, options_.points);
       if (options_.wants("forward")) {
         add(
@@ -103,7 +103,7 @@ class Section {
       }
     }
     if (options_.wants("hvp")) hessian_vector_products();
-    const AllocatorStats stats = allocator_stats();
+    const AllocatorStats stats = allocator_stats(options_.device);
     report_.note(str("allocator: ", bytes_text(static_cast<double>(stats.reserved_bytes)),
                      " reserved in ", stats.mappings, " mappings so far; peak resident set of the ",
                      "process so far ", bytes_text(static_cast<double>(peak_rss_bytes()))));
@@ -119,7 +119,7 @@ class Section {
 
   Timing add(const std::string& key, const std::string& label, const std::function<void()>& body,
              const Work& work) {
-    const Timing timing = measure(options_.repeats, body);
+    const Timing timing = measure(options_, body);
     report_.add(prefix_ + key, label, timing, work, peak_);
     return timing;
   }
@@ -143,13 +143,29 @@ class Section {
     }
     step.naive_flops += update.naive_flops;
     step.reduced_flops += update.naive_flops;
-    add(
-        name + "_step", name + " step, whole", [&] { problem.train_step(*optimizer); }, step);
+    // As train_modelnet does it: on a GPU the step is recorded where it can be.
+    TrainStep train(problem.model, problem.state, *optimizer,
+                    {.batch = options_.batch, .graph = GraphMode::automatic});
+    train.set_batch(problem.points, problem.labels);
+    const auto whole = [&] {
+      train.start(problem.step++, 1);
+      train.finish();
+    };
+    add(name + "_step", name + " step, whole" + (train.with_graph() ? ", recorded" : ""), whole,
+        step);
+    if (!train.with_graph()) return;
+    TrainStep plain(problem.model, problem.state, *optimizer, {.batch = options_.batch});
+    plain.set_batch(problem.points, problem.labels);
+    const auto launched = [&] {
+      plain.start(problem.step++, 1);
+      plain.finish();
+    };
+    add(name + "_step_launched", name + " step, launched", launched, step);
   }
 
   void hessian_vector_products() {
     const int64_t batch = options_.hvp_batch > 0 ? options_.hvp_batch : network_.hvp_batch;
-    Problem problem(bench_model(network_, options_), batch, options_.points);
+    Problem problem(bench_model(network_, options_), batch, options_.points, options_.device);
     const Work work = network_.count(problem.model, batch, options_.points).gradient();
     const Tensors params = problem.state.params.values();
     Tensors direction;
@@ -157,7 +173,7 @@ class Section {
     for (const Tensor& p : params) {
       std::vector<float> v(static_cast<size_t>(p.numel()));
       for (float& x : v) x = static_cast<float>(rng.normal());
-      direction.push_back(Tensor::from(v, p.shape()));
+      direction.push_back(Tensor::from(v, p.shape(), options_.device));
     }
     report_.value(prefix_ + "hvp_batch", static_cast<double>(batch));
     // In turn, so that their ratio does not carry the machine's drift.
@@ -210,7 +226,7 @@ const std::vector<std::string>& network_parts() {
 }
 
 void run_network(const NetworkCase& network, const BenchOptions& options, BenchReport& report) {
-  for (const int threads : options.threads) Section(network, options, report, threads).run();
+  for (const Place& place : places(options)) Section(network, options, report, place).run();
 }
 
 }  // namespace basin::tools

@@ -21,15 +21,17 @@ struct Samples {
   size_t peak_bytes = 0;
 };
 
-void call_once(const std::function<void()>& body, Samples& samples) {
-  reset_peak_bytes();
+void call_once(Device device, const std::function<void()>& body, Samples& samples) {
+  reset_peak_bytes(device);
   const int64_t faults = page_faults();
-  const uint64_t mappings = allocator_stats().mappings;
+  const uint64_t mappings = allocator_stats(device).mappings;
+  synchronize(device);
   const double start = seconds_now();
   body();
+  synchronize(device);
   samples.seconds.push_back(seconds_now() - start);
   samples.page_faults += page_faults() - faults;
-  const AllocatorStats stats = allocator_stats();
+  const AllocatorStats stats = allocator_stats(device);
   samples.mappings += stats.mappings - mappings;
   samples.peak_bytes = std::max(samples.peak_bytes, stats.peak_bytes);
 }
@@ -55,29 +57,48 @@ bool BenchOptions::wants(const std::string& part) const {
   return parts.empty() || std::find(parts.begin(), parts.end(), part) != parts.end();
 }
 
-std::vector<Timing> measure_in_turn(int repeats, const std::vector<std::function<void()>>& bodies) {
+std::string Place::key() const {
+  return device == Device::cpu ? str("t", threads) : std::string(name_of(device));
+}
+std::string Place::text() const {
+  if (device != Device::cpu) return std::string(name_of(device));
+  return str(threads, threads == 1 ? " thread" : " threads");
+}
+
+std::vector<Place> places(const BenchOptions& options) {
+  if (options.device != Device::cpu) return {{options.device, 0}};
+  std::vector<Place> out;
+  for (const int threads : options.threads) out.push_back({Device::cpu, threads});
+  return out;
+}
+
+std::vector<Timing> measure_in_turn(const BenchOptions& options,
+                                    const std::vector<std::function<void()>>& bodies) {
   constexpr int kWarmUp = 2;
   std::vector<Samples> samples(bodies.size());
-  for (int round = 0; round < kWarmUp + repeats; ++round) {
+  for (int round = 0; round < kWarmUp + options.repeats; ++round) {
     if (round == kWarmUp) samples.assign(bodies.size(), {});
-    for (size_t i = 0; i < bodies.size(); ++i) call_once(bodies[i], samples[i]);
+    for (size_t i = 0; i < bodies.size(); ++i) call_once(options.device, bodies[i], samples[i]);
   }
   std::vector<Timing> out;
   for (Samples& s : samples) out.push_back(summary(std::move(s)));
   return out;
 }
 
-Timing measure(int repeats, const std::function<void()>& body) {
-  return measure_in_turn(repeats, {body}).front();
+Timing measure(const BenchOptions& options, const std::function<void()>& body) {
+  return measure_in_turn(options, {body}).front();
 }
 
-double begin_section(const std::string& title, const std::string& prefix, int threads,
+double begin_section(const std::string& title, const std::string& prefix, const Place& place,
                      BenchReport& report) {
-  set_num_threads(threads);
+  if (place.device != Device::cpu) {
+    report.heading(str(title, ", ", describe_device(place.device)));
+    return 0;
+  }
+  set_num_threads(place.threads);
   const double peak = measure_fma_peak();
-  report.heading(str(title, ", ", threads, threads == 1 ? " thread" : " threads",
-                     "; measured f32 peak ", static_cast<int64_t>(peak * 1e-9 + 0.5), " GFLOP/s (",
-                     fma_peak_name(), ")"));
+  report.heading(str(title, ", ", place.text(), "; measured f32 peak ",
+                     static_cast<int64_t>(peak * 1e-9 + 0.5), " GFLOP/s (", fma_peak_name(), ")"));
   report.value(prefix + "peak_gflops", peak * 1e-9);
   return peak;
 }

@@ -9,6 +9,7 @@
 #include "basin/core/log.h"
 #include "basin/core/parallel.h"
 #include "basin/core/params.h"
+#include "basin/kernels/gemm.h"
 #include "basin/tools/common/environment.h"
 #include "basin/tools/common/progress.h"
 
@@ -154,7 +155,8 @@ std::vector<Setting> shared_settings() {
   return {
       {"seed", Kind::integer, "0", "Seed of everything random", result},
       {"threads", Kind::integer, "0", "Threads; 0: one per core. Never changes a result", record},
-      {"device", Kind::text, "cpu", "cpu or cuda", result},
+      {"device", Kind::text, "cpu", "cpu, cuda or cuda:0", result},
+      {"tf32", Kind::flag, "false", "Let a GPU round the factors of f32 products to TF32", record},
       {"json", Kind::text, "", "Write the results to this file as one flat JSON object", action},
       {"quiet", Kind::flag, "false", "No log on stderr", action},
       {"print_config", Kind::flag, "false", "Print every setting with its source, and stop",
@@ -173,10 +175,18 @@ void apply_shared_settings(const Config& config) {
     if (level == LogLevel::warning) warning_line(message);
     if (level == LogLevel::info) log_line(message);
   });
-  if (device_from_name(config.text("device")) == Device::cuda) {
-    fail(ErrorKind::resource, config.origin("device"), ": ", config.text("device"),
-         " is not available, this program computes on the CPU; use --device cpu");
+  choose_device(config);
+}
+
+void choose_device(const Config& config) {
+  Device device = Device::cpu;
+  try {
+    device = device_from_name(config.text("device"));
+  } catch (const Error& e) {
+    fail(e.kind(), config.origin("device"), ": ", e.what());
   }
+  require_device(device);
+  allow_tf32(config.flag("tf32"));
 }
 
 }  // namespace basin::tools

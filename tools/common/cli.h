@@ -33,7 +33,9 @@ int run_program(const std::string& name, const std::function<int()>& body);
 
 // Settings that mean the same in every program.
 std::vector<Setting> shared_settings();
-void apply_shared_settings(const Config& config);  // threads, verbosity, log sink
+void apply_shared_settings(const Config& config);  // threads, verbosity, log sink, device
+// Of the settings device and tf32: a resource error (exit 5) where there is no such device.
+void choose_device(const Config& config);
 
 extern const char* const kExitCodeHelp;
 

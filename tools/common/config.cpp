@@ -16,6 +16,11 @@
 namespace basin::tools {
 namespace {
 
+// Where the tests find real data; of the library; of the tests' emulated device.
+bool other_variable(std::string_view name) {
+  return name == "BASIN_DATA" || name == "BASIN_SYNC" || name.starts_with("BASIN_EMULATION_");
+}
+
 std::string underscored(std::string_view key) {
   std::string out(key);
   std::replace(out.begin(), out.end(), '-', '_');
@@ -195,7 +200,7 @@ void Config::load_environment() {
     const std::string name(pair.substr(0, equals));
     if (const auto it = names.find(name); it != names.end()) {
       set(it->second, pair.substr(equals + 1), Source::environment, name);
-    } else if (name != "BASIN_DATA") {  // where the tests find real data
+    } else if (!other_variable(name)) {
       const std::string near = nearest_name(name, known);
       if (near.empty()) continue;
       log_message(LogLevel::warning,

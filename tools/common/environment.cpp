@@ -60,6 +60,17 @@ int64_t page_faults() {
   return usage.ru_minflt;
 }
 
+JsonObject device_record(Device device) {
+  JsonObject out;
+  out.add("device", name_of(device));
+  if (device == Device::cpu) return out;
+  const DeviceInfo info = device_info(device);
+  return out.add("gpu", std::string_view(info.name))
+      .add("cuda_driver", std::string_view(info.driver))
+      .add("cuda_toolkit", std::string_view(info.toolkit))
+      .add("tf32", tf32_allowed());
+}
+
 JsonObject environment_record() {
   const VersionInfo& v = version_info();
   utsname system{};

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "basin/core/device.h"
 #include "basin/tools/common/json.h"
 
 namespace basin::tools {
@@ -18,6 +19,8 @@ int64_t page_faults();     // minor faults of this process so far
 // basin_version, git_hash, git_dirty, compiler, flags, build_type, cpu, blas, threads, host,
 // system.
 JsonObject environment_record();
+// device; for a GPU also gpu, cuda_driver, cuda_toolkit, tf32.
+JsonObject device_record(Device device);
 std::string version_line(const std::string& program);  // for --version
 
 std::string command_line(int argc, const char* const* argv);  // quoted for a shell

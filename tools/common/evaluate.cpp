@@ -29,10 +29,11 @@ Row read_row(const T* logits, int64_t classes, int64_t label) {
 
 void Tally::add(const Tensor& logits, const Tensor& labels) {
   const int64_t classes = logits.size(1);
+  const Tensor here = logits.to(Device::cpu);
   const auto* label = labels.data<int64_t>();
   dispatch_float(logits.dtype(), "tally", [&](auto zero) {
     using T = decltype(zero);
-    const T* values = logits.data<T>();
+    const T* values = here.data<T>();
     for (int64_t i = 0; i < labels.numel(); ++i) {
       const Row row = read_row(values + i * classes, classes, label[i]);
       const auto c = static_cast<size_t>(label[i]);
@@ -75,12 +76,13 @@ std::optional<Evaluation> evaluate(const Model& model, const ModelState& state,
   const Tensors params = state.params.values();
   const Tensors buffers = state.buffers.values();
   const DType dtype = params.front().dtype();
+  const Device device = params.front().device();
   Tally tally(model.classes);
   for (int64_t i = 0; i < loader.batches_per_epoch(); ++i) {
     if (stop && stop()) return std::nullopt;
     const PointBatch batch = loader.batch(0, i);
-    const ForwardResult result =
-        model.forward(params, buffers, batch.points.to(dtype), ForwardOptions::evaluation());
+    const ForwardResult result = model.forward(params, buffers, batch.points.to(device).to(dtype),
+                                               ForwardOptions::evaluation());
     tally.add(result.logits, batch.labels);
   }
   return tally.result();

@@ -26,7 +26,7 @@ struct Evaluation {
 class Tally {
  public:
   explicit Tally(int64_t classes) : correct_(classes, 0), total_(classes, 0) {}
-  void add(const Tensor& logits, const Tensor& labels);  // [B, C], [B] i64
+  void add(const Tensor& logits, const Tensor& labels);  // [B, C] on any device, [B] i64
   int64_t correct() const;
   int64_t total() const;
   Evaluation result() const;

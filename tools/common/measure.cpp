@@ -78,8 +78,9 @@ class Subject {
         str("the first ", batch.points.size(0), " test clouds of ", train_.points, " points");
     report.transformations = config_.integer("transformations");
     report.seed = train_.seed;
-    report.measured = measure_symmetry(trainer_.model(), trainer_.state(), batch.points,
-                                       {report.transformations, report.seed});
+    report.measured =  // in f32 and f64, point by point: on the CPU
+        measure_symmetry(trainer_.model(), trainer_.state().to(Device::cpu), batch.points,
+                         {report.transformations, report.seed});
     std::cout << equivariance_table(report);
     log_line("written: " + write_equivariance(report, dir));
     JsonObject out;

@@ -48,6 +48,10 @@ std::vector<Setting> training_settings() {
       {"k", Kind::integer, "", "Neighbours per point, for networks that have them (model.k)",
        action},
       {"dtype", Kind::text, "f32", "f32 or f64"},
+      {"graph", Kind::text, "auto",
+       "Record a training step on a GPU once and replay it: on, off or auto. Never changes a "
+       "result",
+       record},
       {"optimizer.name", Kind::text, "adamw", "Optimizer; its options: --set optimizer.KEY=VALUE",
        result, "optimizer"},
       {"lr", Kind::number, "", "Base learning rate (default by optimizer)"},
@@ -230,6 +234,8 @@ TrainConfig train_config_from(Config& config) {
   out.pose = parsed(config, "pose", pose_protocol_from_name);
   out.up = parsed(config, "up_axis", axis_from_name);
   out.dtype = parsed(config, "dtype", float_type_from_name);
+  out.device = parsed(config, "device", device_from_name);
+  out.graph = parsed(config, "graph", graph_mode_from_name);
   out.label_smoothing = config.number("label_smoothing");
   out.clip = config.number("clip");
   out.val_fraction = config.number("val_fraction");

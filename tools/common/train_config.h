@@ -7,6 +7,7 @@
 #include "basin/models/model.h"
 #include "basin/optim/registry.h"
 #include "basin/tools/common/config.h"
+#include "basin/tools/common/train_step.h"
 
 namespace basin::tools {
 
@@ -31,6 +32,8 @@ struct TrainConfig {
   int64_t limit = 0;
   uint64_t seed = 0;
   DType dtype = DType::f32;
+  Device device = Device::cpu;
+  GraphMode graph = GraphMode::automatic;
   int64_t keep = 2;                     // checkpoints besides the best; 0: all
   int64_t checkpoint_every = 1;         // epochs
   int64_t log_every = 50;               // steps; 0: epochs only

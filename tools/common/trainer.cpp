@@ -7,7 +7,6 @@
 #include <cstdio>
 
 #include "basin/core/version.h"
-#include "basin/optim/clip.h"
 #include "basin/tools/common/environment.h"
 #include "basin/tools/common/progress.h"
 
@@ -37,11 +36,15 @@ ModelConfig with_classes(ModelConfig model, int64_t classes) {
   return model;
 }
 
-std::string first_non_finite(const ParamList& params, const Tensors& grads) {
-  for (size_t i = 0; i < params.size(); ++i) {
-    if (!std::isfinite(global_norm({grads[i]}))) return params[i].name;
+std::string first_non_finite(const ParamList& params, const std::vector<double>& squares) {
+  for (size_t i = 0; i < squares.size(); ++i) {
+    if (!std::isfinite(squares[i])) return params[i].name;
   }
   return "";
+}
+
+StepOptions step_options(const TrainConfig& config) {
+  return {config.label_smoothing, config.clip, config.seed, config.batch, config.graph};
 }
 
 template <class... A>
@@ -82,9 +85,11 @@ Trainer::Trainer(const TrainConfig& config, const TrainData& data)
     : config_(config),
       data_(data),
       model_(make_model(with_classes(config.model, data.train.classes()))),
-      state_(init_model(model_, config.seed, config.dtype)),
+      state_(init_model(model_, config.seed, config.dtype).to(config.device)),
       optimizer_(make_optimizer(config.optimizer, state_.params)),
       loader_(data.train, train_options(config)),
+      step_(model_, state_, *optimizer_, step_options(config)),
+      feed_(loader_, step_),
       probe_(config_, model_, data.train) {
   steps_per_epoch_ = loader_.batches_per_epoch();
   total_steps_ = config.steps > 0 ? config.steps : config.epochs * steps_per_epoch_;
@@ -100,42 +105,39 @@ LoaderOptions Trainer::eval_options() const {
 
 Evaluation Trainer::test() const { return *evaluate(model_, state_, data_.test, eval_options()); }
 
-void Trainer::check_finite(const ValueGrad& result, double norm, const PointBatch& batch) const {
-  const double loss = result.value.item();
-  if (std::isfinite(loss) && std::isfinite(norm)) return;
-  const std::string name = first_non_finite(state_.params, result.grads);
+void Trainer::check_finite(const StepOutput& result, const PointBatch& batch) const {
+  if (result.finite()) return;
+  const std::string name = first_non_finite(state_.params, result.squares);
   fail(ErrorKind::numerical, "epoch ", at_.step / steps_per_epoch_ + 1, ", step ", at_.step + 1,
        ", batch ", at_.step % steps_per_epoch_ + 1, " (first shape ", batch.rows.front(),
-       "): the loss is ", number_text(loss), " and ",
+       "): the loss is ", number_text(result.loss), " and ",
        name.empty() ? "every gradient is finite" : "the gradient of " + name + " is not finite",
        "; try a lower --lr, --warmup or --clip");
 }
 
 StepResult Trainer::step() {
-  const int64_t epoch = at_.step / steps_per_epoch_;
-  const PointBatch batch = loader_.batch(epoch, at_.step % steps_per_epoch_);
-  const auto options = ForwardOptions::training(config_.seed, static_cast<uint64_t>(at_.step));
-  const Fn loss =
-      classification_loss(model_, state_.buffers.values(), batch.points.to(config_.dtype),
-                          batch.labels, options, config_.label_smoothing);
-  ValueGrad result = value_and_grad(loss)(state_.params.values());
-  const double norm = global_norm(result.grads);
-  check_finite(result, norm, batch);
-  if (config_.clip > 0) result.grads = clip_global_norm(result.grads, config_.clip).grads;
+  const auto place = [&](int64_t step) {
+    return std::pair(step / steps_per_epoch_, step % steps_per_epoch_);
+  };
+  const auto [epoch, index] = place(at_.step);
+  const PointBatch batch = feed_.take(epoch, index);
   const double scale = schedule_.scale(at_.step);
-  const StepResult out{result.value.item(), norm, learning_rate(scale)};
-  optimizer_->step(state_.params, result.grads, {at_.step, out.loss, scale});
-  const int64_t samples = at_.step * config_.batch;
-  update_running_stats(state_.buffers, batch_stats_of(result.aux), model_.bn_momentum(samples));
+  step_.start(at_.step, scale);
+  if (at_.step + 1 < total_steps_) {
+    const auto [next_epoch, next_index] = place(at_.step + 1);
+    feed_.send_ahead(next_epoch, next_index);
+  }
+  const StepOutput result = step_.finish();
+  check_finite(result, batch);
 
   Tally tally(model_.classes);
-  tally.add(result.aux.front(), batch.labels);
-  at_.loss_sum += out.loss * static_cast<double>(tally.total());
-  at_.norm_sum += norm;
+  tally.add(result.logits, batch.labels);
+  at_.loss_sum += result.loss * static_cast<double>(tally.total());
+  at_.norm_sum += result.norm;
   at_.correct += tally.correct();
   at_.seen += tally.total();
   ++at_.step;
-  return out;
+  return {result.loss, result.norm, learning_rate(scale)};
 }
 
 bool Trainer::epoch_is_full() const {

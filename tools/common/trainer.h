@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "basin/optim/schedule.h"
+#include "basin/tools/common/batch_feed.h"
 #include "basin/tools/common/checkpoint.h"
 #include "basin/tools/common/evaluate.h"
 #include "basin/tools/common/metrics.h"
@@ -70,6 +71,7 @@ class Trainer {
   const ModelState& state() const { return state_; }
   const Model& model() const { return model_; }
   const Optimizer& optimizer() const { return *optimizer_; }
+  std::string device_text() const { return step_.describe(); }
   int64_t steps_done() const { return at_.step; }
   int64_t total_steps() const { return total_steps_; }
   int64_t steps_per_epoch() const { return steps_per_epoch_; }
@@ -91,7 +93,7 @@ class Trainer {
 
   LoaderOptions eval_options() const;
   double learning_rate(double scale) const { return *config_.optimizer.lr * scale; }
-  void check_finite(const ValueGrad& result, double norm, const PointBatch& batch) const;
+  void check_finite(const StepOutput& result, const PointBatch& batch) const;
   bool epoch_is_full() const;  // its steps are done, its evaluation is not
   // False when the evaluation was stopped; nothing has changed then.
   bool finish_epoch(MetricsFile& metrics, const TrainHooks& hooks);
@@ -107,6 +109,8 @@ class Trainer {
   ModelState state_;
   std::unique_ptr<Optimizer> optimizer_;
   PointCloudLoader loader_;
+  TrainStep step_;
+  BatchFeed feed_;
   TrainingProbe probe_;
   Schedule schedule_;
   int64_t steps_per_epoch_ = 0;

@@ -99,8 +99,9 @@ TrainingProbe::TrainingProbe(const TrainConfig& config, const Model& model,
 
 void TrainingProbe::watch(Optimizer& optimizer) { optimizer.set_observer(meter_.observer()); }
 
-void TrainingProbe::measure(const ModelState& state, int64_t epoch, int64_t step, double lr,
+void TrainingProbe::measure(const ModelState& trained, int64_t epoch, int64_t step, double lr,
                             MetricsFile& metrics) const {
+  const ModelState state = trained.to(Device::cpu);  // the estimators' vectors live there
   const CurvatureOperator h(loss_batches(model_, state.buffers, data_, NormStatistics::frozen,
                                          config_.label_smoothing, config_.dtype),
                             state.params);
