@@ -178,8 +178,8 @@ class Section {
     report_.value(prefix_ + "hvp_batch", static_cast<double>(batch));
     // In turn, so that their ratio does not carry the machine's drift.
     const std::vector<Timing> both = measure_in_turn(
-        options_.repeats, {[&] { problem.gradient(); },
-                           [&] { linearize(grad(problem.scalar_loss()), params)(direction); }});
+        options_, {[&] { problem.gradient(); },
+                   [&] { linearize(grad(problem.scalar_loss()), params)(direction); }});
     const Timing &gradient = both[0], &once = both[1];
     report_.add(prefix_ + "hvp_gradient", str("gradient, B=", batch), gradient, work, peak_);
     report_.add(prefix_ + "hvp_one_shot", str("HVP, one shot, B=", batch), once,
