@@ -140,9 +140,12 @@ TEST_CASE("trainer: 1 and 2 threads give the same bits after 50 steps") {
 
 TEST_CASE("trainer: training moves the loss, both bests are reported") {
   const TempDir dir;
-  Config settings = with(tiny_settings("adamw"), "epochs", "12");
+  // Far from where rounding decides: at a rate of 0.01 and with the feature transform the losses of
+  // so few steps are chaotic.
+  Config settings = with(tiny_settings("adamw"), "epochs", "20");
+  settings = with(settings, "model.feature_transform", "false");
   settings = with(with(settings, "val_fraction", "0.2"), "augment", "none");
-  settings = with(with(settings, "lr", "0.01"), "model.dropout", "0");
+  settings = with(with(settings, "lr", "0.004"), "model.dropout", "0");
   const Problem problem(settings);
   CHECK(problem.data.validation.size() > 0);
   const TrainOutcome out = train(problem, dir / "run");
@@ -154,7 +157,7 @@ TEST_CASE("trainer: training moves the loss, both bests are reported") {
     JsonFields fields = parse_flat_json(line, "line");
     if (fields.text("event") == "epoch") epochs.push_back(std::move(fields));
   }
-  REQUIRE(epochs.size() == 12);
+  REQUIRE(epochs.size() == 20);
   CHECK(epochs.back().number("train_loss") < epochs.front().number("train_loss") - 0.1);
   double best = 0;
   for (const JsonFields& e : epochs) best = std::max(best, e.number("test_overall_accuracy"));
@@ -164,7 +167,7 @@ TEST_CASE("trainer: training moves the loss, both bests are reported") {
   CHECK(r.number("best_val_overall_accuracy") == epochs[at].number("test_overall_accuracy"));
   CHECK(r.number("best_val_accuracy") == epochs[at].number("val_overall_accuracy"));
   // The last two and the two bests are kept, nothing else.
-  std::set<int64_t> kept{epochs[10].integer("step"), epochs[11].integer("step"),
+  std::set<int64_t> kept{epochs[18].integer("step"), epochs[19].integer("step"),
                          r.integer("best_step"), r.integer("best_val_step")};
   const auto steps = checkpoint_steps(dir / "run/ckpt");
   CHECK(std::set<int64_t>(steps.begin(), steps.end()) == kept);
