@@ -90,16 +90,15 @@ RunDir open_run(const Config& config, const Place& place, const TrainConfig& tra
 
 int train_and_report(const Config& config, Trainer& trainer, const TrainConfig& train,
                      RunDir& dir) {
-  install_signal_handlers();
   TrainOutcome out;
   try {
     check_disk(dir, trainer, train);
     out = trainer.run(dir, {stop_signal, true});
   } catch (const Error& e) {
-    dir.finish(str("error: ", e.what()), e.exit_code());
+    dir.finish_failed(e.what(), e.exit_code());
     throw;
   } catch (const std::bad_alloc&) {
-    dir.finish("error: out of memory", static_cast<int>(ErrorKind::resource));
+    dir.finish_failed("out of memory", static_cast<int>(ErrorKind::resource));
     throw;
   }
   const std::string where = dir.path().string();
@@ -155,6 +154,8 @@ int run(int argc, const char* const* argv) {
   if (!place.in_place) RunDir::refuse_used(place.out);
   if (place.in_place) refuse_changed_settings(config, place.source);
 
+  // From here on a request to stop waits for the end of a step, reading the data included.
+  if (!config.flag("dry_run")) install_signal_handlers();
   log_line("reading " + train.data);
   const TrainData data = load_train_data(train);
   Trainer trainer(train, data);

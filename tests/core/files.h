@@ -15,8 +15,9 @@ namespace basin::test {
 // A folder of its own, removed at the end.
 class TempDir {
  public:
-  TempDir() {
-    std::string pattern = (fs::temp_directory_path() / "basin-test-XXXXXX").string();
+  TempDir() : TempDir(fs::temp_directory_path()) {}
+  explicit TempDir(const fs::path& below) {
+    std::string pattern = (below / "basin-test-XXXXXX").string();
     REQUIRE(::mkdtemp(pattern.data()) != nullptr);
     path_ = pattern;
   }

@@ -36,6 +36,30 @@ void remove_folder(const fs::path& folder) {
   }
 }
 
+// Empty where there is no folder. One that cannot be read must not look like one without
+// checkpoints: a run would start from the beginning.
+std::vector<fs::path> entries_of(const fs::path& folder) {
+  std::vector<fs::path> out;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    out.push_back(it->path());
+  }
+  if (error && error != std::errc::no_such_file_or_directory) {
+    fail(ErrorKind::output, folder.string(), ": cannot be listed: ", error.message());
+  }
+  return out;
+}
+
+// The folder's own entry reaches the disk as well.
+void create_folder(const fs::path& folder) {
+  std::error_code error;
+  const bool made = fs::create_directories(folder, error);
+  if (error) {
+    fail(ErrorKind::output, folder.string(), ": cannot be created: ", error.message());
+  }
+  if (made) fsync_path(folder.has_parent_path() ? folder.parent_path() : fs::path("."));
+}
+
 std::string done_line(const std::string& name, std::span<const uint8_t> bytes) {
   return str(sha256_hex(bytes), "  ", name, "\n");
 }
@@ -64,16 +88,10 @@ fs::path checkpoint_path(const fs::path& folder, int64_t step) {
   return folder / str(kPrefix, step);
 }
 
-fs::path write_checkpoint(const fs::path& folder, int64_t step, const SafetensorsFile& model,
-                          const OptimizerState& optimizer, const JsonObject& state) {
-  const fs::path temporary = folder / str(kTemporary, kPrefix, step);
-  const fs::path target = checkpoint_path(folder, step);
-  remove_folder(temporary);
-  std::error_code error;
-  fs::create_directories(temporary, error);
-  if (error) {
-    fail(ErrorKind::output, temporary.string(), ": cannot be created: ", error.message());
-  }
+namespace {
+
+void write_files(const fs::path& temporary, const SafetensorsFile& model,
+                 const OptimizerState& optimizer, const JsonObject& state) {
   std::string done;
   const auto put = [&](const char* name, std::span<const uint8_t> bytes) {
     write_file_atomic(temporary / name, bytes);
@@ -83,12 +101,30 @@ fs::path write_checkpoint(const fs::path& folder, int64_t step, const Safetensor
   put(kOptimizer, serialize_safetensors({optimizer.tensors, optimizer.scalars}));
   put(kState, bytes_of(state.pretty()));
   write_file_atomic(temporary / kDone, done);
-  if (fs::exists(target, error)) {  // only a damaged one is ever written again
-    const fs::path old = folder / str(kTemporary, "old-", kPrefix, step);
-    remove_folder(old);
-    rename_or_fail(target, old);
+}
+
+}  // namespace
+
+fs::path write_checkpoint(const fs::path& folder, int64_t step, const SafetensorsFile& model,
+                          const OptimizerState& optimizer, const JsonObject& state) {
+  const fs::path temporary = folder / str(kTemporary, kPrefix, step);
+  const fs::path target = checkpoint_path(folder, step);
+  std::error_code error;
+  create_folder(folder);
+  remove_folder(temporary);
+  try {
+    create_folder(temporary);
+    write_files(temporary, model, optimizer, state);
+    if (fs::exists(target, error)) {  // only a damaged one is ever written again
+      const fs::path old = folder / str(kTemporary, "old-", kPrefix, step);
+      remove_folder(old);
+      rename_or_fail(target, old);
+    }
+    rename_or_fail(temporary, target);
+  } catch (...) {
+    fs::remove_all(temporary, error);
+    throw;
   }
-  rename_or_fail(temporary, target);
   fsync_path(folder);
   remove_temporaries(folder);
   return target;
@@ -113,9 +149,9 @@ Checkpoint read_checkpoint(const fs::path& checkpoint) {
 std::vector<int64_t> checkpoint_steps(const fs::path& folder) {
   std::vector<int64_t> steps;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const int64_t step = step_of(entry.path());
-    if (step >= 0 && fs::is_regular_file(entry.path() / kDone, error)) steps.push_back(step);
+  for (const fs::path& entry : entries_of(folder)) {
+    const int64_t step = step_of(entry);
+    if (step >= 0 && fs::is_regular_file(entry / kDone, error)) steps.push_back(step);
   }
   std::sort(steps.begin(), steps.end());
   return steps;
@@ -148,12 +184,9 @@ void prune_checkpoints(const fs::path& folder, int64_t keep, const std::set<int6
 }
 
 void remove_temporaries(const fs::path& folder) {
-  std::vector<fs::path> found;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    if (entry.path().filename().string().starts_with(kTemporary)) found.push_back(entry.path());
+  for (const fs::path& entry : entries_of(folder)) {
+    if (entry.filename().string().starts_with(kTemporary)) remove_folder(entry);
   }
-  for (const fs::path& path : found) remove_folder(path);
 }
 
 }  // namespace basin::tools

@@ -48,6 +48,7 @@ class Config {
   int64_t integer(std::string_view key) const;
   double number(std::string_view key) const;
   bool flag(std::string_view key) const;
+  bool has(std::string_view key) const { return values_.find(key) != values_.end(); }
   bool given(std::string_view key) const;  // by any layer above the default
   Source source(std::string_view key) const;
   std::string origin(std::string_view key) const;  // for error sentences: "--set lr", "run.toml:3"

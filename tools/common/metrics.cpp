@@ -20,18 +20,25 @@ namespace {
 MetricsFile::MetricsFile(const fs::path& path, uint64_t bytes) : path_(path), bytes_(bytes) {
   fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (fd_ < 0) refuse(path, "opened");
-  struct stat info {};
-  if (::fstat(fd_, &info) != 0) refuse(path, "examined");
-  const auto size = static_cast<uint64_t>(info.st_size);
-  if (size < bytes) {
+  try {
+    cut();
+    // A checkpoint counts on the file: its name has to reach the disk as well.
+    fsync_path(path.has_parent_path() ? path.parent_path() : fs::path("."));
+  } catch (...) {
     ::close(fd_);
-    fail(ErrorKind::data, path.string(), ": the checkpoint counts ", bytes,
+    throw;
+  }
+}
+
+void MetricsFile::cut() const {
+  struct stat info {};
+  if (::fstat(fd_, &info) != 0) refuse(path_, "examined");
+  const auto size = static_cast<uint64_t>(info.st_size);
+  if (size < bytes_) {
+    fail(ErrorKind::data, path_.string(), ": the checkpoint counts ", bytes_,
          " bytes of metrics, the file has ", size, "; it was cut after the checkpoint");
   }
-  if (::ftruncate(fd_, static_cast<off_t>(bytes)) != 0) {
-    ::close(fd_);
-    refuse(path, "cut");
-  }
+  if (::ftruncate(fd_, static_cast<off_t>(bytes_)) != 0) refuse(path_, "cut");
 }
 
 MetricsFile::~MetricsFile() { ::close(fd_); }
@@ -42,7 +49,13 @@ void MetricsFile::append(const JsonObject& event) {
   while (done < line.size()) {
     const ssize_t n = ::write(fd_, line.data() + done, line.size() - done);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) refuse(path_, "written");
+    if (n < 0) {
+      const int error = errno;
+      // Half a line does not stay. Where this fails too, the next start cuts it off.
+      [[maybe_unused]] const int cut = ::ftruncate(fd_, static_cast<off_t>(bytes_));
+      errno = error;
+      refuse(path_, "written");
+    }
     done += static_cast<size_t>(n);
   }
   bytes_ += line.size();

@@ -17,11 +17,14 @@ class MetricsFile {
   MetricsFile(const MetricsFile&) = delete;
   MetricsFile& operator=(const MetricsFile&) = delete;
 
-  void append(const JsonObject& event);  // one write call per line; output error on failure
-  void sync();                           // fsync
+  // One write call per line. output error on failure; half a line is taken back.
+  void append(const JsonObject& event);
+  void sync();  // fsync
   uint64_t bytes() const { return bytes_; }
 
  private:
+  void cut() const;
+
   fs::path path_;
   int fd_ = -1;
   uint64_t bytes_ = 0;

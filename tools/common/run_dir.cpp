@@ -5,6 +5,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -16,12 +18,43 @@ namespace {
 constexpr const char* kRecord = "run.json";
 constexpr const char* kLock = ".lock";
 
-// A run that was killed before its first record leaves only the lock.
-bool holds_nothing(const fs::path& folder) {
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.path().filename() != kLock) return false;
+// Everything in the folder itself that is replaced atomically.
+constexpr std::array<std::string_view, 4> kFiles = {"config.toml", kRecord, "metrics.jsonl",
+                                                    "result.json"};
+constexpr std::string_view kTemporary = ".tmp-";
+constexpr uint64_t kMaxRecordBytes = uint64_t{1} << 20;
+
+std::vector<fs::path> entries_of(const fs::path& folder) {
+  std::vector<fs::path> out;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    out.push_back(it->path());
   }
-  return true;
+  if (error) fail(ErrorKind::output, folder.string(), ": cannot be listed: ", error.message());
+  return out;
+}
+
+// run.json.tmp-123: what a kill within write_file_atomic leaves.
+bool is_leftover(const fs::path& file) {
+  const std::string name = file.filename().string();
+  const size_t at = name.rfind(kTemporary);
+  int64_t process = 0;
+  return at != name.npos && parse_int64(name.substr(at + kTemporary.size()), process) &&
+         std::find(kFiles.begin(), kFiles.end(), name.substr(0, at)) != kFiles.end();
+}
+
+// What a run leaves that was killed before its first record: the lock comes first, then files of
+// our names. Without the lock these files are somebody else's.
+bool is_unfinished_start(const fs::path& folder) {
+  const std::vector<fs::path> entries = entries_of(folder);
+  bool locked = false;
+  for (const fs::path& entry : entries) {
+    const fs::path name = entry.filename();
+    locked = locked || name == kLock;
+    const bool ours = name == kLock || name == "config.toml" || name == "metrics.jsonl";
+    if (!ours && !is_leftover(entry)) return false;
+  }
+  return locked || entries.empty();
 }
 
 }  // namespace
@@ -45,14 +78,29 @@ void RunDir::lock() {
     fail(ErrorKind::output, file.string(), ": cannot be created: ", std::strerror(errno));
   }
   if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) {
+      fail(ErrorKind::output, file.string(), ": cannot be locked: ", std::strerror(errno));
+    }
     fail(ErrorKind::output, path_.string(), ": another process is writing to this run");
+  }
+  remove_leftovers();
+}
+
+// Only under the lock: another process may be writing such a file right now.
+void RunDir::remove_leftovers() const {
+  for (const fs::path& entry : entries_of(path_)) {
+    std::error_code error;
+    if (is_leftover(entry)) fs::remove(entry, error);
+    if (error) {
+      fail(ErrorKind::output, entry.string(), ": cannot be removed: ", error.message());
+    }
   }
 }
 
 void RunDir::refuse_used(const fs::path& path) {
   std::error_code error;
   if (!fs::exists(path, error)) return;
-  if (fs::is_directory(path, error) && holds_nothing(path)) return;
+  if (fs::is_directory(path, error) && is_unfinished_start(path)) return;
   fail(ErrorKind::output, path.string(), ": exists",
        is_run(path) ? "; continue it with --resume, or choose another --out"
                     : " and is no run of ours; choose another --out");
@@ -61,8 +109,9 @@ void RunDir::refuse_used(const fs::path& path) {
 RunDir RunDir::create(const fs::path& path) {
   refuse_used(path);
   std::error_code error;
-  fs::create_directories(path, error);
+  const bool made = fs::create_directories(path, error);
   if (error) fail(ErrorKind::output, path.string(), ": cannot be created: ", error.message());
+  if (made) fsync_path(path.has_parent_path() ? path.parent_path() : fs::path("."));
   RunDir dir(path);
   dir.lock();
   return dir;
@@ -70,8 +119,8 @@ RunDir RunDir::create(const fs::path& path) {
 
 RunDir RunDir::open(const fs::path& path) {
   if (!is_run(path)) {
-    fail(ErrorKind::usage, "--resume: ", path.string(), " is no run directory, it has no ",
-         kRecord);
+    fail(ErrorKind::usage, "--resume: ", path.string(), " is no run directory, it has no ", kRecord,
+         " of ours");
   }
   RunDir dir(path);
   dir.lock();
@@ -80,7 +129,13 @@ RunDir RunDir::open(const fs::path& path) {
 
 bool RunDir::is_run(const fs::path& path) {
   std::error_code error;
-  return fs::is_regular_file(path / kRecord, error);
+  if (!fs::is_regular_file(path / kRecord, error)) return false;
+  try {
+    const std::string text = read_text_file(path / kRecord, kMaxRecordBytes);
+    return parse_flat_json(text, kRecord).has("exit_reason");
+  } catch (const Error&) {
+    return false;  // somebody else's: ours is replaced atomically, it is never half there
+  }
 }
 
 void RunDir::write_config(const std::string& toml) const { write_file_atomic(config_file(), toml); }
@@ -99,6 +154,13 @@ void RunDir::finish(const std::string& exit_reason, int exit_code) {
                    .add("seconds", seconds_now() - started_)
                    .add("exit_reason", exit_reason)
                    .add("exit_code", exit_code));
+}
+
+void RunDir::finish_failed(const std::string& sentence, int exit_code) noexcept {
+  try {
+    finish("error: " + sentence, exit_code);
+  } catch (const std::exception&) {  // the record goes on saying "running"
+  }
 }
 
 void RunDir::write_record(const JsonObject& end) const {

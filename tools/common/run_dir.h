@@ -14,7 +14,8 @@ namespace basin::tools {
 
 class RunDir {
  public:
-  // Creates the folder. output error (exit 6) when it exists and is not empty.
+  // Creates the folder, or takes one whose creation was interrupted. output error (exit 6) when
+  // it holds anything else.
   static RunDir create(const fs::path& path);
   // What create() would refuse, asked before the hours of work.
   static void refuse_used(const fs::path& path);
@@ -34,14 +35,18 @@ class RunDir {
   void write_config(const std::string& toml) const;
   // run.json: `facts` (seed, command, data...) with environment, start time and "running".
   void begin(const JsonObject& facts);
-  // Again with the end time and the reason: "completed", "SIGTERM", "error: ...".
+  // Again with the end time and the reason: "completed", "SIGTERM".
   void finish(const std::string& exit_reason, int exit_code);
+  // The same for a run that an error ends. A record that cannot be written, on a full disk, say,
+  // does not hide that error.
+  void finish_failed(const std::string& sentence, int exit_code) noexcept;
 
   static bool is_run(const fs::path& path);  // holds a run.json of ours
 
  private:
   explicit RunDir(fs::path path);
   void lock();
+  void remove_leftovers() const;
   void write_record(const JsonObject& end) const;
 
   fs::path path_;

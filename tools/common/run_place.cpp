@@ -78,8 +78,10 @@ void refuse_changed_settings(const Config& config, const fs::path& run) {
   recorded.load_toml(run / "config.toml");
   train_config_from(recorded);
   const std::string key = config.first_difference(recorded);
+  const auto value = [&](const Config& c) { return c.has(key) ? c.text(key) : "not set"; };
   check(key.empty(), config.origin(key), ": ", key, " differs from the run ", run.string(),
-        " that is resumed; leave it out, or start a new run with --out");
+        " that is resumed: ", value(config), ", there ", value(recorded),
+        "; leave it out, or start a new run with --out");
 }
 
 // A branch takes along the metrics up to its checkpoint.

@@ -236,11 +236,18 @@ void Trainer::save(const RunDir& dir, MetricsFile& metrics) {
   at_.saved_step = at_.step;
   write_checkpoint(dir.checkpoints(), at_.step, state_file(state_), optimizer_->save(),
                    position_json());
-  prune_checkpoints(dir.checkpoints(), config_.keep, {at_.best_test.step, at_.best_val.step});
+  prune(dir);
+}
+
+// The current one is named because later ones may lie there, damaged: a resume skipped them.
+void Trainer::prune(const RunDir& dir) const {
+  prune_checkpoints(dir.checkpoints(), config_.keep,
+                    {at_.step, at_.best_test.step, at_.best_val.step});
 }
 
 TrainOutcome Trainer::run(const RunDir& dir, const TrainHooks& hooks) {
   MetricsFile metrics(dir.metrics_file(), at_.metrics_bytes);
+  prune(dir);  // a run that was killed between a checkpoint and this left it to us
   std::unique_ptr<Progress> progress;
   TrainOutcome out;
   while (out.signal == 0 && (at_.step < total_steps_ || epoch_is_full())) {

@@ -66,6 +66,7 @@ class Trainer {
   StepResult step();        // one training step; numerical error names epoch, step and batch
   Evaluation test() const;  // on the whole test split
   void save(const RunDir& dir, MetricsFile& metrics);
+  void prune(const RunDir& dir) const;  // all but the last ones and the best
 
   ModelState& state() { return state_; }
   const ModelState& state() const { return state_; }
