@@ -64,6 +64,7 @@
 #include "basin/core/log.h"
 #include "basin/core/parallel.h"
 #include "basin/core/params.h"
+#include "basin/core/printable.h"
 #include "basin/core/random.h"
 #include "basin/core/safetensors.h"
 #include "basin/core/shape.h"

@@ -13,6 +13,7 @@
 
 #include "basin/analysis/csv.h"
 #include "basin/core/error.h"
+#include "basin/core/printable.h"
 
 namespace basin {
 namespace {
@@ -86,7 +87,7 @@ class LineParser {
   }
   template <class... A>
   [[noreturn]] void fault(const A&... parts) const {
-    fail(ErrorKind::data, where_, ", column ", at_ + 1, ": ", parts...);
+    fail(ErrorKind::data, where_, ", column ", at_ + 1, ": ", printable(str(parts...)));
   }
 
  private:
@@ -178,7 +179,8 @@ PointRecord record_of(const Slice& slice, int64_t index) {
 }
 
 std::string shown(const PointRecord& p) {
-  return p.state == PointState::failed ? "failed, " + p.reason : "loss " + csv_number(p.loss);
+  return p.state == PointState::failed ? "failed, " + printable(p.reason)
+                                       : "loss " + csv_number(p.loss);
 }
 
 // A point that is there already must be the same.
@@ -273,13 +275,13 @@ SliceGrid grid_of(const RecordFields& asked, const std::string& name) {
 // The first field in which two questions differ, as a sentence; empty when they are the same.
 std::string difference(const RecordFields& there, const RecordFields& here) {
   for (size_t i = 0; i < std::max(there.size(), here.size()); ++i) {
-    if (i >= there.size()) return str("it has no field '", here[i].first, "'");
+    if (i >= there.size()) return printable(str("it has no field '", here[i].first, "'"));
     if (i >= here.size() || there[i].first != here[i].first) {
-      return str("it has the field '", there[i].first, "'");
+      return printable(str("it has the field '", there[i].first, "'"));
     }
     if (there[i].second != here[i].second) {
-      return str(there[i].first, " is '", there[i].second, "' there and '", here[i].second,
-                 "' here");
+      return printable(
+          str(there[i].first, " is '", there[i].second, "' there and '", here[i].second, "' here"));
     }
   }
   return {};

@@ -10,6 +10,8 @@
 #include <cstring>
 #include <set>
 
+#include "basin/core/printable.h"
+
 namespace basin {
 namespace {
 
@@ -85,7 +87,7 @@ class HeaderParser {
  private:
   template <class... A>
   [[noreturn]] void fault(const A&... parts) const {
-    fail(ErrorKind::data, name_, ": offset ", 8 + pos_, ": header: ", parts...);
+    fail(ErrorKind::data, name_, ": offset ", 8 + pos_, ": header: ", printable(str(parts...)));
   }
 
   void skip_space() {
@@ -254,7 +256,7 @@ void check_ranges(const std::vector<Entry>& entries, uint64_t data_bytes, uint64
                   const std::string& file) {
   std::vector<const Entry*> sorted;
   for (const Entry& e : entries) {
-    const std::string where = str(file, ": offset ", e.at, ": \"", e.name, "\"");
+    const std::string where = str(file, ": offset ", e.at, ": \"", printable(e.name), "\"");
     int64_t count = 1, product = 1;  // the product without zeros bounds what Shape has to hold
     for (int64_t s : e.shape) {
       product = checked_mul(product, std::max<int64_t>(s, 1), where);
@@ -275,7 +277,8 @@ void check_ranges(const std::vector<Entry>& entries, uint64_t data_bytes, uint64
   for (const Entry* e : sorted) {
     if (e->begin != filled) {
       fail(ErrorKind::data, file, ": offset ", data_at + std::min(filled, e->begin), ": \"",
-           e->name, "\" ", e->begin > filled ? "leaves a hole" : "overlaps another tensor",
+           printable(e->name), "\" ",
+           e->begin > filled ? "leaves a hole" : "overlaps another tensor",
            ", expected it to begin at ", filled, ", got ", e->begin);
     }
     filled = e->end;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "basin/core/printable.h"
 #include "basin/core/random.h"
 #include "basin/datasets/folders.h"
 #include "basin/datasets/mesh.h"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr int64_t kSampledPoints = 1024;  // default where a file has no natural number of points
 constexpr uint64_t kMaxTextBytes = 64u << 20;
+constexpr size_t kMaxIdBytes = 200;  // with its extension the name of a file
 
 int64_t index_of(const std::vector<std::string>& names, const std::string& name,
                  const std::string& where) {
@@ -57,7 +59,7 @@ Tensor read_text_item(const Item& item, int64_t points, uint64_t) {
       double value = 0;
       if (!parse_double(rest.substr(0, stop), value)) {
         fail(ErrorKind::data, item.path.string(), ": line ", line, ": expected x,y,z, got '",
-             rest.substr(0, std::min<size_t>(stop, 40)), "'");
+             printable(rest.substr(0, std::min<size_t>(stop, 40))), "'");
       }
       xyz.push_back(static_cast<float>(value));
       rest.remove_prefix(std::min(stop + 1, rest.size()));
@@ -75,10 +77,14 @@ struct Listed {
 
 Listed read_ids(const fs::path& list) {
   Listed out;
+  int64_t number = 0;
   for (const std::string& id : read_lines(list)) {
+    ++number;
     const size_t cut = id.rfind('_');
-    if (cut == id.npos || cut == 0 || id.find_first_of("/\\") != id.npos || id[0] == '.') {
-      fail(ErrorKind::data, list.string(), ": expected ids like airplane_0001, got '", id, "'");
+    if (cut == id.npos || cut == 0 || id.find_first_of("/\\") != id.npos || id[0] == '.' ||
+        id.size() > kMaxIdBytes || printable(id) != id) {
+      fail(ErrorKind::data, list.string(), ": entry ", number,
+           ": expected ids like airplane_0001, got '", printable(id.substr(0, 40)), "'");
     }
     out.ids.push_back(id);
     out.classes.push_back(id.substr(0, cut));

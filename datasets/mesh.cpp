@@ -7,6 +7,8 @@
 #include <cmath>
 #include <limits>
 
+#include "basin/core/printable.h"
+
 namespace basin {
 namespace {
 
@@ -65,7 +67,7 @@ class TextCursor {
 
   template <class... A>
   [[noreturn]] void fault(const A&... parts) const {
-    fail(ErrorKind::data, name_, ": line ", number_, ": ", parts...);
+    fail(ErrorKind::data, name_, ": line ", number_, ": ", printable(str(parts...)));
   }
 
  private:

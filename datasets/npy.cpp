@@ -7,6 +7,8 @@
 #include <bit>
 #include <cstring>
 
+#include "basin/core/printable.h"
+
 namespace basin {
 namespace {
 
@@ -58,7 +60,8 @@ class HeaderParser {
  private:
   template <class... A>
   [[noreturn]] void fault(const A&... parts) const {
-    fail(ErrorKind::data, name_, ": offset ", at_ + pos_, ": npy header: ", parts...);
+    fail(ErrorKind::data, name_, ": offset ", at_ + pos_,
+         ": npy header: ", printable(str(parts...)));
   }
   void skip_space() {
     while (pos_ < text_.size() && (text_[pos_] == ' ' || text_[pos_] == '\n')) ++pos_;

@@ -9,6 +9,7 @@
 #include <limits>
 #include <set>
 
+#include "basin/core/printable.h"
 #include "basin/datasets/npy.h"
 
 namespace basin {
@@ -28,7 +29,7 @@ std::string_view as_text(std::span<const uint8_t> bytes) {
 
 bool unsafe(std::string_view name) {
   const bool absolute = name.empty() || name[0] == '/' || name.find('\\') != name.npos ||
-                        name.find(':') != name.npos || name.find('\0') != name.npos;
+                        name.find(':') != name.npos || printable(name) != name;
   return absolute || name == ".." || name.starts_with("../") || name.ends_with("/..") ||
          name.find("/../") != name.npos;
 }
@@ -142,7 +143,7 @@ NpzFile::Entry NpzFile::read_entry(ByteReader& reader, uint64_t directory) const
   const std::string name(as_text(reader.take(name_length, "the member's name")));
   reader.take(extra + comment, "extra fields");
   const auto require = [&](bool ok, const auto&... parts) {
-    if (!ok) reader.fault("member '", name, "': ", parts...);
+    if (!ok) reader.fault("member '", printable(name), "': ", parts...);
   };
   require(!unsafe(name), "expected a relative name without '..'");
   require(name.ends_with(".npy"), "expected a name that ends in .npy");

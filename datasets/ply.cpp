@@ -10,6 +10,8 @@
 #include <optional>
 #include <vector>
 
+#include "basin/core/printable.h"
+
 namespace basin {
 namespace {
 
@@ -72,7 +74,7 @@ class Lines {
   size_t offset() const { return pos_; }
   template <class... A>
   [[noreturn]] void fault(const A&... parts) const {
-    fail(ErrorKind::data, name_, ": line ", number_, ": ", parts...);
+    fail(ErrorKind::data, name_, ": line ", number_, ": ", printable(str(parts...)));
   }
 
  private:
@@ -216,7 +218,7 @@ void skip_binary(ByteReader& in, const Element& e, bool big) {
   const uint64_t each = least_bytes(e);
   if (each == 0) return;
   if (static_cast<uint64_t>(e.count) > in.remaining() / each) {
-    in.fault("expected ", e.count, " entries of element ", e.name, ", ", in.remaining(),
+    in.fault("expected ", e.count, " entries of element ", printable(e.name), ", ", in.remaining(),
              " bytes are left");
   }
   if (!has_list(e)) {

@@ -11,10 +11,13 @@
 
 #include "basin/core/log.h"
 #include "basin/core/params.h"
+#include "basin/core/printable.h"
 #include "basin/tools/common/json.h"
 
 namespace basin::tools {
 namespace {
+
+constexpr int64_t kMaxDots = 2000;
 
 // Where the tests find real data; of the library; of the tests' emulated device.
 bool other_variable(std::string_view name) {
@@ -52,7 +55,7 @@ std::string flag_text(std::string_view text) {
 std::string canonical(const Setting& s, std::string_view value, const std::string& origin) {
   const auto refuse = [&](std::string_view expected) {
     fail(ErrorKind::usage, origin, ": ", s.name, " is expected to be ", expected, ", given '",
-         value, "'");
+         printable(value), "'");
   };
   if (s.kind == Kind::integer) {
     int64_t n = 0;
@@ -93,7 +96,7 @@ std::string scalar_text(const toml::node& node, const std::string& where, std::s
   if (const auto v = node.as_integer()) return std::to_string(v->get());
   if (const auto v = node.as_floating_point()) return shortest(v->get());
   if (const auto v = node.as_boolean()) return v->get() ? "true" : "false";
-  fail(ErrorKind::usage, where, ": ", key,
+  fail(ErrorKind::usage, where, ": ", printable(key),
        " is expected to be a string, number, boolean or a list");
 }
 
@@ -156,7 +159,7 @@ std::string Config::resolve(std::string_view key, const std::string& origin) con
     if (!s.alias.empty()) known.push_back(s.alias);
   }
   const std::string near = nearest_name(underscored(key), known);
-  fail(ErrorKind::usage, origin, ": unknown key '", key, "'",
+  fail(ErrorKind::usage, origin, ": unknown key '", printable(key), "'",
        near.empty() ? "; --help lists the known ones" : "; did you mean '" + near + "'?");
 }
 
@@ -178,11 +181,16 @@ void Config::load_toml(const fs::path& path) {
   } catch (const Error& e) {
     fail(ErrorKind::usage, "--config: ", e.what());
   }
+  // toml++ and load_table() recurse once per part of a dotted key.
+  const auto dots = std::count(text.begin(), text.end(), '.');
+  if (dots > kMaxDots) {
+    fail(ErrorKind::usage, file, ": expected at most ", kMaxDots, " dots in a file, got ", dots);
+  }
   try {
     load_table(*this, toml::parse(text, file), "", file);
   } catch (const toml::parse_error& e) {
     fail(ErrorKind::usage, file, ":", e.source().begin.line, ": column ", e.source().begin.column,
-         ": not valid TOML: ", e.description());
+         ": not valid TOML: ", printable(e.description()));
   }
 }
 

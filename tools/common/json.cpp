@@ -9,6 +9,7 @@
 
 #include "basin/core/error.h"
 #include "basin/core/io.h"
+#include "basin/core/printable.h"
 
 namespace basin::tools {
 namespace {
@@ -104,7 +105,8 @@ std::string JsonObject::pretty() const {
 
 const std::string& JsonFields::text(const std::string& key) const {
   const auto it = values_.find(key);
-  if (it == values_.end()) fail(ErrorKind::data, name_, ": the key '", key, "' is missing");
+  if (it == values_.end())
+    fail(ErrorKind::data, name_, ": the key '", printable(key), "' is missing");
   return it->second;
 }
 
@@ -115,7 +117,8 @@ double JsonFields::number(const std::string& key) const {
   if (value == "-inf") return -HUGE_VAL;
   double out = 0;
   if (!parse_double(value, out)) {
-    fail(ErrorKind::data, name_, ": '", key, "' is expected to be a number, it is '", value, "'");
+    fail(ErrorKind::data, name_, ": '", key, "' is expected to be a number, it is '",
+         printable(value), "'");
   }
   return out;
 }
@@ -123,8 +126,8 @@ double JsonFields::number(const std::string& key) const {
 int64_t JsonFields::integer(const std::string& key) const {
   int64_t out = 0;
   if (!parse_int64(text(key), out)) {
-    fail(ErrorKind::data, name_, ": '", key, "' is expected to be an integer, it is '", text(key),
-         "'");
+    fail(ErrorKind::data, name_, ": '", key, "' is expected to be an integer, it is '",
+         printable(text(key)), "'");
   }
   return out;
 }
@@ -132,8 +135,8 @@ int64_t JsonFields::integer(const std::string& key) const {
 bool JsonFields::flag(const std::string& key) const {
   const std::string& value = text(key);
   if (value != "true" && value != "false") {
-    fail(ErrorKind::data, name_, ": '", key, "' is expected to be true or false, it is '", value,
-         "'");
+    fail(ErrorKind::data, name_, ": '", key, "' is expected to be true or false, it is '",
+         printable(value), "'");
   }
   return value == "true";
 }
@@ -145,7 +148,8 @@ JsonFields parse_flat_json(std::string_view text, const std::string& name) {
     if (!root.is_object()) fail(ErrorKind::data, name, ": expected one JSON object");
     for (const auto& [key, value] : root.items()) {
       if (value.is_structured()) {
-        fail(ErrorKind::data, name, ": '", key, "' is expected to be one value, it is a list");
+        fail(ErrorKind::data, name, ": '", printable(key),
+             "' is expected to be one value, it is a list");
       }
       if (value.is_string()) {
         values[key] = value.get<std::string>();

@@ -1,0 +1,18 @@
+// What a message may quote from a file: control characters become '?', so that the sentence stays
+// one line and cannot steer a terminal. Bytes from 0x80 on (UTF-8) pass.
+#pragma once
+#include <string>
+#include <string_view>
+
+namespace basin {
+
+inline std::string printable(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    const auto code = static_cast<unsigned char>(c);
+    if (code < 0x20 || code == 0x7f) c = '?';
+  }
+  return out;
+}
+
+}  // namespace basin
