@@ -75,9 +75,16 @@ std::string canonical(const Setting& s, std::string_view value, const std::strin
   return std::string(value);
 }
 
+// A canonical number as TOML that reads back as itself: "-0" and what leaves 64 bits need a point.
+std::string toml_number(const std::string& text) {
+  int64_t n = 0;
+  const bool integer = parse_int64(text, n) && std::to_string(n) == text;
+  return integer || text.find_first_of(".einf") != text.npos ? text : text + ".0";
+}
+
 std::string toml_value(Kind kind, const std::string& text) {
-  if (kind != Kind::text) return text.empty() ? "\"\"" : text;
-  return json_string(text);
+  if (kind == Kind::text || text.empty()) return json_string(text);
+  return kind == Kind::number ? toml_number(text) : text;
 }
 
 // An undeclared option: a number where it reads back as the same text, else a string.
@@ -86,9 +93,18 @@ std::string toml_guess(const std::string& text) {
   int64_t n = 0;
   if (parse_int64(text, n) && std::to_string(n) == text) return text;
   if (parse_double(text, x) && shortest(x) == text && text.find_first_of("nN") == text.npos) {
-    return text;
+    return toml_number(text);
   }
   return json_string(text);
+}
+
+// The part of a name behind its table. Quoted unless bare: two names may share a dotted beginning.
+std::string toml_key(const std::string& name) {
+  const bool bare = std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+           c == '-';
+  });
+  return bare && !name.empty() ? name : json_string(name);
 }
 
 std::string scalar_text(const toml::node& node, const std::string& where, std::string_view key) {
@@ -279,7 +295,7 @@ std::string Config::to_toml() const {
     if (dot == name.npos) {
       top += str(name, " = ", text, "\n");
     } else {
-      tables[name.substr(0, dot)] += str(name.substr(dot + 1), " = ", text, "\n");
+      tables[name.substr(0, dot)] += str(toml_key(name.substr(dot + 1)), " = ", text, "\n");
     }
   }
   for (const auto& [table, lines] : tables) top += str("\n[", table, "]\n", lines);

@@ -40,7 +40,7 @@ std::string json_string(std::string_view text) {
       case '\t': out += "\\t"; break;
       case '\r': out += "\\r"; break;
       default:
-        if (static_cast<unsigned char>(c) < 0x20) {
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {  // TOML forbids DEL as it is
           std::array<char, 8> buffer{};
           std::snprintf(buffer.data(), buffer.size(), "\\u%04x", static_cast<unsigned>(c));
           out += buffer.data();
