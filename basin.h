@@ -80,6 +80,8 @@
 #include "basin/datasets/folders.h"
 #include "basin/datasets/hdf5.h"
 #include "basin/datasets/hdf5_decode.h"
+#include "basin/datasets/hdf5_locate.h"
+#include "basin/datasets/limited_child.h"
 #include "basin/datasets/loader.h"
 #include "basin/datasets/mesh.h"
 #include "basin/datasets/npy.h"

@@ -1,0 +1,239 @@
+// The calls of libhdf5: see hdf5_locate.h. They happen in the child only; the answer is a list of
+// 64-bit numbers, each list of numbers behind its length.
+#ifdef BASIN_HAS_HDF5
+#define H5_USE_110_API 1  // later libraries then offer the calls of 1.10 under their plain names
+#include "basin/datasets/hdf5_locate.h"
+
+#include <hdf5.h>
+
+#include <array>
+#include <cstring>
+
+#include "basin/datasets/limited_child.h"
+
+namespace basin {
+namespace {
+
+constexpr uint64_t kMaxRank = 3, kMaxFilters = 32;
+
+class Handle {
+ public:
+  Handle(hid_t id, herr_t (*close)(hid_t)) : id_(id), close_(close) {}
+  ~Handle() {
+    if (id_ >= 0) close_(id_);
+  }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  hid_t get() const { return id_; }
+  bool ok() const { return id_ >= 0; }
+
+ private:
+  hid_t id_;
+  herr_t (*close_)(hid_t);
+};
+
+// The innermost message of libhdf5's error stack.
+std::string library_reason() {
+  std::string text = "no reason given";
+  H5Ewalk2(
+      H5E_DEFAULT, H5E_WALK_UPWARD,
+      [](unsigned n, const H5E_error2_t* error, void* out) {
+        auto& first = *static_cast<std::string*>(out);
+        if (n == 0 && error->desc && *error->desc) first = error->desc;
+        return herr_t{0};
+      },
+      &text);
+  return text;
+}
+
+// One of the plain little or big endian types; width 0 for any other.
+Hdf5Element element_of(hid_t type) {
+  const struct {
+    hid_t id;
+    Hdf5Element element;
+  } known[] = {
+      {H5T_IEEE_F32LE, {true, true, false, 4}},  {H5T_IEEE_F32BE, {true, true, true, 4}},
+      {H5T_IEEE_F64LE, {true, true, false, 8}},  {H5T_IEEE_F64BE, {true, true, true, 8}},
+      {H5T_STD_I8LE, {false, true, false, 1}},   {H5T_STD_I8BE, {false, true, true, 1}},
+      {H5T_STD_I16LE, {false, true, false, 2}},  {H5T_STD_I16BE, {false, true, true, 2}},
+      {H5T_STD_I32LE, {false, true, false, 4}},  {H5T_STD_I32BE, {false, true, true, 4}},
+      {H5T_STD_I64LE, {false, true, false, 8}},  {H5T_STD_I64BE, {false, true, true, 8}},
+      {H5T_STD_U8LE, {false, false, false, 1}},  {H5T_STD_U8BE, {false, false, true, 1}},
+      {H5T_STD_U16LE, {false, false, false, 2}}, {H5T_STD_U16BE, {false, false, true, 2}},
+      {H5T_STD_U32LE, {false, false, false, 4}}, {H5T_STD_U32BE, {false, false, true, 4}},
+      {H5T_STD_U64LE, {false, false, false, 8}}, {H5T_STD_U64BE, {false, false, true, 8}},
+  };
+  for (const auto& k : known) {
+    if (H5Tequal(type, k.id) > 0) return k.element;
+  }
+  return {};
+}
+
+// In the child: facts of one dataset as numbers.
+class Facts {
+ public:
+  Facts(hid_t file, const std::string& name, const std::string& path)
+      : name_(name), path_(path), id_(open(file), H5Dclose) {
+    if (!id_.ok()) fault("expected a dataset: ", library_reason());
+    H5O_info_t info;
+    if (H5Oget_info(id_.get(), &info) >= 0) offset_ = info.addr;
+    add_shape();
+    add_storage();
+    add_chunks();
+  }
+
+  const std::vector<uint64_t>& numbers() const { return numbers_; }
+
+ private:
+  template <class... A>
+  [[noreturn]] void fault(const A&... parts) const {
+    fail(ErrorKind::data, path_, ": offset ", offset_, ": dataset '", name_, "': ", parts...);
+  }
+
+  // A soft or external link could lead out of the file.
+  hid_t open(hid_t file) const {
+    H5L_info_t link;
+    if (H5Lget_info(file, name_.c_str(), &link, H5P_DEFAULT) < 0) return -1;
+    if (link.type != H5L_TYPE_HARD) fault("expected a plain dataset, it is a link");
+    return H5Dopen2(file, name_.c_str(), H5P_DEFAULT);
+  }
+
+  void add(uint64_t number) { numbers_.push_back(number); }
+  void add(const hsize_t* values, uint64_t n) {
+    add(n);
+    numbers_.insert(numbers_.end(), values, values + n);
+  }
+
+  void add_shape() {
+    const Handle space(H5Dget_space(id_.get()), H5Sclose);
+    const int rank = space.ok() ? H5Sget_simple_extent_ndims(space.get()) : -1;
+    hsize_t dims[H5S_MAX_RANK] = {};
+    rank_ = rank < 0 ? 0 : static_cast<uint64_t>(rank);
+    if (rank_ > 0) H5Sget_simple_extent_dims(space.get(), dims, nullptr);
+    add(offset_), add(rank_), add(dims, rank_ <= kMaxRank ? rank_ : 0);
+    const Hdf5Element e = element_of(Handle(H5Dget_type(id_.get()), H5Tclose).get());
+    add(e.floating), add(e.is_signed), add(e.big), add(e.width);
+  }
+
+  void add_storage() {
+    const Handle plist(H5Dget_create_plist(id_.get()), H5Pclose);
+    if (!plist.ok()) fault("has no storage description: ", library_reason());
+    const H5D_layout_t layout = H5Pget_layout(plist.get());
+    const bool inside = H5Pget_external_count(plist.get()) == 0;
+    chunked_ = inside && layout == H5D_CHUNKED;
+    const bool block = inside && layout == H5D_CONTIGUOUS;
+    add(static_cast<uint64_t>(block      ? Hdf5Layout::contiguous
+                              : chunked_ ? Hdf5Layout::chunked
+                                         : Hdf5Layout::other));
+    std::vector<hsize_t> filters;
+    const int count = H5Pget_nfilters(plist.get());
+    for (int i = 0; i < count && filters.size() < kMaxFilters; ++i) {
+      unsigned flags = 0, config = 0;
+      size_t values = 0;
+      filters.push_back(static_cast<hsize_t>(H5Pget_filter2(
+          plist.get(), static_cast<unsigned>(i), &flags, &values, nullptr, 0, nullptr, &config)));
+    }
+    add(filters.data(), filters.size());
+    hsize_t chunk[H5S_MAX_RANK] = {};
+    const int rank = chunked_ ? H5Pget_chunk(plist.get(), H5S_MAX_RANK, chunk) : 0;
+    add(chunk,
+        rank > 0 && static_cast<uint64_t>(rank) <= kMaxRank ? static_cast<uint64_t>(rank) : 0);
+    add(H5Dget_storage_size(id_.get()));
+    add(block ? H5Dget_offset(id_.get()) : HADDR_UNDEF);
+  }
+
+  void add_chunks() {
+    const Handle space(H5Dget_space(id_.get()), H5Sclose);
+    hsize_t count = 0;
+    if (chunked_) H5Dget_num_chunks(id_.get(), space.get(), &count);
+    add(count);
+    const bool listed = count <= kMaxHdf5Chunks && rank_ <= kMaxRank;
+    add(listed ? count : 0);
+    for (hsize_t i = 0; listed && i < count; ++i) {
+      hsize_t at[H5S_MAX_RANK + 1] = {};  // the library may write one axis more than it says
+      unsigned mask = 0;
+      haddr_t address = HADDR_UNDEF;
+      hsize_t bytes = 0;
+      if (H5Dget_chunk_info(id_.get(), space.get(), i, at, &mask, &address, &bytes) < 0) {
+        fault("chunk ", i, " cannot be found: ", library_reason());
+      }
+      add(at, rank_), add(mask), add(address), add(bytes);
+    }
+  }
+
+  const std::string &name_, &path_;
+  uint64_t offset_ = 0, rank_ = 0;
+  Handle id_;
+  bool chunked_ = false;
+  std::vector<uint64_t> numbers_;
+};
+
+// In the child.
+std::vector<uint8_t> facts_of(const std::string& path, const std::vector<std::string>& names) {
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+#if H5_VERSION_GE(1, 12, 1) || (H5_VERSION_GE(1, 10, 7) && !H5_VERSION_GE(1, 12, 0))
+  H5Pset_file_locking(access.get(), false, true);  // network file systems often have no locks
+#endif
+  const Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), H5Fclose);
+  if (!file.ok()) {
+    fail(ErrorKind::data, path, ": offset 0: libhdf5 cannot open it: ", library_reason());
+  }
+  std::vector<uint64_t> all;
+  for (const std::string& name : names) {
+    const Facts facts(file.get(), name, path);
+    all.insert(all.end(), facts.numbers().begin(), facts.numbers().end());
+  }
+  std::vector<uint8_t> bytes(all.size() * sizeof(uint64_t));
+  std::memcpy(bytes.data(), all.data(), bytes.size());
+  return bytes;
+}
+
+std::vector<uint64_t> take_list(ByteReader& in) {
+  const uint64_t n = in.u64("a length");
+  if (n > kMaxFilters) in.fault("expected a short list, got ", n);
+  std::vector<uint64_t> out;
+  for (uint64_t i = 0; i < n; ++i) out.push_back(in.u64("a number"));
+  return out;
+}
+
+Hdf5Located take_dataset(ByteReader& in) {
+  Hdf5Located d;
+  d.offset = in.u64("an offset");
+  d.rank = in.u64("a rank");
+  d.shape = take_list(in);
+  d.element.floating = in.u64("a flag") != 0;
+  d.element.is_signed = in.u64("a flag") != 0;
+  d.element.big = in.u64("a flag") != 0;
+  d.element.width = in.u64("a width");
+  d.layout = static_cast<Hdf5Layout>(in.u64("a layout") & 3);
+  d.filters = take_list(in);
+  d.chunk = take_list(in);
+  d.stored = in.u64("a size");
+  d.address = in.u64("an address");
+  d.chunk_count = in.u64("a count");
+  const uint64_t listed = in.u64("a count");
+  if (listed > kMaxHdf5Chunks) in.fault("expected fewer chunks than ", listed);
+  for (uint64_t i = 0; i < listed; ++i) {
+    Hdf5Chunk c;
+    c.at = take_list(in);
+    c.mask = in.u64("a mask"), c.address = in.u64("an address"), c.bytes = in.u64("a size");
+    d.chunks.push_back(std::move(c));
+  }
+  return d;
+}
+
+}  // namespace
+
+std::vector<Hdf5Located> locate_hdf5(const fs::path& path, const std::vector<std::string>& names) {
+  const std::string name = path.string();
+  const std::vector<uint8_t> answer =
+      run_in_child(str(name, ": offset 0"), "libhdf5", {}, [&] { return facts_of(name, names); });
+  ByteReader in(answer, str(name, ": offset 0: libhdf5's answer"));
+  std::vector<Hdf5Located> out;
+  for (size_t i = 0; i < names.size(); ++i) out.push_back(take_dataset(in));
+  return out;
+}
+
+}  // namespace basin
+#endif
