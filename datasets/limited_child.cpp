@@ -24,8 +24,8 @@ namespace {
 
 constexpr size_t kFrame = 16;  // length of what follows; 1 for an error, else 0
 
-void limit(int resource, uint64_t value) {
-  const rlimit both{value, value};
+void limit(int resource, uint64_t soft, uint64_t hard) {
+  const rlimit both{soft, hard};
   ::setrlimit(static_cast<__rlimit_resource>(resource), &both);
 }
 
@@ -50,10 +50,10 @@ void confine(const ChildLimits& limits, uint64_t used) {
     ::dup2(null, STDOUT_FILENO);
     ::dup2(null, STDERR_FILENO);
   }
-  limit(RLIMIT_CORE, 0);
-  limit(RLIMIT_FSIZE, 0);
-  limit(RLIMIT_CPU, limits.cpu_seconds);
-  if (used > 0) limit(RLIMIT_AS, used + limits.memory);
+  limit(RLIMIT_CORE, 0, 0);
+  limit(RLIMIT_FSIZE, 0, 0);
+  limit(RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1);  // SIGXCPU, then SIGKILL
+  if (used > 0) limit(RLIMIT_AS, used + limits.memory, used + limits.memory);
 }
 
 [[noreturn]] void answer_and_leave(int to, const std::function<std::vector<uint8_t>()>& work) {
@@ -147,7 +147,8 @@ std::vector<uint8_t> run_in_child(const std::string& where, const std::string& w
   ::close(ends[0]);
   uint64_t frame[2] = {~uint64_t{0}, 0};
   if (all.size() >= kFrame) std::memcpy(frame, all.data(), kFrame);
-  const bool whole = all.size() >= kFrame && frame[0] == all.size() - kFrame;
+  const bool whole =
+      all.size() >= kFrame && frame[0] == all.size() - kFrame && frame[0] <= limits.answer;
   if (!whole) ::kill(child, SIGKILL);
   const std::string end = end_of(child, late, limits);
   if (!whole) fail(ErrorKind::data, where, ": ", what, " ", end, "; the file is damaged");
