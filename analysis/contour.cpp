@@ -124,6 +124,11 @@ std::vector<ContourLine> model_lines(const SliceGrid& grid, const LocalQuadratic
   return contour_lines(fine, values, level);
 }
 
+std::string reason_of(const Slice& slice, int64_t index) {
+  const auto found = slice.reasons.find(index);
+  return found == slice.reasons.end() ? "no reason given" : found->second;
+}
+
 std::string level_text(double level) { return readable(level); }
 
 class Drawing {
@@ -131,14 +136,18 @@ class Drawing {
   Drawing(const ContourPlot& plot, std::vector<double> levels)
       : plot_(plot),
         levels_(std::move(levels)),
+        subtitle_("Full curves: the measured loss, at the levels on the right."),
         grid_(plot.panels.front().slice.grid),
-        svg_(width(), kTop + kPanel + kBottom, plot.title) {}
+        svg_(width(), kTop + kPanel + kBottom, plot.title) {
+    const auto has_model = [](const ContourPanel& p) { return p.model.has_value(); };
+    if (std::any_of(plot.panels.begin(), plot.panels.end(), has_model)) {
+      subtitle_ += " Dashed: the local quadratic, at the same levels.";
+    }
+  }
 
   std::string draw() {
     svg_.text(kLeft, 24, plot_.title, {.size = 15, .bold = true});
-    svg_.text(kLeft, 42,
-              "Full curves: the measured loss. Dashed: the local quadratic, same levels.",
-              {.size = 11, .fill = "#555555"});
+    svg_.text(kLeft, 42, subtitle_, {.size = 11, .fill = "#555555"});
     for (size_t i = 0; i < plot_.panels.size(); ++i) panel(i);
     bar();
     return svg_.document();
@@ -147,7 +156,8 @@ class Drawing {
  private:
   double width() const {
     const auto n = static_cast<double>(plot_.panels.size());
-    return std::max(kLeft + n * kPanel + (n - 1) * kGap + kBar, 560.0);
+    const double title = kLeft + text_width(plot_.title, 15) * 1.08 + 16;  // bold is wider
+    return std::max({kLeft + n * kPanel + (n - 1) * kGap + kBar, 560.0, title});
   }
   double left(size_t i) const { return kLeft + static_cast<double>(i) * (kPanel + kGap); }
 
@@ -174,7 +184,7 @@ class Drawing {
     svg_.begin_clip(x0, kTop, kPanel, kPanel);
     cells(p.slice, x, y);
     for (double level : levels_) {
-      const Paint full{.stroke = "#1b1b1b", .width = 1};
+      const Paint full{.stroke = css(ink_on(colour(level))), .width = 1};
       const std::string data = path_of(contour_lines(grid_, p.slice.loss, level), x, y);
       if (!data.empty()) svg_.path(data, full, "loss " + level_text(level));
       if (!p.model) continue;
@@ -200,7 +210,7 @@ class Drawing {
       } else {
         if (hatch_.empty()) hatch_ = svg_.hatch({90, 90, 90}, {255, 255, 255});
         paint.fill = hatch_;
-        hint = slice.state[k] == PointState::failed ? "failed: " + slice.reasons.at(i)
+        hint = slice.state[k] == PointState::failed ? "failed: " + reason_of(slice, i)
                                                     : "not computed";
       }
       svg_.rect(cx - w / 2 - 0.2, cy - h / 2 - 0.2, w + 0.4, h + 0.4, paint, hint);
@@ -258,10 +268,39 @@ class Drawing {
 
   const ContourPlot& plot_;
   std::vector<double> levels_;
+  std::string subtitle_;
   SliceGrid grid_;
   Svg svg_;
   std::string hatch_;
 };
+
+// "2 points failed, 1 was not computed"
+std::string holes_in_words(int64_t failed, int64_t missing) {
+  std::string out;
+  if (failed > 0) out = str(failed, failed == 1 ? " point failed" : " points failed");
+  if (missing > 0) {
+    out += str(failed > 0 ? ", " : "", missing,
+               failed > 0     ? ""
+               : missing == 1 ? " point"
+                              : " points",
+               missing == 1 ? " was not computed" : " were not computed");
+  }
+  return out;
+}
+
+std::string panel_in_words(const ContourPanel& p) {
+  const int64_t low = p.slice.lowest();
+  std::string out = p.title + ": no loss";
+  if (low >= 0) {
+    const double lowest = p.slice.loss[static_cast<size_t>(low)];
+    double highest = lowest;
+    for (double v : p.slice.loss) highest = std::isfinite(v) ? std::max(highest, v) : highest;
+    out = str(p.title, ": loss from ", readable(lowest), " to ", readable(highest));
+  }
+  const std::string holes =
+      holes_in_words(p.slice.count(PointState::failed), p.slice.count(PointState::missing));
+  return out + (holes.empty() ? "" : "; ") + holes + ".";
+}
 
 std::string csv_of(const ContourPlot& plot) {
   CsvTable out({"panel", "x", "y", "loss", "accuracy", "state", "quadratic"});
@@ -273,7 +312,7 @@ std::string csv_of(const ContourPlot& plot) {
       const PointState state = p.slice.state[k];
       out.row({p.title, x, y, p.slice.loss[k], p.slice.accuracy[k],
                state == PointState::done     ? "done"
-               : state == PointState::failed ? "failed: " + p.slice.reasons.at(i)
+               : state == PointState::failed ? "failed: " + reason_of(p.slice, i)
                                              : std::string("missing"),
                p.model ? p.model->at(x, y) : std::nan("")});
     }
@@ -331,26 +370,26 @@ Figure contour_figure(const ContourPlot& plot) {
           "' has another grid than the first");
     check(p.slice.grid.y.count > 1, "contour figure: expects slices along two directions");
     values.push_back(&p.slice.loss);
-    out.holes += p.slice.count(PointState::failed) + p.slice.count(PointState::missing);
   }
-  const std::vector<double> levels = plot.levels.empty() ? contour_levels(values) : plot.levels;
+  std::vector<double> levels = plot.levels.empty() ? contour_levels(values) : plot.levels;
+  std::sort(levels.begin(), levels.end());
   out.name = plot.name;
   out.title = plot.title;
-  out.svg = Drawing(plot, levels).draw();
+  out.svg = Drawing(plot, std::move(levels)).draw();
   out.csv = csv_of(plot);
+  int64_t failed = 0, missing = 0;
   for (const ContourPanel& p : plot.panels) {
-    const int64_t low = p.slice.lowest();
-    if (low < 0) continue;
-    const double lowest = p.slice.loss[static_cast<size_t>(low)];
-    double highest = lowest;
-    for (double v : p.slice.loss) highest = std::isfinite(v) ? std::max(highest, v) : highest;
-    out.alt += str(p.title, ": loss from ", readable(lowest), " to ", readable(highest), ". ");
+    out.alt += (out.alt.empty() ? "" : " ") + panel_in_words(p);
+    failed += p.slice.count(PointState::failed);
+    missing += p.slice.count(PointState::missing);
   }
-  return finish_figure(
-      std::move(out),
-      "Loss on a plane through the weights; plus: the checkpoint, ring: the lowest "
-      "point. All panels share axes and levels.",
-      plot.conditions);
+  std::string what =
+      "Loss on a plane through the weights; plus: the checkpoint, ring: the lowest point. All "
+      "panels share axes and levels.";
+  if (failed + missing > 0) what += " Hatched: " + holes_in_words(failed, missing) + ".";
+  Figure finished = finish_figure(std::move(out), what, plot.conditions);
+  finished.holes = failed + missing;  // the caption has told them apart already
+  return finished;
 }
 
 }  // namespace basin

@@ -78,7 +78,7 @@ std::vector<Tick> log_ticks(double low, double high, int at_most) {
   check(low > 0, "figure: a log axis expects ends > 0, given ", low);
   const int first = static_cast<int>(std::floor(std::log10(low))),
             last = static_cast<int>(std::ceil(std::log10(high)));
-  const double decades = std::log10(high / low);
+  const double decades = std::log10(high) - std::log10(low);
   const int stride = std::max(1, static_cast<int>(std::ceil(decades / std::max(at_most, 1))));
   std::vector<Tick> out;
   for (int e = first; e <= last; ++e) {
@@ -109,7 +109,7 @@ void AxisRange::include(double value) {
 void AxisRange::settle(double margin) {
   if (scale_ == AxisScale::log) {
     if (!any_) low_ = 1, high_ = 10;
-    const double span = std::log10(high_ / low_);
+    const double span = std::log10(high_) - std::log10(low_);  // the ratio may overflow
     const double wider = span > 1e-6 ? margin * span : 0.3;
     low_ = std::max(low_ * std::pow(10, -wider), 1e-300);
     high_ = std::min(high_ * std::pow(10, wider), 1e300);
@@ -123,7 +123,7 @@ void AxisRange::settle(double margin) {
 
 double AxisRange::share(double value) const {
   if (scale_ == AxisScale::linear) return (value - low_) / (high_ - low_);
-  return std::log(value / low_) / std::log(high_ / low_);
+  return (std::log(value) - std::log(low_)) / (std::log(high_) - std::log(low_));
 }
 
 std::vector<Tick> AxisRange::ticks(int about) const {

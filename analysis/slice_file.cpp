@@ -21,7 +21,8 @@ namespace {
 constexpr uint64_t kMaxBytes = uint64_t{1} << 30;
 constexpr std::string_view kFormat = "basin_slice", kHash = "sha256";
 
-std::string quoted(std::string_view text) {
+// Not `quoted`: for a std::string argument-dependent lookup would prefer std::quoted.
+std::string json_text(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     const auto code = static_cast<unsigned char>(c);
@@ -38,14 +39,14 @@ std::string quoted(std::string_view text) {
 
 std::string asked_text(const RecordFields& asked) {
   std::string out;
-  for (const auto& [name, value] : asked) out += str(",", quoted(name), ":", quoted(value));
+  for (const auto& [name, value] : asked) out += str(",", json_text(name), ":", json_text(value));
   return out;
 }
 
 std::string header_line(const RecordFields& asked) {
   const std::string text = asked_text(asked);
   const std::string hash = sha256_hex({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
-  return str("{", quoted(kFormat), ":1,", quoted(kHash), ":", quoted(hash), text, "}\n");
+  return str("{", json_text(kFormat), ":1,", json_text(kHash), ":", json_text(hash), text, "}\n");
 }
 
 std::string point_line(const Slice& slice, int64_t index) {
@@ -54,7 +55,7 @@ std::string point_line(const Slice& slice, int64_t index) {
       str("{\"point\":", index, ",\"x\":", csv_number(slice.grid.x.at(slice.grid.ix(index))),
           ",\"y\":", csv_number(slice.grid.y.at(slice.grid.iy(index))), ",\"loss\":");
   if (slice.state[at] == PointState::failed) {
-    return out + str("null,\"failed\":", quoted(slice.reasons.at(index)), "}\n");
+    return out + str("null,\"failed\":", json_text(slice.reasons.at(index)), "}\n");
   }
   out += csv_number(slice.loss[at]);
   if (!std::isnan(slice.accuracy[at])) out += str(",\"accuracy\":", csv_number(slice.accuracy[at]));

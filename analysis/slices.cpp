@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 
+#include "basin/analysis/csv_table.h"
 #include "basin/analysis/slice_file.h"
 #include "basin/core/error.h"
 
@@ -195,6 +196,20 @@ Departure departure(const Slice& slice, const LocalQuadratic& model, double shar
   const int64_t done = slice.count(PointState::done);
   if (done > 0) out.rms = std::sqrt(squares / static_cast<double>(done));
   return out;
+}
+
+std::string slice_csv(const Slice& slice) {
+  constexpr std::string_view kStates[] = {"missing", "done", "failed"};
+  CsvTable out({"ix", "iy", "x", "y", "state", "loss", "accuracy", "reason"});
+  for (int64_t i = 0; i < slice.grid.size(); ++i) {
+    const auto at = static_cast<size_t>(i);
+    const int ix = slice.grid.ix(i), iy = slice.grid.iy(i);
+    const auto reason = slice.reasons.find(i);
+    out.row({ix, iy, slice.grid.x.at(ix), slice.grid.y.at(iy),
+             kStates[static_cast<int>(slice.state[at])], slice.loss[at], slice.accuracy[at],
+             reason == slice.reasons.end() ? std::string() : reason->second});
+  }
+  return out.text();
 }
 
 }  // namespace basin

@@ -85,17 +85,18 @@ int run(int argc, const char* const* argv) {
     std::cout << compare_runs(runs, config, config.text("out"), command);
     return 0;
   }
+  const std::vector<std::string> known{"run", "compare", "demo", "selftest"};
+  if (action != "demo" && action != "selftest") {
+    const std::string near = nearest_name(action, known);
+    fail(ErrorKind::usage, "unknown action '", action, "'",
+         near.empty() ? "; expected run, compare, demo or selftest"
+                      : "; did you mean '" + near + "'?");
+  }
   check(runs.empty(), action, ": expects no run directories, given '",
         runs.empty() ? "" : runs.front(), "'");
   if (action == "demo") return demo(config, command);
-  if (action == "selftest") {
-    std::cout << selftest_table();
-    return 0;
-  }
-  const std::string near = nearest_name(action, {"run", "compare", "demo", "selftest"});
-  fail(ErrorKind::usage, "unknown action '", action, "'",
-       near.empty() ? "; expected run, compare, demo or selftest"
-                    : "; did you mean '" + near + "'?");
+  std::cout << selftest_table();
+  return 0;
 }
 
 int run_until_stopped(int argc, const char* const* argv) {

@@ -86,7 +86,6 @@ fs::path probe_run(const std::string& path, const Config& config, const fs::path
   }
   const ProbeContext context{subject, settings, dir, subject.state().to(settings.dtype)};
   if (settings.shards > 1) {
-    fs::create_directories(dir);
     measure_slice_shard(context);
     return dir;
   }

@@ -48,7 +48,7 @@ RanksRecord measure_ranks(const ProbeContext& context);
 RepresentationsRecord measure_representations(const ProbeContext& context);
 SharpnessRecords measure_sharpness(const ProbeContext& context);
 SlicesRecord measure_slices(const ProbeContext& context);
-// The points of one shard, into a file of their own; measure_slices() joins such files.
+// The points of one shard, into a file in PROBE-shards/; measure_slices() joins such files.
 void measure_slice_shard(const ProbeContext& context);
 
 // Runs the parts; returns the folder of the probe. `path`: as Subject takes it. `out`: empty for

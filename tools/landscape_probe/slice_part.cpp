@@ -72,9 +72,10 @@ SliceFunction loss_function(const ProbeContext& context, const ProbeData& data) 
   };
 }
 
-fs::path shard_file(const ProbeContext& context, const std::string& name) {
-  const ProbeSettings& s = context.settings;
-  return context.dir / str("slice-", name, ".", s.shard, "-of-", s.shards, ".jsonl");
+// Beside the folder of the probe, which no shard has to create: shards start in any order.
+fs::path shard_folder(const ProbeContext& context) {
+  const fs::path& dir = context.dir;
+  return (dir.has_filename() ? dir : dir.parent_path()).string() + "-shards";
 }
 
 fs::path slice_path(const ProbeContext& context, const std::string& name) {
@@ -83,11 +84,14 @@ fs::path slice_path(const ProbeContext& context, const std::string& name) {
 
 // Points that shards left, put into the file of the whole once.
 void join_shards(const ProbeContext& context, const std::string& name) {
+  const fs::path folder = shard_folder(context);
+  if (!fs::exists(folder)) return;
   std::vector<fs::path> parts;
-  const std::string prefix = str("slice-", name, ".");
-  for (const auto& entry : fs::directory_iterator(context.dir)) {
+  for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string file = entry.path().filename().string();
-    if (file.starts_with(prefix) && file.find("-of-") != file.npos) parts.push_back(entry.path());
+    if (file.starts_with(str("slice-", name, ".")) && file.ends_with(".jsonl")) {
+      parts.push_back(entry.path());
+    }
   }
   if (parts.empty()) return;
   std::sort(parts.begin(), parts.end());
@@ -146,12 +150,14 @@ ProbeData slice_data(const ProbeContext& context) {
 
 void measure_slice_shard(const ProbeContext& context) {
   const ProbeData data = slice_data(context);
+  fs::create_directories(shard_folder(context));
   for (const std::string& name : context.settings.slices) {
     const Plan plan = plan_of(context, name, data);
     SliceRun run;
-    run.file = shard_file(context, name);
     run.shard = static_cast<int>(context.settings.shard);
     run.shards = static_cast<int>(context.settings.shards);
+    run.file =
+        shard_folder(context) / str("slice-", name, ".", run.shard, "-of-", run.shards, ".jsonl");
     run_watched(context, plan, data, run);
     log_line("written: " + run.file.string());
   }

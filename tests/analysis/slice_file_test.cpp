@@ -1,0 +1,249 @@
+// The file of a slice: a run that is killed anywhere goes on to the same bits, shards join to the
+// whole, and files of other questions or damaged ones are refused.
+#include "basin/analysis/slice_file.h"
+
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cmath>
+#include <csignal>
+#include <limits>
+
+#include "basin/core/error.h"
+#include "basin/tests/analysis/slice_problem.h"
+#include "basin/tests/core/files.h"
+
+namespace basin {
+namespace {
+
+using test::TempDir;
+using testing::joined_values;
+using testing::PlantedQuadratic;
+using testing::small_params;
+
+constexpr uint64_t kMost = 1 << 20;
+
+bool same(const Slice& a, const Slice& b) {
+  const auto bits = [](const std::vector<double>& u, const std::vector<double>& v) {
+    return std::equal(u.begin(), u.end(), v.begin(), v.end(), [](double x, double y) {
+      return (std::isnan(x) && std::isnan(y)) ||
+             std::bit_cast<uint64_t>(x) == std::bit_cast<uint64_t>(y);
+    });
+  };
+  return a.grid == b.grid && a.asked == b.asked && a.state == b.state && bits(a.loss, b.loss) &&
+         bits(a.accuracy, b.accuracy) && a.reasons == b.reasons;
+}
+
+// A slice with two failed points and an accuracy; `die_at` >= 0: the process is killed when that
+// many points are done.
+struct Problem {
+  ParamList params = small_params(1);
+  PlantedQuadratic planted{34, -20};
+  SliceRequest request;
+  int calls = 0, die_at = -1;
+
+  Problem(int nx, int ny) {
+    request.grid = {{"first \"axis\"", 0, 2, nx}, {"b\nb", -0.5, 0.75, ny}};
+    request.first = random_direction(params, 3, 0);
+    request.second = random_direction(params, 3, 1);
+    request.fields = {{"data", "16 of 45 shapes"}};
+  }
+  SliceFunction function() {
+    return [this](const Tensors& at) -> SlicePoint {
+      if (calls++ == die_at) std::raise(SIGKILL);
+      const double loss = planted.loss(joined_values(at));
+      // By place, not by order of the calls, as a network does.
+      const double first = at[0].data<double>()[0];
+      const auto digit = static_cast<int64_t>(std::abs(first) * 1e3) % 5;
+      if (digit == 0) return {std::numeric_limits<double>::quiet_NaN()};
+      if (digit == 1) fail(ErrorKind::numerical, "the \"layer\" \\ conv3\tdiverged");
+      return {loss, 0.1 * static_cast<double>(digit)};
+    };
+  }
+  Slice run(const fs::path& file = {}, int shard = 0, int shards = 1) {
+    SliceRun how;
+    how.file = file, how.shard = shard, how.shards = shards;
+    return run_slice(params, request, function(), how);
+  }
+};
+
+TEST_CASE("slice file: reads back to the same bits, failed points with their reasons") {
+  const TempDir dir;
+  Problem p(7, 3);
+  const Slice whole = p.run(dir / "s.jsonl");
+  CHECK(p.calls == 21);
+  REQUIRE(whole.count(PointState::failed) > 1);
+  REQUIRE(whole.count(PointState::done) > 1);
+  CHECK(same(read_slice(dir / "s.jsonl"), whole));
+  CHECK(same(whole, p.run()));  // with no file at all
+  // A finished slice is not computed again; failed points are not retried.
+  p.calls = 0;
+  CHECK(same(p.run(dir / "s.jsonl"), whole));
+  CHECK(p.calls == 0);
+  write_slice(dir / "copy.jsonl", whole);
+  CHECK(read_text_file(dir / "copy.jsonl", kMost) == read_text_file(dir / "s.jsonl", kMost));
+}
+
+TEST_CASE("slice file: killed in the middle of a slice, the next run goes on to the same bits") {
+  const TempDir dir;
+  Problem p(7, 3);
+  p.run(dir / "whole.jsonl");
+  for (const int die_at : {0, 1, 9, 20}) {
+    const fs::path file = dir / str("killed-", die_at, ".jsonl");
+    const pid_t child = ::fork();
+    if (child == 0) {
+      p.calls = 0, p.die_at = die_at;
+      p.run(file);
+      std::_Exit(0);
+    }
+    REQUIRE(child > 0);
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFSIGNALED(status));
+    CHECK(WTERMSIG(status) == SIGKILL);
+    const Slice left = read_slice(file);
+    CHECK(left.count(PointState::missing) == 21 - die_at);
+    p.calls = 0;
+    const Slice resumed = p.run(file);
+    CHECK(p.calls == 21 - die_at);  // only what was missing
+    CHECK(same(resumed, read_slice(dir / "whole.jsonl")));
+    CHECK(read_text_file(file, kMost) == read_text_file(dir / "whole.jsonl", kMost));
+  }
+}
+
+TEST_CASE("slice file: cut at any byte, the next run goes on to the same bits") {
+  const TempDir dir;
+  Problem p(3, 2);
+  const Slice whole = p.run(dir / "whole.jsonl");
+  const std::string text = read_text_file(dir / "whole.jsonl", kMost);
+  REQUIRE(text.size() > 500);
+  size_t wrong = 0;
+  for (size_t cut = 0; cut <= text.size(); ++cut) {
+    write_file_atomic(dir / "cut.jsonl", text.substr(0, cut));
+    const Slice resumed = p.run(dir / "cut.jsonl");
+    const bool equal = same(resumed, whole) && read_text_file(dir / "cut.jsonl", kMost) == text;
+    wrong += !equal;
+    if (!equal) CHECK_MESSAGE(equal, "cut at byte ", cut);
+  }
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("slice file: three shards join to the whole") {
+  const TempDir dir;
+  Problem p(7, 3);
+  const Slice whole = p.run(dir / "whole.jsonl");
+  std::vector<fs::path> parts;
+  for (const int shard : {2, 0, 1}) {
+    parts.push_back(dir / str("part-", shard, ".jsonl"));
+    p.calls = 0;
+    const Slice part = p.run(parts.back(), shard, 3);
+    CHECK(p.calls == 7);
+    CHECK(part.count(PointState::missing) == 14);
+  }
+  const Slice joined = merge_slices(parts);
+  CHECK(same(joined, whole));
+  write_slice(dir / "joined.jsonl", joined);
+  CHECK(read_text_file(dir / "joined.jsonl", kMost) == read_text_file(dir / "whole.jsonl", kMost));
+  // Overlapping parts agree; without one of them points are missing.
+  parts.push_back(dir / "whole.jsonl");
+  CHECK(same(merge_slices(parts), whole));
+  CHECK(merge_slices({parts[0], parts[1]}).count(PointState::missing) == 7);
+}
+
+TEST_CASE("slice file: the file of another question is refused, naming the field") {
+  const TempDir dir;
+  Problem p(3, 2);
+  p.run(dir / "s.jsonl");
+  const std::string before = read_text_file(dir / "s.jsonl", kMost);
+  const auto refuse = [&](const std::string& field, auto&& change) {
+    Problem other(3, 2);
+    change(other);
+    test::check_error(ErrorKind::data, {"s.jsonl", "another slice", field, "there", "here"},
+                      [&] { other.run(dir / "s.jsonl"); });
+    other.run(dir / "other.jsonl");
+    const std::string name = field.substr(0, field.find(" is "));
+    test::check_error(ErrorKind::data, {"other.jsonl", "another slice", name}, [&] {
+      merge_slices({dir / "s.jsonl", dir / "other.jsonl"});
+    });
+    fs::remove(dir / "other.jsonl");
+  };
+  refuse("grid.x.high is '2' there and '2.5'", [](Problem& q) { q.request.grid.x.high = 2.5; });
+  refuse("grid.y.count", [](Problem& q) { q.request.grid.y.count = 3; });
+  refuse("batch_norm is 'frozen' there and 're-estimated'",
+         [](Problem& q) { q.request.batch_norm = BatchStatistics::reestimated; });
+  refuse("first.sha256", [](Problem& q) {
+    q.request.first.parts[0] = q.request.first.parts[0].clone();
+    q.request.first.parts[0].mutable_data<double>()[3] += 1e-15;
+  });
+  refuse("weights.sha256", [](Problem& q) { q.params[3].value.mutable_data<double>()[1] += 1; });
+  refuse("data", [](Problem& q) { q.request.fields[0].second = "all shapes"; });
+  Problem more(3, 2);
+  more.request.fields.emplace_back("loss", "cross-entropy");
+  test::check_error(ErrorKind::data, {"no field 'loss'"}, [&] { more.run(dir / "s.jsonl"); });
+  more.request.fields.clear();
+  test::check_error(ErrorKind::data, {"the field 'data'"}, [&] { more.run(dir / "s.jsonl"); });
+  CHECK(read_text_file(dir / "s.jsonl", kMost) == before);
+}
+
+TEST_CASE("slice file: damage is named with its line") {
+  const TempDir dir;
+  Problem p(3, 2);
+  p.run(dir / "s.jsonl");
+  const std::string text = read_text_file(dir / "s.jsonl", kMost);
+  std::vector<std::string> lines;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = text.find('\n', at);
+    lines.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  REQUIRE(lines.size() == 7);
+  const auto refuse = [&](size_t line, const std::string& now, const std::string& word) {
+    std::string changed;
+    for (size_t i = 0; i < lines.size(); ++i) changed += (i == line ? now : lines[i]) + "\n";
+    write_file_atomic(dir / "d.jsonl", changed);
+    const std::vector<std::string> words{"d.jsonl", str("line ", line + 1), word};
+    test::check_error(ErrorKind::data, words, [&] { read_slice(dir / "d.jsonl"); });
+    test::check_error(ErrorKind::data, words, [&] { p.run(dir / "d.jsonl"); });
+    CHECK(read_text_file(dir / "d.jsonl", kMost) == changed);
+  };
+  refuse(0, "{}", "");
+  refuse(0, "{\"basin_slice\":2" + lines[0].substr(16), "version 1");
+  std::string head = lines[0];
+  head.replace(head.find("16 of 45"), 2, "17");
+  refuse(0, head, "SHA-256");
+  refuse(3, "", "expected '{'");
+  refuse(3, lines[3].substr(0, 20), "");
+  refuse(3, "{\"point\":9,\"x\":0,\"y\":0,\"loss\":1}", "expected a point 0 to 5");
+  refuse(3, "{\"point\":1.5,\"x\":0,\"y\":0,\"loss\":1}", "expected a point 0 to 5");
+  refuse(3, "{\"point\":2,\"x\":0,\"y\":0,\"loss\":1}", "not at its place");
+  refuse(3, "{\"point\":2,\"x\":2,\"y\":-0.5,\"loss\":null}", "a loss, or null and a reason");
+  refuse(3, "{\"point\":2,\"x\":2,\"y\":-0.5,\"loss\":1,\"failed\":\"why\"}",
+         "or null and a reason");
+  refuse(3, "{\"point\":2,\"x\":2,\"y\":-0.5,\"loss\":nan}", "finite number");
+  refuse(3, "{\"point\":2,\"x\":2,\"y\":-0.5,\"loss\":1,\"colour\":1}", "'colour'");
+  refuse(3, "{\"point\":2,\"x\":2,\"y\":-0.5,\"loss\":1,\"failed\":\"\\q\"}", "unknown escape");
+  refuse(6, "{\"point\":0,\"x\":0,\"y\":-0.5,\"loss\":12345}", "there twice and differs");
+  write_file_atomic(dir / "d.jsonl", std::string_view("ix,iy,loss"));
+  test::check_error(ErrorKind::data, {"d.jsonl", "line 1", "head of a slice"},
+                    [&] { p.run(dir / "d.jsonl"); });
+  test::check_error(ErrorKind::data, {"d.jsonl", "line 1"}, [&] { read_slice(dir / "d.jsonl"); });
+}
+
+TEST_CASE("slice file: one writer at a time, and places that cannot be written") {
+  const TempDir dir;
+  Problem p(3, 2);
+  Slice slice = p.run(dir / "s.jsonl");
+  {
+    const SliceFile writer(dir / "s.jsonl", slice);
+    test::check_error(ErrorKind::output, {"s.jsonl", "another process is writing"},
+                      [&] { p.run(dir / "s.jsonl"); });
+  }
+  p.run(dir / "s.jsonl");  // free again
+  test::check_error(ErrorKind::output, {"none/s.jsonl", "cannot be opened"},
+                    [&] { p.run(dir / "none/s.jsonl"); });
+}
+
+}  // namespace
+}  // namespace basin
