@@ -99,6 +99,21 @@ TEST_CASE("checkpoint: pruning keeps the last ones and the best") {
   CHECK(checkpoint_steps(folder) == std::vector<int64_t>{2, 5, 6});
 }
 
+TEST_CASE("checkpoint: a damaged later one does not displace the one that is in use") {
+  const TempDir dir;
+  const fs::path folder = dir / "ckpt";
+  for (const int64_t step : {5, 10, 15}) write(folder, step);
+  flip_a_byte(folder / "step-15/model.safetensors");
+  prune_checkpoints(folder, 1, {10});  // a run that went on from 10
+  CHECK(checkpoint_steps(folder) == std::vector<int64_t>{10, 15});
+  const CaughtWarnings caught;
+  CHECK(read_newest_checkpoint(folder)->step == 10);
+  // What is no folder of checkpoints must not pass for an empty one.
+  write_file_atomic(dir / "file", std::string_view("x"));
+  CHECK(error_of([&] { checkpoint_steps(dir / "file"); }).first == ErrorKind::output);
+  CHECK(checkpoint_steps(dir / "nothing").empty());
+}
+
 TEST_CASE("checkpoint: a folder that cannot be written is an output error") {
   const TempDir dir;
   write_file_atomic(dir / "ckpt", std::string_view("a file in the way"));

@@ -38,7 +38,18 @@ void complete(const CrashBench& bench) {
 // What the failed call says: exit code 6 and one sentence that names something of the run. A
 // descriptor whose writes were synchronised may fail to close without harm.
 void check_failure(const CrashBench& bench, const Ended& ended, const std::string& call, bool stays,
-                   FaultCounts& counts) {
+                   bool resuming, FaultCounts& counts) {
+  // What a resume reads and cannot: a checkpoint is skipped with a warning, the rest is refused.
+  if (resuming && call == "open-read") {
+    CHECK(ended.signal == 0);
+    CHECK(ended.code != static_cast<int>(ErrorKind::internal));
+    CHECK(bench.damage() == "");
+    if (ended.code == 0) {
+      ++counts.unnoticed;
+      CHECK(bench.difference() == "");
+    }
+    return;
+  }
   if (ended.code == 0 && call == "close") {
     ++counts.unnoticed;
     CHECK(bench.difference() == "");
@@ -48,7 +59,7 @@ void check_failure(const CrashBench& bench, const Ended& ended, const std::strin
   CHECK(std::count(ended.err.begin(), ended.err.end(), '\n') == 1);
   CHECK(ended.err.rfind("train_modelnet: run", 0) == 0);
   const bool removes = call == "unlink" || call == "unlinkat" || call == "rmdir";
-  if (!stays && !removes) CHECK_FALSE(bench.has_temporaries());
+  if (!stays && !removes && !resuming) CHECK_FALSE(bench.has_temporaries());
   CHECK(bench.damage() == "");
 }
 
@@ -79,6 +90,38 @@ KillCounts kill_at_random(CrashBench& bench, int64_t kills, uint64_t seed) {
       counts.before_record += record ? 0 : 1;
       counts.before_checkpoint += record && now < 0 ? 1 : 0;
       counts.within_write += bench.has_temporaries() ? 1 : 0;
+    }
+    ++counts.runs;
+    CHECK(bench.difference() == "");
+  }
+  counts.seconds = seconds_now() - begin;
+  return counts;
+}
+
+StopCounts stop_at_random(CrashBench& bench, int64_t stops, uint64_t seed) {
+  StopCounts counts;
+  std::mt19937_64 bits(seed);
+  const double begin = seconds_now();
+  while (counts.stopped < stops) {
+    bench.forget_run();
+    for (;;) {
+      const int signal = counts.stopped % 2 == 0 ? SIGTERM : SIGUSR1;
+      const double part = static_cast<double>(bits() >> 11) * 0x1p-53;
+      const Ended ended = bench.start({}, part * bench.whole_seconds(), signal);
+      CHECK(bench.damage() == "");
+      if (ended.signal != 0) {
+        CHECK(ended.signal == signal);
+        ++counts.too_early;
+        continue;
+      }
+      if (ended.code == 0) break;
+      REQUIRE_MESSAGE(ended.code == 75, ended.err);
+      CHECK_FALSE(bench.has_temporaries());
+      const fs::path record = bench.out() / "run.json";
+      const JsonFields fields = parse_flat_json(read_text_file(record), "run.json");
+      CHECK(fields.text("exit_reason") == (signal == SIGTERM ? "SIGTERM" : "SIGUSR1"));
+      CHECK(fields.integer("exit_code") == 75);
+      ++counts.stopped;
     }
     ++counts.runs;
     CHECK(bench.difference() == "");
@@ -126,7 +169,7 @@ FaultCounts fail_at_calls(CrashBench& bench, int64_t first, int64_t stride, bool
     CAPTURE(stays);
     CAPTURE(calls[0]);
     CAPTURE(ended.err);
-    check_failure(bench, ended, name_of_call(calls[0]), stays, counts);
+    check_failure(bench, ended, name_of_call(calls[0]), stays, !prepared.empty(), counts);
     complete(bench);
     ++counts.by_call[name_of_call(calls[0])];
     ++counts.faults;

@@ -18,6 +18,13 @@ struct KillCounts {
 // then the next run, until `kills` were made.
 KillCounts kill_at_random(CrashBench& bench, int64_t kills, uint64_t seed);
 
+struct StopCounts {
+  int64_t stopped = 0, too_early = 0, runs = 0;  // too early: before the program could listen
+  double seconds = 0;
+};
+// SIGTERM and SIGUSR1 in turn at random times, until `stops` of them ended in exit code 75.
+StopCounts stop_at_random(CrashBench& bench, int64_t stops, uint64_t seed);
+
 struct FaultCounts {
   int64_t calls = 0, faults = 0, unnoticed = 0;
   std::map<std::string, int64_t> by_call;  // faults by the name of the call

@@ -28,9 +28,9 @@ TEST_CASE("crash: kills at random times, resumed to the same bits") {
     CrashBench bench(optimizer);
     const KillCounts c = kill_at_random(bench, kills / 2, seed++);
     CHECK(c.kills >= kills / 2);
-    MESSAGE(optimizer, ": ", c.kills, " kills of ", c.starts, " starts, ", c.runs, " runs, ",
-            c.before_record, " before the record, ", c.before_checkpoint, " before a checkpoint, ",
-            c.within_write, " within a write, ", c.seconds, " s");
+    MESSAGE(std::string(optimizer), ": ", c.kills, " kills of ", c.starts, " starts, ", c.runs,
+            " runs, ", c.before_record, " before the record, ", c.before_checkpoint,
+            " before a checkpoint, ", c.within_write, " within a write, ", c.seconds, " s");
   }
 }
 

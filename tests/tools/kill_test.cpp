@@ -12,21 +12,28 @@ TEST_CASE("crash: 50 kills at random times, resumed to the same bits") {
     KillCounts& c = counts[seed - 1];
     c = kill_at_random(bench, kKills / 2, seed);
     CHECK(c.kills >= kKills / 2);
-    MESSAGE(optimizer, ": ", c.kills, " kills of ", c.starts, " starts, ", c.runs, " runs, ",
-            c.before_record, " before the record, ", c.before_checkpoint, " before a checkpoint, ",
-            c.within_write, " within a write, ", c.seconds, " s");
+    MESSAGE(std::string(optimizer), ": ", c.kills, " kills of ", c.starts, " starts, ", c.runs,
+            " runs, ", c.before_record, " before the record, ", c.before_checkpoint,
+            " before a checkpoint, ", c.within_write, " within a write, ", c.seconds, " s");
     ++seed;
   }
 }
 
-TEST_CASE("crash: every 9th call killed, every 9th failing") {
+TEST_CASE("crash: 10 requests to stop at random times, exit code 75, resumed to the same bits") {
   CrashBench bench("muon");
-  const FaultCounts kills = kill_at_calls(bench, 3, 9);
-  const FaultCounts errors = fail_at_calls(bench, 6, 9, false);
+  const StopCounts c = stop_at_random(bench, 10, 3);
+  MESSAGE(c.stopped, " stopped, ", c.too_early, " too early, ", c.runs, " runs, ", c.seconds, " s");
+  CHECK(c.stopped >= 10);
+}
+
+TEST_CASE("crash: every 15th call killed, every 15th failing") {
+  CrashBench bench("muon");
+  const FaultCounts kills = kill_at_calls(bench, 3, 15);
+  const FaultCounts errors = fail_at_calls(bench, 6, 15, false);
   MESSAGE(kills.calls, " calls, ", kills.faults, " killed in ", kills.seconds, " s, ",
           errors.faults, " failed in ", errors.seconds, " s");
-  CHECK(kills.faults >= kills.calls / 9);
-  CHECK(errors.faults >= errors.calls / 9);
+  CHECK(kills.faults >= kills.calls / 15);
+  CHECK(errors.faults >= errors.calls / 15);
 }
 
 }  // namespace basin::tools

@@ -113,6 +113,7 @@ TEST_CASE("program: train, evaluate, compare; refuse a used folder") {
   const Finished changed = run(dir, "--resume moved --lr 0.5");
   CHECK(changed.code == 2);
   CHECK(contains(changed.err, "lr differs from the run moved"));
+  CHECK(contains(changed.err, ": 0.5, there 0.001;"));
 
   const Finished table = run(dir, "compare moved b");
   CHECK(table.code == 0);

@@ -100,9 +100,39 @@ TEST_CASE("run directory: foreign and used folders are refused, one writer at a 
   CHECK(first_free(dir / "deep/run") == dir / "deep/run-2");
   CHECK(first_free(dir / "deep/other") == dir / "deep/other");
 
-  // Killed between the creation and the first record: only the lock is there.
+  // Killed between the creation and the first record.
   { const RunDir killed = RunDir::create(dir / "killed"); }
   CHECK_NOTHROW(RunDir::create(dir / "killed"));
+  write_file_atomic(dir / "killed/config.toml", std::string_view("seed = 1\n"));
+  write_file_atomic(dir / "killed/run.json.tmp-123", std::string_view("{"));
+  CHECK_NOTHROW(RunDir::create(dir / "killed"));
+  CHECK(!fs::exists(dir / "killed/run.json.tmp-123"));
+  CHECK(fs::exists(dir / "killed/config.toml"));
+}
+
+TEST_CASE("run directory: what only looks like a run of ours is refused") {
+  const TempDir dir;
+  const auto refused = [&](const char* name) {
+    const auto error = error_of([&] { RunDir::create(dir / name); });
+    CHECK(error.first == ErrorKind::output);
+    CHECK_MESSAGE(contains(error.second, "is no run of ours"), error.second);
+    CHECK(error_of([&] { RunDir::open(dir / name); }).first == ErrorKind::usage);
+  };
+  // A configuration without our lock; a record of another program; a temporary file of another.
+  fs::create_directories(dir / "config");
+  write_file_atomic(dir / "config/config.toml", std::string_view("seed = 1\n"));
+  refused("config");
+  for (const char* record : {"{\"steps\": 3}", "{\"nested\": {\"a\": 1}}", "[1]", ""}) {
+    fs::create_directories(dir / "record");
+    write_file_atomic(dir / "record/run.json", std::string_view(record));
+    refused("record");
+    CHECK(read_text_file(dir / "record/run.json") == record);
+  }
+  fs::create_directories(dir / "other");
+  write_file_atomic(dir / "other/.lock", std::string_view());
+  write_file_atomic(dir / "other/thesis.tex.tmp-12", std::string_view("text"));
+  refused("other");
+  CHECK(fs::exists(dir / "other/thesis.tex.tmp-12"));
 }
 
 TEST_CASE("tables and texts") {

@@ -130,8 +130,8 @@ RunDir RunDir::open(const fs::path& path) {
 bool RunDir::is_run(const fs::path& path) {
   std::error_code error;
   if (!fs::is_regular_file(path / kRecord, error)) return false;
+  const std::string text = read_text_file(path / kRecord, kMaxRecordBytes);
   try {
-    const std::string text = read_text_file(path / kRecord, kMaxRecordBytes);
     return parse_flat_json(text, kRecord).has("exit_reason");
   } catch (const Error&) {
     return false;  // somebody else's: ours is replaced atomically, it is never half there
