@@ -152,7 +152,7 @@ inline Refusals run_malformed(const Reader& reader, const std::vector<std::vecto
     ++out.files;
     out.refused += read_malformed(reader, path, bytes);
   };
-  const int64_t before = largest_resident();
+  [[maybe_unused]] const int64_t before = largest_resident();
   size_t longest = 0;
   for (size_t s = 0; s < seeds.size(); ++s) {
     const std::vector<uint8_t>& seed = seeds[s];
