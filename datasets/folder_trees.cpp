@@ -1,6 +1,7 @@
 // Folders with one file per shape: resampled text, trees of meshes and of PLY clouds. See
 // point_cloud.h.
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "basin/core/printable.h"
@@ -57,7 +58,7 @@ Tensor read_text_item(const Item& item, int64_t points, uint64_t) {
     for (int axis = 0; axis < 3; ++axis) {
       const size_t stop = std::min(rest.find_first_of(", \t\r"), rest.size());
       double value = 0;
-      if (!parse_double(rest.substr(0, stop), value)) {
+      if (!parse_double(rest.substr(0, stop), value) || !std::isfinite(static_cast<float>(value))) {
         fail(ErrorKind::data, item.path.string(), ": line ", line, ": expected x,y,z, got '",
              printable(rest.substr(0, std::min<size_t>(stop, 40))), "'");
       }

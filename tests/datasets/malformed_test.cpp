@@ -101,6 +101,22 @@ TEST_CASE("malformed: resampled text and its lists") {
   }
 }
 
+// Found by the case above: the sentence named the folder and the row, not the file and the line.
+TEST_CASE("text clouds: a number that is not finite is refused with its file and line") {
+  const test::TempDir dir;
+  fs::create_directories(dir / "chair");
+  const auto write = [&](const std::string& name, std::string_view text) {
+    std::ofstream(dir / name, std::ios::binary) << text;
+  };
+  write("modelnet40_train.txt", "chair_0001\n");
+  write("modelnet40_test.txt", "chair_0001\n");
+  for (const std::string number : {"nan", "inf", "1e300"}) {
+    write("chair/chair_0001.txt", "1,2,3\n4," + number + ",6\n");
+    test::check_error(ErrorKind::data, {"chair_0001.txt: line 2", "'" + number + "'"},
+                      [&] { load_point_clouds(dir.path(), {.points = 2}); });
+  }
+}
+
 // Behind the frame check a damaged file reaches libhdf5, in a process of its own.
 TEST_CASE("malformed: hdf5") {
   const Reader reader{"hdf5",
