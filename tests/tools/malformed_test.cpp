@@ -77,6 +77,15 @@ TEST_CASE("config: a deep dotted key is refused, whatever it would cost to walk"
                     [&] { settings().load_toml(dir / "deep.toml"); });
 }
 
+TEST_CASE("config: what breaks an assumption of the parser is refused") {
+  const test::TempDir dir;
+  for (const std::string text : {"[=", "[[ =", "[\n]", "[.a]\nb = 1\n"}) {
+    write_file_atomic(dir / "a.toml", text);
+    test::check_error(ErrorKind::usage, {"a.toml:", "not valid TOML"},
+                      [&] { settings().load_toml(dir / "a.toml"); });
+  }
+}
+
 TEST_CASE("config and json: a quoted name stays on the line of its message") {
   const test::TempDir dir;
   write_file_atomic(dir / "a.toml", "\"a\\nb\" = 1\n");

@@ -1,7 +1,6 @@
 // Configuration layers: see config.h. TOML is read with toml++, which gives line numbers to errors.
 #include "basin/tools/common/config.h"
 
-#include <toml++/toml.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,18 @@
 #include "basin/core/params.h"
 #include "basin/core/printable.h"
 #include "basin/tools/common/json.h"
+
+// Some damaged files break assumptions of toml++ 3.3 ("[=" for one): without NDEBUG it asserts,
+// with it the behaviour is undefined. Here a broken assumption is an exception in either build.
+namespace basin::tools {
+namespace {
+struct BrokenAssumption {};
+[[noreturn]] void broken_assumption() { throw BrokenAssumption{}; }
+}  // namespace
+}  // namespace basin::tools
+#undef NDEBUG
+#define TOML_ASSERT(expr) ((expr) ? static_cast<void>(0) : ::basin::tools::broken_assumption())
+#include <toml++/toml.h>
 
 namespace basin::tools {
 namespace {
@@ -207,6 +218,8 @@ void Config::load_toml(const fs::path& path) {
   } catch (const toml::parse_error& e) {
     fail(ErrorKind::usage, file, ":", e.source().begin.line, ": column ", e.source().begin.column,
          ": not valid TOML: ", printable(e.description()));
+  } catch (const BrokenAssumption&) {
+    fail(ErrorKind::usage, file, ": not valid TOML, in a way that its parser does not locate");
   }
 }
 
