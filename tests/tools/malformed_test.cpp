@@ -91,6 +91,9 @@ TEST_CASE("config and json: a quoted name stays on the line of its message") {
   write_file_atomic(dir / "a.toml", "\"a\\nb\" = 1\n");
   test::check_error(ErrorKind::usage, {"a.toml:1", "unknown key 'a?b'"},
                     [&] { settings().load_toml(dir / "a.toml"); });
+  write_file_atomic(dir / "a.toml", "[" + std::string(5000, 'k') + "]\na = 1\n");
+  test::check_error(ErrorKind::usage, {"a.toml:2", "kkk...'"},
+                    [&] { settings().load_toml(dir / "a.toml"); });
   test::check_error(ErrorKind::data, {"name", "'a?b'", "it is a list"},
                     [] { parse_flat_json("{\"a\\nb\": [1]}", "name"); });
 }
