@@ -26,14 +26,14 @@ TEST_CASE("crash: 10 requests to stop at random times, exit code 75, resumed to 
   CHECK(c.stopped >= 10);
 }
 
-TEST_CASE("crash: every 15th call killed, every 15th failing") {
+TEST_CASE("crash: every 7th call killed, every 7th failing") {
   CrashBench bench("muon");
-  const FaultCounts kills = kill_at_calls(bench, 3, 15);
-  const FaultCounts errors = fail_at_calls(bench, 6, 15, false);
+  const FaultCounts kills = kill_at_calls(bench, 3, 7);
+  const FaultCounts errors = fail_at_calls(bench, 6, 7, false);
   MESSAGE(kills.calls, " calls, ", kills.faults, " killed in ", kills.seconds, " s, ",
           errors.faults, " failed in ", errors.seconds, " s");
-  CHECK(kills.faults >= kills.calls / 15);
-  CHECK(errors.faults >= errors.calls / 15);
+  CHECK(kills.faults >= kills.calls / 7);
+  CHECK(errors.faults >= errors.calls / 7);
 }
 
 }  // namespace basin::tools
