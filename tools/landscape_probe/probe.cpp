@@ -105,7 +105,7 @@ fs::path probe_run(const std::string& path, const Config& config, const fs::path
       if (part == "slices") run_part(files, part, identity, context, measure_slices);
     }
   } catch (const Error& e) {
-    run.finish(str("error: ", e.what()), e.exit_code());
+    run.finish_failed(str("error: ", e.what()), e.exit_code());
     throw;
   } catch (const StopRequest& stop) {
     run.finish(signal_name(stop.signal), exit_code_of(stop.signal));
