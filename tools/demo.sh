@@ -25,7 +25,7 @@ echo
 echo "PointNet on the embedded shapes: 256 points, $epochs epochs, seed 0"
 "$program" compare runs/demo-adam runs/demo-muon
 
-# Small settings: two minutes, not the precision of a study.
+# Small settings: some minutes on two cores, not the precision of a study.
 echo
 rm -rf runs/demo-compare
 build/release/bin/landscape_probe compare runs/demo-adam runs/demo-muon --out runs/demo-compare \
