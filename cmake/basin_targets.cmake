@@ -176,7 +176,7 @@ function(basin_fuzz_targets)
     basin_fuzz_target(${name} LINK basin_datasets)
   endforeach()
   basin_fuzz_target(slice_file LINK basin_core SOURCES analysis/slice_file.cpp analysis/slices.cpp
-                    analysis/directions.cpp analysis/csv.cpp)
+                    analysis/directions.cpp analysis/csv.cpp analysis/csv_table.cpp)
   basin_fuzz_target(flat_json LINK basin_core nlohmann_json::nlohmann_json
                     SOURCES tools/common/json.cpp)
   basin_fuzz_target(toml LINK basin_core tomlplusplus::tomlplusplus nlohmann_json::nlohmann_json
