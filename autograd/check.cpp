@@ -95,6 +95,11 @@ class Checker {
       }
       return relative_error(slope, wanted, 1e-3 * norm(y_));
     });
+    run("value and tangent in one sweep = recording, then sweeping", options_.exact, [&] {
+      const Tape tape = record(f_, x_);
+      const auto [y, yt] = jvp(f_, x_, t_);
+      return std::max(relative_error(y, tape.outputs), relative_error(yt, push(tape, t_)));
+    });
     run("symbolic zeros", options_.exact, [&] { return symbolic_zeros(); });
     const Tape tape = record(f_, x_);
     nodes(tape, "");
@@ -126,6 +131,8 @@ class Checker {
       return relative_error(hb, step, 1e-3 * norm(g(x_)));
     });
     const Tape tape = record(grad(s), x_);
+    run("forward over reverse in one sweep = recording the gradient, then sweeping",
+        options_.exact2, [&] { return relative_error(hb, push(tape, b_), tiny()); });
     nodes(tape, " (on the gradient)");
     lanes(tape, " (on the gradient)");
   }

@@ -57,7 +57,7 @@ class CompositePush {
     Tensors chosen;
     for (size_t i : split.at) chosen.push_back(tangents[i]);
     const Fn joined = [&](const Tensors& v) { return f(split.join(v)); };
-    if (recording()) return sweep(record(joined, split.variables), chosen, lanes);
+    if (tracking()) return sweep(record(joined, split.variables), chosen, lanes);
     if (!tape_) tape_ = std::make_unique<const Tape>(record(joined, split.variables));
     return sweep(*tape_, chosen, lanes);
   }
@@ -88,9 +88,21 @@ Tensors node_outputs(const Node& node) {
 
 using RulePtr = std::shared_ptr<const FusedRule>;
 
-// Second-order kernels give values only: a sweep that is itself recorded needs the composite.
+// Second-order kernels give values only: a sweep that is itself followed needs the composite.
 bool second_order_kernels(const FusedRule& rule) {
-  return rule.jvp && rule.vjp_jvp && !recording();
+  return (rule.together.jvp || (rule.jvp && rule.vjp_jvp)) && !tracking();
+}
+
+Tensor jvp_by_kernel(const FusedRule& rule, const Tensors& in, const Tensors& out,
+                     const Tensors& t) {
+  return rule.together.jvp ? rule.together.jvp(in, out, {t}, false).tangents[0]
+                           : rule.jvp(in, out, t);
+}
+
+Tensors vjp_jvp_by_kernel(const FusedRule& rule, const Tensors& in, const Tensors& out,
+                          const Tensor& ct, const Tensors& t, const Tensor& ct_t) {
+  return rule.together.vjp_jvp ? rule.together.vjp_jvp(in, out, ct, {t}, {ct_t}, false).tangents[0]
+                               : rule.vjp_jvp(in, out, ct, t, ct_t);
 }
 
 // Gradients of <ct, reference(in)> with respect to the differentiable inputs; undefined elsewhere.
@@ -138,9 +150,9 @@ struct FusedVjp final : Op {
     const Tensors all = node_inputs(node);
     if (second_order_kernels(*rule)) {
       const Parts p(all, count);
-      Tensors grads = rule->vjp_jvp(p.in, p.out, p.ct, ct, Tensor{});
+      Tensors grads = vjp_jvp_by_kernel(*rule, p.in, p.out, p.ct, ct, Tensor{});
       grads.resize(all.size());
-      grads.back() = rule->jvp(p.in, p.out, ct);
+      grads.back() = jvp_by_kernel(*rule, p.in, p.out, ct);
       return grads;
     }
     const SplitInputs split(all, variables(all));
@@ -151,10 +163,28 @@ struct FusedVjp final : Op {
     const Tensors all = node_inputs(node);
     if (!second_order_kernels(*rule)) return push_composite(all, t, 0);
     const Parts p(all, count), tangents(t, count);
-    return rule->vjp_jvp(p.in, p.out, p.ct, tangents.in, tangents.ct);
+    return vjp_jvp_by_kernel(*rule, p.in, p.out, p.ct, tangents.in, tangents.ct);
+  }
+  std::pair<Tensors, Tensors> forward_jvp(const Tensors& all, const Tensors& t) const override {
+    if (!rule->together.vjp_jvp) return {};
+    const Parts p(all, count), tangents(t, count);
+    auto both = rule->together.vjp_jvp(p.in, p.out, p.ct, {tangents.in}, {tangents.ct}, true);
+    return {std::move(both.value), std::move(both.tangents[0])};
   }
   Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t lanes) const override {
-    if (second_order_kernels(*rule)) return Op::jvp_lanes(node, t, lanes);
+    if (second_order_kernels(*rule)) {
+      if (!rule->together.vjp_jvp) return Op::jvp_lanes(node, t, lanes);
+      const Parts p(node_inputs(node), count);
+      std::vector<Tensors> in_t;
+      Tensors ct_t;
+      for (const Tensors& one : split_lanes(t, lanes)) {
+        const Parts tangents(one, count);
+        in_t.push_back(tangents.in);
+        ct_t.push_back(tangents.ct);
+      }
+      return stack_lanes(node,
+                         rule->together.vjp_jvp(p.in, p.out, p.ct, in_t, ct_t, false).tangents);
+    }
     return push_composite(node_inputs(node), t, lanes);
   }
   Tensors push_composite(const Tensors& all, const Tensors& t, int64_t lanes) const {
@@ -181,12 +211,24 @@ struct FusedOp final : Op {
   Tensors jvp(const Node& node, const Tensors& t) const override {
     if (!second_order_kernels(*rule)) return push_composite(node, t, 0);
     Tensors out(node.outputs.size());
-    out[0] = rule->jvp(node_inputs(node), node_outputs(node), t);
+    out[0] = jvp_by_kernel(*rule, node_inputs(node), node_outputs(node), t);
     return out;
   }
+  std::pair<Tensors, Tensors> forward_jvp(const Tensors& in, const Tensors& t) const override {
+    if (!rule->together.jvp) return {};
+    auto both = rule->together.jvp(in, {}, {t}, true);
+    return {{std::move(both.value)}, {std::move(both.tangents[0])}};
+  }
   Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t lanes) const override {
-    return second_order_kernels(*rule) ? Op::jvp_lanes(node, t, lanes)
-                                       : push_composite(node, t, lanes);
+    if (!second_order_kernels(*rule)) return push_composite(node, t, lanes);
+    if (!rule->together.jvp) return Op::jvp_lanes(node, t, lanes);
+    std::vector<Tensors> results;
+    for (Tensor& one :
+         rule->together.jvp(node_inputs(node), node_outputs(node), split_lanes(t, lanes), false)
+             .tangents) {
+      results.push_back({std::move(one)});
+    }
+    return stack_lanes(node, std::move(results));
   }
   Tensors push_composite(const Node& node, const Tensors& t, int64_t lanes) const {
     const Tensors all = node_inputs(node);

@@ -23,6 +23,26 @@ struct LinearRule {
 };
 Tensor linear_op(LinearRule rule, const Tensor& x);
 
+// Of one value several tangents.
+template <class Value>
+struct TangentsOf {
+  Value value;  // left empty where it was not asked for
+  std::vector<Value> tangents;
+};
+
+// Kernels of the second order for several tangents at once, and with them the value where it is
+// asked for: they share what depends on the values alone. For rules without extra outputs.
+struct FusedTogether {
+  // in, out (empty when the value is asked for), per lane the tangents of in -> output 0.
+  std::function<TangentsOf<Tensor>(const Tensors& in, const Tensors& out,
+                                   const std::vector<Tensors>& t, bool value)>
+      jvp = nullptr;
+  // in, out, ct, per lane the tangents of in and of ct -> what vjp returns.
+  std::function<TangentsOf<Tensors>(const Tensors& in, const Tensors& out, const Tensor& ct,
+                                    const std::vector<Tensors>& t, const Tensors& ct_t, bool value)>
+      vjp_jvp = nullptr;
+};
+
 struct FusedRule {
   std::string_view name;
   // Kernels. forward: in -> the reference's outputs, then `extra` saved tensors (constants).
@@ -43,6 +63,7 @@ struct FusedRule {
   std::function<Tensors(const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
                         const Tensor& ct_t)>
       vjp_jvp = nullptr;
+  FusedTogether together = {};  // in place of these two
 };
 Tensors fused_op(FusedRule rule, const Tensors& in);
 

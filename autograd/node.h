@@ -10,6 +10,7 @@ namespace basin {
 
 struct Node : std::enable_shared_from_this<Node> {
   Node(OpRef op, Tensors inputs, Tensors outputs);
+  explicit Node(Tensors carried);  // not a recorded op: carries tangents only
   ~Node();
 
   // The tensor a rule reads. internal error if keep() let its data go; usage error if it was
@@ -24,6 +25,7 @@ struct Node : std::enable_shared_from_this<Node> {
   Tensors inputs;
   Tensors outputs;
   std::vector<uint64_t> versions;  // of the kept storages, inputs then outputs
+  Tensors tangents;                // of the outputs in forward mode; empty or undefined: zero
   uint64_t seq = 0;
   // Scratch of record(): which walk saw this node, and the first slot of its outputs on that tape.
   uint64_t mark = 0;

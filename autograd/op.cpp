@@ -2,6 +2,8 @@
 #include "basin/autograd/op.h"
 
 #include <atomic>
+#include <tuple>
+#include <utility>
 
 #include "basin/autograd/node.h"
 #include "basin/autograd/ops.h"
@@ -12,6 +14,7 @@ namespace basin {
 namespace {
 
 thread_local int recording_depth = 0;
+thread_local bool forward_mode = false;
 
 uint64_t next_seq() {
   static std::atomic<uint64_t> counter{0};
@@ -23,6 +26,31 @@ uint64_t next_seq() {
 bool recording() { return recording_depth > 0; }
 Recording::Recording() { ++recording_depth; }
 Recording::~Recording() { --recording_depth; }
+bool tracking() { return recording_depth > 0 || forward_mode; }
+
+ForwardMode::ForwardMode() {
+  if (forward_mode) fail(ErrorKind::internal, "forward mode is on already");
+  forward_mode = true;
+}
+ForwardMode::~ForwardMode() { forward_mode = false; }
+
+ValuesOnly::ValuesOnly()
+    : depth_(std::exchange(recording_depth, 0)), forward_(std::exchange(forward_mode, false)) {}
+ValuesOnly::~ValuesOnly() {
+  recording_depth = depth_;
+  forward_mode = forward_;
+}
+
+Tensor with_tangent(const Tensor& x, const Tensor& tangent) {
+  Tensor t = x.detach();
+  t.attach(std::make_shared<Node>(Tensors{tangent}), 0);
+  return t;
+}
+
+Tensor tangent_of(const Tensor& x) {
+  const bool known = x.node() && !x.node()->tangents.empty();
+  return known ? x.node()->tangents[static_cast<size_t>(x.slot())] : Tensor{};
+}
 
 Node::Node(OpRef o, Tensors in, Tensors out)
     : op(std::move(o)), inputs(std::move(in)), outputs(std::move(out)), seq(next_seq()) {
@@ -47,6 +75,8 @@ Node::Node(OpRef o, Tensors in, Tensors out)
     }
   }
 }
+
+Node::Node(Tensors carried) : tangents(std::move(carried)), seq(next_seq()) {}
 
 // A chain of nodes is as long as the program; destroying it by recursion would overflow the stack.
 // The outermost destructor collects the last references below it in a list instead.
@@ -102,9 +132,32 @@ Tensors emit(const OpRef& op, const Tensors& in) {
     tracked |= t.node() != nullptr;
     bare.push_back(t.node() ? t.detach() : t);
   }
-  Tensors out = op->forward(bare);
-  if (!tracked || !recording()) return out;
+  if (!tracked || !tracking()) return op->forward(bare);
+  Tensors tangents(in.size());
+  bool moving = false;
+  if (forward_mode) {
+    for (size_t i = 0; i < in.size(); ++i) {
+      tangents[i] = tangent_of(in[i]);
+      moving |= tangents[i].defined();
+    }
+  }
+  Tensors out, out_t;
+  if (moving) {
+    const ValuesOnly plain;
+    std::tie(out, out_t) = op->forward_jvp(bare, tangents);
+  }
+  if (out.empty()) out = op->forward(bare);
+  if (!recording() && !moving) return out;
   auto node = std::make_shared<Node>(op, in, out);
+  if (moving && out_t.empty()) {
+    const ValuesOnly plain;
+    out_t = op->jvp(*node, tangents);
+  }
+  if (recording()) {
+    node->tangents = std::move(out_t);
+  } else {
+    node = std::make_shared<Node>(std::move(out_t));  // nobody will read the rule's inputs
+  }
   for (size_t i = 0; i < out.size(); ++i) out[i].attach(node, static_cast<int>(i));
   return out;
 }
@@ -144,29 +197,45 @@ Tensors Op::jvp(const Node& node, const Tensors& tangents) const {
   return out;
 }
 
-Tensors Op::jvp_lanes(const Node& node, const Tensors& tangents, int64_t lanes) const {
-  std::vector<Tensors> columns(node.outputs.size());
-  for (int64_t lane = 0; lane < lanes; ++lane) {
-    Tensors one(tangents.size());
+std::pair<Tensors, Tensors> Op::forward_jvp(const Tensors&, const Tensors&) const { return {}; }
+
+std::vector<Tensors> split_lanes(const Tensors& tangents, int64_t lanes) {
+  std::vector<Tensors> split(static_cast<size_t>(lanes), Tensors(tangents.size()));
+  for (size_t lane = 0; lane < split.size(); ++lane) {
+    const int64_t at = static_cast<int64_t>(lane);
     for (size_t i = 0; i < tangents.size(); ++i) {
       if (!tangents[i].defined()) continue;
-      one[i] = reshape(slice(tangents[i], 0, lane, lane + 1), tangents[i].shape().without_first());
+      split[lane][i] =
+          reshape(slice(tangents[i], 0, at, at + 1), tangents[i].shape().without_first());
     }
-    Tensors out = jvp(node, one);
-    for (size_t k = 0; k < out.size(); ++k) columns[k].push_back(std::move(out[k]));
   }
-  Tensors stacked(columns.size());
-  for (size_t k = 0; k < columns.size(); ++k) {
+  return split;
+}
+
+Tensors stack_lanes(const Node& node, std::vector<Tensors> results) {
+  Tensors stacked(node.outputs.size());
+  for (size_t k = 0; k < stacked.size(); ++k) {
     bool any = false;
-    for (const Tensor& t : columns[k]) any |= t.defined();
+    for (const Tensors& r : results) any |= r[k].defined();
     if (!any) continue;
     const Tensor& meta = node.output_meta(k);
-    for (Tensor& t : columns[k]) {
-      if (!t.defined()) t = Tensor::zeros(meta.shape(), meta.dtype(), meta.device());
+    Tensors column;
+    for (Tensors& r : results) {
+      column.push_back(r[k].defined() ? std::move(r[k])
+                                      : Tensor::zeros(meta.shape(), meta.dtype(), meta.device()));
     }
-    stacked[k] = stack(columns[k]);
+    stacked[k] = stack(column);
   }
   return stacked;
+}
+
+Tensors Op::jvp_lanes(const Node& node, const Tensors& tangents, int64_t lanes) const {
+  std::vector<Tensors> results;
+  for (const Tensors& one : split_lanes(tangents, lanes)) {
+    results.push_back(jvp(node, one));
+    results.back().resize(node.outputs.size());
+  }
+  return stack_lanes(node, std::move(results));
 }
 
 }  // namespace basin

@@ -46,6 +46,9 @@ struct Op {
   virtual Tensors vjp(const Node& node, const Tensors& ct, Positions needs) const = 0;
   // J t. An undefined tangent is zero. The default is the transpose of vjp.
   virtual Tensors jvp(const Node& node, const Tensors& tangents) const;
+  // Value and tangent at once, {forward, jvp}, where sharing work makes that cheaper; the default
+  // is empty: it does not. Kernels only.
+  virtual std::pair<Tensors, Tensors> forward_jvp(const Tensors& in, const Tensors& tangents) const;
   // As jvp for several tangents at once: every defined tangent is [lanes, ...shape]. The default
   // runs jvp lane by lane and stacks.
   virtual Tensors jvp_lanes(const Node& node, const Tensors& tangents, int64_t lanes) const;
@@ -54,10 +57,17 @@ struct Op {
 };
 using OpRef = std::shared_ptr<const Op>;
 
-// Runs the op; under a recording, and when an input is tracked, the outputs carry a fresh Node.
+// Runs the op; under a recording, and when an input is tracked, the outputs carry a fresh Node; in
+// forward mode also their tangents.
 Tensors emit(const OpRef& op, const Tensors& in);
 inline Tensor emit1(const OpRef& op, const Tensors& in) { return emit(op, in)[0]; }
 
 bool recording();  // of this thread
+bool tracking();   // recording, or in forward mode: results must keep where they come from
+
+// What jvp_lanes is made of: the tensors of each lane, and the lanes' results side by side (shaped
+// by the node's outputs; an output that is undefined in every lane stays so).
+std::vector<Tensors> split_lanes(const Tensors& tangents, int64_t lanes);
+Tensors stack_lanes(const Node& node, std::vector<Tensors> results);
 
 }  // namespace basin

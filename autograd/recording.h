@@ -1,14 +1,41 @@
-// Recording: while one of these lives, ops of this thread that depend on a variable leave nodes.
+// What an op of this thread does beside giving its value.
 #pragma once
+#include "basin/core/tensor.h"
 
 namespace basin {
 
+// While one of these lives, ops that depend on a variable leave nodes.
 class Recording {
  public:
   Recording();
   ~Recording();
   Recording(const Recording&) = delete;
   Recording& operator=(const Recording&) = delete;
+};
+
+// While one of these lives, tensors made by with_tangent() and all that depends on them carry their
+// tangents along: forward mode in the same sweep as the values. One at a time.
+class ForwardMode {
+ public:
+  ForwardMode();
+  ~ForwardMode();
+  ForwardMode(const ForwardMode&) = delete;
+  ForwardMode& operator=(const ForwardMode&) = delete;
+};
+Tensor with_tangent(const Tensor& x, const Tensor& tangent);
+Tensor tangent_of(const Tensor& x);  // undefined: zero
+
+// Neither, for as long as one of these lives: ops give values only.
+class ValuesOnly {
+ public:
+  ValuesOnly();
+  ~ValuesOnly();
+  ValuesOnly(const ValuesOnly&) = delete;
+  ValuesOnly& operator=(const ValuesOnly&) = delete;
+
+ private:
+  int depth_;
+  bool forward_;
 };
 
 }  // namespace basin

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 
 #include "basin/autograd/ops.h"
 #include "basin/autograd/recording.h"
@@ -29,6 +30,7 @@ Tensor fresh_variable(const Tensor& x) {
   check(x.defined(), "record: an input is undefined");
   Tensor v = x.detach();
   v.attach(std::make_shared<Node>(op, Tensors{x}, Tensors{x.detach()}), 0);
+  v.node()->tangents = {tangent_of(x)};
   return v;
 }
 
@@ -38,7 +40,7 @@ void accumulate(Tensor& sum, Tensor term) {
     return;
   }
   const bool own =
-      !recording() && !sum.node() && sum.storage().use_count() == 1 && sum.shape() == term.shape();
+      !tracking() && !sum.node() && sum.storage().use_count() == 1 && sum.shape() == term.shape();
   if (own) {
     launch<BinaryMap>(sum.device(), Binary::add, sum, term.detach(), sum);
   } else {
@@ -52,8 +54,8 @@ Tensor zeros_like(const Tensor& meta, int64_t lanes = 0) {
   return Tensor::zeros(shape, meta.dtype(), meta.device());
 }
 
-// Outside a recording results carry no place on a tape.
-Tensor finished(Tensor t) { return recording() ? t : t.detach(); }
+// Where nobody follows results carry no place on a tape.
+Tensor finished(Tensor t) { return tracking() ? t : t.detach(); }
 
 void check_same_count(const char* what, size_t expected, size_t got) {
   check(expected == got, what, ": expects ", expected, " tensors, got ", got);
@@ -104,17 +106,21 @@ Tensors input_grads(const Tape& tape, Tensors& slots) {
   return grads;
 }
 
-Tensors push_any(const Tape& tape, const Tensors& tangents, int64_t lanes) {
-  check_same_count("push", tape.inputs.size(), tangents.size());
-  Tensors slots(tape.slots);
+void check_tangents(const Tensors& inputs, const Tensors& tangents, int64_t lanes) {
+  check_same_count("push", inputs.size(), tangents.size());
   for (size_t i = 0; i < tangents.size(); ++i) {
     if (!tangents[i].defined()) continue;
-    Shape expected = tape.inputs[i].shape();
+    Shape expected = inputs[i].shape();
     if (lanes > 0) expected.push_front(lanes);
     check(tangents[i].shape() == expected, "push: tangent ", i, " has shape ", tangents[i].shape(),
           ", expected ", expected);
-    slots[i] = tangents[i];
   }
+}
+
+Tensors push_any(const Tape& tape, const Tensors& tangents, int64_t lanes) {
+  check_tangents(tape.inputs, tangents, lanes);
+  Tensors slots(tape.slots);
+  std::copy(tangents.begin(), tangents.end(), slots.begin());
   for (size_t p = 0; p < tape.path.size(); ++p) {
     const Node& node = *tape.path[p];
     const int first = tape.first_edge[p];
@@ -128,6 +134,10 @@ Tensors push_any(const Tape& tape, const Tensors& tangents, int64_t lanes) {
     if (!any) continue;
     Tensors out = lanes > 0 ? node.op->jvp_lanes(node, in, lanes) : node.op->jvp(node, in);
     for (size_t k = 0; k < out.size(); ++k) slots[tape.first_slot[p] + k] = std::move(out[k]);
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const int slot = tape.edges[first + i];
+      if (slot >= 0 && tape.last_reader[slot] == static_cast<int>(p)) slots[slot] = Tensor{};
+    }
   }
   Tensors result;
   for (size_t i = 0; i < tape.outputs.size(); ++i) {
@@ -184,7 +194,18 @@ Tape record(const Fn& f, const Tensors& x) {
     tape.slots += static_cast<int>(n->outputs.size());
     tape.path.push_back(n);
   }
-  for (const Tensor& o : tape.outputs) tape.output_slots.push_back(slot_of(o));
+  tape.last_reader.assign(tape.slots, -1);
+  for (size_t p = 0; p < tape.path.size(); ++p) {
+    for (size_t i = 0; i < tape.path[p]->inputs.size(); ++i) {
+      const int slot = tape.edges[tape.first_edge[p] + i];
+      if (slot >= 0) tape.last_reader[slot] = static_cast<int>(p);
+    }
+  }
+  for (const Tensor& o : tape.outputs) {
+    tape.output_slots.push_back(slot_of(o));
+    const int slot = tape.output_slots.back();
+    if (slot >= 0) tape.last_reader[slot] = std::numeric_limits<int>::max();
+  }
   return tape;
 }
 
@@ -206,6 +227,24 @@ Tensors pull_and_release(Tape&& given, const Tensors& cotangents) {
 }
 
 Tensors push(const Tape& tape, const Tensors& tangents) { return push_any(tape, tangents, 0); }
+
+std::pair<Tensors, Tensors> push_along(const Fn& f, const Tensors& x, const Tensors& tangents) {
+  check(!x.empty(), "jvp: the function needs at least one input");
+  check_tangents(x, tangents, 0);
+  const ForwardMode on;
+  Tensors moving;
+  for (size_t i = 0; i < x.size(); ++i) {
+    check(x[i].defined(), "jvp: input ", i, " is undefined");
+    moving.push_back(tangents[i].defined() ? with_tangent(x[i], tangents[i]) : x[i].detach());
+  }
+  std::pair<Tensors, Tensors> result;
+  for (const Tensor& y : f(moving)) {
+    const Tensor t = tangent_of(y);
+    result.first.push_back(y.detach());
+    result.second.push_back(t.defined() ? t : zeros_like(y));
+  }
+  return result;
+}
 
 Tensors push_lanes(const Tape& tape, const Tensors& tangents, int64_t lanes) {
   check(lanes > 0, "push_lanes: expects at least one lane, got ", lanes);

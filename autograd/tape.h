@@ -19,6 +19,8 @@ struct Tape {
   std::vector<int> first_slot;  // per path node: the slot of its first output
   std::vector<int> edges;  // per input of each path node: the slot feeding it, -1 for constants
   std::vector<int> output_slots;  // -1: the output does not depend on the inputs
+  // Per slot the path node that reads it last: -1 for one that none reads, INT_MAX for an output.
+  std::vector<int> last_reader;
   int slots = 0;
 };
 
@@ -33,6 +35,9 @@ Tensors pull(const Tape& tape, const Tensors& cotangents);
 Tensors pull_and_release(Tape&& tape, const Tensors& cotangents);
 // One tangent per input (undefined = zero); returns one tensor per output.
 Tensors push(const Tape& tape, const Tensors& tangents);
+// {f(x), J t} in one sweep and without a tape: each op gives value and tangent at once, and lets go
+// of what only a later sweep would need. Not under a recording or in forward mode (internal error).
+std::pair<Tensors, Tensors> push_along(const Fn& f, const Tensors& x, const Tensors& tangents);
 // Several tangents in one sweep: each defined tangent is [lanes, ...shape], so are the results.
 Tensors push_lanes(const Tape& tape, const Tensors& tangents, int64_t lanes);
 

@@ -5,7 +5,7 @@ namespace basin {
 namespace {
 
 Tensors finished(Tensors tensors) {
-  if (!recording()) {
+  if (!tracking()) {
     for (Tensor& t : tensors) t = t.detach();
   }
   return tensors;
@@ -54,6 +54,7 @@ std::pair<Tensors, Tensors> vjp(const Fn& f, const Tensors& x, const Tensors& co
 }
 
 std::pair<Tensors, Tensors> jvp(const Fn& f, const Tensors& x, const Tensors& tangents) {
+  if (!tracking()) return push_along(f, x, tangents);
   const Tape tape = record(f, x);
   Tensors derivative = push(tape, tangents);
   return {finished(tape.outputs), std::move(derivative)};

@@ -18,6 +18,8 @@ using ValueAndGrad = std::function<ValueGrad(const Tensors&)>;
 ValueAndGrad value_and_grad(Fn f);
 
 std::pair<Tensors, Tensors> vjp(const Fn& f, const Tensors& x, const Tensors& cotangents);
+// {f(x), J t}. jvp(grad(f), x, v) is the cheapest single Hessian-vector product, with the gradient;
+// for several at one x linearize.
 std::pair<Tensors, Tensors> jvp(const Fn& f, const Tensors& x, const Tensors& tangents);
 
 // The derivative of f at x as a linear operator, from one recording.

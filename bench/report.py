@@ -21,7 +21,9 @@ LABELS = {"forward": "forward, training mode", "forward_backward": "forward + ba
           "adam_update": "Adam, update alone", "adam_step": "Adam step",
           "muon_update": "Muon, update alone", "muon_step": "Muon step",
           "hvp_gradient": "gradient, HVP batch", "hvp_one_shot": "HVP, one shot",
-          "hvp_probe": "HVP, each further probe", "d3": "D = 3", "d64": "D = 64", "d128": "D = 128"}
+          "hvp_probe": "HVP, each further probe",
+          "hvp_lane": "HVP, each of 8 probes in one sweep",
+          "d3": "D = 3", "d64": "D = 64", "d128": "D = 128"}
 
 
 def read(folder):

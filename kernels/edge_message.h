@@ -8,6 +8,8 @@
 // distances enter: everything is smooth where points coincide. Work is cut by the sizes only, so
 // the bits do not depend on the thread count.
 #pragma once
+#include <span>
+
 #include "basin/core/tensor.h"
 
 namespace basin {
@@ -31,13 +33,16 @@ struct EdgeMessage {
   static void cuda(const EdgeMessageTensors& in, const Tensor& index, Tensor& out);
 };
 
-// out: the tangent of EdgeMessage's result along `tangents`.
+// out: for each of `tangents` the tangent of EdgeMessage's result along it; value, where not null:
+// that result. Values and several tangents share the work on the values.
 struct EdgeMessageJvp {
   static constexpr const char* name = "edge_message_jvp";
   static void cpu(const EdgeMessageTensors& in, const Tensor& index,
-                  const EdgeMessageTensors& tangents, Tensor& out);
+                  std::span<const EdgeMessageTensors> tangents, Tensor* value,
+                  std::span<Tensor> out);
   static void cuda(const EdgeMessageTensors& in, const Tensor& index,
-                   const EdgeMessageTensors& tangents, Tensor& out);
+                   std::span<const EdgeMessageTensors> tangents, Tensor* value,
+                   std::span<Tensor> out);
 };
 
 // grads: the gradient of <ct, result> for every defined argument, all preallocated.
@@ -49,16 +54,18 @@ struct EdgeMessageVjp {
                    EdgeMessageTensors& grads);
 };
 
-// grads: the tangent of what EdgeMessageVjp gives along `tangents` and `ct_tangent` (may be
-// undefined: zero).
+// grads: for each of `tangents` the tangent of what EdgeMessageVjp gives along it and along the
+// cotangent's tangent of the same number (undefined: zero); value, where not null: what
+// EdgeMessageVjp gives.
 struct EdgeMessageVjpJvp {
   static constexpr const char* name = "edge_message_vjp_jvp";
   static void cpu(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
-                  const EdgeMessageTensors& tangents, const Tensor& ct_tangent,
-                  EdgeMessageTensors& grads);
+                  std::span<const EdgeMessageTensors> tangents, std::span<const Tensor> ct_tangents,
+                  EdgeMessageTensors* value, std::span<EdgeMessageTensors> grads);
   static void cuda(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
-                   const EdgeMessageTensors& tangents, const Tensor& ct_tangent,
-                   EdgeMessageTensors& grads);
+                   std::span<const EdgeMessageTensors> tangents,
+                   std::span<const Tensor> ct_tangents, EdgeMessageTensors* value,
+                   std::span<EdgeMessageTensors> grads);
 };
 
 }  // namespace basin

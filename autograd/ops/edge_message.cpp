@@ -50,17 +50,45 @@ Tensors run_vjp(const Tensors& in, const Tensors&, const Tensor& ct) {
   return g.all;
 }
 
-Tensor run_jvp(const Tensors& in, const Tensors&, const Tensors& t) {
-  Tensor out = result_for(in);
-  launch<EdgeMessageJvp>(out.device(), named(in), in[kIndex], named(t), out);
+std::vector<EdgeMessageTensors> named(const std::vector<Tensors>& lanes) {
+  std::vector<EdgeMessageTensors> out;
+  for (const Tensors& t : lanes) out.push_back(named(t));
   return out;
 }
 
-Tensors run_vjp_jvp(const Tensors& in, const Tensors&, const Tensor& ct, const Tensors& t,
-                    const Tensor& ct_t) {
-  Gradients g(in);
-  launch<EdgeMessageVjpJvp>(ct.device(), named(in), in[kIndex], ct, named(t), ct_t, g.by_name);
-  return g.all;
+TangentsOf<Tensor> run_jvp(const Tensors& in, const Tensors&, const std::vector<Tensors>& t,
+                           bool value) {
+  TangentsOf<Tensor> result;
+  if (value) result.value = result_for(in);
+  for (size_t lane = 0; lane < t.size(); ++lane) result.tangents.push_back(result_for(in));
+  const std::vector<EdgeMessageTensors> tangents = named(t);
+  launch<EdgeMessageJvp>(in[kP].device(), named(in), in[kIndex],
+                         std::span<const EdgeMessageTensors>(tangents),
+                         value ? &result.value : nullptr, std::span<Tensor>(result.tangents));
+  return result;
+}
+
+TangentsOf<Tensors> run_vjp_jvp(const Tensors& in, const Tensors&, const Tensor& ct,
+                                const std::vector<Tensors>& t, const Tensors& ct_t, bool value) {
+  TangentsOf<Tensors> result;
+  std::vector<EdgeMessageTensors> grads;
+  for (size_t lane = 0; lane < t.size(); ++lane) {
+    Gradients g(in);
+    result.tangents.push_back(g.all);
+    grads.push_back(g.by_name);
+  }
+  EdgeMessageTensors value_grads;
+  if (value) {
+    Gradients g(in);
+    result.value = g.all;
+    value_grads = g.by_name;
+  }
+  const std::vector<EdgeMessageTensors> tangents = named(t);
+  launch<EdgeMessageVjpJvp>(ct.device(), named(in), in[kIndex], ct,
+                            std::span<const EdgeMessageTensors>(tangents),
+                            std::span<const Tensor>(ct_t), value ? &value_grads : nullptr,
+                            std::span<EdgeMessageTensors>(grads));
+  return result;
 }
 
 // [B, N, k] within the cloud -> [B N k] rows of the batch
@@ -121,8 +149,7 @@ FusedRule message_rule() {
   rule.vjp = run_vjp;
   rule.reference = reference;
   rule.differentiable = Positions::of({kP, kR, kX, kWs, kW2, kB2, kWa, kBa, kWc, kBc, kWx});
-  rule.jvp = run_jvp;
-  rule.vjp_jvp = run_vjp_jvp;
+  rule.together = {run_jvp, run_vjp_jvp};
   return rule;
 }
 

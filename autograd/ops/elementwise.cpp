@@ -37,7 +37,7 @@ struct UnaryOp final : Op {
       case Unary::sign: return {};
       default: break;
     }
-    if (recording() || lanes) return mul(t, derivative(x, y, p));
+    if (tracking() || lanes) return mul(t, derivative(x, y, p));
     Tensor out = Tensor::empty(t.shape(), t.dtype(), t.device());
     launch<UnaryChain>(out.device(), kind, t.detach(), x.detach(), y.detach(), p, out);
     return out;

@@ -10,61 +10,71 @@
 namespace basin::edge {
 namespace {
 
-// f3 <- z3-, delta_bar <- D_i- phi / k, and the sums of b_c and w_x. ct: row of the first node.
+// z3 <- z3-, phi_bar, delta_bar <- D_i- phi / k, and the sums of b_c and w_x. ct: row of the first
+// node. z3 may be f3.
 template <class T>
 BASIN_HOT void pull_shifts(const Sizes& s, int64_t count, const T* __restrict ct,
-                           const T* __restrict w_x, const T* __restrict delta,
-                           const T* __restrict phi, const T* __restrict e3, T* __restrict f3,
-                           T* __restrict delta_bar, T* __restrict sum_b, T* __restrict sum_w) {
+                           const T* __restrict w_x, const Tile<T>& t, T* __restrict bar_of_phi,
+                           T* z3, T* __restrict delta_bar, T* __restrict sum_b,
+                           T* __restrict sum_w) {
   const T share = T(1) / static_cast<T>(s.k);
+  const T *delta = t.delta, *phi = t.phi, *e3 = t.e3, *f3 = t.f3;
   for (int64_t i = 0; i < count; ++i, ct += s.width()) {
     const T bar[3] = {ct[s.d] * share, ct[s.d + 1] * share, ct[s.d + 2] * share};
-    for (int64_t q = 0; q < s.k; ++q, delta += 3, delta_bar += 3, ++phi, e3 += s.ld, f3 += s.ld) {
+    for (int64_t q = 0; q < s.k; ++q, delta += 3, delta_bar += 3, ++phi) {
       const T phi_bar = bar[0] * delta[0] + bar[1] * delta[1] + bar[2] * delta[2];
+      *bar_of_phi++ = phi_bar;
       for (int c = 0; c < 3; ++c) delta_bar[c] = bar[c] * *phi;
+#pragma GCC ivdep
       for (int64_t c = 0; c < s.ld; ++c) {
         const T z = phi_bar * w_x[c] * f3[c];
-        f3[c] = z;
+        z3[c] = z;
         sum_b[c] += z;
         sum_w[c] += phi_bar * e3[c];
       }
+      e3 += s.ld;
+      f3 += s.ld;
+      z3 += s.ld;
     }
   }
 }
 
-// m- -> m0-, and the sums of w_a and b_a
+// m- -> m0- (which may be the same memory), and the sums of w_a and b_a
 template <class T>
-BASIN_HOT void pull_gate(int64_t n, int64_t ld, const T* __restrict w_a, const T* __restrict gate,
-                         const T* __restrict m0, T* __restrict m, T* __restrict sum_w,
-                         T* __restrict sum_b) {
-  for (int64_t e = 0; e < n; ++e, m0 += ld, m += ld) {
-    const T a = gate[e], g = row_dot(m, m0, ld) * a * (T(1) - a);
+BASIN_HOT void pull_gate(int64_t n, int64_t ld, const T* __restrict w_a, const Tile<T>& t,
+                         const T* m, T* m0_bar, T* __restrict sum_w, T* __restrict sum_b) {
+  const T* m0 = t.m0;
+  for (int64_t e = 0; e < n; ++e, m0 += ld, m += ld, m0_bar += ld) {
+    const T a = t.gate[e], g = row_dot(m, m0, ld) * a * (T(1) - a);
     *sum_b += g;
+#pragma GCC ivdep
     for (int64_t c = 0; c < ld; ++c) {
-      m[c] = a * m[c] + g * w_a[c];
+      m0_bar[c] = a * m[c] + g * w_a[c];
       sum_w[c] += g * m0[c];
     }
   }
 }
 
-// y <- y f, and its sum over the rows
+// z <- y f (z may be y), and its sum over the rows
 template <class T>
-BASIN_HOT void pull_silu(int64_t n, int64_t ld, const T* __restrict f, T* __restrict y,
+BASIN_HOT void pull_silu(int64_t n, int64_t ld, const T* __restrict f, const T* y, T* z,
                          T* __restrict sum) {
-  for (int64_t e = 0; e < n; ++e, f += ld, y += ld) {
+  for (int64_t e = 0; e < n; ++e, f += ld, y += ld, z += ld) {
+#pragma GCC ivdep
     for (int64_t c = 0; c < ld; ++c) {
-      y[c] *= f[c];
-      sum[c] += y[c];
+      z[c] = y[c] * f[c];
+      sum[c] += z[c];
     }
   }
 }
 
 // From y = e1- to the rows of the nodes and w_s. p, r, x are of the cloud.
 template <class T>
-BASIN_HOT void pull_edges(const Sizes& s, const T* __restrict w_s, const int32_t* __restrict index,
-                          int64_t first, int64_t count, const Tile<T>& t, const T* __restrict y,
-                          const T* __restrict delta_bar, T* __restrict p, T* __restrict r,
-                          T* __restrict x, T* __restrict z, T* __restrict sum) {
+BASIN_HOT void pull_edge_rows(const Sizes& s, const T* __restrict w_s,
+                              const int32_t* __restrict index, int64_t first, int64_t count,
+                              const Tile<T>& t, const T* __restrict y,
+                              const T* __restrict delta_bar, T* __restrict p, T* __restrict r,
+                              T* __restrict x, T* __restrict z, T* __restrict sum) {
   const int64_t d = s.d;
   int64_t e = 0;
   for (int64_t i = first; i < first + count; ++i) {
@@ -96,69 +106,30 @@ BASIN_HOT void pull_edges(const Sizes& s, const T* __restrict w_s, const int32_t
 }
 
 template <class T>
-struct Backward {
-  const Sizes& s;
-  const Weights<T>& w;
-  const Tile<T>& t;
-  T *y, *delta_bar, *row, *packing;
-  const WeightSums<T>& sums;
-
-  static int64_t scratch(const Sizes& s) {
-    return s.tile_edges() * (s.ld + 3) + s.ld + 3 * kLanes<T> + weight_scratch<T>(s);
-  }
-  Backward(const Sizes& sizes, const Weights<T>& weights, const Tile<T>& tile,
-           const WeightSums<T>& weight_sums, Scratch<T>& memory)
-      : s(sizes),
-        w(weights),
-        t(tile),
-        y(memory.take(s.tile_edges() * s.ld)),
-        delta_bar(memory.take(3 * s.tile_edges())),
-        row(memory.take(s.ld)),
-        packing(memory.take(weight_scratch<T>(s))),
-        sums(weight_sums) {}
-
-  // ct: the row of node `first`
-  void run(const int32_t* index, int64_t first, int64_t count, const T* ct,
-           const typename Collector<T>::NodeSums& nodes) const {
-    const int64_t n = count * s.k;
-    spread_nodes(s, count, ct, y);
-    if (s.moves) {
-      pull_shifts(s, count, ct, w.w_x, t.delta, t.phi, t.e3, t.f3, delta_bar, sums.b_c, sums.w_x);
-      add_weight_gradient<T>(s, n, t.f3, t.m, packing, sums.w_c);
-      multiply<T>(s, n, t.f3, w.w_c_back, T(1), y);
-    }
-    if (s.attention) pull_gate(n, s.ld, w.w_a, t.gate, t.m0, y, sums.w_a, sums.b_a);
-    pull_silu(n, s.ld, t.f2, y, sums.b2);
-    add_weight_gradient<T>(s, n, y, t.e1, packing, sums.w2);
-    T* next = t.e3;  // free by now
-    multiply<T>(s, n, y, w.w2_back, T(0), next);
-    pull_edges(s, w.w_s, index, first, count, t, next, delta_bar, nodes.p, nodes.r, nodes.x, row,
-               sums.w_s);
-  }
-};
-
-template <class T>
 void backward(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
               EdgeMessageTensors& grads) {
   const Sizes s = sizes_of<T>(in, index);
   check_index(s, index);
   const Weights<T> w(s, in);
   Collector<T> collector(s, grads);
-  const T* bars = ct.data<T>();
+  const T* bars_of_nodes = ct.data<T>();
   parallel_tiles(collector.tasks(), [&](int64_t number) {
     const Task task = collector.task(number);
-    Scratch<T> scratch(tile_scratch<T>(s) + Backward<T>::scratch(s) +
-                       Collector<T>::scratch_elements(s));
-    const Tile<T> t = take_tile<T>(s, true, scratch);
+    Scratch<T> scratch(tile_scratch<T>(s) + bars_scratch<T>(s) + weight_scratch<T>(s) + s.ld +
+                       Collector<T>::scratch_elements(s) + 4 * kLanes<T>);
+    const Tile<T> t = take_tile<T>(s, Slopes::first, scratch);
+    const TileBars<T> bars = take_bars<T>(s, false, t, scratch);
     const WeightSums<T> sums = collector.weight_sums(number, scratch);
-    const Backward<T> pull(s, w, t, sums, scratch);
+    T *packing = scratch.take(weight_scratch<T>(s)), *row = scratch.take(s.ld);
     for (int64_t c = task.first_cloud; c < task.first_cloud + task.clouds; ++c) {
       const NodeRows<T> rows(s, in, c);
-      const auto nodes = collector.node_sums(number, c);
+      const NodeSums<T> nodes = collector.node_sums(number, c);
       const int32_t* edges = index.data<int32_t>() + c * s.nodes * s.k;
       for_tiles(s, task, [&](int64_t first, int64_t count) {
         forward_tile<T>(s, w, rows, edges, first, count, t);
-        pull.run(edges, first, count, bars + (c * s.nodes + first) * s.width(), nodes);
+        pull_tile(s, w, count, bars_of_nodes + (c * s.nodes + first) * s.width(), t, bars, sums,
+                  packing);
+        pull_edges(s, w, edges, first, count, t, bars, nodes, sums, row);
         collector.end_tile(sums);
       });
     }
@@ -167,6 +138,60 @@ void backward(const EdgeMessageTensors& in, const Tensor& index, const Tensor& c
 }
 
 }  // namespace
+
+template <class T>
+TileBars<T> take_bars(const Sizes& s, bool keep, const Tile<T>& t, Scratch<T>& scratch) {
+  const int64_t n = s.tile_edges();
+  const auto rows = [&](T* reuse) { return keep ? scratch.take(n * s.ld) : reuse; };
+  TileBars<T> b{};
+  b.phi = scratch.take(n);
+  b.delta = scratch.take(3 * n);
+  b.z3 = rows(t.f3);
+  b.m = scratch.take(n * s.ld);
+  b.m0 = s.attention ? rows(b.m) : b.m;
+  b.z2 = rows(b.m0);
+  b.e1 = rows(t.e3);  // free by then
+  return b;
+}
+
+template <class T>
+void pull_tile(const Sizes& s, const Weights<T>& w, int64_t count, const T* ct, const Tile<T>& t,
+               const TileBars<T>& b, const WeightSums<T>& sums, T* packing) {
+  const int64_t n = count * s.k;
+  const auto add_outer = [&](const T* y, const T* x, T* sum) {
+    if (sums.w2) add_weight_gradient<T>(s, n, y, x, packing, sum);
+  };
+  spread_nodes(s, count, ct, b.m);
+  if (s.moves) {
+    pull_shifts(s, count, ct, w.w_x, t, b.phi, b.z3, b.delta, sums.b_c, sums.w_x);
+    add_outer(b.z3, t.m, sums.w_c);
+    multiply<T>(s, n, b.z3, w.w_c_back, T(1), b.m);
+  }
+  if (s.attention) pull_gate(n, s.ld, w.w_a, t, b.m, b.m0, sums.w_a, sums.b_a);
+  pull_silu(n, s.ld, t.f2, b.m0, b.z2, sums.b2);
+  add_outer(b.z2, t.e1, sums.w2);
+  multiply<T>(s, n, b.z2, w.w2_back, T(0), b.e1);
+}
+
+template <class T>
+void pull_edges(const Sizes& s, const Weights<T>& w, const int32_t* index, int64_t first,
+                int64_t count, const Tile<T>& t, const TileBars<T>& b, const NodeSums<T>& nodes,
+                const WeightSums<T>& sums, T* row) {
+  pull_edge_rows(s, w.w_s, index, first, count, t, b.e1, b.delta, nodes.p, nodes.r, nodes.x, row,
+                 sums.w_s);
+}
+
+#define BASIN_EDGE_INSTANTIATE(T)                                                             \
+  template TileBars<T> take_bars(const Sizes&, bool, const Tile<T>&, Scratch<T>&);            \
+  template void pull_tile(const Sizes&, const Weights<T>&, int64_t, const T*, const Tile<T>&, \
+                          const TileBars<T>&, const WeightSums<T>&, T*);                      \
+  template void pull_edges(const Sizes&, const Weights<T>&, const int32_t*, int64_t, int64_t, \
+                           const Tile<T>&, const TileBars<T>&, const NodeSums<T>&,            \
+                           const WeightSums<T>&, T*);
+BASIN_EDGE_INSTANTIATE(float)
+BASIN_EDGE_INSTANTIATE(double)
+#undef BASIN_EDGE_INSTANTIATE
+
 }  // namespace basin::edge
 
 namespace basin {

@@ -56,6 +56,21 @@ BASIN_HOT void silu_slope_rows(int64_t n, int64_t ld, T limit, const T* __restri
   }
 }
 
+// The same, and h = silu''.
+template <class T>
+BASIN_HOT void silu_slopes_rows(int64_t n, int64_t ld, T limit, const T* __restrict bias,
+                                T* __restrict z, T* __restrict f, T* __restrict h) {
+  for (int64_t e = 0; e < n; ++e, z += ld, f += ld, h += ld) {
+    for (int64_t c = 0; c < ld; ++c) {
+      const T v = z[c] + bias[c];
+      const T g = sigmoid(v, limit), y = v * g, rest = T(1) - g;
+      z[c] = y;
+      f[c] = g + y * rest;
+      h[c] = g * rest * (T(2) + v - 2 * y);
+    }
+  }
+}
+
 // gate = sigmoid(w_a . m0 + b_a), m = gate m0
 template <class T>
 BASIN_HOT void gate_rows(int64_t n, int64_t ld, T limit, const T* __restrict w_a, T b_a,
@@ -87,9 +102,11 @@ BASIN_HOT void sum_rows(const Sizes& s, int64_t count, const T* __restrict m, T*
 }
 
 template <class T>
-void activate(const Sizes& s, int64_t n, const T* bias, T* z, T* slope) {
-  if (slope) {
-    silu_slope_rows(n, s.ld, T(kLimit), bias, z, slope);
+void activate(const Sizes& s, int64_t n, const T* bias, T* z, T* f, T* h) {
+  if (h) {
+    silu_slopes_rows(n, s.ld, T(kLimit), bias, z, f, h);
+  } else if (f) {
+    silu_slope_rows(n, s.ld, T(kLimit), bias, z, f);
   } else {
     silu_rows(n, s.ld, T(kLimit), bias, z);
   }
@@ -103,7 +120,7 @@ void forward(const EdgeMessageTensors& in, const Tensor& index, Tensor& out) {
   T* result = out.mutable_data<T>();
   parallel_for(s.rows(), kTaskNodes, [&](int64_t begin, int64_t end) {
     Scratch<T> scratch(tile_scratch<T>(s));
-    const Tile<T> t = take_tile<T>(s, false, scratch);
+    const Tile<T> t = take_tile<T>(s, Slopes::none, scratch);
     for_tiles(s, begin, end, [&](int64_t cloud, int64_t first, int64_t count) {
       forward_tile<T>(s, w, NodeRows<T>(s, in, cloud),
                       index.data<int32_t>() + cloud * s.nodes * s.k, first, count, t);
@@ -117,23 +134,17 @@ void forward(const EdgeMessageTensors& in, const Tensor& index, Tensor& out) {
 }  // namespace
 
 template <class T>
-void gather_edges(const Sizes& s, const Weights<T>& w, const NodeRows<T>& rows,
-                  const int32_t* index, int64_t first, int64_t count, const Tile<T>& t) {
-  gather_rows(s, w.w_s, rows.p, rows.r, rows.x, index, first, count, t.delta, t.s, t.e1);
-}
-
-template <class T>
 void forward_tile(const Sizes& s, const Weights<T>& w, const NodeRows<T>& rows,
                   const int32_t* index, int64_t first, int64_t count, const Tile<T>& t) {
   const int64_t n = count * s.k;
-  gather_edges(s, w, rows, index, first, count, t);
-  activate(s, n, w.zero, t.e1, t.f1);
+  gather_rows(s, w.w_s, rows.p, rows.r, rows.x, index, first, count, t.delta, t.s, t.e1);
+  activate(s, n, w.zero, t.e1, t.f1, t.h1);
   multiply(s, n, t.e1, w.w2, T(0), t.m0);
-  activate(s, n, w.b2, t.m0, t.f2);
+  activate(s, n, w.b2, t.m0, t.f2, t.h2);
   if (s.attention) gate_rows(n, s.ld, T(kLimit), w.w_a, w.b_a, t.m0, t.gate, t.m);
   if (!s.moves) return;
   multiply(s, n, t.m, w.w_c, T(0), t.e3);
-  activate(s, n, w.b_c, t.e3, t.f3);
+  activate(s, n, w.b_c, t.e3, t.f3, t.h3);
   dot_rows(n, s.ld, w.w_x, t.e3, t.phi);
 }
 
@@ -158,8 +169,6 @@ void sum_shifts(const Sizes& s, int64_t count, const T* delta, const T* phi, T b
 
 #define BASIN_EDGE_INSTANTIATE(T)                                                                 \
   template void forward_tile(const Sizes&, const Weights<T>&, const NodeRows<T>&, const int32_t*, \
-                             int64_t, int64_t, const Tile<T>&);                                   \
-  template void gather_edges(const Sizes&, const Weights<T>&, const NodeRows<T>&, const int32_t*, \
                              int64_t, int64_t, const Tile<T>&);                                   \
   template void sum_messages(const Sizes&, int64_t, const T*, T*);                                \
   template void sum_shifts(const Sizes&, int64_t, const T*, const T*, T, T*);

@@ -62,20 +62,26 @@ Task Collector<T>::task(int64_t number) const {
 }
 
 template <class T>
-WeightSums<T> Collector<T>::weight_sums(int64_t task, Scratch<T>& scratch) const {
-  T* at = weight_data_ + task * weight_elements();
-  std::fill(at, at + weight_elements(), T(0));
+WeightSums<T> Collector<T>::no_sums(const Sizes& s, Scratch<T>& scratch) {
   WeightSums<T> sums{};
-  sums.w2 = at;
-  sums.w_c = at + s_.d * s_.ld;
-  sums.vectors = at + 2 * s_.d * s_.ld;
-  sums.tile = scratch.take(vector_elements(s_));
-  std::fill(sums.tile, sums.tile + vector_elements(s_), T(0));
+  sums.tile = scratch.take(vector_elements(s));
+  std::fill(sums.tile, sums.tile + vector_elements(s), T(0));
   T* next = sums.tile;
   for (T** v : {&sums.w_s, &sums.b2, &sums.w_a, &sums.b_c, &sums.w_x, &sums.b_a}) {
     *v = next;
-    next += s_.ld;
+    next += s.ld;
   }
+  return sums;
+}
+
+template <class T>
+WeightSums<T> Collector<T>::weight_sums(int64_t task, Scratch<T>& scratch) const {
+  T* at = weight_data_ + task * weight_elements();
+  std::fill(at, at + weight_elements(), T(0));
+  WeightSums<T> sums = no_sums(s_, scratch);
+  sums.w2 = at;
+  sums.w_c = at + s_.d * s_.ld;
+  sums.vectors = at + 2 * s_.d * s_.ld;
   return sums;
 }
 
@@ -88,9 +94,9 @@ void Collector<T>::end_tile(const WeightSums<T>& sums) const {
 }
 
 template <class T>
-typename Collector<T>::NodeSums Collector<T>::node_sums(int64_t task, int64_t cloud) const {
+NodeSums<T> Collector<T>::node_sums(int64_t task, int64_t cloud) const {
   const int64_t at = (parts_ > 1 ? task : cloud) * s_.nodes;
-  const NodeSums sums{data_.p + cloud * s_.nodes * s_.d, data_.r + at * s_.d, data_.x + at * 3};
+  const NodeSums<T> sums{data_.p + cloud * s_.nodes * s_.d, data_.r + at * s_.d, data_.x + at * 3};
   std::fill(sums.r, sums.r + s_.nodes * s_.d, T(0));
   std::fill(sums.x, sums.x + s_.nodes * 3, T(0));
   return sums;

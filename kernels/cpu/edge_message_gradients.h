@@ -18,6 +18,39 @@ struct WeightSums {
   T *vectors, *tile;                    // w_s and the following, in one piece; one tile's share
 };
 
+// The cotangents that the backward pass of a tile leaves.
+template <class T>
+struct TileBars {
+  T *phi, *delta;  // [n], [n, 3]: delta's through the shifts alone
+  T *z3, *m;       // [n, ld]
+  T *m0, *z2;      // [n, ld]; without attention m0 is m
+  T* e1;           // [n, ld]
+};
+template <class T>
+int64_t bars_scratch(const Sizes& s) {
+  return s.tile_edges() * (5 * s.ld + 4) + 8 * kLanes<T>;
+}
+// keep: every array has memory of its own. Otherwise they overwrite each other and t's slopes.
+template <class T>
+TileBars<T> take_bars(const Sizes& s, bool keep, const Tile<T>& t, Scratch<T>& scratch);
+
+// The backward pass of a tile down to e1-. ct: the row of its first node. What it gives to the
+// weights is added to `sums`; with sums.w2 null only the cotangents are wanted.
+template <class T>
+void pull_tile(const Sizes& s, const Weights<T>& w, int64_t count, const T* ct, const Tile<T>& t,
+               const TileBars<T>& bars, const WeightSums<T>& sums, T* packing);
+
+// Gradients of the nodes' rows from the start of a cloud; p is written, r and x are added to.
+template <class T>
+struct NodeSums {
+  T *p, *r, *x;
+};
+// From e1- to the nodes and w_s. row: [ld].
+template <class T>
+void pull_edges(const Sizes& s, const Weights<T>& w, const int32_t* index, int64_t first,
+                int64_t count, const Tile<T>& t, const TileBars<T>& bars, const NodeSums<T>& nodes,
+                const WeightSums<T>& sums, T* row);
+
 struct Task {
   int64_t first_cloud, clouds;  // either several clouds
   int64_t first_node, nodes;    // or a part of the nodes of one
@@ -32,12 +65,11 @@ class Collector {
 
   // Set to zero by the task that owns them.
   WeightSums<T> weight_sums(int64_t task, Scratch<T>& scratch) const;
+  // Sums that nobody wants, without matrices.
+  static WeightSums<T> no_sums(const Sizes& s, Scratch<T>& scratch);
   // Adds the tile's share of the vectors to the task's and clears it.
   void end_tile(const WeightSums<T>& sums) const;
-  struct NodeSums {
-    T *p, *r, *x;  // from the start of the cloud; p is written, r and x are added to
-  };
-  NodeSums node_sums(int64_t task, int64_t cloud) const;
+  NodeSums<T> node_sums(int64_t task, int64_t cloud) const;
 
   void finish();  // the partial sums into the gradients
 
@@ -55,7 +87,7 @@ class Collector {
   Tensor weights_;        // [tasks, weight_elements]
   Tensor rows_, points_;  // [tasks, N, d], [tasks, N, 3] where tasks share clouds
   T* weight_data_;
-  NodeSums data_;  // of task or cloud 0
+  NodeSums<T> data_;  // of task or cloud 0
 };
 
 // m [n, ld] <- M_i- for every edge of i; ct: the row of the first node

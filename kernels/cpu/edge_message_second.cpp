@@ -1,41 +1,42 @@
 // Tangent of the backward pass of the edge messages: every line of edge_message_backward.cpp with
-// its product rule, in paired loops over value and tangent. Each product by a weight becomes a
-// value and two tangents (of the rows, of the weight), each outer product two.
+// its product rule, given the values of a tile, forwards and backwards. Each product by a weight
+// gives two tangents (of the rows, of the weight), each outer product two. Several tangents share
+// the values of a tile while these are in the cache.
+#include <optional>
+
 #include "basin/kernels/cpu/edge_message_gradients.h"
 #include "basin/kernels/cpu/hot.h"
 
 namespace basin::edge {
 namespace {
 
-// What the loops over a tile need, value and tangent.
+// What the loops over a tile read, value and tangent.
 template <class T>
 struct Pair {
   const T *value, *tangent;
 };
 
-// f3 <- z3-, f3_t <- its tangent, delta_bar_t <- (D_i- phi / k). and the sums of b_c and w_x.
+// f3_t <- z3-., delta_bar_t <- (D_i- phi / k). and the sums of b_c and w_x.
 template <class T>
 BASIN_HOT void pull_shifts(const Sizes& s, int64_t count, Pair<T> ct, Pair<T> w_x, const Tile<T>& t,
-                           const Tile<T>& t_t, T* __restrict delta_bar_t, T* __restrict sum_b,
-                           T* __restrict sum_w) {
+                           const Tile<T>& t_t, const T* __restrict bar_of_phi,
+                           T* __restrict delta_bar_t, T* __restrict sum_b, T* __restrict sum_w) {
   const T share = T(1) / static_cast<T>(s.k);
   const T *wx = w_x.value, *wx_t = w_x.tangent;
   for (int64_t e = 0; e < count * s.k; ++e) {
     const int64_t at = e / s.k * s.width() + s.d;
-    T phi_bar = 0, phi_bar_t = 0;
+    const T phi_bar = bar_of_phi[e];
+    T phi_bar_t = 0;
     for (int c = 0; c < 3; ++c) {
       const T bar = share * ct.value[at + c];
       const T bar_t = ct.tangent ? share * ct.tangent[at + c] : T(0);
-      phi_bar += bar * t.delta[3 * e + c];
       phi_bar_t += bar_t * t.delta[3 * e + c] + bar * t_t.delta[3 * e + c];
       delta_bar_t[3 * e + c] = bar_t * t.phi[e] + bar * t_t.phi[e];
     }
-    const T* __restrict e3 = t.e3 + e * s.ld, * __restrict e3_t = t_t.e3 + e * s.ld;
-    T* __restrict f = t.f3 + e * s.ld, * __restrict f_t = t_t.f3 + e * s.ld;
+    const T *e3 = t.e3 + e * s.ld, *e3_t = t_t.e3 + e * s.ld, *f = t.f3 + e * s.ld;
+    T* __restrict f_t = t_t.f3 + e * s.ld;
     for (int64_t c = 0; c < s.ld; ++c) {
-      const T scaled = phi_bar * wx[c];
-      const T z_t = scaled * f_t[c] + (phi_bar_t * wx[c] + phi_bar * wx_t[c]) * f[c];
-      f[c] *= scaled;
+      const T z_t = phi_bar * wx[c] * f_t[c] + (phi_bar_t * wx[c] + phi_bar * wx_t[c]) * f[c];
       f_t[c] = z_t;
       sum_b[c] += z_t;
       sum_w[c] += phi_bar_t * e3[c] + phi_bar * e3_t[c];
@@ -43,34 +44,33 @@ BASIN_HOT void pull_shifts(const Sizes& s, int64_t count, Pair<T> ct, Pair<T> w_
   }
 }
 
-// m- -> m0-, with tangents, and the sums of w_a and b_a
+// m-. -> m0-., and the sums of w_a and b_a. m: m-
 template <class T>
 BASIN_HOT void pull_gate(int64_t n, int64_t ld, Pair<T> w_a, const Tile<T>& t, const Tile<T>& t_t,
-                         T* __restrict y, T* __restrict y_t, T* __restrict sum_w,
+                         const T* __restrict m, T* __restrict y_t, T* __restrict sum_w,
                          T* __restrict sum_b) {
   const T *wa = w_a.value, *wa_t = w_a.tangent;
-  for (int64_t e = 0; e < n; ++e, y += ld, y_t += ld) {
+  for (int64_t e = 0; e < n; ++e, m += ld, y_t += ld) {
     const T* __restrict m0 = t.m0 + e * ld, * __restrict m0_t = t_t.m0 + e * ld;
     const T a = t.gate[e], a_t = t_t.gate[e], slope = a * (T(1) - a);
-    const T bar = row_dot<T>(y, m0, ld);
-    const T bar_t = row_dot<T>(y_t, m0, ld) + row_dot<T>(y, m0_t, ld);
+    const T bar = row_dot<T>(m, m0, ld);
+    const T bar_t = row_dot<T>(y_t, m0, ld) + row_dot<T>(m, m0_t, ld);
     const T g = bar * slope, g_t = bar_t * slope + bar * (T(1) - 2 * a) * a_t;
     *sum_b += g_t;
     for (int64_t c = 0; c < ld; ++c) {
-      y_t[c] = a_t * y[c] + a * y_t[c] + g_t * wa[c] + g * wa_t[c];
-      y[c] = a * y[c] + g * wa[c];
+      y_t[c] = a_t * m[c] + a * y_t[c] + g_t * wa[c] + g * wa_t[c];
       sum_w[c] += g_t * m0[c] + g * m0_t[c];
     }
   }
 }
 
+// y_t <- y_t f + y f_t, and its sum over the rows
 template <class T>
 BASIN_HOT void pull_silu(int64_t n, int64_t ld, const T* __restrict f, const T* __restrict f_t,
-                         T* __restrict y, T* __restrict y_t, T* __restrict sum) {
+                         const T* __restrict y, T* __restrict y_t, T* __restrict sum) {
   for (int64_t e = 0; e < n; ++e, f += ld, f_t += ld, y += ld, y_t += ld) {
     for (int64_t c = 0; c < ld; ++c) {
       y_t[c] = y_t[c] * f[c] + y[c] * f_t[c];
-      y[c] *= f[c];
       sum[c] += y_t[c];
     }
   }
@@ -78,10 +78,11 @@ BASIN_HOT void pull_silu(int64_t n, int64_t ld, const T* __restrict f, const T* 
 
 // From y = e1- and its tangent to the tangents of the nodes' rows and of w_s. z: two rows [ld].
 template <class T>
-BASIN_HOT void pull_edges(const Sizes& s, Pair<T> w_s, const int32_t* __restrict index,
-                          int64_t first, int64_t count, const Tile<T>& t, const Tile<T>& t_t,
-                          Pair<T> y, const T* __restrict delta_bar_t, T* __restrict p,
-                          T* __restrict r, T* __restrict x, T* __restrict z, T* __restrict sum) {
+BASIN_HOT void pull_edge_rows(const Sizes& s, Pair<T> w_s, const int32_t* __restrict index,
+                              int64_t first, int64_t count, const Tile<T>& t, const Tile<T>& t_t,
+                              Pair<T> y, const T* __restrict delta_bar_t, T* __restrict p,
+                              T* __restrict r, T* __restrict x, T* __restrict z,
+                              T* __restrict sum) {
   const int64_t d = s.d, ld = s.ld;
   T* __restrict z_t = z + ld;
   int64_t e = 0;
@@ -117,36 +118,24 @@ BASIN_HOT void pull_edges(const Sizes& s, Pair<T> w_s, const int32_t* __restrict
   }
 }
 
-// y += x W and its tangent
-template <class T>
-void add_product(const Sizes& s, int64_t n, Pair<T> x, const Panels<T>& w, const Panels<T>& w_t,
-                 T beta, T* y, T* y_t) {
-  multiply<T>(s, n, x.value, w, beta, y);
-  multiply<T>(s, n, x.tangent, w, beta, y_t);
-  if (w_t) multiply<T>(s, n, x.value, w_t, T(1), y_t);
-}
-
 template <class T>
 struct SecondBackward {
   const Sizes& s;
-  const Weights<T>&w, &w_t;
+  const Weights<T>& w;
   const Tile<T>&t, &t_t;
-  const WeightSums<T>& sums;
-  T *y, *y_t, *delta_bar_t, *rows, *packing;
+  const TileBars<T>& bars;
+  T *y_t, *delta_bar_t, *rows, *packing;
 
   static int64_t scratch(const Sizes& s) {
-    return s.tile_edges() * (2 * s.ld + 3) + 2 * s.ld + kLanes<T> + weight_scratch<T>(s);
+    return s.tile_edges() * (s.ld + 3) + 2 * s.ld + 4 * kLanes<T> + weight_scratch<T>(s);
   }
-  SecondBackward(const Sizes& sizes, const Weights<T>& weights, const Weights<T>& weights_t,
-                 const Tile<T>& tile, const Tile<T>& tile_t, const WeightSums<T>& weight_sums,
-                 Scratch<T>& memory)
+  SecondBackward(const Sizes& sizes, const Weights<T>& weights, const Tile<T>& tile,
+                 const Tile<T>& tile_t, const TileBars<T>& tile_bars, Scratch<T>& memory)
       : s(sizes),
         w(weights),
-        w_t(weights_t),
         t(tile),
         t_t(tile_t),
-        sums(weight_sums),
-        y(memory.take(s.tile_edges() * s.ld)),
+        bars(tile_bars),
         y_t(memory.take(s.tile_edges() * s.ld)),
         delta_bar_t(memory.take(3 * s.tile_edges())),
         rows(memory.take(2 * s.ld)),
@@ -157,61 +146,121 @@ struct SecondBackward {
     add_weight_gradient<T>(s, n, a.tangent, b.value, packing, sum);
     add_weight_gradient<T>(s, n, a.value, b.tangent, packing, sum);
   }
+  // y_t = (x W). + beta y_t
+  void multiply_tangent(int64_t n, Pair<T> x, const Panels<T>& panels, const Panels<T>& panels_t,
+                        T beta, T* result) const {
+    multiply<T>(s, n, x.tangent, panels, beta, result);
+    if (panels_t) multiply<T>(s, n, x.value, panels_t, T(1), result);
+  }
 
   // ct: the rows of node `first`
-  void run(const int32_t* index, int64_t first, int64_t count, Pair<T> ct,
-           const typename Collector<T>::NodeSums& nodes) const {
+  void run(const Weights<T>& w_t, const int32_t* index, int64_t first, int64_t count, Pair<T> ct,
+           const NodeSums<T>& nodes, const WeightSums<T>& sums) const {
     const int64_t n = count * s.k;
-    spread_nodes(s, count, ct.value, y);
     if (ct.tangent) {
       spread_nodes(s, count, ct.tangent, y_t);
     } else {
       std::fill(y_t, y_t + n * s.ld, T(0));
     }
     if (s.moves) {
-      pull_shifts(s, count, ct, {w.w_x, w_t.w_x}, t, t_t, delta_bar_t, sums.b_c, sums.w_x);
-      add_outer(n, {t.f3, t_t.f3}, {t.m, t_t.m}, sums.w_c);
-      add_product<T>(s, n, {t.f3, t_t.f3}, w.w_c_back, w_t.w_c_back, T(1), y, y_t);
+      pull_shifts(s, count, ct, {w.w_x, w_t.w_x}, t, t_t, bars.phi, delta_bar_t, sums.b_c,
+                  sums.w_x);
+      const Pair<T> z3{bars.z3, t_t.f3};
+      add_outer(n, z3, {t.m, t_t.m}, sums.w_c);
+      multiply_tangent(n, z3, w.w_c_back, w_t.w_c_back, T(1), y_t);
     }
-    if (s.attention) pull_gate(n, s.ld, {w.w_a, w_t.w_a}, t, t_t, y, y_t, sums.w_a, sums.b_a);
-    pull_silu(n, s.ld, t.f2, t_t.f2, y, y_t, sums.b2);
-    add_outer(n, {y, y_t}, {t.e1, t_t.e1}, sums.w2);
-    T *next = t.e3, *next_t = t_t.e3;  // free by now
-    add_product<T>(s, n, {y, y_t}, w.w2_back, w_t.w2_back, T(0), next, next_t);
-    pull_edges(s, {w.w_s, w_t.w_s}, index, first, count, t, t_t, {next, next_t}, delta_bar_t,
-               nodes.p, nodes.r, nodes.x, rows, sums.w_s);
+    if (s.attention) {
+      pull_gate(n, s.ld, {w.w_a, w_t.w_a}, t, t_t, bars.m, y_t, sums.w_a, sums.b_a);
+    }
+    pull_silu(n, s.ld, t.f2, t_t.f2, bars.m0, y_t, sums.b2);
+    const Pair<T> z2{bars.z2, y_t};
+    add_outer(n, z2, {t.e1, t_t.e1}, sums.w2);
+    T* e1_t = t_t.e3;  // free by now
+    multiply_tangent(n, z2, w.w2_back, w_t.w2_back, T(0), e1_t);
+    pull_edge_rows(s, {w.w_s, w_t.w_s}, index, first, count, t, t_t, {bars.e1, e1_t}, delta_bar_t,
+                   nodes.p, nodes.r, nodes.x, rows, sums.w_s);
   }
+};
+
+// One tangent of a call.
+template <class T>
+struct Lane {
+  Lane(const Sizes& s, const EdgeMessageTensors& t, const Tensor& ct_t, EdgeMessageTensors& grads)
+      : tangents(t),
+        w_t(s, t),
+        ct_t(ct_t.defined() ? ct_t.data<T>() : nullptr),
+        collector(s, grads) {}
+  const EdgeMessageTensors& tangents;
+  Weights<T> w_t;
+  const T* ct_t;
+  Collector<T> collector;
+};
+
+// The part of a lane that one task works on.
+template <class T>
+struct LaneTask {
+  WeightSums<T> sums;
+  NodeSums<T> nodes;
 };
 
 template <class T>
 void second(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
-            const EdgeMessageTensors& tangents, const Tensor& ct_tangent,
-            EdgeMessageTensors& grads) {
+            std::span<const EdgeMessageTensors> tangents, std::span<const Tensor> ct_tangents,
+            EdgeMessageTensors* value, std::span<EdgeMessageTensors> grads) {
   const Sizes s = sizes_of<T>(in, index);
   check_index(s, index);
-  const Weights<T> w(s, in), w_t(s, tangents);
-  Collector<T> collector(s, grads);
-  const T *bars = ct.data<T>(), *bars_t = ct_tangent.defined() ? ct_tangent.data<T>() : nullptr;
-  parallel_tiles(collector.tasks(), [&](int64_t number) {
-    const Task task = collector.task(number);
-    Scratch<T> scratch(2 * tile_scratch<T>(s) + SecondBackward<T>::scratch(s) +
-                       Collector<T>::scratch_elements(s));
-    const Tile<T> t = take_tile<T>(s, true, scratch), t_t = take_tile<T>(s, true, scratch);
-    const WeightSums<T> sums = collector.weight_sums(number, scratch);
-    const SecondBackward<T> pull(s, w, w_t, t, t_t, sums, scratch);
+  const Weights<T> w(s, in);
+  std::vector<Lane<T>> lanes;
+  lanes.reserve(tangents.size());
+  for (size_t l = 0; l < tangents.size(); ++l) {
+    lanes.emplace_back(s, tangents[l], ct_tangents[l], grads[l]);
+  }
+  std::optional<Collector<T>> values;
+  if (value) values.emplace(s, *value);
+  const T* cts = ct.data<T>();
+  const Collector<T>& cut = lanes.front().collector;
+  parallel_tiles(cut.tasks(), [&](int64_t number) {
+    const Task task = cut.task(number);
+    Scratch<T> scratch(2 * tile_scratch<T>(s) + bars_scratch<T>(s) + SecondBackward<T>::scratch(s) +
+                       static_cast<int64_t>(lanes.size() + 1) * Collector<T>::scratch_elements(s));
+    const Tile<T> t = take_tile<T>(s, Slopes::second, scratch);
+    const Tile<T> t_t = take_tile<T>(s, Slopes::first, scratch);
+    const TileBars<T> bars = take_bars<T>(s, true, t, scratch);
+    const SecondBackward<T> pull(s, w, t, t_t, bars, scratch);
+    LaneTask<T> plain{};
+    plain.sums = values ? values->weight_sums(number, scratch) : Collector<T>::no_sums(s, scratch);
+    std::vector<LaneTask<T>> mine(lanes.size());
+    for (size_t l = 0; l < mine.size(); ++l) {
+      mine[l].sums = lanes[l].collector.weight_sums(number, scratch);
+    }
     for (int64_t c = task.first_cloud; c < task.first_cloud + task.clouds; ++c) {
-      const NodeRows<T> rows(s, in, c), rows_t(s, tangents, c);
-      const auto nodes = collector.node_sums(number, c);
+      const NodeRows<T> rows(s, in, c);
+      if (values) plain.nodes = values->node_sums(number, c);
+      for (size_t l = 0; l < mine.size(); ++l) {
+        mine[l].nodes = lanes[l].collector.node_sums(number, c);
+      }
       const int32_t* edges = index.data<int32_t>() + c * s.nodes * s.k;
       for_tiles(s, task, [&](int64_t first, int64_t count) {
         const int64_t at = (c * s.nodes + first) * s.width();
-        forward_tile<T>(s, w, w_t, rows, rows_t, edges, first, count, t, t_t);
-        pull.run(edges, first, count, {bars + at, bars_t ? bars_t + at : nullptr}, nodes);
-        collector.end_tile(sums);
+        forward_tile<T>(s, w, rows, edges, first, count, t);
+        pull_tile(s, w, count, cts + at, t, bars, plain.sums, pull.packing);
+        if (values) {
+          pull_edges(s, w, edges, first, count, t, bars, plain.nodes, plain.sums, pull.rows);
+          values->end_tile(plain.sums);
+        }
+        for (size_t l = 0; l < mine.size(); ++l) {
+          const Lane<T>& lane = lanes[l];
+          tangent_tile<T>(s, w, lane.w_t, NodeRows<T>(s, lane.tangents, c), edges, first, count, t,
+                          t_t);
+          pull.run(lane.w_t, edges, first, count, {cts + at, lane.ct_t ? lane.ct_t + at : nullptr},
+                   mine[l].nodes, mine[l].sums);
+          lane.collector.end_tile(mine[l].sums);
+        }
       });
     }
   });
-  collector.finish();
+  if (values) values->finish();
+  for (Lane<T>& lane : lanes) lane.collector.finish();
 }
 
 }  // namespace
@@ -220,12 +269,13 @@ void second(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
 namespace basin {
 
 void EdgeMessageVjpJvp::cpu(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
-                            const EdgeMessageTensors& tangents, const Tensor& ct_tangent,
-                            EdgeMessageTensors& grads) {
+                            std::span<const EdgeMessageTensors> tangents,
+                            std::span<const Tensor> ct_tangents, EdgeMessageTensors* value,
+                            std::span<EdgeMessageTensors> grads) {
   if (ct.dtype() == DType::f32) {
-    edge::second<float>(in, index, ct, tangents, ct_tangent, grads);
+    edge::second<float>(in, index, ct, tangents, ct_tangents, value, grads);
   } else {
-    edge::second<double>(in, index, ct, tangents, ct_tangent, grads);
+    edge::second<double>(in, index, ct, tangents, ct_tangents, value, grads);
   }
 }
 

@@ -1,8 +1,9 @@
-// Tangent of the forward pass of the edge messages (dots), in paired loops over value and tangent:
+// Tangent of the forward pass of the edge messages (dots), given the values of a tile:
 //   z1. = p_i. + r_j. + s. w_s + s w_s.,   s. = 2 delta . delta.,   e. = silu'(z) z.,
 //   z2. = e1. W2^T + e1 W2.^T + b2.,       gate. = a (1 - a) (w_a. . m0 + w_a . m0. + b_a.),
 //   M_i. = sum_j m.,                       D_i. = mean_j (delta. phi + delta phi.).
-// For the tangent of the VJP the tile also keeps silu' and (silu'). = silu'' z.
+// For the tangent of the VJP the tile also keeps (silu'). = silu'' z. . Several tangents share the
+// values of a tile while these are in the cache.
 #include "basin/core/parallel.h"
 #include "basin/kernels/cpu/edge_message_tile.h"
 #include "basin/kernels/cpu/hot.h"
@@ -42,150 +43,145 @@ BASIN_HOT void gather_tangents(const Sizes& s, const T* __restrict w_s, const T*
   }
 }
 
-// z <- silu(z + bias), z_t <- its tangent
+// z_t <- f (z_t + bias_t), the tangent of silu(z + bias)
 template <class T>
-BASIN_HOT void silu_rows(int64_t n, int64_t ld, T limit, const T* __restrict bias,
-                         const T* __restrict bias_t, T* __restrict z, T* __restrict z_t) {
-  for (int64_t e = 0; e < n; ++e, z += ld, z_t += ld) {
-    for (int64_t c = 0; c < ld; ++c) {
-      const T v = z[c] + bias[c], g = sigmoid(v, limit), y = v * g;
-      z[c] = y;
-      z_t[c] = (z_t[c] + bias_t[c]) * (g + y * (T(1) - g));
-    }
+BASIN_HOT void tangent_rows(int64_t n, int64_t ld, const T* __restrict bias_t,
+                            const T* __restrict f, T* __restrict z_t) {
+  for (int64_t e = 0; e < n; ++e, f += ld, z_t += ld) {
+    for (int64_t c = 0; c < ld; ++c) z_t[c] = f[c] * (z_t[c] + bias_t[c]);
   }
 }
 
-// The same, with f = silu' and its tangent; silu'' = g (1 - g) (2 + v (1 - 2 g)).
+// The same, and f_t = h (z_t + bias_t), the tangent of silu'.
 template <class T>
-BASIN_HOT void silu_slope_rows(int64_t n, int64_t ld, T limit, const T* __restrict bias,
-                               const T* __restrict bias_t, T* __restrict z, T* __restrict z_t,
-                               T* __restrict f, T* __restrict f_t) {
-  for (int64_t e = 0; e < n; ++e, z += ld, z_t += ld, f += ld, f_t += ld) {
+BASIN_HOT void tangent_slope_rows(int64_t n, int64_t ld, const T* __restrict bias_t,
+                                  const T* __restrict f, const T* __restrict h, T* __restrict z_t,
+                                  T* __restrict f_t) {
+  for (int64_t e = 0; e < n; ++e, f += ld, h += ld, z_t += ld, f_t += ld) {
     for (int64_t c = 0; c < ld; ++c) {
-      const T v = z[c] + bias[c], v_t = z_t[c] + bias_t[c];
-      const T g = sigmoid(v, limit), y = v * g, rest = T(1) - g;
-      const T slope = g + y * rest;
-      z[c] = y;
-      z_t[c] = slope * v_t;
-      f[c] = slope;
-      f_t[c] = g * rest * (T(2) + v - 2 * y) * v_t;
+      const T v_t = z_t[c] + bias_t[c];
+      z_t[c] = f[c] * v_t;
+      f_t[c] = h[c] * v_t;
     }
   }
 }
 
 template <class T>
-BASIN_HOT void gate_rows(int64_t n, int64_t ld, T limit, const Weights<T>& w, const Weights<T>& w_t,
+BASIN_HOT void gate_rows(int64_t n, int64_t ld, const Weights<T>& w, const Weights<T>& w_t,
                          const Tile<T>& t, const Tile<T>& t_t) {
   for (int64_t e = 0; e < n; ++e) {
     const T *m0 = t.m0 + e * ld, *m0_t = t_t.m0 + e * ld;
-    const T a = sigmoid(row_dot(w.w_a, m0, ld) + w.b_a, limit);
+    const T a = t.gate[e];
     const T a_t = a * (T(1) - a) * (row_dot(w_t.w_a, m0, ld) + row_dot(w.w_a, m0_t, ld) + w_t.b_a);
-    t.gate[e] = a;
     t_t.gate[e] = a_t;
-    T* __restrict m = t.m + e * ld, * __restrict m_t = t_t.m + e * ld;
-    for (int64_t c = 0; c < ld; ++c) {
-      m[c] = a * m0[c];
-      m_t[c] = a_t * m0[c] + a * m0_t[c];
-    }
+    T* __restrict m_t = t_t.m + e * ld;
+    for (int64_t c = 0; c < ld; ++c) m_t[c] = a_t * m0[c] + a * m0_t[c];
   }
 }
 
+// y_t = w_t . x + w . x_t by rows
 template <class T>
 BASIN_HOT void dot_rows(int64_t n, int64_t ld, const T* __restrict w, const T* __restrict w_t,
-                        const T* __restrict x, const T* __restrict x_t, T* __restrict y,
-                        T* __restrict y_t) {
+                        const T* __restrict x, const T* __restrict x_t, T* __restrict y_t) {
   for (int64_t e = 0; e < n; ++e, x += ld, x_t += ld) {
-    y[e] = row_dot(w, x, ld);
     y_t[e] = row_dot(w_t, x, ld) + row_dot(w, x_t, ld);
   }
 }
 
 template <class T>
-struct Activation {
-  T *z, *z_t, *f, *f_t;
-};
-
-template <class T>
-void activate(const Sizes& s, int64_t n, const T* bias, const T* bias_t, Activation<T> a) {
-  if (a.f) {
-    silu_slope_rows(n, s.ld, T(kLimit), bias, bias_t, a.z, a.z_t, a.f, a.f_t);
+void activate(const Sizes& s, int64_t n, const T* bias_t, const T* f, const T* h, T* z_t, T* f_t) {
+  if (f_t) {
+    tangent_slope_rows(n, s.ld, bias_t, f, h, z_t, f_t);
   } else {
-    silu_rows(n, s.ld, T(kLimit), bias, bias_t, a.z, a.z_t);
+    tangent_rows(n, s.ld, bias_t, f, z_t);
   }
 }
 
-// y = x W^T and its tangent
 template <class T>
-void multiply(const Sizes& s, int64_t n, const T* x, const T* x_t, const Panels<T>& w,
-              const Panels<T>& w_t, T* y, T* y_t) {
-  multiply(s, n, x, w, T(0), y);
-  multiply(s, n, x_t, w, T(0), y_t);
-  if (w_t) multiply(s, n, x, w_t, T(1), y_t);
-}
-
-template <class T>
-void tangent(const EdgeMessageTensors& in, const Tensor& index, const EdgeMessageTensors& tangents,
-             Tensor& out) {
+void tangent(const EdgeMessageTensors& in, const Tensor& index,
+             std::span<const EdgeMessageTensors> tangents, Tensor* value, std::span<Tensor> out) {
   const Sizes s = sizes_of<T>(in, index);
   check_index(s, index);
-  const Weights<T> w(s, in), w_t(s, tangents);
-  T* result = out.mutable_data<T>();
+  const Weights<T> w(s, in);
+  std::vector<Weights<T>> w_t;
+  std::vector<T*> results;
+  for (const EdgeMessageTensors& t : tangents) w_t.emplace_back(s, t);
+  for (Tensor& t : out) results.push_back(t.mutable_data<T>());
+  T* values = value ? value->mutable_data<T>() : nullptr;
   parallel_for(s.rows(), kTaskNodes, [&](int64_t begin, int64_t end) {
     Scratch<T> scratch(2 * tile_scratch<T>(s));
-    const Tile<T> t = take_tile<T>(s, false, scratch), t_t = take_tile<T>(s, false, scratch);
+    const Tile<T> t = take_tile<T>(s, Slopes::first, scratch);
+    const Tile<T> t_t = take_tile<T>(s, Slopes::none, scratch);
     for_tiles(s, begin, end, [&](int64_t cloud, int64_t first, int64_t count) {
-      forward_tile<T>(s, w, w_t, NodeRows<T>(s, in, cloud), NodeRows<T>(s, tangents, cloud),
-                      index.data<int32_t>() + cloud * s.nodes * s.k, first, count, t, t_t);
-      T* at = result + (cloud * s.nodes + first) * s.width();
-      sum_messages(s, count, t_t.m, at);
-      if (!s.moves) return;
-      sum_shifts(s, count, t_t.delta, t.phi, T(0), at);
-      sum_shifts(s, count, t.delta, t_t.phi, T(1), at);
+      const int32_t* edges = index.data<int32_t>() + cloud * s.nodes * s.k;
+      const int64_t at = (cloud * s.nodes + first) * s.width();
+      forward_tile<T>(s, w, NodeRows<T>(s, in, cloud), edges, first, count, t);
+      if (values) {
+        sum_messages(s, count, t.m, values + at);
+        if (s.moves) sum_shifts(s, count, t.delta, t.phi, T(0), values + at);
+      }
+      for (size_t lane = 0; lane < w_t.size(); ++lane) {
+        tangent_tile<T>(s, w, w_t[lane], NodeRows<T>(s, tangents[lane], cloud), edges, first, count,
+                        t, t_t);
+        T* row = results[lane] + at;
+        sum_messages(s, count, t_t.m, row);
+        if (!s.moves) continue;
+        sum_shifts(s, count, t_t.delta, t.phi, T(0), row);
+        sum_shifts(s, count, t.delta, t_t.phi, T(1), row);
+      }
     });
   });
+}
+
+// y_t = x_t W^T + x W_t^T
+template <class T>
+void multiply_tangent(const Sizes& s, int64_t n, const T* x, const T* x_t, const Panels<T>& w,
+                      const Panels<T>& w_t, T* y_t) {
+  multiply(s, n, x_t, w, T(0), y_t);
+  if (w_t) multiply(s, n, x, w_t, T(1), y_t);
 }
 
 }  // namespace
 
 template <class T>
-void forward_tile(const Sizes& s, const Weights<T>& w, const Weights<T>& w_t,
-                  const NodeRows<T>& rows, const NodeRows<T>& rows_t, const int32_t* index,
-                  int64_t first, int64_t count, const Tile<T>& t, const Tile<T>& t_t) {
+void tangent_tile(const Sizes& s, const Weights<T>& w, const Weights<T>& w_t,
+                  const NodeRows<T>& rows_t, const int32_t* index, int64_t first, int64_t count,
+                  const Tile<T>& t, const Tile<T>& t_t) {
   const int64_t n = count * s.k;
-  gather_edges(s, w, rows, index, first, count, t);
   const auto or_zero = [&](const T* data, int64_t stride) {
     return data ? Rows<T>{data, stride} : Rows<T>{w.zero, 0};
   };
   gather_tangents(s, w.w_s, w_t.w_s, or_zero(rows_t.p, s.d), or_zero(rows_t.r, s.d),
                   or_zero(rows_t.x, 3), index, first, count, t.delta, t.s, t_t.delta, t_t.s,
                   t_t.e1);
-  activate(s, n, w.zero, w.zero, {t.e1, t_t.e1, t.f1, t_t.f1});
-  multiply(s, n, t.e1, t_t.e1, w.w2, w_t.w2, t.m0, t_t.m0);
-  activate(s, n, w.b2, w_t.b2, {t.m0, t_t.m0, t.f2, t_t.f2});
-  if (s.attention) gate_rows(n, s.ld, T(kLimit), w, w_t, t, t_t);
+  activate(s, n, w.zero, t.f1, t.h1, t_t.e1, t_t.f1);
+  multiply_tangent(s, n, t.e1, t_t.e1, w.w2, w_t.w2, t_t.m0);
+  activate(s, n, w_t.b2, t.f2, t.h2, t_t.m0, t_t.f2);
+  if (s.attention) gate_rows(n, s.ld, w, w_t, t, t_t);
   if (!s.moves) return;
-  multiply(s, n, t.m, t_t.m, w.w_c, w_t.w_c, t.e3, t_t.e3);
-  activate(s, n, w.b_c, w_t.b_c, {t.e3, t_t.e3, t.f3, t_t.f3});
-  dot_rows(n, s.ld, w.w_x, w_t.w_x, t.e3, t_t.e3, t.phi, t_t.phi);
+  multiply_tangent(s, n, t.m, t_t.m, w.w_c, w_t.w_c, t_t.e3);
+  activate(s, n, w_t.b_c, t.f3, t.h3, t_t.e3, t_t.f3);
+  dot_rows(n, s.ld, w.w_x, w_t.w_x, t.e3, t_t.e3, t_t.phi);
 }
 
-template void forward_tile(const Sizes&, const Weights<float>&, const Weights<float>&,
-                           const NodeRows<float>&, const NodeRows<float>&, const int32_t*, int64_t,
-                           int64_t, const Tile<float>&, const Tile<float>&);
-template void forward_tile(const Sizes&, const Weights<double>&, const Weights<double>&,
-                           const NodeRows<double>&, const NodeRows<double>&, const int32_t*,
-                           int64_t, int64_t, const Tile<double>&, const Tile<double>&);
+template void tangent_tile(const Sizes&, const Weights<float>&, const Weights<float>&,
+                           const NodeRows<float>&, const int32_t*, int64_t, int64_t,
+                           const Tile<float>&, const Tile<float>&);
+template void tangent_tile(const Sizes&, const Weights<double>&, const Weights<double>&,
+                           const NodeRows<double>&, const int32_t*, int64_t, int64_t,
+                           const Tile<double>&, const Tile<double>&);
 
 }  // namespace basin::edge
 
 namespace basin {
 
 void EdgeMessageJvp::cpu(const EdgeMessageTensors& in, const Tensor& index,
-                         const EdgeMessageTensors& tangents, Tensor& out) {
-  if (out.dtype() == DType::f32) {
-    edge::tangent<float>(in, index, tangents, out);
+                         std::span<const EdgeMessageTensors> tangents, Tensor* value,
+                         std::span<Tensor> out) {
+  if (in.p.dtype() == DType::f32) {
+    edge::tangent<float>(in, index, tangents, value, out);
   } else {
-    edge::tangent<double>(in, index, tangents, out);
+    edge::tangent<double>(in, index, tangents, value, out);
   }
 }
 

@@ -129,7 +129,7 @@ void add_weight_gradient(const Sizes& s, int64_t n, const T* y, const T* x, T* s
 }
 
 template <class T>
-Tile<T> take_tile(const Sizes& s, bool slopes, Scratch<T>& scratch) {
+Tile<T> take_tile(const Sizes& s, Slopes slopes, Scratch<T>& scratch) {
   const int64_t n = s.tile_edges();
   Tile<T> t{};
   t.delta = scratch.take(3 * n);
@@ -140,10 +140,11 @@ Tile<T> take_tile(const Sizes& s, bool slopes, Scratch<T>& scratch) {
   t.m0 = scratch.take(n * s.ld);
   t.m = s.attention ? scratch.take(n * s.ld) : t.m0;
   t.e3 = scratch.take(n * s.ld);
-  if (slopes) {
-    t.f1 = scratch.take(n * s.ld);
-    t.f2 = scratch.take(n * s.ld);
-    t.f3 = scratch.take(n * s.ld);
+  if (slopes != Slopes::none) {
+    for (T** f : {&t.f1, &t.f2, &t.f3}) *f = scratch.take(n * s.ld);
+  }
+  if (slopes == Slopes::second) {
+    for (T** h : {&t.h1, &t.h2, &t.h3}) *h = scratch.take(n * s.ld);
   }
   return t;
 }
@@ -154,7 +155,7 @@ Tile<T> take_tile(const Sizes& s, bool slopes, Scratch<T>& scratch) {
   template struct NodeRows<T>;                                                          \
   template void multiply(const Sizes&, int64_t, const T*, const Panels<T>&, T, T*);     \
   template void add_weight_gradient(const Sizes&, int64_t, const T*, const T*, T*, T*); \
-  template Tile<T> take_tile(const Sizes&, bool, Scratch<T>&);
+  template Tile<T> take_tile(const Sizes&, Slopes, Scratch<T>&);
 BASIN_EDGE_INSTANTIATE(float)
 BASIN_EDGE_INSTANTIATE(double)
 #undef BASIN_EDGE_INSTANTIATE

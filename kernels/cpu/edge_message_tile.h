@@ -94,29 +94,28 @@ struct Tile {
   T *delta, *s;       // [n, 3], [n]: x_i - x_j, its square
   T *e1, *m0, *m;     // [n, ld]; without attention m is m0
   T *e3, *phi;        // [n, ld], [n]: silu(Wc m + bc), where coordinates move
-  T *f1, *f2, *f3;    // [n, ld]: silu' at e1, m0 and e3; null where the derivative is not wanted
+  T *f1, *f2, *f3;    // [n, ld]: silu' at e1, m0 and e3; null where it is not wanted
+  T *h1, *h2, *h3;    // [n, ld]: silu'' there; null where it is not wanted, and in tangents
   T* gate = nullptr;  // [n], with attention
 };
+// Derivatives of silu that a tile keeps.
+enum class Slopes { none, first, second };
 template <class T>
 int64_t tile_scratch(const Sizes& s) {
-  return s.tile_edges() * (7 * s.ld + 6) + 16 * kLanes<T>;
+  return s.tile_edges() * (10 * s.ld + 6) + 16 * kLanes<T>;
 }
 template <class T>
-Tile<T> take_tile(const Sizes& s, bool slopes, Scratch<T>& scratch);
+Tile<T> take_tile(const Sizes& s, Slopes slopes, Scratch<T>& scratch);
 
-// delta, s and e1 = p_i + r_j + s w_s of the edges of nodes [first, first + count) of a cloud.
-template <class T>
-void gather_edges(const Sizes& s, const Weights<T>& w, const NodeRows<T>& rows,
-                  const int32_t* index, int64_t first, int64_t count, const Tile<T>& t);
 // The forward pass of the edges of nodes [first, first + count) of a cloud, up to e3 and phi.
 template <class T>
 void forward_tile(const Sizes& s, const Weights<T>& w, const NodeRows<T>& rows,
                   const int32_t* index, int64_t first, int64_t count, const Tile<T>& t);
-// The same with tangents.
+// Its tangents t_t, given the tile t with its slopes; with second slopes also those of silu'.
 template <class T>
-void forward_tile(const Sizes& s, const Weights<T>& w, const Weights<T>& w_t,
-                  const NodeRows<T>& rows, const NodeRows<T>& rows_t, const int32_t* index,
-                  int64_t first, int64_t count, const Tile<T>& t, const Tile<T>& t_t);
+void tangent_tile(const Sizes& s, const Weights<T>& w, const Weights<T>& w_t,
+                  const NodeRows<T>& rows_t, const int32_t* index, int64_t first, int64_t count,
+                  const Tile<T>& t, const Tile<T>& t_t);
 
 // out row i: the sums over the edges of node i: sum_j m, and mean_j delta phi + beta out
 template <class T>

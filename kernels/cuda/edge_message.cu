@@ -52,10 +52,14 @@ void EdgeMessage::cuda(const EdgeMessageTensors& in, const Tensor& index, Tensor
 }
 
 void EdgeMessageJvp::cuda(const EdgeMessageTensors& in, const Tensor& index,
-                          const EdgeMessageTensors& tangents, Tensor& out) {
-  dispatch_float(out.dtype(), name, [&](auto z) {
-    cuda::edge::messages<cuda::Dual<decltype(z)>>(name, in, index, &tangents, out);
-  });
+                          std::span<const EdgeMessageTensors> tangents, Tensor* value,
+                          std::span<Tensor> out) {
+  if (value) EdgeMessage::cuda(in, index, *value);
+  for (size_t lane = 0; lane < out.size(); ++lane) {
+    dispatch_float(in.p.dtype(), name, [&](auto z) {
+      cuda::edge::messages<cuda::Dual<decltype(z)>>(name, in, index, &tangents[lane], out[lane]);
+    });
+  }
 }
 
 }  // namespace basin

@@ -334,12 +334,16 @@ void EdgeMessageVjp::cuda(const EdgeMessageTensors& in, const Tensor& index, con
 }
 
 void EdgeMessageVjpJvp::cuda(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
-                             const EdgeMessageTensors& tangents, const Tensor& ct_tangent,
-                             EdgeMessageTensors& grads) {
-  dispatch_float(ct.dtype(), name, [&](auto z) {
-    cuda::edge::gradients<cuda::Dual<decltype(z)>>(name, in, index, ct, &tangents, ct_tangent,
-                                                   grads);
-  });
+                             std::span<const EdgeMessageTensors> tangents,
+                             std::span<const Tensor> ct_tangents, EdgeMessageTensors* value,
+                             std::span<EdgeMessageTensors> grads) {
+  if (value) EdgeMessageVjp::cuda(in, index, ct, *value);
+  for (size_t lane = 0; lane < grads.size(); ++lane) {
+    dispatch_float(ct.dtype(), name, [&](auto z) {
+      cuda::edge::gradients<cuda::Dual<decltype(z)>>(name, in, index, ct, &tangents[lane],
+                                                     ct_tangents[lane], grads[lane]);
+    });
+  }
 }
 
 }  // namespace basin

@@ -85,10 +85,13 @@ void compare_layer(const Layer& l) {
     return Tensors{y};
   });
   compare("edge_message_jvp", shapes, [&](const Place& on) {
-    Tensor y = on.empty(l.result()), z = on.empty(l.result());
-    launch<EdgeMessageJvp>(on.device, at(on, in), on(index), at(on, t), y);
-    launch<EdgeMessageJvp>(on.device, at(on, in), on(index), at(on, u), z);
-    return Tensors{y, z};
+    Tensor value = on.empty(l.result());
+    Tensors both{on.empty(l.result()), on.empty(l.result())};
+    const std::vector<EdgeMessageTensors> lanes{at(on, t), at(on, u)};
+    launch<EdgeMessageJvp>(on.device, at(on, in), on(index),
+                           std::span<const EdgeMessageTensors>(lanes), &value,
+                           std::span<Tensor>(both));
+    return Tensors{value, both[0], both[1]};
   });
   compare("edge_message_vjp", shapes, [&](const Place& on) {
     EdgeMessageTensors g = like(on, in);
@@ -96,11 +99,17 @@ void compare_layer(const Layer& l) {
     return list(g);
   });
   compare("edge_message_vjp_jvp", shapes, [&](const Place& on) {
-    EdgeMessageTensors g = like(on, in), h = like(on, in);
-    launch<EdgeMessageVjpJvp>(on.device, at(on, in), on(index), on(ct), at(on, t), on(ct_t), g);
-    launch<EdgeMessageVjpJvp>(on.device, at(on, in), on(index), on(ct), at(on, u), Tensor(), h);
-    Tensors all = list(g);
-    for (const Tensor& tensor : list(h)) all.push_back(tensor);
+    EdgeMessageTensors value = like(on, in);
+    std::vector<EdgeMessageTensors> both{like(on, in), like(on, in)};
+    const std::vector<EdgeMessageTensors> lanes{at(on, t), at(on, u)};
+    const Tensors ct_lanes{on(ct_t), Tensor()};
+    launch<EdgeMessageVjpJvp>(
+        on.device, at(on, in), on(index), on(ct), std::span<const EdgeMessageTensors>(lanes),
+        std::span<const Tensor>(ct_lanes), &value, std::span<EdgeMessageTensors>(both));
+    Tensors all = list(value);
+    for (const EdgeMessageTensors& g : both) {
+      for (const Tensor& tensor : list(g)) all.push_back(tensor);
+    }
     return all;
   });
 }

@@ -95,6 +95,20 @@ double inner(const EdgeMessageTensors& a, const EdgeMessageTensors& b) {
   return sum;
 }
 
+void jvp(const EdgeMessageTensors& in, const Tensor& index,
+         const std::vector<EdgeMessageTensors>& t, Tensor* value, Tensors& out) {
+  launch<EdgeMessageJvp>(Device::cpu, in, index, std::span<const EdgeMessageTensors>(t), value,
+                         std::span<Tensor>(out));
+}
+
+void vjp_jvp(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
+             const std::vector<EdgeMessageTensors>& t, const Tensors& ct_t,
+             EdgeMessageTensors* value, std::vector<EdgeMessageTensors>& out) {
+  launch<EdgeMessageVjpJvp>(Device::cpu, in, index, ct, std::span<const EdgeMessageTensors>(t),
+                            std::span<const Tensor>(ct_t), value,
+                            std::span<EdgeMessageTensors>(out));
+}
+
 // Everything the four kernels give for one layer.
 struct Results {
   Tensor y, y_t;
@@ -104,10 +118,12 @@ struct Results {
           const EdgeMessageTensors& t, const EdgeMessageTensors& u, const Tensor& ct_t)
       : y(l.result(ct.dtype())), y_t(y.clone()), g(like(in)), g_t(like(in)), g_tt(like(in)) {
     launch<EdgeMessage>(Device::cpu, in, index, y);
-    launch<EdgeMessageJvp>(Device::cpu, in, index, t, y_t);
     launch<EdgeMessageVjp>(Device::cpu, in, index, ct, g);
-    launch<EdgeMessageVjpJvp>(Device::cpu, in, index, ct, t, Tensor(), g_t);
-    launch<EdgeMessageVjpJvp>(Device::cpu, in, index, ct, u, ct_t, g_tt);
+    Tensors tangents{y_t};
+    jvp(in, index, {t}, nullptr, tangents);
+    std::vector<EdgeMessageTensors> one{g_t}, other{g_tt};
+    vjp_jvp(in, index, ct, {t}, {Tensor()}, nullptr, one);
+    vjp_jvp(in, index, ct, {u}, {ct_t}, nullptr, other);
   }
   Tensors all() const {
     Tensors list{y, y_t};
@@ -240,6 +256,43 @@ TEST_CASE("edge_message: float against double, the same bits for any thread coun
     }
   }
   set_num_threads(before);
+}
+
+TEST_CASE("edge_message: several tangents and the value at once give the bits of each alone") {
+  for (const Layer& l : kLayers) {
+    CAPTURE(l.d);
+    for (const DType dtype : {DType::f32, DType::f64}) {
+      const EdgeMessageTensors in = tensors(l, dtype, 3);
+      std::vector<EdgeMessageTensors> t{tensors(l, dtype, 30), tensors(l, dtype, 60),
+                                        tensors(l, dtype, 90)};
+      t[1].w2 = t[1].x = Tensor();  // zero
+      const Tensor index = neighbours(l), ct = random_tensor(l.result(dtype).shape(), dtype, 4);
+      const Tensors ct_t{random_tensor(ct.shape(), dtype, 5), Tensor(),
+                         random_tensor(ct.shape(), dtype, 6)};
+      Tensor value = l.result(dtype), y = l.result(dtype);
+      EdgeMessageTensors gradient = like(in), g = like(in);
+      Tensors out{l.result(dtype), l.result(dtype), l.result(dtype)};
+      std::vector<EdgeMessageTensors> grads{like(in), like(in), like(in)};
+      jvp(in, index, t, &value, out);
+      vjp_jvp(in, index, ct, t, ct_t, &gradient, grads);
+      launch<EdgeMessage>(Device::cpu, in, index, y);
+      launch<EdgeMessageVjp>(Device::cpu, in, index, ct, g);
+      CHECK(same_bits(value, y));
+      for (Field f : kFields) {
+        if ((in.*f).defined()) CHECK(same_bits(gradient.*f, g.*f));
+      }
+      for (size_t lane = 0; lane < t.size(); ++lane) {
+        Tensors alone{l.result(dtype)};
+        jvp(in, index, {t[lane]}, nullptr, alone);
+        CHECK(same_bits(out[lane], alone[0]));
+        std::vector<EdgeMessageTensors> one{like(in)};
+        vjp_jvp(in, index, ct, {t[lane]}, {ct_t[lane]}, nullptr, one);
+        for (Field f : kFields) {
+          if ((in.*f).defined()) CHECK(same_bits(grads[lane].*f, one[0].*f));
+        }
+      }
+    }
+  }
 }
 
 TEST_CASE("edge_message: a NaN reaches the nodes that see it and no others") {

@@ -1,6 +1,6 @@
 // Case hvp: what a Hessian-vector product costs, for the three networks at one size: as one shot
-// (recording the gradient, one forward sweep) and for each further probe of the same recording,
-// beside a gradient, in time and in peak memory. Keys start with "hvp.".
+// (value and tangent in one sweep) and for each further probe of one recording, alone and eight in
+// one sweep, beside a gradient, in time and in peak memory. Keys start with "hvp.".
 #include "basin/tools/bench/network.h"
 
 namespace basin::tools {

@@ -177,9 +177,9 @@ class Section {
     }
     report_.value(prefix_ + "hvp_batch", static_cast<double>(batch));
     // In turn, so that their ratio does not carry the machine's drift.
-    const std::vector<Timing> both = measure_in_turn(
-        options_, {[&] { problem.gradient(); },
-                   [&] { linearize(grad(problem.scalar_loss()), params)(direction); }});
+    const std::vector<Timing> both =
+        measure_in_turn(options_, {[&] { problem.gradient(); },
+                                   [&] { jvp(grad(problem.scalar_loss()), params, direction); }});
     const Timing &gradient = both[0], &once = both[1];
     report_.add(prefix_ + "hvp_gradient", str("gradient, B=", batch), gradient, work, peak_);
     report_.add(prefix_ + "hvp_one_shot", str("HVP, one shot, B=", batch), once,
@@ -187,11 +187,19 @@ class Section {
     const LinearMap h = linearize(grad(problem.scalar_loss()), params);
     const Timing probe = add("hvp_probe", "HVP, each further probe", [&] { h(direction); },
                              {2 * work.naive_flops, 0, 0});
+    constexpr int64_t kTogether = 8;
+    Tensors several;
+    for (const Tensor& d : direction) several.push_back(stack(Tensors(kTogether, d)));
+    Timing lane = measure(options_, [&] { h.lanes(several, kTogether); });
+    for (double* t : {&lane.median, &lane.min, &lane.max}) *t /= kTogether;
+    report_.add(prefix_ + "hvp_lane", str("HVP, each of ", kTogether, " probes in one sweep"), lane,
+                {2 * work.naive_flops, 0, 0}, peak_);
     ratios("hvp_one_shot", "one shot", once, gradient);
     ratios("hvp_probe", "each further probe", probe, gradient);
+    ratios("hvp_lane", str("each of ", kTogether, " probes in one sweep"), lane, gradient);
   }
 
-  void ratios(const std::string& key, const char* label, const Timing& hvp,
+  void ratios(const std::string& key, const std::string& label, const Timing& hvp,
               const Timing& gradient) {
     const double time = hvp.median / gradient.median;
     const double memory = hvp.peak_bytes / gradient.peak_bytes;
