@@ -1,7 +1,8 @@
-// Linear CKA by products of the channels: every HSIC here is a function of X^T Y [C1, C2], of the
-// squared row norms and of the column sums, all of X and Y moved to their column means first (both
-// estimators are invariant to that, and it saves the digits that a large mean would cost). Leaving
-// a group of rows out subtracts that group's share from each.
+// Linear CKA, X and Y moved to their column means first (both estimators are invariant to that, and
+// it saves the digits that a large mean would cost). One alignment is a function of X^T Y [C1, C2]
+// and of the squared row norms. The jackknife walks over K = X X^T and L = Y Y^T in blocks of rows
+// once and sums K_ij L_ij by the groups of i and of j, and the rows of K and L by the group of j:
+// what is left without a group follows from these sums.
 #include "basin/analysis/cka.h"
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <limits>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "basin/analysis/statistics.h"
@@ -70,22 +72,20 @@ double squared_norm(const Tensor& m) {
   return sum;
 }
 
-// sum over the rows first, first + step, .. of x_i y_i^T.   -> [C1, C2]
-Tensor cross_product(const Centred& x, const Centred& y, int64_t first, int64_t step) {
-  const int64_t rows = (x.n() - first + step - 1) / step, c1 = x.channels(), c2 = y.channels();
+Tensor cross_product(const Centred& x, const Centred& y) {  // X^T Y [C1, C2]
+  const int64_t c1 = x.channels(), c2 = y.channels();
   Tensor out = Tensor::empty({c1, c2}, DType::f64);
-  gemm<double>(true, false, c1, c2, rows, 1.0, x.row(first), c1 * step, y.row(first), c2 * step,
-               0.0, out.mutable_data<double>(), c2);
+  gemm<double>(true, false, c1, c2, x.n(), 1.0, x.row(0), c1, y.row(0), c2, 0.0,
+               out.mutable_data<double>(), c2);
   return out;
 }
 
-// n (n - 3) times the unbiased HSIC of rows whose column sums are sx and sy (zero for all rows; not
-// once a group is left out), k_i = x_i . sx - a_i being the row sums of K without its diagonal:
+// n (n - 3) times the unbiased HSIC, k_i being the row sums of K without its diagonal:
 //   tr(K~ L~) + (sum k) (sum l) / ((n-1)(n-2)) - 2 / (n-2) sum k_i l_i.
 struct HsicSums {
   double n = 0;
-  double product = 0;    // ||X^T Y||_F^2
-  double diagonals = 0;  // sum_i a_i b_i
+  double product = 0;    // ||X^T Y||_F^2 = sum_ij K_ij L_ij
+  double diagonals = 0;  // sum_i a_i b_i; 0 where `product` leaves i = j out
   double k = 0, l = 0;   // sum_i k_i, sum_i l_i
   double kl = 0;         // sum_i k_i l_i
   double unbiased() const {
@@ -116,41 +116,90 @@ void check_pair(std::string_view who, const Centred& x, const Centred& y) {
 double debiased(const Centred& x, const Centred& y) {
   if (x.constant || y.constant) return kNaN;
   auto hsic = [](const Centred& u, const Centred& v) {
-    return all_rows(u, v, squared_norm(cross_product(u, v, 0, 1))).unbiased();
+    return all_rows(u, v, squared_norm(cross_product(u, v))).unbiased();
   };
   return alignment(hsic(x, y), hsic(x, x), hsic(y, y));
 }
 
-// The unbiased HSIC of x and y without each of the groups in turn: [groups].
-std::vector<double> without_groups(const Centred& x, const Centred& y, int64_t groups) {
-  const int64_t n = x.n(), c1 = x.channels(), c2 = y.channels();
-  const Tensor total = cross_product(x, y, 0, 1);
-  std::vector<double> out;
-  for (int64_t g = 0; g < groups; ++g) {
-    Tensor rest = cross_product(x, y, g, groups);
-    double* r = rest.mutable_data<double>();
-    for (int64_t i = 0; i < rest.numel(); ++i) r[i] = total.data<double>()[i] - r[i];
-    std::vector<double> sx(c1, 0.0), sy(c2, 0.0);  // of the rows that stay: minus the group's
-    for (int64_t i = g; i < n; i += groups) {
-      for (int64_t j = 0; j < c1; ++j) sx[j] -= x.row(i)[j];
-      for (int64_t j = 0; j < c2; ++j) sy[j] -= y.row(i)[j];
+// Sums over pairs i != j of samples, by their groups (sample i in group i mod groups).
+class PairSums {
+ public:
+  PairSums(const Centred& x, const Centred& y, int64_t groups)
+      : n_(x.n()),
+        groups_(groups),
+        rows_x_(n_ * groups, 0.0),
+        rows_y_(n_ * groups, 0.0),
+        xy_(groups * groups, 0.0),
+        xx_(xy_),
+        yy_(xy_) {
+    constexpr int64_t kRows = 128;
+    std::vector<double> k(kRows * n_), l(kRows * n_);
+    for (int64_t first = 0; first < n_; first += kRows) {
+      const int64_t rows = std::min(kRows, n_ - first);
+      gram_rows(x, first, rows, k.data());
+      gram_rows(y, first, rows, l.data());
+      for (int64_t i = 0; i < rows; ++i) add_row(first + i, &k[i * n_], &l[i * n_]);
     }
-    HsicSums s{.product = squared_norm(rest)};
-    for (int64_t i = 0; i < n; ++i) {
-      if (i % groups == g) continue;
-      double k = -x.a[i], l = -y.a[i];
-      for (int64_t j = 0; j < c1; ++j) k += x.row(i)[j] * sx[j];
-      for (int64_t j = 0; j < c2; ++j) l += y.row(i)[j] * sy[j];
+    for (int64_t i = 0; i < n_; ++i) {
+      for (const auto& [rows, sums] : {std::pair{&rows_x_, &k_}, std::pair{&rows_y_, &l_}}) {
+        double sum = 0;
+        for (int64_t g = 0; g < groups_; ++g) sum += (*rows)[i * groups_ + g];
+        sums->push_back(sum);
+      }
+    }
+  }
+
+  // The alignment of the samples outside group g.
+  double alignment_without(int64_t g) const {
+    return alignment(without(g, xy_, rows_x_, k_, rows_y_, l_),
+                     without(g, xx_, rows_x_, k_, rows_x_, k_),
+                     without(g, yy_, rows_y_, l_, rows_y_, l_));
+  }
+
+ private:
+  static void gram_rows(const Centred& x, int64_t first, int64_t rows, double* out) {
+    gemm<double>(false, true, rows, x.n(), x.channels(), 1.0, x.row(first), x.channels(), x.row(0),
+                 x.channels(), 0.0, out, x.n());
+  }
+
+  void add_row(int64_t i, double* k, double* l) {
+    k[i] = l[i] = 0;
+    const int64_t at = i % groups_ * groups_;
+    for (int64_t j = 0, g = 0; j < n_; ++j) {
+      rows_x_[i * groups_ + g] += k[j];
+      rows_y_[i * groups_ + g] += l[j];
+      xy_[at + g] += k[j] * l[j];
+      xx_[at + g] += k[j] * k[j];
+      yy_[at + g] += l[j] * l[j];
+      if (++g == groups_) g = 0;
+    }
+  }
+
+  double without(int64_t g, const std::vector<double>& pairs, const std::vector<double>& rows_a,
+                 const std::vector<double>& a, const std::vector<double>& rows_b,
+                 const std::vector<double>& b) const {
+    HsicSums s;
+    for (int64_t i = 0; i < groups_; ++i) {
+      for (int64_t j = 0; j < groups_; ++j) {
+        if (i != g && j != g) s.product += pairs[i * groups_ + j];
+      }
+    }
+    for (int64_t i = 0; i < n_; ++i) {
+      if (i % groups_ == g) continue;
+      const double k = a[i] - rows_a[i * groups_ + g], l = b[i] - rows_b[i * groups_ + g];
       s.n += 1;
-      s.diagonals += x.a[i] * y.a[i];
       s.k += k;
       s.l += l;
       s.kl += k * l;
     }
-    out.push_back(s.unbiased());
+    return s.unbiased();
   }
-  return out;
-}
+
+  int64_t n_, groups_;
+  std::vector<double> rows_x_, rows_y_;  // [n, groups]: sum over j of K_ij, L_ij
+  std::vector<double> xy_, xx_, yy_;     // [groups, groups]: of K_ij L_ij, K_ij^2, L_ij^2
+  std::vector<double> k_, l_;            // [n]: whole rows
+};
 
 }  // namespace
 
@@ -164,9 +213,7 @@ double biased_linear_cka(const Tensor& x, const Tensor& y) {
   const Centred cx = centred("biased_linear_cka", x), cy = centred("biased_linear_cka", y);
   check_pair("biased_linear_cka", cx, cy);
   if (cx.constant || cy.constant) return kNaN;
-  auto hsic = [](const Centred& u, const Centred& v) {
-    return squared_norm(cross_product(u, v, 0, 1));
-  };
+  auto hsic = [](const Centred& u, const Centred& v) { return squared_norm(cross_product(u, v)); };
   return alignment(hsic(cx, cy), hsic(cx, cx), hsic(cy, cy));
 }
 
@@ -183,11 +230,9 @@ Estimate estimate_linear_cka(const Tensor& x, const Tensor& y, int64_t groups, d
   out.method = "group jackknife";
   out.interval.level = level;
   if (std::isnan(out.value)) return out;
-  const std::vector<double> xy = without_groups(cx, cy, groups);
-  const std::vector<double> xx = without_groups(cx, cx, groups);
-  const std::vector<double> yy = without_groups(cy, cy, groups);
+  const PairSums sums(cx, cy, groups);
   std::vector<double> values;
-  for (int64_t g = 0; g < groups; ++g) values.push_back(alignment(xy[g], xx[g], yy[g]));
+  for (int64_t g = 0; g < groups; ++g) values.push_back(sums.alignment_without(g));
   // Sum of squares about the mean times (G - 1) / G: the variance times (G - 1)^2 / G.
   const double count = static_cast<double>(groups);
   out.standard_error = (count - 1) / std::sqrt(count) * std::sqrt(variance(values));
@@ -205,8 +250,8 @@ Tensor debiased_cka_matrix(const Tensors& x, const Tensors& y) {
   auto self = [](const std::vector<Centred>& layers) {
     std::vector<double> hsic;
     for (const Centred& u : layers) {
-      hsic.push_back(
-          u.constant ? kNaN : all_rows(u, u, squared_norm(cross_product(u, u, 0, 1))).unbiased());
+      hsic.push_back(u.constant ? kNaN
+                                : all_rows(u, u, squared_norm(cross_product(u, u))).unbiased());
     }
     return hsic;
   };
@@ -216,7 +261,7 @@ Tensor debiased_cka_matrix(const Tensors& x, const Tensors& y) {
     for (size_t j = 0; j < cy.size(); ++j) {
       check_pair("debiased_cka_matrix", cx[i], cy[j]);
       const double xy =
-          all_rows(cx[i], cy[j], squared_norm(cross_product(cx[i], cy[j], 0, 1))).unbiased();
+          all_rows(cx[i], cy[j], squared_norm(cross_product(cx[i], cy[j]))).unbiased();
       values[i * cy.size() + j] = alignment(xy, xx[i], yy[j]);
     }
   }

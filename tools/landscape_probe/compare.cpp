@@ -147,7 +147,7 @@ NamedTable cka_table(const Subject& a, const Subject& b) {
   out.page.columns = {"layer"};
   for (const Representation& r : rb) out.page.columns.push_back(r.layer);
   CsvTable csv({"a", "b", "layer_a", "layer_b", "debiased_cka", "standard_error", "low", "high",
-                "level", "groups", "method"});
+                "level", "samples", "method"});
   for (const Representation& x : ra) {
     std::vector<ReportCell> row{x.layer};
     for (const Representation& y : rb) {
