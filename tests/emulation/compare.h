@@ -35,13 +35,13 @@ struct Place {
 };
 using Launch = std::function<Tensors(const Place&)>;
 
-// max |a - b| / max(1e-30, max |b|) over each pair; infinite where one is not finite.
-inline double largest_difference(const Tensors& a, const Tensors& b) {
+// max |a - b| / max(least, max |b|) over each pair; infinite where one is not finite.
+inline double largest_difference(const Tensors& a, const Tensors& b, double least = 1e-30) {
   double worst = 0;
   for (size_t i = 0; i < a.size(); ++i) {
     if (!a[i].defined()) continue;
     const std::vector<double> p = a[i].to_vector<double>(), q = b[i].to_vector<double>();
-    double gap = 0, scale = 1e-30;
+    double gap = 0, scale = least;
     for (size_t k = 0; k < p.size(); ++k) {
       if (!std::isfinite(p[k]) || !std::isfinite(q[k])) return INFINITY;
       gap = std::max(gap, std::abs(p[k] - q[k]));
@@ -77,12 +77,15 @@ void each_further_run(const F& f) {
 #endif
 }
 
-inline void compare(const std::string& kernel, const std::string& shapes, const Launch& launch) {
+// `least`: the size of the terms, for a result whose terms cancel to zero; what rounding leaves of
+// them (a fused multiply-add rounds once less) is no scale to measure by.
+inline void compare(const std::string& kernel, const std::string& shapes, const Launch& launch,
+                    double least = 1e-30) {
   double difference[2];
   for (DType dtype : {DType::f64, DType::f32}) {
     const Tensors expected = launch({Device::cpu, dtype});
     const Tensors got = launch({Device::cuda, dtype});
-    const double worst = largest_difference(got, expected);
+    const double worst = largest_difference(got, expected, least);
     CHECK_MESSAGE(worst <= (dtype == DType::f64 ? 1e-12 : 1e-5), kernel, ", ", shapes, ", ",
                   name_of(dtype), ": ", worst);
     each_further_run([&] {

@@ -158,7 +158,13 @@ void compare_edge_conv(const EdgeCase& c, int round) {
   const auto here = [](const Place& on, const EdgeConvTangents& x) {
     return EdgeConvTangents{on(x.u), on(x.v), on(x.gamma), on(x.beta)};
   };
-  compare("edge_conv_vjp", shapes, [&](const Place& on) {
+  // A single edge is its own mean: the terms of du and dv, of size 1 / sqrt(eps), cancel.
+  const bool single = c.batch * c.points * c.neighbours == 1;
+  const double least = single ? 1 / std::sqrt(1e-5) : 1e-30;
+  const auto compare_gradients = [&](const char* kernel, const testing::Launch& launched) {
+    compare(kernel, shapes, launched, least);
+  };
+  compare_gradients("edge_conv_vjp", [&](const Place& on) {
     Tensor var, y, du = on.empty(nodes), dv = du.clone(), dgamma = on.empty(row);
     Tensor dbeta = dgamma.clone();
     const EdgeConvSaved saved = saved_at(on, var, y);
@@ -173,7 +179,7 @@ void compare_edge_conv(const EdgeCase& c, int round) {
                                 c.act, 0.2, c.given, here(on, t), y_t);
     return Tensors{y_t};
   });
-  compare("edge_conv_vjp_jvp", shapes, [&](const Place& on) {
+  compare_gradients("edge_conv_vjp_jvp", [&](const Place& on) {
     Tensor var, y, du = on.empty(nodes), dv = du.clone(), dgamma = on.empty(row);
     Tensor dbeta = dgamma.clone();
     const EdgeConvSaved saved = saved_at(on, var, y);
