@@ -32,7 +32,7 @@ class Coverage {
   void blend(Picture& picture, const PixelBox& clip, double opacity, Colour colour) {
     for (int y = top_; y < bottom_; ++y) {
       for (int x = left_; x < right_; ++x) {
-        float& share = share_[static_cast<size_t>(y) * width_ + x];
+        float& share = share_[static_cast<size_t>(int64_t{y} * width_ + x)];
         const double cx = x + 0.5, cy = y + 0.5;
         const bool inside =
             cx >= clip.left && cx <= clip.right && cy >= clip.top && cy <= clip.bottom;

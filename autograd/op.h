@@ -17,7 +17,7 @@ class Positions {
   static constexpr Positions all() { return Positions(~uint64_t{0}); }
   static constexpr Positions of(std::initializer_list<int> list) {
     Positions p;
-    for (int i : list) p.insert(i);
+    for (int i : list) p.insert(static_cast<size_t>(i));
     return p;
   }
   constexpr bool contains(size_t i) const { return bits_ >> (i < 63 ? i : 63) & 1; }

@@ -21,7 +21,7 @@ class Shape {
   int rank() const { return rank_; }
   int64_t numel() const;  // product of the sizes, 1 for a scalar; overflow was refused on creation
   int64_t operator[](int axis) const {
-    return sizes_[normalise(axis)];
+    return sizes_[static_cast<size_t>(normalise(axis))];
   }  // negative counts from the end
   void set(int axis, int64_t size);
   // -rank..rank-1 -> 0..rank-1, else a usage error in the name of `op`

@@ -20,7 +20,9 @@ inline Rng stream(const std::string& purpose, const CorruptionInfo& info, int se
 inline std::vector<int64_t> choose(int64_t n, int64_t count, Rng& rng) {
   std::vector<int64_t> out(static_cast<size_t>(n));
   std::iota(out.begin(), out.end(), int64_t{0});
-  for (int64_t i = 0; i < count; ++i) std::swap(out[i], out[i + rng.below(n - i)]);
+  for (int64_t i = 0; i < count; ++i) {
+    std::swap(out[static_cast<size_t>(i)], out[static_cast<size_t>(i + rng.below(n - i))]);
+  }
   out.resize(static_cast<size_t>(count));
   return out;
 }

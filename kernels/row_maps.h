@@ -39,7 +39,7 @@ template <class T, class Lanes>
 BASIN_ROW void log_softmax(const Lanes& lanes, int64_t n, const T* x, T* y) {
   const T top = lanes.max(n, x);
   const T rest =
-      static_cast<T>(log(lanes.sum(n, [&](int64_t i) { return scalar::exp_(x[i] - top); })));
+      static_cast<T>(::log(lanes.sum(n, [&](int64_t i) { return scalar::exp_(x[i] - top); })));
   lanes.each(n, [&](int64_t i) { y[i] = (x[i] - top) - rest; });
 }
 template <class T, class Lanes>
@@ -149,7 +149,7 @@ BASIN_ROW RowScale row_scale(const Lanes& lanes, int64_t n, const T* x, double e
     const double d = static_cast<double>(x[i]) - k.mean;
     return d * d;
   });
-  k.s = 1 / sqrt(square / width + eps);
+  k.s = 1 / ::sqrt(square / width + eps);
   if (!t) return k;
   k.t_mean = lanes.sum(n, [&](int64_t i) { return t[i]; }) / width;
   k.r = lanes.sum(n,
