@@ -110,7 +110,9 @@ OP_ROW(edge_bn_act_max_frozen) {
 TEST_CASE("edge_bn_act_max: ties") {
   Rng rng(31, 0);
   const Graph half{2, 4, 5, 5};
-  for (const auto& [act, slope] : kActs) {
+  for (const auto& kind : kActs) {
+    const Act act = kind.first;
+    const double slope = kind.second;
     for (bool zero_gain : {false, true}) {
       CAPTURE(static_cast<int>(act));
       CAPTURE(zero_gain);

@@ -215,8 +215,8 @@ TEST_CASE("corruptions: seeded outputs stay what they were") {
                                                    {"cutout", "8614528401f5dc70"},
                                                    {"impulse", "3832e79320a74990"}};
   for (const auto& [name, expected] : bits) {
-    INFO(name);
     const CorruptionInfo& info = corruption_info(name);
+    INFO(info.name);
     CHECK(hash_of(corrupt_cloud(base_of(info), info, 3, 2021, 17)) == expected);
   }
   const std::map<std::string, Point> values = {
@@ -232,7 +232,7 @@ TEST_CASE("corruptions: seeded outputs stay what they were") {
   for (const auto& [name, expected] : values) {
     const CorruptionInfo& info = corruption_info(name);
     const Point p = points_of(corrupt_cloud(base_of(info), info, 3, 2021, 17)).back();
-    INFO(name, " ", p[0], ", ", p[1], ", ", p[2]);
+    INFO(info.name, " ", p[0], ", ", p[1], ", ", p[2]);
     for (int a = 0; a < 3; ++a) CHECK(std::abs(p[a] - expected[a]) < 2e-6);
   }
 }
@@ -252,9 +252,10 @@ TEST_CASE("corruptions: wrong names, severities, clouds and sizes are usage erro
         [&] { corrupt_cloud(base.to(DType::f64), corruption_info("shear"), 1, 1, 0); });
   const std::map<std::string, int64_t> least = {
       {"density", 400}, {"cutout", 301}, {"density_inc", 1000}};
-  for (const auto& [name, n] : least) {
-    const CorruptionInfo& info = corruption_info(name);
-    fault({name, "severity 5", str("at least ", n, " points"), str("got ", n - 1)},
+  for (const auto& entry : least) {
+    const CorruptionInfo& info = corruption_info(entry.first);
+    const int64_t n = entry.second;
+    fault({entry.first, "severity 5", str("at least ", n, " points"), str("got ", n - 1)},
           [&] { corrupt_cloud(random_cloud(n - 1), info, 5, 1, 0); });
     CHECK(corrupt_cloud(random_cloud(n), info, 5, 1, 0).size(0) == corrupted_points(info, 5, n));
   }

@@ -109,7 +109,8 @@ const Act kActs[] = {Act::none, Act::relu, Act::leaky_relu};
 TEST_CASE("batch norm: forward and backward agree with the plain loops") {
   const std::pair<int64_t, int64_t> shapes[] = {{1, 1},   {1, 7},     {2, 3},    {5, 1},
                                                 {33, 17}, {4097, 18}, {700, 130}};
-  for (const auto& [rows, channels] : shapes) {
+  for (const auto& shape : shapes) {
+    const int64_t rows = shape.first, channels = shape.second;
     for (const Act act : kActs) {
       for (const bool given : {false, true}) {
         CAPTURE(rows);

@@ -11,7 +11,8 @@ using namespace basin::optim_test;
 TEST_CASE("linalg: thin svd reconstructs and is orthonormal") {
   for (DType dtype : {DType::f32, DType::f64}) {
     const double tolerance = dtype == DType::f32 ? 2e-5 : 2e-14;
-    for (const auto& [m, n] : {std::pair{5, 9}, {9, 5}, {6, 6}, {1, 4}, {4, 1}, {70, 33}}) {
+    for (const auto& size : {std::pair{5, 9}, {9, 5}, {6, 6}, {1, 4}, {4, 1}, {70, 33}}) {
+      const int m = size.first, n = size.second;
       CAPTURE(m);
       CAPTURE(n);
       const Tensor a = random_tensor({m, n}, dtype, 3);

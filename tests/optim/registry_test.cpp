@@ -67,8 +67,9 @@ TEST_CASE("registry: every switch of muon is accepted") {
       {"min_side", {"1"}},
       {"decay_vectors", {"false"}},
   };
-  for (const auto& [option, choices] : values) {
-    for (const std::string& value : choices) {
+  for (const auto& row : values) {
+    const auto& option = row.first;
+    for (const std::string& value : row.second) {
       CAPTURE(option);
       CAPTURE(value);
       ParamList p = small_model(DType::f32);

@@ -13,9 +13,9 @@ Schedule make(std::string_view text, int64_t total = 100, int64_t per_epoch = 1)
 }
 
 void check_points(const Schedule& s, const std::vector<std::pair<int64_t, double>>& points) {
-  for (const auto& [t, value] : points) {
-    CAPTURE(t);
-    CHECK(std::abs(s.scale(t) - value) < 1e-14);
+  for (const auto& point : points) {
+    CAPTURE(point.first);
+    CHECK(std::abs(s.scale(point.first) - point.second) < 1e-14);
   }
 }
 
