@@ -4,7 +4,6 @@
 // and within 5 s of processor time.
 #pragma once
 #include <doctest/doctest.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -17,6 +16,7 @@
 #include "basin/core/random.h"
 #include "basin/core/storage.h"
 #include "basin/tests/core/files.h"
+#include "basin/tests/core/peak_memory.h"
 
 namespace basin::test {
 
@@ -29,6 +29,7 @@ struct Reader {
 
 struct Refusals {
   int files = 0, refused = 0;
+  double slowest = 0;  // seconds of processor time for one file
 };
 
 inline std::vector<uint8_t> mutated(std::vector<uint8_t> bytes, Rng& rng) {
@@ -98,9 +99,9 @@ inline std::vector<uint8_t> mutated(std::vector<uint8_t> bytes, Rng& rng) {
   return bytes;
 }
 
-// One file through one reader; true when it was refused.
-inline bool read_malformed(const Reader& reader, const fs::path& path,
-                           std::span<const uint8_t> bytes) {
+// One file through one reader, into the counts.
+inline void read_malformed(const Reader& reader, const fs::path& path,
+                           std::span<const uint8_t> bytes, Refusals& out) {
   std::ofstream(path, std::ios::binary)
       .write(reinterpret_cast<const char*>(bytes.data()),
              static_cast<std::streamsize>(bytes.size()));
@@ -108,11 +109,11 @@ inline bool read_malformed(const Reader& reader, const fs::path& path,
   const size_t live = allocator_stats().live_bytes;
   const std::clock_t begin = std::clock();
   std::string text;
-  bool refused = false;
+  ++out.files;
   try {
     reader.read(path);
   } catch (const Error& error) {
-    refused = true;
+    ++out.refused;
     text = error.what();
     CHECK_MESSAGE(error.kind() == reader.refused, text);
     const bool line = std::none_of(text.begin(), text.end(), [](char c) {
@@ -128,17 +129,10 @@ inline bool read_malformed(const Reader& reader, const fs::path& path,
     CHECK_MESSAGE(placed, text);
   }
   const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+  out.slowest = std::max(out.slowest, seconds);
   CHECK_MESSAGE(seconds < 5, reader.name, ": ", seconds, " s ", text);
   const size_t peak = allocator_stats().peak_bytes - live;
   CHECK_MESSAGE(peak <= 2 * bytes.size() + (size_t{64} << 20), reader.name, ": ", peak, " bytes");
-  return refused;
-}
-
-// Resident memory of this process at its largest, in bytes.
-inline int64_t largest_resident() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return int64_t{usage.ru_maxrss} * 1024;
 }
 
 // Every seed cut at up to `cuts` places and mutated `mutations` times; prints and returns counts.
@@ -149,10 +143,9 @@ inline Refusals run_malformed(const Reader& reader, const std::vector<std::vecto
   fs::create_directories(path.parent_path());
   Refusals out;
   const auto give = [&](std::span<const uint8_t> bytes) {
-    ++out.files;
-    out.refused += read_malformed(reader, path, bytes);
+    read_malformed(reader, path, bytes, out);
   };
-  [[maybe_unused]] const int64_t before = largest_resident();
+  const PeakMemory memory;
   size_t longest = 0;
   for (size_t s = 0; s < seeds.size(); ++s) {
     const std::vector<uint8_t>& seed = seeds[s];
@@ -169,10 +162,10 @@ inline Refusals run_malformed(const Reader& reader, const std::vector<std::vecto
       give(bytes);
     }
   }
-#if !defined(__SANITIZE_ADDRESS__)  // whose quarantine holds freed memory back
-  CHECK(largest_resident() - before <= static_cast<int64_t>(2 * longest) + (int64_t{64} << 20));
-#endif
-  std::printf("malformed %s: %d files, %d refused\n", reader.name.c_str(), out.files, out.refused);
+  CHECK(memory.growth() <= static_cast<int64_t>(2 * longest) + (int64_t{64} << 20));
+  std::printf("malformed %s: %d files, %d refused, memory grew by %.1f MB, slowest %.3f s\n",
+              reader.name.c_str(), out.files, out.refused,
+              static_cast<double>(memory.growth()) / 1e6, out.slowest);
   return out;
 }
 
