@@ -40,7 +40,9 @@ TEST_CASE("report: nothing is loaded from elsewhere, every link and id fits") {
   }
   std::set<std::string> ids, used;
   for (const XmlElement& e : parse_page(html)) {
-    for (const auto& [key, value] : e.attributes) {
+    for (const auto& attribute : e.attributes) {
+      const auto& key = attribute.first;
+      const auto& value = attribute.second;
       CHECK_FALSE(key.starts_with("on"));
       if (key == "id") CHECK_MESSAGE(ids.insert(value).second, "id twice: ", value);
       if (key == "href" && value[0] == '#') used.insert(value.substr(1));
