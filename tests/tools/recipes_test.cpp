@@ -104,15 +104,15 @@ TEST_CASE("recipes: lists combine variants and recipes, the later recipe wins") 
         parse_augment("pointnet_original").to_string());
   // Without --preset no recipe is meant, although DGCNN's network is called `official` too.
   CHECK(resolved({{"model", "dgcnn"}}).optimizer.name == "adamw");
-  for (const auto& [preset, sentence] : std::vector<std::pair<std::string, std::string>>{
+  for (const auto& wrong : std::vector<std::pair<std::string, std::string>>{
            {"paper30",
             "--preset: no preset of pointnet is called 'paper30'; there is port, "
             "original, paper300, official; did you mean 'paper300'?"},
            {"wide", "--preset: no preset of pointnet is called 'wide'"},
            {"port,", "--preset: no preset of pointnet is called ''"}}) {
-    const auto error = error_of([&] { resolved({{"preset", preset}}); });
+    const auto error = error_of([&] { resolved({{"preset", wrong.first}}); });
     CHECK(error.first == ErrorKind::usage);
-    CHECK_MESSAGE(contains(error.second, sentence), error.second);
+    CHECK_MESSAGE(contains(error.second, wrong.second), error.second);
   }
 }
 
