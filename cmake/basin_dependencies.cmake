@@ -4,14 +4,23 @@
 
 # OpenBLAS: CBLAS, LAPACK's Fortran symbols and openblas_set_num_threads in one library. Debian
 # keeps the header beside the library flavour.
+function(basin_have_blas result)
+  find_path(BASIN_CBLAS_INCLUDE_DIR cblas.h PATH_SUFFIXES openblas-pthread openblas)
+  find_library(BASIN_OPENBLAS_LIBRARY openblas PATH_SUFFIXES openblas-pthread)
+  mark_as_advanced(BASIN_CBLAS_INCLUDE_DIR BASIN_OPENBLAS_LIBRARY)
+  if(BASIN_CBLAS_INCLUDE_DIR AND BASIN_OPENBLAS_LIBRARY)
+    set(${result} ON PARENT_SCOPE)
+  else()
+    set(${result} OFF PARENT_SCOPE)
+  endif()
+endfunction()
+
 function(basin_find_blas)
   if(TARGET basin_deps::blas)
     return()
   endif()
-  find_path(BASIN_CBLAS_INCLUDE_DIR cblas.h PATH_SUFFIXES openblas-pthread openblas)
-  find_library(BASIN_OPENBLAS_LIBRARY openblas PATH_SUFFIXES openblas-pthread)
-  mark_as_advanced(BASIN_CBLAS_INCLUDE_DIR BASIN_OPENBLAS_LIBRARY)
-  if(NOT BASIN_CBLAS_INCLUDE_DIR OR NOT BASIN_OPENBLAS_LIBRARY)
+  basin_have_blas(found)
+  if(NOT found)
     message(FATAL_ERROR "Basin: OpenBLAS was not found (Debian: libopenblas-dev); "
                         "BASIN_CBLAS_INCLUDE_DIR and BASIN_OPENBLAS_LIBRARY name it by hand")
   endif()

@@ -1,15 +1,42 @@
-# Configures, builds and runs the consumer project WAY against this checkout. For find_package Basin is
-# installed first and the prefix then moved: the package must not remember where it was made. The
-# library is compiled without optimisation in the two other ways, to test the wiring in little time.
-set(work "${BUILD}/consumers/${WAY}")
-file(REMOVE_RECURSE "${work}")
+# Configures, builds and runs the consumer project WAY against this checkout.
+#   find_package: Basin is installed and the prefix then moved: the package must not remember where
+#     it was made. Three programs and the one that all ways share; one writes weights, one reads
+#     them.
+#   add_subdirectory, fetch_content: the library is compiled as part of the user's project, without
+#     optimisation, to test the wiring in little time. Both use one build folder in turn, so the
+#     second finds the objects of the first.
+if(WAY STREQUAL "find_package")
+  set(work "${BUILD}/consumers/installed")
+  file(REMOVE_RECURSE "${work}")
+else()
+  set(work "${BUILD}/consumers/source")
+endif()
 file(MAKE_DIRECTORY "${work}")
 
 function(run)
   execute_process(COMMAND ${ARGN} COMMAND_ERROR_IS_FATAL ANY)
 endfunction()
 
-set(options -D CMAKE_BUILD_TYPE=Debug)
+# The version file of the package under `prefix` accepts `asked`: ON or OFF.
+function(check_version prefix asked expected)
+  file(GLOB_RECURSE file "${prefix}/*/basinConfigVersion.cmake")
+  set(PACKAGE_FIND_VERSION ${asked})
+  string(REGEX MATCHALL "[0-9]+" parts "${asked}")
+  list(GET parts 0 PACKAGE_FIND_VERSION_MAJOR)
+  list(GET parts 1 PACKAGE_FIND_VERSION_MINOR)
+  set(PACKAGE_VERSION_COMPATIBLE FALSE)
+  include("${file}")
+  if((PACKAGE_VERSION_COMPATIBLE AND NOT expected) OR (expected AND NOT PACKAGE_VERSION_COMPATIBLE))
+    message(FATAL_ERROR "find_package(basin ${asked}) with ${PACKAGE_VERSION}: "
+                        "${PACKAGE_VERSION_COMPATIBLE}, expected ${expected}")
+  endif()
+  file(STRINGS "${SOURCE}/CHANGELOG.md" entry REGEX "^## ${PACKAGE_VERSION}( |$)")
+  if(NOT entry)
+    message(FATAL_ERROR "CHANGELOG.md has no entry for version ${PACKAGE_VERSION}")
+  endif()
+endfunction()
+
+set(options -D CMAKE_BUILD_TYPE=Debug -D CMAKE_CXX_FLAGS_DEBUG=-O0)
 if(WAY STREQUAL "find_package")
   run(${CMAKE_COMMAND} --install "${BUILD}" --prefix "${work}/first")
   file(RENAME "${work}/first" "${work}/moved")
@@ -17,13 +44,19 @@ if(WAY STREQUAL "find_package")
   file(GLOB_RECURSE texts "${work}/moved/*.cmake")
   foreach(text IN LISTS texts)
     file(READ "${text}" content)
-    foreach(place "${SOURCE}/" "${BUILD}/" "${work}/first")
-      string(FIND "${content}" "${place}" found)
-      if(NOT found EQUAL -1)
-        message(FATAL_ERROR "${text} names ${place}: the package is not relocatable")
-      endif()
-    endforeach()
+    string(REGEX MATCH "[\";]/[A-Za-z0-9_][^\";\n]*" found "${content}")
+    if(found)
+      message(FATAL_ERROR "${text} has the absolute path ${found}: the package is not relocatable")
+    endif()
+    string(FIND "${content}" "${work}" place)
+    if(NOT place EQUAL -1)
+      message(FATAL_ERROR "${text} names ${work}: the package is not relocatable")
+    endif()
   endforeach()
+  check_version("${work}/moved" 0.1 ON)
+  check_version("${work}/moved" 0.0 OFF)
+  check_version("${work}/moved" 0.2 OFF)
+  check_version("${work}/moved" 1.0 OFF)
 else()
   list(APPEND options -D "BASIN_SOURCE=${SOURCE}")
 endif()
@@ -31,10 +64,14 @@ if(LAUNCHER)
   list(APPEND options -D "CMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}")
 endif()
 
-run(${CMAKE_COMMAND} -S "${SOURCE}/tests/consumers/${WAY}" -B "${work}/build" -G "${GENERATOR}"
-    -D "CMAKE_CXX_COMPILER=${CXX}" -D "CMAKE_CXX_FLAGS=${CXX_FLAGS}" ${options})
-if(WAY STREQUAL "fetch_content")
-  return()  # past configuring, FetchContent is add_subdirectory
+run(${CMAKE_COMMAND} --fresh -S "${SOURCE}/tests/consumers/${WAY}" -B "${work}/build"
+    -G "${GENERATOR}" -D "CMAKE_CXX_COMPILER=${CXX}" -D "CMAKE_CXX_FLAGS=${CXX_FLAGS}" ${options})
+if(WAY STREQUAL "find_package")
+  run(${CMAKE_COMMAND} --build "${work}/build" --parallel 2)
+  run("${work}/build/own_optimizer" "${work}/weights.safetensors")
+  run("${work}/build/own_loss")
+  run("${work}/build/probe_file" "${work}/weights.safetensors")
+else()
+  run(${CMAKE_COMMAND} --build "${work}/build" --target consumer --parallel 2)
 endif()
-run(${CMAKE_COMMAND} --build "${work}/build" --target consumer --parallel 2)
 run("${work}/build/consumer")
