@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <vector>
 
 using namespace basin;
 
@@ -80,9 +81,18 @@ int main() {
   const Fn f = [](const Tensors& in) { return Tensors{rbf(in[0])}; };
   const Fn reference = [](const Tensors& in) { return Tensors{rbf_reference(in[0])}; };
 
+  // In Basin's own table (tests/autograd/op_*_test.cpp) an op gets all of these by its row, and the
+  // build fails while it has none:
+  //   OP_ROW(rbf) {
+  //     return {{"distances", {uniform(rng, {7}, 0, 3)}, [](const Tensors& in) {
+  //                return Tensors{rbf(in[0])};
+  //              }, [](const Tensors& in) { return Tensors{rbf_reference(in[0])}; }}};
+  //   }
   CheckReport report = check_derivatives(f, {d}, {.order = 3});
   report.append(check_equal(f, reference, {d}));
   report.append(check_repeatable(f, {d}));
+  const auto to = [](DType dtype) { return [=](const Tensor& t) { return t.to(dtype); }; };
+  report.append(check_parity(f, {d}, to(DType::f32), to(DType::f64), "f32", 1e-5));
   std::printf("%zu checks, %s\n", report.findings.size(),
               report.passed() ? "all passed" : report.failures().c_str());
 
@@ -90,7 +100,14 @@ int main() {
   const Fn loss = [](const Tensors& in) { return Tensors{sum(square(rbf(in[0])))}; };
   const LinearMap H = linearize(grad(loss), {d});
   const Tensor v = Tensor::from(std::vector<double>{1, 0, 0, 0}, {4});
-  std::printf("H e_1 = %.6f %.6f %.6f %.6f\n", H({v})[0].at(0), H({v})[0].at(1), H({v})[0].at(2),
-              H({v})[0].at(3));
-  return report.passed() ? 0 : 1;
+  const Tensor product = H({v})[0];
+  // By hand: d^2/dx^2 sum_j exp(-2 gamma u_j^2) = sum_j 4 gamma (4 gamma u_j^2 - 1) r_j^2.
+  double expected = 0;
+  for (int64_t j = 0; j < kCentres; ++j) {
+    const double square = std::pow(d.at(0) - centre(j), 2);
+    expected += 4 * kGamma * (4 * kGamma * square - 1) * std::exp(-2 * kGamma * square);
+  }
+  std::printf("H e_1 = %.6f %.6f %.6f %.6f, by hand %.6f\n", product.at(0), product.at(1),
+              product.at(2), product.at(3), expected);
+  return report.passed() && std::abs(product.at(0) - expected) < 1e-12 ? 0 : 1;
 }

@@ -57,11 +57,11 @@ int main() {
   const auto optimizer = make_optimizer({.name = "muon"}, state.params);
 
   double first = 0, last = 0;
-  const int64_t done = train(model, state, loader, *optimizer, 40, [&](const StepReport& report) {
+  const int64_t done = train(model, state, loader, *optimizer, 150, [&](const StepReport& report) {
     if (report.step == 0) first = report.loss;
     last = report.loss;
-    if (report.step % 10 == 0) {
-      std::printf("step %2lld  loss %.3f  update rms %.2e\n", static_cast<long long>(report.step),
+    if (report.step % 30 == 0) {
+      std::printf("step %3lld  loss %.3f  update rms %.2e\n", static_cast<long long>(report.step),
                   report.loss, report.update_rms);
     }
     return report.loss > 0.05;  // the host's own rule
@@ -74,5 +74,16 @@ int main() {
   ModelState again = init_model(model, /*seed=*/1, DType::f32);
   load_state(file, again);
   fs::remove(file);
-  return last < first ? 0 : 1;
+  bool same = true;
+  for (size_t i = 0; i < state.params.size(); ++i) {
+    same = same &&
+           state.params[i].value.to_vector<float>() == again.params[i].value.to_vector<float>();
+  }
+
+  // A callback that says stop is obeyed at once.
+  const int64_t stopped = train(model, again, loader, *optimizer, 40,
+                                [](const StepReport& report) { return report.step < 2; });
+  std::printf("weights as saved: %s; the host stopped the second training after %lld steps\n",
+              same ? "yes" : "NO", static_cast<long long>(stopped));
+  return last < 0.9 * first && same && stopped == 3 ? 0 : 1;
 }
