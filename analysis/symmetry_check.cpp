@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <iomanip>
-#include <sstream>
 
 #include "basin/core/error.h"
 
@@ -76,7 +75,7 @@ SymmetryTable symmetry_self_test(const std::vector<Symmetry>& symmetries,
 std::string SymmetryTable::text() const {
   size_t first = 7;  // "measure"
   for (const std::string& m : measures) first = std::max(first, m.size());
-  std::ostringstream out;
+  TextWriter out;
   auto width = [&](size_t s) {
     return static_cast<int>(std::max<size_t>(symmetries[s].size(), 9));
   };
@@ -89,7 +88,7 @@ std::string SymmetryTable::text() const {
     out << std::left << std::setw(static_cast<int>(first)) << measures[m];
     for (size_t s = 0; s < symmetries.size(); ++s) {
       const SymmetryCell& cell = at(m, s);
-      std::ostringstream word;
+      TextWriter word;
       if (cell.moved) {
         word << std::showpos << std::setprecision(3) << 100 * cell.change << " %";
       } else {

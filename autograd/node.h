@@ -30,6 +30,8 @@ struct Node : std::enable_shared_from_this<Node> {
   // Scratch of record(): which walk saw this node, and the first slot of its outputs on that tape.
   uint64_t mark = 0;
   int first_slot = -1;
+  // Of ~Node: the chain of nodes that wait to be destroyed. A destructor must not ask for memory.
+  NodePtr next_waiting;
 };
 
 }  // namespace basin

@@ -15,6 +15,7 @@ namespace {
 
 thread_local int recording_depth = 0;
 thread_local bool forward_mode = false;
+thread_local EmitWatch* watch = nullptr;
 
 uint64_t next_seq() {
   static std::atomic<uint64_t> counter{0};
@@ -52,6 +53,9 @@ Tensor tangent_of(const Tensor& x) {
   return known ? x.node()->tangents[static_cast<size_t>(x.slot())] : Tensor{};
 }
 
+EmitWatch::EmitWatch() : before_(watch) { watch = this; }
+EmitWatch::~EmitWatch() { watch = before_; }
+
 Node::Node(OpRef o, Tensors in, Tensors out)
     : op(std::move(o)), inputs(std::move(in)), outputs(std::move(out)), seq(next_seq()) {
   Positions tracked;
@@ -79,23 +83,27 @@ Node::Node(OpRef o, Tensors in, Tensors out)
 Node::Node(Tensors carried) : tangents(std::move(carried)), seq(next_seq()) {}
 
 // A chain of nodes is as long as the program; destroying it by recursion would overflow the stack.
-// The outermost destructor collects the last references below it in a list instead.
+// The outermost destructor works through the last references below it in a list instead, which is
+// linked through the nodes themselves.
 Node::~Node() {
-  static thread_local std::vector<NodePtr>* pending = nullptr;
-  std::vector<NodePtr> mine;
-  const bool outermost = pending == nullptr;
-  if (outermost) pending = &mine;
+  static thread_local NodePtr* waiting = nullptr;
+  NodePtr mine;
+  const bool outermost = waiting == nullptr;
+  if (outermost) waiting = &mine;
   for (Tensor& t : inputs) {
-    if (t.node() && t.node().use_count() == 1) pending->push_back(t.node());
+    NodePtr n = t.node();
     t = Tensor{};
+    if (n && n.use_count() == 1) {
+      n->next_waiting = std::move(*waiting);
+      *waiting = std::move(n);
+    }
   }
   if (!outermost) return;
-  while (!mine.empty()) {
-    NodePtr last = std::move(mine.back());
-    mine.pop_back();
-    last.reset();
+  while (mine) {
+    const NodePtr last = std::move(mine);
+    mine = std::move(last->next_waiting);
   }
-  pending = nullptr;
+  waiting = nullptr;
 }
 
 namespace {
@@ -132,10 +140,10 @@ Tensors emit(const OpRef& op, const Tensors& in) {
     tracked |= t.node() != nullptr;
     bare.push_back(t.node() ? t.detach() : t);
   }
-  if (!tracked || !tracking()) return op->forward(bare);
-  Tensors tangents(in.size());
+  Tensors tangents;
   bool moving = false;
-  if (forward_mode) {
+  if (forward_mode && tracked) {
+    tangents.resize(in.size());
     for (size_t i = 0; i < in.size(); ++i) {
       tangents[i] = tangent_of(in[i]);
       moving |= tangents[i].defined();
@@ -147,7 +155,9 @@ Tensors emit(const OpRef& op, const Tensors& in) {
     std::tie(out, out_t) = op->forward_jvp(bare, tangents);
   }
   if (out.empty()) out = op->forward(bare);
-  if (!recording() && !moving) return out;
+  if (watch != nullptr) [[unlikely]]
+    watch->emitted(*op, in, out);
+  if (!tracked || (!recording() && !moving)) return out;
   auto node = std::make_shared<Node>(op, in, out);
   if (moving && out_t.empty()) {
     const ValuesOnly plain;

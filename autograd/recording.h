@@ -1,6 +1,6 @@
 // What an op of this thread does beside giving its value.
 #pragma once
-#include "basin/core/tensor.h"
+#include "basin/autograd/op.h"
 
 namespace basin {
 
@@ -36,6 +36,20 @@ class ValuesOnly {
  private:
   int depth_;
   bool forward_;
+};
+
+// While one lives, it is shown every op of this thread right after it ran.
+class EmitWatch {
+ public:
+  EmitWatch();
+  virtual ~EmitWatch();
+  EmitWatch(const EmitWatch&) = delete;
+  EmitWatch& operator=(const EmitWatch&) = delete;
+  // `in` with their places on the tape, `out` still without.
+  virtual void emitted(const Op& op, const Tensors& in, const Tensors& out) = 0;
+
+ private:
+  EmitWatch* before_;
 };
 
 }  // namespace basin

@@ -226,6 +226,24 @@ Tensors pull_and_release(Tape&& given, const Tensors& cotangents) {
   return input_grads(tape, slots);
 }
 
+void pull_watched(Tape&& given, const Tensors& cotangents, const SweepWatch& seen) {
+  Tape tape = std::move(given);
+  Tensors slots = seeded_slots(tape, cotangents);
+  tape.outputs.clear();
+  for (size_t p = tape.path.size(); p-- > 0;) {
+    pull_node(tape, p, slots);
+    const Node& node = *tape.path[p];
+    Tensors sums(node.inputs.size());
+    for (size_t i = 0; i < sums.size(); ++i) {
+      const int slot = tape.edges[tape.first_edge[p] + i];
+      if (slot >= 0) sums[i] = slots[slot].detach();
+    }
+    if (!seen(node, sums)) return;
+    sums.clear();  // a sum that somebody else holds is not added to in place
+    tape.path[p].reset();
+  }
+}
+
 Tensors push(const Tape& tape, const Tensors& tangents) { return push_any(tape, tangents, 0); }
 
 std::pair<Tensors, Tensors> push_along(const Fn& f, const Tensors& x, const Tensors& tangents) {

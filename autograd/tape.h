@@ -33,6 +33,10 @@ Tensors pull(const Tape& tape, const Tensors& cotangents);
 // The same, letting go of each node as soon as it was used: the low-memory sweep of a plain
 // gradient.
 Tensors pull_and_release(Tape&& tape, const Tensors& cotangents);
+// The same for who wants to look: after each node `seen` gets the sums so far of the cotangents of
+// its inputs (undefined: none yet, or a constant). It ends the sweep by returning false.
+using SweepWatch = std::function<bool(const Node& node, const Tensors& cotangents)>;
+void pull_watched(Tape&& tape, const Tensors& cotangents, const SweepWatch& seen);
 // One tangent per input (undefined = zero); returns one tensor per output.
 Tensors push(const Tape& tape, const Tensors& tangents);
 // {f(x), J t} in one sweep and without a tape: each op gives value and tangent at once, and lets go

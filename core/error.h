@@ -1,9 +1,10 @@
 // The one error type. Every failure carries a sentence (what was expected, what was given, a hint)
 // and a kind; programs map the kind to their exit code (README, "Exit codes").
 #pragma once
-#include <sstream>
 #include <stdexcept>
 #include <string>
+
+#include "basin/core/text.h"
 
 namespace basin {
 
@@ -30,7 +31,7 @@ class Error : public std::runtime_error {
 // Joins the arguments with operator<<: str("rows ", 3) == "rows 3".
 template <class... A>
 std::string str(const A&... parts) {
-  std::ostringstream out;
+  TextWriter out;
   (out << ... << parts);
   return out.str();
 }

@@ -11,6 +11,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -80,8 +81,14 @@ class Pool {
   void start() {
     if (static_cast<int>(workers_.size()) == count_ - 1) return;
     stop_ = false;
-    while (static_cast<int>(workers_.size()) < count_ - 1)
-      workers_.emplace_back([this] { loop(); });
+    try {
+      workers_.reserve(static_cast<size_t>(count_ - 1));
+      while (static_cast<int>(workers_.size()) < count_ - 1)
+        workers_.emplace_back([this] { loop(); });
+    } catch (const std::system_error& e) {
+      fail(ErrorKind::resource, "threads: the system starts ", workers_.size() + 1, " of ",
+           count_.load(), ": ", e.what(), "; try a smaller --threads");
+    }
   }
 
   void stop() {

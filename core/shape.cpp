@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <limits>
 #include <ostream>
-#include <sstream>
 
 #include "basin/core/error.h"
 
@@ -66,7 +65,7 @@ void Shape::set(int axis, int64_t size) {
 }
 
 std::string Shape::to_string() const {
-  std::ostringstream out;
+  TextWriter out;
   out << '[';
   for (int i = 0; i < rank_; ++i) out << (i ? ", " : "") << sizes_[i];
   out << ']';

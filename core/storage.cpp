@@ -91,10 +91,11 @@ class Allocator {
     return p;
   }
 
+  // Called by destructors: there is room in the list already (take).
   void deallocate(void* p, size_t block) {
     std::lock_guard lock(mutex_);
     stats_.live_bytes -= block;
-    free_[block].push_back(p);
+    free_.find(block)->second.blocks.push_back(p);
   }
 
   void release() {
@@ -119,13 +120,25 @@ class Allocator {
   }
 
  private:
+  struct FreeList {
+    std::vector<void*> blocks;
+    size_t made = 0;  // how many of the class there are, handed out or free
+  };
+
   void* take(size_t block) {
-    auto& list = free_[block];
-    if (!list.empty()) {
-      void* p = list.back();
-      list.pop_back();
+    FreeList& list = free_[block];
+    if (!list.blocks.empty()) {
+      void* p = list.blocks.back();
+      list.blocks.pop_back();
       return p;
     }
+    if (list.blocks.capacity() <= list.made) list.blocks.reserve(2 * list.made + 8);
+    void* p = make(block);
+    if (p != nullptr) ++list.made;
+    return p;
+  }
+
+  void* make(size_t block) {
     if (block >= kLarge) return map(block);
     if (slab_left_ < block) {
       // What is left of the old slab is abandoned: at most one small block per slab.
@@ -142,20 +155,26 @@ class Allocator {
   void* map(size_t bytes) {
     void* p = source_.map ? source_.map(bytes) : nullptr;
     if (p == nullptr) return nullptr;
+    try {
+      mapped_[p] = bytes;
+    } catch (...) {
+      source_.unmap(p, bytes);
+      throw;
+    }
     ++stats_.mappings;
     stats_.reserved_bytes += bytes;
-    mapped_[p] = bytes;
     return p;
   }
 
   void release_unlocked() {
     for (auto& [block, list] : free_) {
       if (block < kLarge) continue;  // slabs stay: their blocks may still be in use
-      for (void* p : list) {
+      for (void* p : list.blocks) {
         give_back(p, block);
         mapped_.erase(p);
       }
-      list.clear();
+      list.made -= list.blocks.size();
+      list.blocks.clear();
     }
   }
 
@@ -167,7 +186,7 @@ class Allocator {
 
   std::mutex mutex_;
   MemorySource source_;
-  std::unordered_map<size_t, std::vector<void*>> free_;
+  std::unordered_map<size_t, FreeList> free_;  // by size class
   std::unordered_map<void*, size_t> mapped_;
   char* slab_ = nullptr;
   size_t slab_left_ = 0;

@@ -118,13 +118,13 @@ void add_steps(Augment& a, std::string_view list) {
 // Shortest text that parses back to the same number.
 std::string exact(double value) {
   for (int digits = 1; digits < 17; ++digits) {
-    std::ostringstream out;
+    TextWriter out;
     out.precision(digits);
     out << value;
     double back = 0;
     if (parse_double(out.str(), back) && back == value) return out.str();
   }
-  std::ostringstream out;
+  TextWriter out;
   out.precision(17);
   out << value;
   return out.str();

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "basin/core/listing.h"
 #include "basin/core/parallel.h"
 
 namespace basin::folders {
@@ -22,11 +23,8 @@ bool is_file(const fs::path& path) {
 }
 
 std::vector<fs::path> sorted_entries(const fs::path& dir) {
-  std::vector<fs::path> out;
   std::error_code error;
-  for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error)) {
-    out.push_back(it->path());
-  }
+  std::vector<fs::path> out = list_folder(dir, error);
   if (error) fail(ErrorKind::data, dir.string(), ": cannot be listed: ", error.message());
   std::sort(out.begin(), out.end());
   return out;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <sstream>
 
 #include "basin/core/io.h"
 
@@ -36,7 +35,7 @@ double non_negative(std::string_view what, std::string_view text) {
 }
 
 GroupRule parse_rule(const std::string& text) {
-  std::istringstream words(text);
+  TextReader words(text);
   GroupRule rule;
   words >> rule.pattern;
   check_pattern(rule.pattern);
@@ -62,7 +61,7 @@ GroupRule parse_rule(const std::string& text) {
 
 std::vector<GroupRule> parse_group_rules(std::string_view text) {
   std::vector<GroupRule> rules;
-  std::istringstream parts{std::string(text)};
+  TextReader parts{std::string(text)};
   for (std::string part; std::getline(parts, part, ';');) {
     if (part.find_first_not_of(" \t") != std::string::npos) rules.push_back(parse_rule(part));
   }

@@ -1,5 +1,4 @@
 // The string-keyed configuration of Muon: every switch of muon.h, newton_schulz.h and routing.h.
-#include <sstream>
 
 #include "basin/optim/builtin.h"
 #include "basin/optim/muon.h"
@@ -23,7 +22,7 @@ std::string alternatives(const std::string& what, const std::vector<std::string>
 
 std::vector<std::string> words(const std::string& text) {
   std::vector<std::string> out;
-  std::istringstream in(text);
+  TextReader in(text);
   for (std::string word; std::getline(in, word, ',');) {
     if (!word.empty()) out.push_back(word);
   }

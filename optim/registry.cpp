@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <mutex>
-#include <sstream>
 
 #include "basin/core/io.h"
 #include "basin/optim/builtin.h"
@@ -141,7 +140,7 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig& config, const P
 }
 
 std::string optimizer_help() {
-  std::ostringstream out;
+  TextWriter out;
   for (const std::string& name : optimizer_names()) {
     const OptimizerInfo& info = optimizer_info(name);
     out << name << ": " << info.summary << "\n  lr=" << info.default_lr

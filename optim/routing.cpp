@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <sstream>
 
 #include "basin/optim/groups.h"
 
@@ -109,7 +108,7 @@ std::string format_routing_table(const std::vector<RoutingRow>& rows) {
   for (const Line& line : lines) {
     for (size_t c = 0; c < line.size(); ++c) width[c] = std::max(width[c], line[c].size());
   }
-  std::ostringstream out;
+  TextWriter out;
   for (const Line& line : lines) {
     for (size_t c = 0; c + 1 < line.size(); ++c) {
       out << line[c] << std::string(width[c] - line[c].size() + 2, ' ');

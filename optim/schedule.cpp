@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <sstream>
 #include <vector>
 
 #include "basin/core/error.h"
@@ -90,8 +89,7 @@ ScheduleConfig parse_schedule(std::string_view text, int64_t total_steps, int64_
   c.kind = static_cast<Kind>(kind);
   c.total = total_steps;
   c.decay = total_steps / 5;
-  std::istringstream rest(
-      std::string(colon == std::string_view::npos ? "" : text.substr(colon + 1)));
+  TextReader rest(std::string(colon == std::string_view::npos ? "" : text.substr(colon + 1)));
   for (std::string item; std::getline(rest, item, ',');) {
     const size_t eq = item.find('=');
     const std::string key = item.substr(0, eq);
@@ -107,7 +105,7 @@ ScheduleConfig parse_schedule(std::string_view text, int64_t total_steps, int64_
 
 std::string schedule_help() {
   const ScheduleConfig d;
-  std::ostringstream out;
+  TextWriter out;
   out << "constant; cosine:floor=" << d.floor << "; step:gamma=" << d.gamma
       << ",period=" << d.period << "; exponential:gamma=" << d.gamma << ",period=" << d.period
       << "; trapezoid:decay=20%; plateau:factor=" << d.factor << ",patience=" << d.patience
@@ -185,7 +183,7 @@ void Schedule::observe(double metric) {
 
 std::map<std::string, std::string> Schedule::save() const {
   const auto exact = [](double v) {
-    std::ostringstream out;
+    TextWriter out;
     out.precision(17);
     out << v;
     return out.str();

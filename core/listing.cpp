@@ -1,0 +1,62 @@
+// Folders through readdir: see listing.h.
+#include "basin/core/listing.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+namespace basin {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Close {
+  void operator()(DIR* folder) const { ::closedir(folder); }
+};
+
+std::error_code last_error() { return {errno, std::generic_category()}; }
+
+}  // namespace
+
+std::vector<fs::path> list_folder(const fs::path& folder, std::error_code& error) {
+  std::vector<fs::path> out;
+  error.clear();
+  const std::unique_ptr<DIR, Close> open(::opendir(folder.c_str()));
+  if (!open) {
+    error = last_error();
+    return out;
+  }
+  for (;;) {
+    errno = 0;
+    const dirent* entry = ::readdir(open.get());
+    if (entry == nullptr) break;
+    const char* name = entry->d_name;
+    if (std::strcmp(name, ".") != 0 && std::strcmp(name, "..") != 0) out.push_back(folder / name);
+  }
+  if (errno != 0) error = last_error();
+  return out;
+}
+
+void remove_tree(const fs::path& path, std::error_code& error) {
+  error.clear();
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0) {
+    if (errno != ENOENT) error = last_error();
+    return;
+  }
+  if (!S_ISDIR(info.st_mode)) {
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) error = last_error();
+    return;
+  }
+  for (const fs::path& entry : list_folder(path, error)) {
+    if (!error) remove_tree(entry, error);
+    if (error) return;
+  }
+  if (!error && ::rmdir(path.c_str()) != 0 && errno != ENOENT) error = last_error();
+}
+
+}  // namespace basin
