@@ -3,6 +3,7 @@
 //   train_modelnet --optimizer muon --epochs 10
 //   train_modelnet --corruptions --resume runs/A/ckpt/best
 //   train_modelnet compare runs/A runs/B
+//   train_modelnet --replay runs/A/failure-step-123
 // stdout: results only. stderr: the log. Exit codes: --help.
 #include <iostream>
 
@@ -11,6 +12,7 @@
 #include "basin/tools/common/environment.h"
 #include "basin/tools/common/measure.h"
 #include "basin/tools/common/progress.h"
+#include "basin/tools/common/replay.h"
 #include "basin/tools/common/report.h"
 #include "basin/tools/common/run_place.h"
 #include "basin/tools/common/signals.h"
@@ -139,6 +141,10 @@ int run(int argc, const char* const* argv) {
   check(line.positionals.empty(), "unexpected argument '",
         line.positionals.empty() ? "" : line.positionals.front(), "'; --help lists the options");
 
+  if (!config.text("replay").empty()) {
+    apply_shared_settings(config);
+    return replay(config);
+  }
   load_resumed_settings(config, resumed_run(config));
   apply_shared_settings(config);
   const TrainConfig train = train_config_from(config);

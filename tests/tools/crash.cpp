@@ -21,13 +21,6 @@ namespace {
 constexpr const char* kWhole = "whole";  // --keep 1, as the runs that are killed
 constexpr const char* kAll = "all";      // every checkpoint kept
 
-// A kill loses nothing that a write has handed over, so a file system in memory serves, and spares
-// the disk some thousand fsyncs.
-fs::path fast_folder() {
-  const fs::path memory = "/dev/shm";
-  return ::access(memory.c_str(), W_OK) == 0 ? memory : fs::temp_directory_path();
-}
-
 // Everything but what the clock, the process or the number of starts decide.
 std::string timeless(const fs::path& file, const std::set<std::string>& left_out) {
   std::string out;
@@ -96,6 +89,38 @@ Ended wait_for(pid_t child, double signal_after, int signal) {
 
 }  // namespace
 
+fs::path fast_folder() {
+  const fs::path memory = "/dev/shm";
+  return ::access(memory.c_str(), W_OK) == 0 ? memory : fs::temp_directory_path();
+}
+
+Ended run_program_in(const fs::path& folder, std::vector<std::string> words,
+                     std::vector<std::string> environment, double signal_after, int signal) {
+  environment.insert(environment.end(), {"LC_ALL=C", "OPENBLAS_NUM_THREADS=1",
+                                         "ASAN_OPTIONS=verify_asan_link_order=0"});
+  std::vector<char*> argv, envp;
+  for (std::string& word : words) argv.push_back(word.data());
+  for (std::string& variable : environment) envp.push_back(variable.data());
+  argv.push_back(nullptr);
+  envp.push_back(nullptr);
+  const std::string err = (folder / "stderr.txt").string(), place = folder.string();
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    const int log = ::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    const int nothing = ::open("/dev/null", O_WRONLY);
+    if (log < 0 || ::dup2(log, STDERR_FILENO) < 0 || ::dup2(nothing, STDOUT_FILENO) < 0 ||
+        ::chdir(place.c_str()) != 0) {
+      ::_exit(127);
+    }
+    ::execve(argv[0], argv.data(), envp.data());
+    ::_exit(127);
+  }
+  Ended ended = wait_for(child, signal_after, signal);
+  ended.err = read_text_file(err);
+  return ended;
+}
+
 int64_t count_from_environment(const char* name, int64_t usual) {
   const char* text = std::getenv(name);
   int64_t count = usual;
@@ -103,7 +128,8 @@ int64_t count_from_environment(const char* name, int64_t usual) {
   return count;
 }
 
-CrashBench::CrashBench(const std::string& optimizer) : root_(fast_folder()), optimizer_(optimizer) {
+CrashBench::CrashBench(const std::string& optimizer, std::vector<std::string> more, size_t epochs)
+    : root_(fast_folder()), optimizer_(optimizer), more_(std::move(more)) {
   const PointCloudSplits splits = embedded_shapes(2, 1, 64, 5);
   fs::create_directories(root_ / "data");
   write_npy(root_ / "data/train_points.npy", splits.train.points);
@@ -115,7 +141,7 @@ CrashBench::CrashBench(const std::string& optimizer) : root_(fast_folder()), opt
   const Ended whole = run(kWhole, 1, {}, -1, 0);
   REQUIRE_MESSAGE(whole.code == 0, whole.err);
   whole_seconds_ = std::min(all.seconds, whole.seconds);
-  REQUIRE(checkpoint_steps(root_ / kAll / "ckpt").size() == 3);
+  REQUIRE(checkpoint_steps(root_ / kAll / "ckpt").size() == epochs);
   REQUIRE(fs::remove_all(root_ / "log") == 0);
 }
 
@@ -148,30 +174,8 @@ Ended CrashBench::run(const std::string& out, int keep, const std::vector<std::s
                                     "auto",
                                     "--out",
                                     out};
-  std::vector<std::string> variables = environment;
-  variables.insert(variables.end(),
-                   {"LC_ALL=C", "OPENBLAS_NUM_THREADS=1", "ASAN_OPTIONS=verify_asan_link_order=0"});
-  std::vector<char*> argv, envp;
-  for (std::string& word : words) argv.push_back(word.data());
-  for (std::string& variable : variables) envp.push_back(variable.data());
-  argv.push_back(nullptr);
-  envp.push_back(nullptr);
-  const std::string err = (root_ / "stderr.txt").string(), folder = root_.path().string();
-  const pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    const int log = ::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    const int nothing = ::open("/dev/null", O_WRONLY);
-    if (log < 0 || ::dup2(log, STDERR_FILENO) < 0 || ::dup2(nothing, STDOUT_FILENO) < 0 ||
-        ::chdir(folder.c_str()) != 0) {
-      ::_exit(127);
-    }
-    ::execve(program.c_str(), argv.data(), envp.data());
-    ::_exit(127);
-  }
-  Ended ended = wait_for(child, signal_after, signal);
-  ended.err = read_text_file(err);
-  return ended;
+  words.insert(words.end(), more_.begin(), more_.end());
+  return run_program_in(root_.path(), words, environment, signal_after, signal);
 }
 
 Ended CrashBench::start(const std::vector<std::string>& environment, double signal_after,
@@ -184,6 +188,14 @@ Ended CrashBench::start_with(const std::string& fault) const {
   return start({str("LD_PRELOAD=", BASIN_FAULTS_LIBRARY), "FAULTS=" + fault,
                 "FAULTS_DIR=" + fs::canonical(root_.path()).string() + "/run",
                 "FAULTS_LOG=" + (root_ / "log").string()});
+}
+
+Ended CrashBench::start_short_of_memory(const std::string& kind, const std::string& fault) const {
+  constexpr double kHangs = 60;
+  fs::remove(root_ / "log");
+  return start({str("LD_PRELOAD=", BASIN_ALLOCATIONS_LIBRARY), "ALLOC_KIND=" + kind,
+                "ALLOC_FAULT=" + fault, "ALLOC_LOG=" + (root_ / "log").string()},
+               kHangs);
 }
 
 std::vector<std::string> CrashBench::calls() const {

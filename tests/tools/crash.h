@@ -17,10 +17,20 @@ struct Ended {
   std::string err;  // its log
 };
 
+// A kill loses nothing that a write has handed over, so a file system in memory serves, and spares
+// the disk some thousand fsyncs.
+fs::path fast_folder();
+
+// Starts a program in a folder and waits; after `signal_after` seconds it gets the signal.
+Ended run_program_in(const fs::path& folder, std::vector<std::string> words,
+                     std::vector<std::string> environment, double signal_after, int signal);
+
 class CrashBench {
  public:
   // Writes the data and makes the uninterrupted run, twice: as told and with every checkpoint kept.
-  explicit CrashBench(const std::string& optimizer);
+  // `more` arguments go last, so they win.
+  explicit CrashBench(const std::string& optimizer, std::vector<std::string> more = {},
+                      size_t epochs = 3);
 
   fs::path out() const { return root_ / "run"; }
   // Always the same command, as a batch script would repeat it: --resume auto --out run.
@@ -28,6 +38,8 @@ class CrashBench {
               int signal = 9) const;
   // With `fault` (see preload/faults.cpp). calls() has then what was logged.
   Ended start_with(const std::string& fault) const;
+  // With `fault` of an allocation of `kind` (see preload/allocations.cpp); killed when it hangs.
+  Ended start_short_of_memory(const std::string& kind, const std::string& fault) const;
   std::vector<std::string> calls() const;
   void forget_run() const;  // removes the folder of the run
 
@@ -45,6 +57,7 @@ class CrashBench {
 
   TempDir root_;
   std::string optimizer_;
+  std::vector<std::string> more_;
   double whole_seconds_ = 0;
 };
 

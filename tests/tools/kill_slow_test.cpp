@@ -39,7 +39,8 @@ TEST_CASE("crash: killed at every call that changes a file") {
   const FaultCounts c = kill_at_calls(bench, 1, 1);
   MESSAGE(c.calls, " calls, ", c.faults, " killed,", by_call(c), ", ", c.seconds, " s");
   CHECK(c.faults == c.calls);
-  for (const char* call : {"open", "write", "write-half", "fsync", "rename", "mkdir", "unlinkat"}) {
+  for (const char* call :
+       {"open", "write", "write-half", "fsync", "rename", "mkdir", "unlink", "rmdir"}) {
     CHECK_MESSAGE(c.by_call.at(call) > 0, call);
   }
 }

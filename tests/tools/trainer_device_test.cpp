@@ -3,6 +3,7 @@
 // launched ones.
 #include <cmath>
 #include <csignal>
+#include <limits>
 
 #include "basin/core/storage.h"
 #include "basin/tests/tools/helpers.h"
@@ -133,6 +134,41 @@ TEST_CASE("device trainer: a resumed run has the bits of a whole one") {
   train(problem, dir / "pieces", 0);
   CHECK(weights_of(dir / "whole") == weights_of(dir / "pieces"));
   CHECK(weights_of(dir / "whole").front() == "4");
+}
+
+TEST_CASE("device: a step that is not finite leaves a bundle that fails on the CPU") {
+  if (!have_device()) return;
+  for (const char* policy : {"stop", "skip"}) {
+    for (const char* graph : {"off", "on"}) {
+      const TempDir dir;
+      Config config = settings("adamw", "cuda", graph);
+      config.set("on_nonfinite", policy, Source::flag, "on_nonfinite");
+      config.set("augment", "none", Source::flag, "augment");
+      config.set("batch", "5", Source::flag, "batch");
+      Problem problem(config);
+      problem.data.train.points.mutable_data<float>()[0] = std::numeric_limits<float>::infinity();
+      const CaughtWarnings warnings;
+      const bool stops = std::string(policy) == "stop";
+      if (stops) {
+        const auto error = error_of([&] { train(problem, dir / "run", 0); });
+        CHECK(error.first == ErrorKind::numerical);
+        CHECK(contains(error.second, "; forward: op '"));
+      } else {
+        train(problem, dir / "run", 0);
+      }
+      int64_t bundles = 0;
+      for (const auto& entry : fs::directory_iterator(dir / "run")) {
+        if (!contains(entry.path().string(), "failure-step-")) continue;
+        ++bundles;
+        Bundle bundle = read_bundle(entry.path());
+        CHECK(repeats(bundle.failure));
+        for (const Param& p : bundle.failure.inputs.state.params) {
+          CHECK_FALSE(first_non_finite(p.value));
+        }
+      }
+      CHECK(bundles == 1);
+    }
+  }
 }
 
 }  // namespace basin::tools

@@ -37,6 +37,5 @@ fs::path checkpoint_path(const fs::path& folder, int64_t step);
 // Removes all but the last `keep` (0: keeps all) and those of `always`; and what a kill left
 // behind.
 void prune_checkpoints(const fs::path& folder, int64_t keep, const std::set<int64_t>& always);
-void remove_temporaries(const fs::path& folder);
 
 }  // namespace basin::tools

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <sstream>
 
 #include "basin/core/log.h"
 #include "basin/core/params.h"
@@ -316,7 +315,7 @@ std::string Config::to_toml() const {
 }
 
 std::string Config::describe() const {
-  std::ostringstream out;
+  TextWriter out;
   for (const auto& [name, v] : ordered()) {
     const Setting* s = find(name);
     std::string line = str(name, " = ", s ? toml_value(s->kind, v.text) : toml_guess(v.text));

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "basin/core/error.h"
 #include "basin/core/io.h"
@@ -141,37 +142,81 @@ bool JsonFields::flag(const std::string& key) const {
   return value == "true";
 }
 
-JsonFields parse_flat_json(std::string_view text, const std::string& name) {
+namespace {
+
+// Collects the values as they are read: a document tree would ask for memory in its destructor.
+// What is wrong with the shape of the document is told after what is wrong with its syntax.
+struct FlatReader : nlohmann::json_sax<nlohmann::json> {
   std::map<std::string, std::string> values;
-  try {
-    const auto root = nlohmann::json::parse(text.begin(), text.end());
-    if (!root.is_object()) fail(ErrorKind::data, name, ": expected one JSON object");
-    for (const auto& [key, value] : root.items()) {
-      if (value.is_structured()) {
-        fail(ErrorKind::data, name, ": '", printable(key),
-             "' is expected to be one value, it is a list");
-      }
-      if (value.is_string()) {
-        values[key] = value.get<std::string>();
-      } else if (value.is_number_float()) {
-        values[key] = number_text(value.get<double>());
-      } else if (value.is_null()) {
-        values.try_emplace(key, "nan");
-      } else {
-        values[key] = value.dump();
-      }
-    }
-    for (const auto& [key, value] : root.items()) {
-      if (value.is_null() && root.contains(key + std::string(kNonFinite))) {
-        values[key] = root.at(key + std::string(kNonFinite)).get<std::string>();
-      }
-    }
-  } catch (const nlohmann::json::parse_error& e) {
-    fail(ErrorKind::data, name, ": offset ", e.byte, ": not valid JSON");
-  } catch (const nlohmann::json::exception& e) {
-    fail(ErrorKind::data, name, ": not the JSON that was expected");
+  std::set<std::string> nulls;
+  std::string last_key, list_at;
+  bool object = false, flat = true;
+  int depth = 0;
+  size_t fault = 0;
+
+  bool put(std::string text) {
+    if (depth != 1 || !object) return true;
+    nulls.erase(last_key);
+    values[last_key] = std::move(text);
+    return true;
   }
-  return JsonFields(name, std::move(values));
+  bool null() override {
+    put("nan");
+    if (depth == 1 && object) nulls.insert(last_key);
+    return true;
+  }
+  bool boolean(bool value) override { return put(value ? "true" : "false"); }
+  bool number_integer(int64_t value) override { return put(std::to_string(value)); }
+  bool number_unsigned(uint64_t value) override { return put(std::to_string(value)); }
+  bool number_float(double value, const std::string&) override { return put(number_text(value)); }
+  bool string(std::string& value) override { return put(std::move(value)); }
+  bool binary(nlohmann::json::binary_t&) override { return true; }
+  bool key(std::string& name) override {
+    if (depth == 1) last_key = std::move(name);
+    return true;
+  }
+  bool open(bool is_object) {
+    if (depth == 0) object = is_object;
+    if (depth == 1 && object && flat) {
+      flat = false;
+      list_at = last_key;
+    }
+    ++depth;
+    return true;
+  }
+  bool start_object(size_t) override { return open(true); }
+  bool start_array(size_t) override { return open(false); }
+  bool end_object() override { return --depth, true; }
+  bool end_array() override { return --depth, true; }
+  bool parse_error(size_t at, const std::string&, const nlohmann::json::exception&) override {
+    fault = at;
+    return false;
+  }
+};
+
+}  // namespace
+
+JsonFields parse_flat_json(std::string_view text, const std::string& name) {
+  FlatReader in;
+  if (!nlohmann::json::sax_parse(text.begin(), text.end(), &in)) {
+    fail(ErrorKind::data, name, ": offset ", in.fault, ": not valid JSON");
+  }
+  if (!in.object) fail(ErrorKind::data, name, ": expected one JSON object");
+  if (!in.flat) {
+    fail(ErrorKind::data, name, ": '", printable(in.list_at),
+         "' is expected to be one value, it is a list");
+  }
+  for (const std::string& key : in.nulls) {
+    const auto flag = in.values.find(key + std::string(kNonFinite));
+    if (flag == in.values.end()) continue;
+    const std::string& value = flag->second;
+    if (value != "nan" && value != "inf" && value != "-inf") {
+      fail(ErrorKind::data, name, ": '", printable(flag->first),
+           "' is expected to be nan, inf or -inf, it is '", printable(value), "'");
+    }
+    in.values[key] = value;
+  }
+  return JsonFields(name, std::move(in.values));
 }
 
 }  // namespace basin::tools

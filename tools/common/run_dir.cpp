@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "basin/core/listing.h"
 #include "basin/tools/common/environment.h"
 
 namespace basin::tools {
@@ -25,11 +26,8 @@ constexpr std::string_view kTemporary = ".tmp-";
 constexpr uint64_t kMaxRecordBytes = uint64_t{1} << 20;
 
 std::vector<fs::path> entries_of(const fs::path& folder) {
-  std::vector<fs::path> out;
   std::error_code error;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    out.push_back(it->path());
-  }
+  std::vector<fs::path> out = list_folder(folder, error);
   if (error) fail(ErrorKind::output, folder.string(), ": cannot be listed: ", error.message());
   return out;
 }
@@ -41,6 +39,12 @@ bool is_leftover(const fs::path& file) {
   int64_t process = 0;
   return at != name.npos && parse_int64(name.substr(at + kTemporary.size()), process) &&
          std::find(kFiles.begin(), kFiles.end(), name.substr(0, at)) != kFiles.end();
+}
+
+// A bundle (step_failure.h) that was being written or replaced.
+bool is_half_bundle(const fs::path& folder) {
+  const std::string name = folder.filename().string();
+  return name.starts_with(kTemporary) && name.find("failure-step-") != name.npos;
 }
 
 // What a run leaves that was killed before its first record: the lock comes first, then files of
@@ -90,7 +94,7 @@ void RunDir::lock() {
 void RunDir::remove_leftovers() const {
   for (const fs::path& entry : entries_of(path_)) {
     std::error_code error;
-    if (is_leftover(entry)) fs::remove(entry, error);
+    if (is_leftover(entry) || is_half_bundle(entry)) remove_tree(entry, error);
     if (error) {
       fail(ErrorKind::output, entry.string(), ": cannot be removed: ", error.message());
     }

@@ -1,6 +1,6 @@
 // The directory of one run. Everything in it is relative, so it may be moved:
 //   config.toml (resolved)  run.json (who, where, with what)  metrics.jsonl  result.json
-//   ckpt/step-N/
+//   ckpt/step-N/  failure-step-N/ (step_failure.h)
 // One writer at a time (a lock on the file .lock). run.json is replaced atomically at the start and
 // at the end; its "exit_reason" is "running" in between, so that a killed run shows.
 #pragma once

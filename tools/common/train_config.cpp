@@ -63,6 +63,13 @@ std::vector<Setting> training_settings() {
       {"steps", Kind::integer, "0", "Steps; more than 0 replaces --epochs"},
       {"label_smoothing", Kind::number, "0", "Share of the target spread over the other classes"},
       {"clip", Kind::number, "0", "Largest global gradient norm; 0: off"},
+      {"on_nonfinite", Kind::text, "stop",
+       "A step whose loss or gradient is NaN or infinite: stop (exit code 4, with a bundle for "
+       "--replay) or skip (the step changes nothing and is counted)",
+       record},
+      {"nonfinite_limit", Kind::integer, "5",
+       "With --on-nonfinite skip: steps skipped in a row before the run stops all the same",
+       record},
       {"checkpoint_every", Kind::integer, "1", "Epochs between checkpoints", record},
       {"keep", Kind::integer, "2", "Checkpoints kept besides the best; 0: all", record},
       {"log_every", Kind::integer, "50", "Steps between step lines in metrics.jsonl; 0: none",
@@ -74,6 +81,8 @@ std::vector<Setting> training_settings() {
        "Run directory (its newest checkpoint), RUN/ckpt/step-N, RUN/ckpt/best, or auto (--out if "
        "it exists)",
        action},
+      {"replay", Kind::text, "",
+       "Run a failed step again from its bundle (RUN/failure-step-N), and stop", action},
       {"weights", Kind::text, "", "safetensors file to start from or to evaluate", action},
       {"dry_run", Kind::flag, "false", "Time two steps, estimate, print the plan; writes nothing",
        action},
@@ -128,7 +137,7 @@ auto parsed(const Config& config, const char* key, F&& parse) {
 }
 
 void check_numbers(const Config& config) {
-  for (const char* key : {"batch", "eval_batch", "points", "checkpoint_every"}) {
+  for (const char* key : {"batch", "eval_batch", "points", "checkpoint_every", "nonfinite_limit"}) {
     check_at_least(config, key, 1);
   }
   for (const char* key : {"limit", "epochs", "steps", "keep", "log_every"}) {
@@ -191,6 +200,11 @@ ModelConfig model_config(const Config& config, const std::string& preset) {
   return out;
 }
 
+OnNonFinite policy_from_name(const std::string& name) {
+  check(name == "stop" || name == "skip", "expected stop or skip, given '", name, "'");
+  return name == "stop" ? OnNonFinite::stop : OnNonFinite::skip;
+}
+
 PointSelection selection_from_name(const std::string& name) {
   check(name == "first" || name == "random", "expected first or random, given '", name, "'");
   return name == "first" ? PointSelection::first : PointSelection::random;
@@ -244,6 +258,8 @@ TrainConfig train_config_from(Config& config) {
   out.keep = config.integer("keep");
   out.checkpoint_every = config.integer("checkpoint_every");
   out.log_every = config.integer("log_every");
+  out.on_nonfinite = parsed(config, "on_nonfinite", policy_from_name);
+  out.nonfinite_limit = config.integer("nonfinite_limit");
   out.probe = config.text("probe");
   parsed(config, "probe", parse_probe_plan);
   out.config_hash = config.hash();

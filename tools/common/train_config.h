@@ -11,6 +11,10 @@
 
 namespace basin::tools {
 
+// What a step does whose loss or gradient is not finite: end the run (exit code 4), or leave
+// everything as it is and go on with the next batch, a limited number of times in a row.
+enum class OnNonFinite : uint8_t { stop, skip };
+
 struct TrainConfig {
   std::string data = "embedded";
   ModelConfig model;  // classes are set from the data
@@ -34,9 +38,11 @@ struct TrainConfig {
   DType dtype = DType::f32;
   Device device = Device::cpu;
   GraphMode graph = GraphMode::automatic;
-  int64_t keep = 2;                     // checkpoints besides the best; 0: all
-  int64_t checkpoint_every = 1;         // epochs
-  int64_t log_every = 50;               // steps; 0: epochs only
+  int64_t keep = 2;              // checkpoints besides the best; 0: all
+  int64_t checkpoint_every = 1;  // epochs
+  int64_t log_every = 50;        // steps; 0: epochs only
+  OnNonFinite on_nonfinite = OnNonFinite::stop;
+  int64_t nonfinite_limit = 5;          // steps skipped in a row before the run ends all the same
   std::string probe = {};               // measurements on the way (training_probe.h)
   std::string config_hash;              // identity of a run; a resumed one must have the same
   std::vector<std::string> notes = {};  // what the user should know of the settings, for the log

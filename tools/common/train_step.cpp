@@ -86,17 +86,18 @@ void TrainStep::start(int64_t step, double lr_scale) {
   momentum_ = momentum;
   step_.copy_from(Tensor::full({}, DType::i64, static_cast<double>(step)));
   StepInfo info{step, 0, lr_scale};
-  const bool whole = optimizer_.recordable();
-  if (whole) optimizer_.prepare(state_.params, info);
+  if (whole()) optimizer_.prepare(state_.params, info);
   if (repeated_) {
-    if (!repeated_->recorded()) grads_.clear();  // their memory is the recording's
+    if (!repeated_->recorded()) grads_.clear(), stats_.clear();  // their memory is the recording's
     repeated_->run([this] { launch_all(); });
   } else {
     launch_all();
   }
-  if (whole) return;
+  if (whole()) return;
   info.loss = loss_.item();
+  if (options_.guarded && !output_of(loss_, squares_, logits_).finite()) return;
   optimizer_.step(state_.params, grads_, info);
+  if (options_.guarded) update_running_stats(state_.buffers, stats_, momentum_);
 }
 
 // Nothing here may depend on a value that changes from step to step, or wait.
@@ -106,12 +107,16 @@ void TrainStep::launch_all() {
   ValueGrad result = value_and_grad(loss_of(options))(state_.params.values());
   launch<SquareSums>(device_, result.grads, squares_);
   if (options_.clip > 0) result.grads = clip_by_sums(result.grads, squares_, options_.clip);
-  if (optimizer_.recordable()) {
+  if (whole()) {
     optimizer_.apply(state_.params, result.grads);
   } else {
     grads_ = std::move(result.grads);
   }
-  update_running_stats(state_.buffers, batch_stats_of(result.aux), momentum_);
+  if (options_.guarded) {
+    stats_ = batch_stats_of(result.aux);
+  } else {
+    update_running_stats(state_.buffers, batch_stats_of(result.aux), momentum_);
+  }
   loss_.copy_from(result.value);
   logits_.copy_from(result.aux.front());
 }
@@ -136,9 +141,9 @@ StepOutput TrainStep::finish() {
 }
 
 std::string TrainStep::describe() const {
-  return str(name_of(device_), !repeated_                ? ""
-                               : optimizer_.recordable() ? ", steps are recorded"
-                                                         : ", gradients are recorded");
+  return str(name_of(device_), !repeated_ ? ""
+                               : whole()  ? ", steps are recorded"
+                                          : ", gradients are recorded");
 }
 
 }  // namespace basin::tools

@@ -26,6 +26,9 @@ struct StepOptions {
   uint64_t seed = 0;
   int64_t batch = 32;  // clouds per step, for the momentum of the running statistics
   GraphMode graph = GraphMode::off;
+  // On a device too nothing is written when the loss or a gradient is not finite. The update waits
+  // for the loss then, and is no part of a graph.
+  bool guarded = false;
 };
 
 struct StepOutput {
@@ -54,12 +57,15 @@ class TrainStep {
   StepOutput finish();                        // ...comes to wait here
 
   Device device() const { return device_; }
+  // After a step that is not finite everything is as it was before.
+  bool keeps_state() const { return device_ == Device::cpu || options_.guarded; }
   bool with_graph() const { return repeated_ != nullptr; }
   std::string describe() const;  // "cuda, steps are recorded", for the log
 
  private:
   Fn loss_of(const ForwardOptions& options) const;
   void start_here(int64_t step, double lr_scale);
+  bool whole() const { return optimizer_.recordable() && !options_.guarded; }
   void launch_all();
   StepOutput output_of(const Tensor& loss, const Tensor& squares, const Tensor& logits) const;
 
@@ -73,7 +79,8 @@ class TrainStep {
   Tensor step_;                     // [] i64
   Tensor loss_, squares_, logits_;  // results
   double momentum_ = -1;            // of the running statistics; a change of it needs a new graph
-  Tensors grads_;                   // for an optimizer whose step cannot be recorded
+  Tensors grads_;                   // for an optimizer whose step is not recorded
+  Tensors stats_;                   // the batch statistics of a guarded step
   std::unique_ptr<RepeatedWork> repeated_;
   // On the CPU:
   StepOutput done_;

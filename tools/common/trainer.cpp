@@ -36,15 +36,10 @@ ModelConfig with_classes(ModelConfig model, int64_t classes) {
   return model;
 }
 
-std::string first_non_finite(const ParamList& params, const std::vector<double>& squares) {
-  for (size_t i = 0; i < squares.size(); ++i) {
-    if (!std::isfinite(squares[i])) return params[i].name;
-  }
-  return "";
-}
-
-StepOptions step_options(const TrainConfig& config) {
-  return {config.label_smoothing, config.clip, config.seed, config.batch, config.graph};
+StepOptions step_options(const TrainConfig& config, bool guarded) {
+  return {
+      config.label_smoothing, config.clip,  config.seed,
+      config.batch,           config.graph, guarded || config.on_nonfinite == OnNonFinite::skip};
 }
 
 template <class... A>
@@ -81,14 +76,14 @@ TrainData load_train_data(const TrainConfig& config) {
   return out;
 }
 
-Trainer::Trainer(const TrainConfig& config, const TrainData& data)
+Trainer::Trainer(const TrainConfig& config, const TrainData& data, bool guarded)
     : config_(config),
       data_(data),
       model_(make_model(with_classes(config.model, data.train.classes()))),
       state_(init_model(model_, config.seed, config.dtype).to(config.device)),
       optimizer_(make_optimizer(config.optimizer, state_.params)),
       loader_(data.train, train_options(config)),
-      step_(model_, state_, *optimizer_, step_options(config)),
+      step_(model_, state_, *optimizer_, step_options(config, guarded)),
       feed_(loader_, step_),
       probe_(config_, model_, data.train) {
   steps_per_epoch_ = loader_.batches_per_epoch();
@@ -105,16 +100,6 @@ LoaderOptions Trainer::eval_options() const {
 
 Evaluation Trainer::test() const { return *evaluate(model_, state_, data_.test, eval_options()); }
 
-void Trainer::check_finite(const StepOutput& result, const PointBatch& batch) const {
-  if (result.finite()) return;
-  const std::string name = first_non_finite(state_.params, result.squares);
-  fail(ErrorKind::numerical, "epoch ", at_.step / steps_per_epoch_ + 1, ", step ", at_.step + 1,
-       ", batch ", at_.step % steps_per_epoch_ + 1, " (first shape ", batch.rows.front(),
-       "): the loss is ", number_text(result.loss), " and ",
-       name.empty() ? "every gradient is finite" : "the gradient of " + name + " is not finite",
-       "; try a lower --lr, --warmup or --clip");
-}
-
 StepResult Trainer::step() {
   const auto place = [&](int64_t step) {
     return std::pair(step / steps_per_epoch_, step % steps_per_epoch_);
@@ -128,7 +113,8 @@ StepResult Trainer::step() {
     feed_.send_ahead(next_epoch, next_index);
   }
   const StepOutput result = step_.finish();
-  check_finite(result, batch);
+  if (!result.finite()) return failed_step(result, batch);
+  at_.skipped_in_row = 0;
 
   Tally tally(model_.classes);
   tally.add(result.logits, batch.labels);
@@ -141,7 +127,8 @@ StepResult Trainer::step() {
 }
 
 bool Trainer::epoch_is_full() const {
-  return at_.seen > 0 && (at_.step % steps_per_epoch_ == 0 || at_.step == total_steps_);
+  return (at_.seen > 0 || at_.epoch_skipped > 0) &&
+         (at_.step % steps_per_epoch_ == 0 || at_.step == total_steps_);
 }
 
 void Trainer::log_step(MetricsFile& metrics, const StepResult& result) const {
@@ -165,7 +152,7 @@ void Trainer::note_best(const Evaluation& validation) {
   if (validation.examples > 0) note(at_.best_val, validation.overall_accuracy);
 }
 
-bool Trainer::finish_epoch(MetricsFile& metrics, const TrainHooks& hooks) {
+bool Trainer::finish_epoch(MetricsFile* metrics, const TrainHooks& hooks) {
   const double start = seconds_now();
   const auto stop = [&] { return hooks.stop && hooks.stop() != 0; };
   const auto tested = evaluate(model_, state_, data_.test, eval_options(), stop);
@@ -182,16 +169,18 @@ bool Trainer::finish_epoch(MetricsFile& metrics, const TrainHooks& hooks) {
   note_best(*validation);
   const double seconds = seconds_now() - start;
   at_.seconds += seconds;
-  report_epoch(metrics, *validation, seconds, rose);
-  if (rose) {
+  if (metrics != nullptr) report_epoch(*metrics, *validation, seconds, rose);
+  if (metrics != nullptr && rose) {
     warning_line(
         format("the training loss rose from %.4f to %.4f in one epoch; if it does not come "
                "back, try a lower --lr, --warmup or --clip",
                before, at_.train_loss));
   }
-  schedule_.observe(validation->examples > 0 ? validation->loss : at_.train_loss);
+  if (validation->examples > 0 || at_.seen > 0) {
+    schedule_.observe(validation->examples > 0 ? validation->loss : at_.train_loss);
+  }
   at_.loss_sum = at_.norm_sum = at_.epoch_seconds = 0;
-  at_.correct = at_.seen = 0;
+  at_.correct = at_.seen = at_.epoch_skipped = 0;
   at_.saved_step = -1;
   return true;
 }
@@ -200,7 +189,7 @@ bool Trainer::finish_epoch(MetricsFile& metrics, const TrainHooks& hooks) {
 void Trainer::report_epoch(MetricsFile& metrics, const Evaluation& validation, double seconds,
                            bool rose) const {
   const int64_t epoch = (at_.step - 1) / steps_per_epoch_ + 1;
-  const int64_t steps = at_.step - (epoch - 1) * steps_per_epoch_;
+  const int64_t steps = at_.step - (epoch - 1) * steps_per_epoch_ - at_.epoch_skipped;
   const double speed = static_cast<double>(at_.seen) / at_.epoch_seconds;
   JsonObject line;
   line.add("event", "epoch")
@@ -219,6 +208,7 @@ void Trainer::report_epoch(MetricsFile& metrics, const Evaluation& validation, d
       .add("test_mean_class_accuracy", at_.test.mean_class_accuracy)
       .add("lr", learning_rate(schedule_.scale(at_.step - 1)))
       .add("grad_norm", at_.norm_sum / static_cast<double>(steps))
+      .add("skipped_steps", at_.skipped)
       .add("seconds", at_.epoch_seconds + seconds)
       .add("examples_per_second", speed);
   metrics.append(line);
@@ -253,7 +243,7 @@ TrainOutcome Trainer::run(const RunDir& dir, const TrainHooks& hooks) {
   while (out.signal == 0 && (at_.step < total_steps_ || epoch_is_full())) {
     if (epoch_is_full()) {
       progress.reset();
-      const bool finished = finish_epoch(metrics, hooks);
+      const bool finished = finish_epoch(&metrics, hooks);
       const int64_t epochs = at_.step / steps_per_epoch_;
       const bool due = at_.step == total_steps_ || epochs % config_.checkpoint_every == 0;
       if (finished && due) save(dir, metrics);
@@ -267,12 +257,12 @@ TrainOutcome Trainer::run(const RunDir& dir, const TrainHooks& hooks) {
       // the probe.
       const bool probed = probe_.due(epoch) && at_.step + 1 == epoch * steps_per_epoch_;
       if (probed) probe_.watch(*optimizer_);
-      const StepResult result = step();
+      const StepResult result = step_within(dir, metrics);
       at_.epoch_seconds += seconds_now() - start;
       at_.seconds += seconds_now() - start;
-      log_step(metrics, result);
-      if (probed) {
-        probe_.unwatch(*optimizer_);
+      if (!result.skipped) log_step(metrics, result);
+      if (probed) probe_.unwatch(*optimizer_);
+      if (probed && !result.skipped) {
         probe_.measure(state_, epoch, at_.step, result.lr, metrics);
       }
       if (progress) {

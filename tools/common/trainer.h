@@ -4,7 +4,10 @@
 // threads changes nothing. Only the fields "seconds" and "examples_per_second" of the metrics
 // depend on the clock.
 //   One epoch line: epoch, step, train_loss (objective, mean over the epoch), train_accuracy,
-//   test_loss, test_overall_accuracy, test_mean_class_accuracy, [val_*], lr, grad_norm (mean).
+//   test_loss, test_overall_accuracy, test_mean_class_accuracy, [val_*], lr, grad_norm (mean),
+//   skipped_steps (of the run so far).
+// A step whose loss or gradient is not finite is looked into (step_failure.h) and ends the run, or
+// is skipped, as the configuration says (on_nonfinite).
 #pragma once
 #include <functional>
 #include <memory>
@@ -16,6 +19,7 @@
 #include "basin/tools/common/evaluate.h"
 #include "basin/tools/common/metrics.h"
 #include "basin/tools/common/run_dir.h"
+#include "basin/tools/common/step_failure.h"
 #include "basin/tools/common/train_config.h"
 #include "basin/tools/common/training_probe.h"
 
@@ -39,8 +43,9 @@ struct Best {
 
 struct StepResult {
   double loss = 0;
-  double grad_norm = 0;  // before clipping
-  double lr = 0;         // of the default group
+  double grad_norm = 0;                             // before clipping
+  double lr = 0;                                    // of the default group
+  std::shared_ptr<const StepFailure> skipped = {};  // defined: the step changed nothing
 };
 
 struct TrainOutcome {
@@ -58,12 +63,14 @@ struct TrainHooks {
 
 class Trainer {
  public:
-  Trainer(const TrainConfig& config, const TrainData& data);
+  // guarded: a step that is not finite leaves no trace on a device either (StepOptions).
+  Trainer(const TrainConfig& config, const TrainData& data, bool guarded = false);
 
   void restore(const Checkpoint& checkpoint);  // usage or data error when it does not belong here
   TrainOutcome run(const RunDir& dir, const TrainHooks& hooks);
 
-  StepResult step();        // one training step; numerical error names epoch, step and batch
+  // One training step; a NonFiniteStep (numerical error) where the run is to end.
+  StepResult step();
   Evaluation test() const;  // on the whole test split
   void save(const RunDir& dir, MetricsFile& metrics);
   void prune(const RunDir& dir) const;  // all but the last ones and the best
@@ -85,6 +92,7 @@ class Trainer {
     double loss_sum = 0, norm_sum = 0, epoch_seconds = 0;  // of the epoch under way
     int64_t correct = 0, seen = 0;
     double seconds = 0;  // of the whole run, resumes included
+    int64_t skipped = 0, skipped_in_row = 0, epoch_skipped = 0;
     uint64_t metrics_bytes = 0;
     int64_t saved_step = -1;
     double train_loss = 0, train_accuracy = 0;  // of the last complete epoch
@@ -94,10 +102,17 @@ class Trainer {
 
   LoaderOptions eval_options() const;
   double learning_rate(double scale) const { return *config_.optimizer.lr * scale; }
-  void check_finite(const StepOutput& result, const PointBatch& batch) const;
+  StepResult failed_step(const StepOutput& result, const PointBatch& batch);
+  StepFailure failure_of(const StepOutput& result, const PointBatch& batch) const;
+  // The same step once more on weights that it does not overwrite.
+  std::shared_ptr<const StepFailure> repeated_failure(const RunDir& dir, const NonFiniteStep& seen);
+  void report_skipped(const RunDir& dir, MetricsFile& metrics, const StepFailure& failure) const;
+  [[noreturn]] void report_stopped(const RunDir& dir, MetricsFile& metrics,
+                                   const NonFiniteStep& seen);
+  StepResult step_within(const RunDir& dir, MetricsFile& metrics);
   bool epoch_is_full() const;  // its steps are done, its evaluation is not
-  // False when the evaluation was stopped; nothing has changed then.
-  bool finish_epoch(MetricsFile& metrics, const TrainHooks& hooks);
+  // False when the evaluation was stopped; nothing has changed then. Without metrics: in silence.
+  bool finish_epoch(MetricsFile* metrics, const TrainHooks& hooks);
   void report_epoch(MetricsFile& metrics, const Evaluation& validation, double seconds,
                     bool rose) const;
   void note_best(const Evaluation& validation);

@@ -57,6 +57,9 @@ JsonObject Trainer::position_json() const {
       .add("epoch_seen", at_.seen)
       .add("epoch_seconds", at_.epoch_seconds)
       .add("seconds", at_.seconds)
+      .add("skipped_steps", at_.skipped)
+      .add("skipped_in_row", at_.skipped_in_row)
+      .add("epoch_skipped", at_.epoch_skipped)
       .add("metrics_bytes", static_cast<int64_t>(at_.metrics_bytes))
       .add("train_loss", at_.train_loss)
       .add("train_accuracy", at_.train_accuracy)
@@ -96,6 +99,11 @@ void Trainer::restore(const Checkpoint& checkpoint) {
   at.seen = in.integer("epoch_seen");
   at.epoch_seconds = in.number("epoch_seconds");
   at.seconds = in.number("seconds");
+  if (in.has("skipped_steps")) {  // later than the first checkpoints of this format
+    at.skipped = in.integer("skipped_steps");
+    at.skipped_in_row = in.integer("skipped_in_row");
+    at.epoch_skipped = in.integer("epoch_skipped");
+  }
   at.metrics_bytes = static_cast<uint64_t>(in.integer("metrics_bytes"));
   at.train_loss = in.number("train_loss");
   at.train_accuracy = in.number("train_accuracy");
@@ -131,6 +139,7 @@ JsonObject Trainer::result() const {
       .add("test_shapes", data_.test.size())
       .add("epochs", at_.step / steps_per_epoch_)
       .add("steps", at_.step)
+      .add("skipped_steps", at_.skipped)
       .add("completed", at_.step >= total_steps_)
       .add("train_loss", at_.train_loss)
       .add("train_accuracy", at_.train_accuracy)

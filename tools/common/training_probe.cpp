@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <sstream>
 
 #include "basin/analysis/lanczos.h"
 #include "basin/analysis/ranks.h"
@@ -70,7 +69,7 @@ void add_symmetry(JsonObject& line, const Model& model, const ModelState& state,
 
 ProbePlan parse_probe_plan(const std::string& text) {
   ProbePlan plan;
-  std::istringstream in(text);
+  TextReader in(text);
   for (std::string part; std::getline(in, part, ',');) {
     const size_t equals = part.find('=');
     const std::string key = part.substr(0, equals);

@@ -1,6 +1,8 @@
 // Training of the demonstration's networks: see demo.h.
 #include "basin/tools/landscape_probe/demo.h"
 
+#include <new>
+
 #include "basin/tools/common/progress.h"
 #include "basin/tools/common/run_dir.h"
 #include "basin/tools/common/signals.h"
@@ -52,7 +54,16 @@ void train_one(const fs::path& path, const std::string& optimizer, const std::st
                 .add("data_hash", data.hash)
                 .add("config_hash", train.config_hash));
   log_line(str("training pointnet with ", optimizer, ": ", data.description));
-  const TrainOutcome out = trainer.run(dir, {stop_signal, true});
+  TrainOutcome out;
+  try {
+    out = trainer.run(dir, {stop_signal, true});
+  } catch (const Error& e) {
+    dir.finish_failed(e.what(), e.exit_code());
+    throw;
+  } catch (const std::bad_alloc&) {
+    dir.finish_failed("out of memory", static_cast<int>(ErrorKind::resource));
+    throw;
+  }
   if (!out.completed) {
     dir.finish(signal_name(out.signal), exit_code_of(out.signal));
     throw StopRequest{out.signal};

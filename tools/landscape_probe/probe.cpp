@@ -1,6 +1,8 @@
 // The parts of a probe in their order: see probe.h.
 #include "basin/tools/landscape_probe/probe.h"
 
+#include <new>
+
 #include "basin/tools/common/environment.h"
 #include "basin/tools/common/progress.h"
 #include "basin/tools/common/run_dir.h"
@@ -106,6 +108,9 @@ fs::path probe_run(const std::string& path, const Config& config, const fs::path
     }
   } catch (const Error& e) {
     run.finish_failed(str("error: ", e.what()), e.exit_code());
+    throw;
+  } catch (const std::bad_alloc&) {
+    run.finish_failed("out of memory", static_cast<int>(ErrorKind::resource));
     throw;
   } catch (const StopRequest& stop) {
     run.finish(signal_name(stop.signal), exit_code_of(stop.signal));

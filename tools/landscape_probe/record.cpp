@@ -145,9 +145,25 @@ void from_json(const json& j, R& record) requires requires(Reader& w) {
 
 namespace {
 
-json parse_part(const fs::path& path) {
+// The destructor of a tree asks for memory to take it apart, and ends the process where there is
+// none. Emptied from the leaves upwards it asks for nothing. (A record of ours is not deep.)
+void dismantle(json& tree, int deepest = 32) {
+  if (!tree.is_structured() || deepest == 0) return;
+  for (json& child : tree) dismantle(child, deepest - 1);
+  tree.clear();
+}
+
+struct Tree {
+  json root = json::object();
+  Tree() = default;
+  explicit Tree(json parsed) : root(std::move(parsed)) {}
+  Tree(const Tree&) = delete;
+  ~Tree() { dismantle(root); }
+};
+
+Tree parse_part(const fs::path& path) {
   try {
-    return json::parse(read_file(path));
+    return Tree(json::parse(read_file(path)));
   } catch (const json::exception& e) {
     fail(ErrorKind::data, path.string(), ": is no record of a probe: ", e.what());
   }
@@ -158,7 +174,8 @@ json parse_part(const fs::path& path) {
 bool PartFiles::has(const std::string& part) const { return fs::exists(file(part)); }
 
 JsonFields PartFiles::identity(const std::string& part) const {
-  const json whole = parse_part(file(part));
+  const Tree tree = parse_part(file(part));
+  const json& whole = tree.root;
   const auto it = whole.find("identity");
   if (it == whole.end()) {
     fail(ErrorKind::data, file(part).string(), ": expected the key 'identity', found none");
@@ -180,7 +197,8 @@ void PartFiles::refuse_other(const std::string& part, const JsonObject& identity
 template <class Record>
 void PartFiles::write(const std::string& part, const JsonObject& identity,
                       const Record& record) const {
-  json whole = json::object();
+  Tree tree;
+  json& whole = tree.root;
   whole["identity"] = json::parse(identity.line());
   whole["record"] = record;
   write_file_atomic(file(part), whole.dump(1) + "\n");
@@ -188,7 +206,8 @@ void PartFiles::write(const std::string& part, const JsonObject& identity,
 
 template <class Record>
 Record PartFiles::read(const std::string& part) const {
-  const json whole = parse_part(file(part));
+  const Tree tree = parse_part(file(part));
+  const json& whole = tree.root;
   try {
     return whole.at("record").get<Record>();
   } catch (const json::exception& e) {

@@ -2,7 +2,6 @@
 #include "basin/tools/landscape_probe/settings.h"
 
 #include <algorithm>
-#include <sstream>
 
 #include "basin/analysis/directions.h"
 #include "basin/tools/common/cli.h"
@@ -79,7 +78,7 @@ std::vector<Setting> slice_settings() {
 std::vector<std::string> words(const Config& config, const char* key,
                                const std::vector<std::string>& known) {
   std::vector<std::string> out;
-  std::istringstream in(config.text(key));
+  TextReader in(config.text(key));
   for (std::string word; std::getline(in, word, ',');) {
     if (word.empty() || word == "none") continue;
     if (!known.empty() && std::find(known.begin(), known.end(), word) == known.end()) {

@@ -6,6 +6,7 @@
 
 #include "basin/analysis/slice_file.h"
 #include "basin/analysis/slices.h"
+#include "basin/core/listing.h"
 #include "basin/core/safetensors.h"
 #include "basin/tools/common/environment.h"
 #include "basin/tools/common/progress.h"
@@ -87,12 +88,14 @@ void join_shards(const ProbeContext& context, const std::string& name) {
   const fs::path folder = shard_folder(context);
   if (!fs::exists(folder)) return;
   std::vector<fs::path> parts;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string file = entry.path().filename().string();
+  std::error_code error;
+  for (const fs::path& entry : list_folder(folder, error)) {
+    const std::string file = entry.filename().string();
     if (file.starts_with(str("slice-", name, ".")) && file.ends_with(".jsonl")) {
-      parts.push_back(entry.path());
+      parts.push_back(entry);
     }
   }
+  if (error) fail(ErrorKind::output, folder.string(), ": cannot be listed: ", error.message());
   if (parts.empty()) return;
   std::sort(parts.begin(), parts.end());
   const fs::path whole = slice_path(context, name);

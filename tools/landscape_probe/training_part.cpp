@@ -2,7 +2,6 @@
 // estimators converged.
 #include <algorithm>
 #include <cmath>
-#include <sstream>
 
 #include "basin/analysis/curvature_figures.h"
 #include "basin/analysis/statistics.h"
@@ -16,7 +15,7 @@ std::vector<JsonFields> metrics_of(const LoadedProbe& p, const std::string& even
   std::vector<JsonFields> out;
   const fs::path file = p.run / "metrics.jsonl";
   if (p.run.empty() || !fs::exists(file)) return out;
-  std::istringstream in(read_text_file(file));
+  TextReader in(read_text_file(file));
   for (std::string line; std::getline(in, line);) {
     JsonFields fields = parse_flat_json(line, file.string());
     if (fields.text("event") == event) out.push_back(std::move(fields));

@@ -1,0 +1,46 @@
+// Campaigns over allocations that fail (preload/allocations.cpp): each must end the program with
+// exit code 5 and one sentence, by no signal and within a minute, with nothing half-written; the
+// same command then completes to the same bits. An allocation whose failure the standard library
+// makes good (a scratch buffer, say) is counted as unnoticed and must change nothing at all.
+#pragma once
+#include "basin/tests/tools/crash.h"
+
+namespace basin::tools {
+
+struct MemoryPlan {
+  std::string kind = "new";       // or storage
+  std::string how = "fail";       // or stays
+  int64_t first = 0, stride = 1;  // of the list of allocations
+  int64_t complete_every = 20;    // how often the run is carried to its end afterwards
+};
+
+struct MemoryCounts {
+  int64_t allocations = 0;  // of the run
+  int64_t paths = 0;        // different chains of callers among them: each first one is on the list
+  int64_t faults = 0, unnoticed = 0, completed = 0;
+  double seconds = 0;
+};
+
+// With ALLOC_FAULTS=all in the environment the list holds every single allocation.
+MemoryCounts exhaust_training(CrashBench& bench, const MemoryPlan& plan);
+
+// The same for `landscape_probe run` on a trained run.
+class ProbeBench {
+ public:
+  ProbeBench();
+  Ended start(const std::vector<std::string>& environment = {}) const;
+  MemoryCounts exhaust(const MemoryPlan& plan) const;
+
+ private:
+  fs::path out() const { return root_ / "probe"; }
+  // "" or what is wrong with what lies there; complete: nothing may be missing.
+  std::string damage(bool complete) const;
+  TempDir root_;
+};
+
+// Under a sanitizer operator new is the sanitizer's: prints SKIPPED and says no.
+bool allocations_can_fail();
+
+std::string text_of(const MemoryCounts& counts);
+
+}  // namespace basin::tools
