@@ -69,7 +69,8 @@ TEST_CASE("trace: unbiased, the standard error is the spread, 2,000 seeds each")
   const std::vector<std::pair<const char*, std::vector<double>>> spectra{
       {"flat", even(60, 1, 3)}, {"indefinite", even(60, -1, 2)}, {"outliers", outliers(60)}};
   const int replications = 2000;
-  for (const auto& [spectrum, eigenvalues] : spectra) {
+  for (const auto& [name, eigenvalues] : spectra) {
+    const char* spectrum = name;
     const auto a = operator_of(eigenvalues);
     const double truth = sum_of(eigenvalues);
     for (const Named& e : kEstimators) {

@@ -176,19 +176,20 @@ TEST_CASE("config: warm-up joins the schedule, ranges are checked") {
   Config config = tiny_settings("adamw");
   config.set("warmup", "2e", Source::flag, "--warmup");
   CHECK(train_config_from(config).schedule == "cosine:warmup=2e");
-  for (const auto& [key, value] : std::map<std::string, std::string>{{"batch", "0"},
-                                                                     {"val_fraction", "1"},
-                                                                     {"label_smoothing", "-0.1"},
-                                                                     {"dtype", "i32"},
-                                                                     {"schedule", "cosin"},
-                                                                     {"augment", "sclae"},
-                                                                     {"pose", "z/y"},
-                                                                     {"up_axis", "w"},
-                                                                     {"selection", "last"},
-                                                                     {"normalise", "sphere"},
-                                                                     {"preset", "por"}}) {
+  for (const auto& wrong : std::map<std::string, std::string>{{"batch", "0"},
+                                                              {"val_fraction", "1"},
+                                                              {"label_smoothing", "-0.1"},
+                                                              {"dtype", "i32"},
+                                                              {"schedule", "cosin"},
+                                                              {"augment", "sclae"},
+                                                              {"pose", "z/y"},
+                                                              {"up_axis", "w"},
+                                                              {"selection", "last"},
+                                                              {"normalise", "sphere"},
+                                                              {"preset", "por"}}) {
     Config bad = tiny_settings("adamw");
-    bad.set(key, value, Source::flag, "--" + key);
+    const std::string& key = wrong.first;
+    bad.set(key, wrong.second, Source::flag, "--" + key);
     const auto error = error_of([&] { train_config_from(bad); });
     CHECK_MESSAGE(error.first == ErrorKind::usage, key, ": ", error.second);
   }

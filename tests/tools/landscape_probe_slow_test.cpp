@@ -102,7 +102,9 @@ TEST_CASE("landscape_probe: help, version and usage errors, each one sentence") 
       {"run a --parts slices --slices eigen", "measure the part curvature first"},
       {"run a --parts curvature --subset layer:none", "no parameter of pointnet muon is in"},
   };
-  for (const auto& [arguments, sentence] : wrong) {
+  for (const auto& line : wrong) {
+    const auto& arguments = line.first;
+    const auto& sentence = line.second;
     const Finished f = probe(dir, arguments);
     CHECK_MESSAGE(f.code == 2, arguments, ": ", f.err);
     CHECK_MESSAGE(contains(f.err, sentence), arguments, ": ", f.err);
@@ -124,7 +126,8 @@ TEST_CASE("landscape_probe: demo completes, and measures nothing twice") {
   }
   const auto before = files_below(dir / "d");
   int figures = 0, tables = 0;
-  for (const auto& [name, hash] : before) {
+  for (const auto& file : before) {
+    const std::string& name = file.first;
     if (name.starts_with("compare/tables/")) ++tables;
     if (!name.starts_with("compare/figures/") || !name.ends_with(".svg")) continue;
     ++figures;
@@ -141,8 +144,9 @@ TEST_CASE("landscape_probe: demo completes, and measures nothing twice") {
   CHECK(!contains(second.err, "done in"));
   const auto after = files_below(dir / "d");
   CHECK(after.size() == before.size());
-  for (const auto& [name, hash] : before) {
-    CHECK_MESSAGE((after.count(name) == 1 && after.at(name) == hash), name);
+  for (const auto& file : before) {
+    const auto same = after.find(file.first);
+    CHECK_MESSAGE((same != after.end() && same->second == file.second), file.first);
   }
 }
 
@@ -207,7 +211,9 @@ TEST_CASE("landscape_probe: any number of threads, other settings refused") {
       {"--seed 1", "seed = 0, asked for is 1"},
       {"--dtype f64", "dtype = f32, asked for is f64"},
   };
-  for (const auto& [setting, sentence] : changed) {
+  for (const auto& line : changed) {
+    const auto& setting = line.first;
+    const auto& sentence = line.second;
     const Finished f = probe(dir, str("run a --out t1 --parts curvature,slices ", setting));
     CHECK_MESSAGE(f.code == 6, setting, ": ", f.err);
     CHECK_MESSAGE(contains(f.err, sentence), setting, ": ", f.err);

@@ -111,7 +111,9 @@ TEST_CASE("program: measurements that cannot be made are usage errors") {
       {"--resume a/ckpt/best --epochs 2", "epochs differs"},
       {"--resume a/ckpt/step-7 --corruptions", "neither a run directory"},
   };
-  for (const auto& [arguments, sentence] : wrong) {
+  for (const auto& line : wrong) {
+    const auto& arguments = line.first;
+    const auto& sentence = line.second;
     const Finished f = run(dir, arguments);
     CHECK_MESSAGE(f.code == 2, arguments, ": ", f.err);
     CHECK_MESSAGE(contains(f.err, sentence), arguments, ": ", f.err);

@@ -44,7 +44,9 @@ TEST_CASE("program: help, version and usage errors") {
       {"runs/a", "unexpected argument"},
       {"compare", "expects run directories"},
   };
-  for (const auto& [arguments, sentence] : wrong) {
+  for (const auto& line : wrong) {
+    const auto& arguments = line.first;
+    const auto& sentence = line.second;
     const Finished f = run(dir, str(arguments, " --limit 45"));
     CHECK_MESSAGE(f.code == 2, arguments, ": ", f.err);
     CHECK_MESSAGE(contains(f.err, sentence), arguments, ": ", f.err);
@@ -139,7 +141,8 @@ TEST_CASE("program: signals and kill -9, then resume") {
           "kill -$1 $pid\nwait $pid\n"));
   const std::tuple<const char*, int, const char*> cases[] = {
       {"TERM", 75, "SIGTERM"}, {"USR1", 75, "SIGUSR1"}, {"INT", 130, "SIGINT"}, {"KILL", 137, ""}};
-  for (const auto& [signal, code, reason] : cases) {
+  for (const auto& [name, code, reason] : cases) {
+    const char* signal = name;
     const int status =
         std::system(str("bash '", (dir / "start.sh").string(), "' ", signal, " ", signal).c_str());
     REQUIRE(WIFEXITED(status));
