@@ -73,6 +73,26 @@ Case only_argument(const Case& c, size_t k) {
   return one;
 }
 
+// Every output squared: the cotangent of the op then depends on x too, as it does inside a network,
+// and the second order has to carry its tangent.
+Case squared(const Case& c) {
+  const auto after = [](const Fn& f) -> Fn {
+    if (!f) return nullptr;
+    return [f](const Tensors& in) {
+      Tensors out = f(in);
+      for (Tensor& t : out) {
+        if (t.defined() && is_float(t.dtype())) t = square(t);
+      }
+      return out;
+    };
+  };
+  Case s = c;
+  s.label += ", squared";
+  s.f = after(c.f);
+  s.reference = after(c.reference);
+  return s;
+}
+
 void check_rules(const std::string& op, const Case& c, const CheckOptions& options) {
   judge(op, c, check_derivatives(c.f, c.x, options));
   if (c.reference) judge(op, c, check_equal(c.f, c.reference, c.x, options));
@@ -86,6 +106,13 @@ void run_case(const std::string& op, const Case& c) {
   if (!c.values.empty()) check_values(op, c);
   if (c.size == Size::large) return;
   check_rules(op, c, options);
+  if (c.order >= 2) {
+    CheckOptions wider = options;
+    wider.order = 2;
+    wider.difference *= 10;  // a value that happens to be small has a small derivative squared
+    wider.difference2 *= 10;
+    check_rules(op, squared(c), wider);
+  }
   for (size_t k = 0; k < c.x.size() && c.x.size() > 1; ++k) {
     if (!c.vanishing.contains(k)) check_rules(op, only_argument(c, k), options);
   }
