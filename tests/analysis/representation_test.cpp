@@ -12,6 +12,7 @@
 #include "basin/core/error.h"
 #include "basin/core/parallel.h"
 #include "basin/core/random.h"
+#include "basin/kernels/linalg.h"
 
 namespace basin {
 namespace {
@@ -103,6 +104,44 @@ TEST_CASE("representation: influences agree with leaving samples out") {
   CHECK(r.centred.stable.standard_error == Approx(jackknife(stable)).epsilon(0.03));
   CHECK(r.centred.effective.standard_error == Approx(jackknife(effective)).epsilon(0.03));
   CHECK(r.uncentred.effective.standard_error == Approx(jackknife(uncentred)).epsilon(0.03));
+}
+
+// The effective rank (or the stable one) of rows with weights, each row moved by the weighted mean.
+double weighted_rank(const Tensor& x, const std::vector<double>& weights, bool effective) {
+  const int64_t n = x.size(0), c = x.size(1);
+  std::vector<double> mean(c, 0.0);
+  double total = 0;
+  for (int64_t i = 0; i < n; ++i) total += weights[i];
+  for (int64_t i = 0; i < n * c; ++i) mean[i % c] += weights[i / c] * x.at(i) / total;
+  std::vector<double> y;
+  for (int64_t i = 0; i < n * c; ++i)
+    y.push_back(std::sqrt(weights[i / c]) * (x.at(i) - mean[i % c]));
+  const std::vector<double> s = SingularValues::cpu(Tensor::from(y, {n, c})).to_vector<double>();
+  const RankNumbers ranks = rank_numbers(s, c);
+  return effective ? ranks.effective : ranks.stable;
+}
+
+TEST_CASE(
+    "representation: few samples, the standard error is that of the influences, n - 1 and all") {
+  const int64_t n = 7, c = 3;
+  const Tensor x = power_law(n, c, 0.7, 5);
+  const RepresentationRanks r = representation_ranks("x", x);
+  for (const bool effective : {false, true}) {
+    double squares = 0;
+    for (int64_t i = 0; i < n; ++i) {  // along (1 - e) / n + e [this sample]
+      constexpr double kStep = 1e-5;
+      std::vector<double> more(n, (1 - kStep) / n), less(n, (1 + kStep) / n);
+      more[i] += kStep;
+      less[i] -= kStep;
+      const double influence =
+          (weighted_rank(x, more, effective) - weighted_rank(x, less, effective)) / (2 * kStep);
+      squares += influence * influence;
+    }
+    const double expected = std::sqrt(squares / (n * (n - 1)));
+    const Estimate& e = effective ? r.centred.effective : r.centred.stable;
+    CHECK(e.standard_error == Approx(expected).epsilon(1e-6));
+    CHECK(expected > 0.01);
+  }
 }
 
 TEST_CASE("representation: coverage of E T_n, where percentiles of the bootstrap miss it") {

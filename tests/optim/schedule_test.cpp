@@ -84,6 +84,18 @@ TEST_CASE("schedule: plateau resumes from its saved state") {
         "schedule: the state to load has no 'bad'");
 }
 
+TEST_CASE("schedule: plateau asks for the same improvement of metrics below zero") {
+  Schedule s = make("plateau:factor=0.5,patience=0,threshold=0.1");
+  s.observe(-1.0);
+  CHECK(s.scale(0) == 1);
+  s.observe(-1.05);  // not below -1 - 0.1 |-1|
+  CHECK(s.scale(0) == 0.5);
+  s.observe(-1.2);
+  CHECK(s.scale(0) == 0.5);
+  s.observe(-1.3);  // not below -1.2 - 0.12
+  CHECK(s.scale(0) == 0.25);
+}
+
 TEST_CASE("schedule: lengths in epochs and shares, error sentences") {
   CHECK(parse_schedule("step:period=20e", 1000, 7).period == 140);
   CHECK(parse_schedule("cosine:warmup=5%", 1000).warmup == 50);
