@@ -2,7 +2,7 @@
 // probed by the programs with 1, 2, 3, 4 and 8 threads, and every weight, optimizer state, metric
 // and measured number compared. As a build's test it takes a few steps and a small probe, once:
 //   REPEATS=10 ctest --preset release -R threads -L slow
-// trains 50 steps with more tiles than threads, and does all of it ten times.
+// trains 50 steps, probes each network, and does all of it ten times.
 #include <cstdlib>
 #include <map>
 #include <regex>
@@ -59,7 +59,7 @@ struct Case {
 
 Hashes train_and_probe(const TempDir& dir, const Case& c, int threads, bool whole) {
   fs::remove_all(dir / "run");
-  const std::string scale = whole ? "--limit 96 --points 128 --batch 16 --steps 50 "
+  const std::string scale = whole ? "--limit 96 --points 64 --batch 8 --steps 50 "
                                   : "--limit 45 --points 64 --batch 8 --steps 6 ";
   const std::string neighbours = c.model == "pointnet" ? "" : " --k 10";
   const std::string common = str(" --threads ", threads, " --quiet ");
@@ -71,16 +71,13 @@ Hashes train_and_probe(const TempDir& dir, const Case& c, int threads, bool whol
   const JsonFields record = parse_flat_json(read_text_file(dir / "run/run.json"), "run.json");
   REQUIRE(record.integer("threads") == threads);
   if (whole || !c.parts.empty()) {
-    const std::string size =
-        whole ? "--parts curvature,ranks,representations,slices --shapes 32 --lanczos-steps 4 "
-                "--probes 3 --grid 5 --slice-shapes 12 --rank-shapes 20 --resamples 20 "
-              : str("--parts ", c.parts,
-                    " --slices random --shapes 8 --lanczos-steps 3 --probes 2 --grid 3 "
-                    "--slice-shapes 8 ");
-    const Finished probe = run_built(dir, "landscape_probe",
-                                     str("run run --batch 8 --top 2 --bottom 1 --density-probes 1 "
-                                         "--density-steps 3 ",
-                                         size, common));
+    const Finished probe =
+        run_built(dir, "landscape_probe",
+                  str("run run --parts ", whole ? "curvature,ranks,slices" : c.parts,
+                      " --slices random --shapes 8 --batch 8 --top 2 --bottom 1 --lanczos-steps 3 "
+                      "--probes 2 --density-probes 1 --density-steps 3 --grid 3 --slice-shapes 8 "
+                      "--rank-shapes 20 --resamples 20",
+                      common));
     REQUIRE_MESSAGE(probe.code == 0, probe.err);
   }
   return hashes_below(dir / "run");
@@ -99,10 +96,10 @@ void same_for_any_threads(const Case& c) {
       CHECK_MESSAGE(hashes == first, c.model, ", ", threads, " threads, repeat ", repeat,
                     ": other bits in", different(first, hashes));
     }
+    MESSAGE(c.model, " ", c.optimizer, ", ", runs, " runs so far, ", first.size(),
+            " files each: training ", digest(first, "ckpt"), " metrics ", digest(first, "metrics"),
+            first.count("probe/curvature.json") > 0 ? " probe " + digest(first, "probe") : "");
   }
-  MESSAGE(c.model, " ", c.optimizer, ": ", runs, " runs, ", first.size(), " files each, training ",
-          digest(first, "ckpt"), " metrics ", digest(first, "metrics"),
-          first.count("probe/slices.json") > 0 ? " probe " + digest(first, "probe") : "");
 }
 
 }  // namespace
