@@ -111,6 +111,10 @@ TEST_CASE("landscape_probe: help, version and usage errors, each one sentence") 
     CHECK_MESSAGE(contains(f.err, "landscape_probe: "), f.err);
     CHECK(f.out.empty());
   }
+  const Finished one = run_built(dir, "landscape_probe", "run a --top 1");
+  CHECK(one.code == 2);
+  CHECK(contains(one.err, "the slice eigen needs two eigenvectors, given 1"));
+  CHECK(!fs::exists(dir / "a/probe/ranks.json"));
   CHECK(!fs::exists(dir / "x"));
   CHECK(!fs::exists(dir / "bare/probe"));
 }

@@ -184,6 +184,10 @@ ProbeSettings probe_settings_from(const Config& config) {
   s.sharpness_shapes = at_least(config, "sharpness_shapes", 0);
   s.slice_shapes = at_least(config, "slice_shapes", 0);
   s.slices = words(config, "slices", {"random", "random1d", "eigen"});
+  const bool eigen = std::find(s.slices.begin(), s.slices.end(), "eigen") != s.slices.end();
+  check(s.top >= 2 || !eigen || s.parts.count("slices") == 0 || s.parts.count("curvature") == 0,
+        "top: the slice eigen needs two eigenvectors, given ", s.top,
+        "; --top 2, or leave eigen out of --slices");
   s.normalisation = config.text("normalisation");
   direction_norm(s.normalisation);
   s.grid = at_least(config, "grid", 2);
