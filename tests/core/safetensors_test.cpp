@@ -103,6 +103,19 @@ TEST_CASE("safetensors: escapes and blanks and key order are read as JSON says")
   CHECK(file.tensors.at(0).first == "A\xF0\x9F\x98\x80");
   CHECK(file.tensors[0].second.data<int32_t>()[1] == 0x07060504);
   CHECK(parse_safetensors(file_of("{}", 0), "x").tensors.empty());
+  // Code points of one to four bytes, escaped (hexadecimal digits in both cases) and as they are.
+  const std::string names = "\x24\xC3\xA9\xE0\xA4\xB9\xED\x9F\xBF\xF0\x90\x8D\x88\xF4\x8F\xBF\xBF";
+  for (const std::string& text :
+       {names, std::string("\\u0024\\u00e9\\u0939\\uD7fF\\ud800\\uDf48\\uDBFF\\udfff")}) {
+    const auto read = parse_safetensors(file_of("{" +
+                                                    entry(text,
+                                                          "\"shape\":[0],\"data_offsets\":"
+                                                          "[0,0]") +
+                                                    "}",
+                                                0),
+                                        "x");
+    CHECK(read.tensors.at(0).first == names);
+  }
 }
 
 TEST_CASE("safetensors: hostile ranges") {
@@ -155,7 +168,19 @@ TEST_CASE("safetensors: hostile headers") {
   refused("{\"\\udc00\":1}", 0, {"surrogate"});
   refused("{\"\\u12g4\":1}", 0, {"hexadecimal"});
   refused("{\"\xFF\":1}", 0, {"UTF-8"});
+  refused("{\"\\ud800\\u0041\":1}", 0, {"surrogate"});
+  refused("{\"\\ud800\\ue000\":1}", 0, {"surrogate"});
+  refused("{\"\\ud800\\", 0, {"surrogate"});
+  refused("{\"\\ud800x\":1}", 0, {"surrogate"});
+  refused("{\"\\ud800\\n\":1}", 0, {"surrogate"});
+  refused("{\"\\u12", 0, {"hexadecimal"});
   refused("{\"\xC0\x80\":1}", 0, {"UTF-8"});
+  refused("{\"\xE0\x9F\xBF\":1}", 0, {"UTF-8"});      // overlong
+  refused("{\"\xF0\x8F\xBF\xBF\":1}", 0, {"UTF-8"});  // overlong
+  refused("{\"\xF4\x90\x80\x80\":1}", 0, {"UTF-8"});  // beyond U+10FFFF
+  refused("{\"\xF5\x80\x80\x80\":1}", 0, {"UTF-8"});
+  refused("{\"\xC3(\":1}", 0, {"UTF-8"});
+  refused("{\"\xE2\x82", 0, {"UTF-8"});  // the header ends within it
   refused("{\"\xED\xA0\x80\":1}", 0, {"UTF-8"});
   refused("{\"\t\":1}", 0, {"control"});
   refused("{} x", 0, {"blanks"});

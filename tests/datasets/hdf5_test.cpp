@@ -66,6 +66,37 @@ TEST_CASE("hdf5: truncated and garbage files are refused by the frame check") {
   check_error(ErrorKind::data, {"regular file"}, [&] { read_hdf5_clouds(dir.path()); });
 }
 
+TEST_CASE("hdf5: the frame check reads every version and both widths of the superblock") {
+  const test::TempDir dir;
+  // A file of 200 bytes whose superblock says that it ends at `end`.
+  const auto check_frame = [&](int version, int width, uint64_t base, uint64_t end) {
+    std::vector<uint8_t> bytes{0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
+    const auto skip = [&](size_t n) { bytes.insert(bytes.end(), n, uint8_t{0}); };
+    bytes.push_back(static_cast<uint8_t>(version));
+    skip(version < 2 ? 4 : 0);
+    bytes.push_back(static_cast<uint8_t>(width));
+    skip(version == 0 ? 10 : version == 1 ? 14 : 2);
+    for (const uint64_t address : {base, ~uint64_t{0}, end}) {
+      for (int i = 0; i < width; ++i) bytes.push_back(static_cast<uint8_t>(address >> (8 * i)));
+    }
+    bytes.resize(200);
+    write_file_atomic(dir / "frame.h5", bytes);
+    check_hdf5_frame(dir / "frame.h5");
+  };
+  for (int version = 0; version <= 3; ++version) {
+    for (const int width : {4, 8}) {
+      INFO(version, " ", width);
+      CHECK_NOTHROW(check_frame(version, width, 0, 200));
+      check_error(ErrorKind::data, {"frame.h5: offset 200", "superblock says 201"},
+                  [&] { check_frame(version, width, 0, 201); });
+      check_error(ErrorKind::data, {"base address 0", "got 512"},
+                  [&] { check_frame(version, width, 512, 200); });
+    }
+    check_error(ErrorKind::data, {"4 or 8 bytes", "got 2"}, [&] { check_frame(version, 2, 0, 9); });
+  }
+  check_error(ErrorKind::data, {"version 0 to 3", "got 4"}, [&] { check_frame(4, 8, 0, 200); });
+}
+
 TEST_CASE("hdf5: hostile datasets are refused before they are read") {
   if (test::skip_without_hdf5()) return;
   const auto bad = [](const std::string& name, std::vector<std::string> words) {

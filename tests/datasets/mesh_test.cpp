@@ -48,9 +48,10 @@ double distance_to(const TriangleMesh& mesh, const std::array<int32_t, 3>& t, co
 }  // namespace
 
 TEST_CASE("mesh: OFF headers in all their spellings give one mesh") {
-  for (const std::string header : {"OFF\n4 1 0\n", "OFF4 1 0\n", "OFF 4 1 0\n", "OFF\r\n4 1 0\r\n",
-                                   "# c\n\nOFF # d\n\n4 1 0 # e\n", "COFF\n4 1 0\n", "NOFF4 1\n",
-                                   "STCNOFF\n4 1 4\n", "\n\tOFF\n\n\n 4\t1 0\n\n"}) {
+  for (const std::string header :
+       {"OFF\n4 1 0\n", "OFF4 1 0\n", "OFF 4 1 0\n", "OFF\r\n4 1 0\r\n",
+        "# c\n\nOFF # d\n\n4 1 0 # e\n", "COFF\n4 1 0\n", "NOFF4 1\n", "STCNOFF\n4 1 4\n",
+        "\n\tOFF\n\n\n 4\t1 0\n\n", "\v\fOFF\f4\v1 0\n"}) {
     INFO(header);
     const TriangleMesh mesh = parse_off(header + kSquare, "t.off");
     CHECK(mesh.vertices.size() == 4);
@@ -137,7 +138,16 @@ TEST_CASE("mesh: a surface without area is a data error") {
   check_error(ErrorKind::data, {"line.off", "area"},
               [&] { sample_surface(flat, 10, rng, "line.off"); });
   check_error(ErrorKind::data, {"0 triangles"}, [&] { sample_surface({}, 10, rng, "e"); });
+  const TriangleMesh vast =
+      parse_off("OFF\n3 1 0\n0 0 0\n1e200 0 0\n0 1e200 0\n3 0 1 2\n", "vast.off");
+  check_error(ErrorKind::data, {"vast.off: expected a surface with an area"},
+              [&] { sample_surface(vast, 10, rng, "vast.off"); });
+  check_error(ErrorKind::usage, {"positive number of points", "got 0"},
+              [&] { sample_surface(flat, 0, rng, "line.off"); });
   check_error(ErrorKind::usage, {".off or .obj"}, [] { read_mesh("x.stl"); });
+  const test::TempDir dir;
+  write_file_atomic(dir / "t.obj", "v 0 0 0\nv 2 0 0\nv 0 2 0\nf 1 2 3\n");
+  CHECK(surface_area(read_mesh(dir / "t.obj")) == 2);
 }
 
 TEST_CASE("mesh: real ModelNet meshes and the points sampled on them") {

@@ -86,6 +86,20 @@ TEST_CASE("npy: Fortran order is transposed") {
   for (int i = 0; i < 12; ++i) CHECK(t.at(i) == i);
 }
 
+TEST_CASE("npy: other spellings of the header, and what the writer refuses") {
+  // Double quotes, another order of the keys, no comma behind the last one, a scalar's shape.
+  const Tensor t = parse_npy(npy_of("{\"shape\":(1,2) , \"fortran_order\":False,\"descr\":\">f4\"}",
+                                    {0x3F, 0x80, 0, 0, 0xC0, 0, 0, 0}),
+                             "t");
+  CHECK(t.shape() == Shape{1, 2});
+  CHECK(t.to_vector<float>() == std::vector<float>{1, -2});
+  const Tensor f = parse_npy(npy_of(header_of("<f8", "(2,1)", true),
+                                    {0, 0, 0, 0, 0, 0, 0xF0, 0x3F, 0, 0, 0, 0, 0, 0, 0, 0x40}),
+                             "t");
+  CHECK(f.to_vector<double>() == std::vector<double>{1, 2});
+  check_error(ErrorKind::usage, {"write_npy", "tensor"}, [] { serialize_npy(Tensor()); });
+}
+
 TEST_CASE("npy: hostile files") {
   const std::vector<uint8_t> eight(8);
   refused({}, {"signature"});
@@ -106,7 +120,26 @@ TEST_CASE("npy: hostile files") {
   refused(npy_of(header_of("<f4", "(1,1,1,1,1,1,1,1,2)"), eight), {"at most 8 axes"});
   refused(npy_of(header_of("<f4", "(2,") + "x", eight), {"expected"});
   refused(npy_of("{'descr': '<f4', 'descr': '<f4'}", eight), {"once", "descr"});
+  refused(npy_of("{'fortran_order': True, 'fortran_order': True}", eight),
+          {"fortran_order", "once"});
+  refused(npy_of("{'shape': (2,), 'shape': (2,)}", eight), {"once", "'shape'"});
   refused(npy_of("{'descr': '<f4'}", eight), {"expected the keys"});
+  refused(npy_of("{'descr': '<f4', 'fortran_order': False}", eight), {"expected the keys"});
+  refused(npy_of("{'descr': '<f4', 'shape': (2,)}", eight), {"expected the keys"});
+  refused(npy_of("{'fortran_order': False, 'shape': (2,)}", eight), {"expected the keys"});
+  refused(npy_of("{", eight), {"quoted string"});
+  refused(npy_of("{'descr': ", eight), {"quoted string"});
+  refused(npy_of(header_of("", "(2,)"), eight), {"got ''"});
+  refused(npy_of(header_of("f", "(2,)"), eight), {"got 'f'"});
+  refused(npy_of(header_of("=f4", "(2,)"), eight), {"got '=f4'"});
+  refused(npy_of(header_of("<f4 ", "(2,)"), eight), {"got '<f4 '"});
+  refused(npy_of(header_of("<f4", "2"), eight), {"expected '('"});
+  refused(npy_of(header_of("<f4", "(/)"), eight), {"size from 0"});
+  refused(npy_of(header_of("<f4", "(:)"), eight), {"size from 0"});
+  refused(npy_of(header_of("<f4", "(2 2)"), eight), {"expected ')'"});
+  refused(npy_of("{'descr': '<f4', 'fortran_order': 0}", eight), {"True or False"});
+  refused(npy_of("{'descr': '<f4' 'fortran_order': True}", eight), {"expected '}'"});
+  refused(npy_of("{'descr': '<f4', 'fortran_order': False, 'shape': (", eight), {"size from 0"});
   refused(npy_of("__import__('os')", eight), {"expected '{'"});
   refused(npy_of("{'descr", eight), {"string to end"});
   refused(npy_of(header_of("<f4", "(2,)") + "1", eight), {"blanks"});

@@ -121,7 +121,10 @@ TEST_CASE("npz: hostile members") {
   refused([](Member& m) { m.offset = 7; }, {"local header"});
   refused([](Member& m) { m.offset = 0x7FFFFFFF; }, {"local header"});
   refused([](Member& m) { m.local_name = "b.npy"; }, {"local name"});
-  for (const char* name : {"/a.npy", "../a.npy", "x/../a.npy", "C:a.npy", "x\\a.npy", ""}) {
+  refused([](Member& m) { m.packed = 0xFFFFFFFF; }, {"4 GB"});
+  refused([](Member& m) { m.offset = 0xFFFFFFFF; }, {"4 GB"});
+  for (const char* name :
+       {"/a.npy", "../a.npy", "x/../a.npy", "C:a.npy", "x\\a.npy", "", "..", "x/..", "a\n.npy"}) {
     refused([&](Member& m) { m.name = m.local_name = name; }, {"relative name"});
   }
   refused([](Member& m) { m.name = m.local_name = "a.pkl"; }, {".npy"});
@@ -132,6 +135,46 @@ TEST_CASE("npz: hostile members") {
   second.name = second.local_name = "a.npy";
   first.name = "b.npy", first.local_name = "a.npy";
   check_error(ErrorKind::data, {"local name"}, [&] { NpzFile(archive({first, second}), "t"); });
+}
+
+TEST_CASE("npz: hostile directories") {
+  // The end record's fields, counted back from the end of an archive without a comment.
+  const auto spoiled = [](size_t back, std::vector<uint8_t> bytes,
+                          const std::vector<std::string>& words) {
+    std::vector<uint8_t> file = archive({good()});
+    std::copy(bytes.begin(), bytes.end(), file.end() - static_cast<ptrdiff_t>(back));
+    check_error(ErrorKind::data, words, [&] { NpzFile(file, "bad.npz"); });
+  };
+  spoiled(18, {1, 0}, {"bad.npz", "one piece"});  // number of this disk
+  spoiled(16, {1, 0}, {"one piece"});             // disk of the directory
+  spoiled(14, {2, 0}, {"one piece"});             // members on this disk
+  spoiled(14, {0, 0, 0, 0}, {"directory to end at"});
+  spoiled(14, {2, 0, 2, 0}, {"directory entry"});
+  spoiled(14, {0x11, 0x27, 0x11, 0x27}, {"at most 10000 members", "got 10001"});
+  spoiled(10, {0, 0}, {"directory to fill"});
+  spoiled(6, {0xFF, 0xFF, 0xFF, 0}, {"directory to fill"});
+
+  // Two members that share their bytes: a bomb's way to unpack the same bytes again and again.
+  Member inner = good();
+  inner.name = inner.local_name = "b.npy";
+  Member outer = inner;
+  outer.name = outer.local_name = "a.npy";
+  outer.method = 0, outer.packed = outer.size = outer.bytes.size() + 1;  // into the next header
+  check_error(ErrorKind::data, {"bad.npz: offset", "overlap"}, [&] {
+    NpzFile(archive({outer, inner}), "bad.npz");
+  });
+}
+
+TEST_CASE("npz: the writer refuses what the reader would") {
+  const Tensor x = Tensor::zeros({1}, DType::f32);
+  std::vector<std::pair<std::string, Tensor>> many;
+  for (int i = 0; i <= 10'000; ++i) many.emplace_back(str("x", i), x);
+  check_error(ErrorKind::usage, {"at most 10000", "10001"}, [&] { serialize_npz(many); });
+  many.pop_back();
+  CHECK(NpzFile(serialize_npz(many), "many").read("x9999").numel() == 1);
+  check_error(ErrorKind::usage, {"relative"}, [&] {
+    serialize_npz({{std::string(0x10000, 'x'), x}});
+  });
 }
 
 TEST_CASE("npz: every truncation is a data error") {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 #include "basin/tests/core/files.h"
 
@@ -61,6 +62,51 @@ TEST_CASE("ply: binary in both byte orders with other elements around") {
   }
 }
 
+TEST_CASE("ply: every scalar type, by both of its names") {
+  const char* names[][2] = {{"char", "int8"},     {"uchar", "uint8"},   {"short", "int16"},
+                            {"ushort", "uint16"}, {"int", "int32"},     {"uint", "uint32"},
+                            {"float", "float32"}, {"double", "float64"}};
+  for (const bool big : {false, true}) {
+    for (int type = 0; type < 8; ++type) {
+      for (const char* name : names[type]) {
+        INFO(name);
+        std::string text = str("ply\nformat binary_", big ? "big" : "little",
+                               "_endian 1.0\nelement vertex 1\nproperty float x\nproperty float y\n"
+                               "property ",
+                               name, " z\nend_header\n");
+        put<float>(text, 1, big), put<float>(text, 2, big);
+        // The largest value of the type, and -5 where it has a sign.
+        const double values[] = {-5, 255, -5, 65535, -5, 4294967295.0, -5, -5};
+        switch (type) {
+          case 0: put<int8_t>(text, -5, big); break;
+          case 1: put<uint8_t>(text, 255, big); break;
+          case 2: put<int16_t>(text, -5, big); break;
+          case 3: put<uint16_t>(text, 65535, big); break;
+          case 4: put<int32_t>(text, -5, big); break;
+          case 5: put<uint32_t>(text, 4294967295u, big); break;
+          case 6: put<float>(text, -5, big); break;
+          default: put<double>(text, -5, big); break;
+        }
+        CHECK(parse(text).at(2) == static_cast<float>(values[type]));
+      }
+    }
+  }
+}
+
+TEST_CASE("ply: elements without a use") {
+  // Before the vertices: one without properties, whatever its count, and one of two lines.
+  const std::string header =
+      "element nothing 1000000\nelement face 2\nproperty list uchar int v\n"
+      "element vertex 1\nproperty float x\nproperty float y\n"
+      "property float z\nend_header\n";
+  CHECK(parse("ply\nformat ascii 1.0\n\n" + header + "1 0\n0\n7 8 9\n").to_vector<float>() ==
+        std::vector<float>{7, 8, 9});
+  std::string binary = "ply\nformat binary_little_endian 1.0\n" + header;
+  put<uint8_t>(binary, 1, false), put<int32_t>(binary, 0, false), put<uint8_t>(binary, 0, false);
+  for (const float v : {7.0f, 8.0f, 9.0f}) put(binary, v, false);
+  CHECK(parse(binary).to_vector<float>() == std::vector<float>{7, 8, 9});
+}
+
 TEST_CASE("ply: ascii") {
   const Tensor t = parse(kAscii +
                          "property uchar r\r\nelement face 1\nproperty list uchar int v\n"
@@ -93,6 +139,27 @@ TEST_CASE("ply: faults") {
       "2\n",
       {"property z"});
   refused("ply\nformat ascii 1.0\nelement face 0\nend_header\n", {"element vertex"});
+  refused(kAscii + "format ascii 1.0\n", {"line 7", "unexpected 'format'"});
+  refused("ply\nformat ascii\n", {"line 2", "format"});
+  refused("ply\nformat ascii 1.0\nelement vertex\n", {"line 3", "element NAME COUNT"});
+  refused("ply\nformat ascii 1.0\nelement vertex x\n", {"line 3", "element NAME COUNT"});
+  refused("ply\nformat ascii 1.0\nelement vertex 1\nproperty x\n", {"line 4", "property"});
+  refused("ply\nformat ascii 1.0\nelement vertex 1\nproperty many int int x\n", {"line 4"});
+  refused("ply\nformat ascii 1.0\nelement vertex 1\nproperty list half int x\n", {"line 4"});
+  refused("ply\nformat ascii 1.0\nelement vertex 1\nproperty list int half x\n", {"line 4"});
+  refused(kAscii.substr(0, kAscii.find("property float z")) +
+              "property list uchar float z\nend_header\n",
+          {"property z"});
+  refused(
+      "ply\nformat ascii 1.0\nelement face 2\nproperty list uchar int v\nelement vertex 0\n"
+      "property float x\nproperty float y\nproperty float z\nend_header\n1 0\n",
+      {"2 entries of element face", "ends after 1"});
+  std::string elements = "ply\nformat ascii 1.0\n", properties = elements + "element vertex 1\n";
+  for (int i = 0; i < 65; ++i) elements += str("element e", i, " 1\n");
+  refused(elements, {"line 67", "element NAME COUNT"});
+  for (int i = 0; i < 1025; ++i) properties += str("property float p", i, "\n");
+  refused(properties, {"line 1028", "too many properties"});
+  refused("ply\ncomment " + std::string(1 << 20, 'x') + "\n", {"line 2", "longer than 1048576"});
   refused(
       "ply\nformat binary_little_endian 1.0\nelement vertex 4611686018427387904\nproperty float x\n"
       "property float y\nproperty float z\nend_header\n",
@@ -108,6 +175,12 @@ TEST_CASE("ply: every truncation of a binary file and trailing bytes are data er
       "element vertex 0\nproperty float x\nproperty float y\nproperty float z\nend_header\n";
   put<int32_t>(negative, -1, false);
   refused(negative, {"at least 0"});
+  std::string infinite =
+      "ply\nformat binary_little_endian 1.0\nelement vertex 1\nproperty float x\n"
+      "property float y\nproperty float z\nend_header\n";
+  put<float>(infinite, 1, false), put<float>(infinite, INFINITY, false),
+      put<float>(infinite, 1, false);
+  refused(infinite, {"offset", "vertex 0 is not finite"});
 }
 
 TEST_CASE("ply: a real cloud with a camera behind the vertices") {

@@ -110,7 +110,9 @@ TEST_CASE("point_cloud: HDF5 by file names as in ScanObjectNN") {
   const test::TempDir dir;
   const fs::path from = test::fixtures() / "hdf5_layout";
   fs::copy_file(from / "ply_data_train0.h5", dir / "training_objectdataset.h5");
-  fs::copy_file(from / "ply_data_test0.h5", dir / "test_objectdataset.h5");
+  fs::copy_file(from / "ply_data_test0.h5", dir / "notes.h5");  // tells no split: not a part
+  check_error(ErrorKind::data, {"no known layout"}, [&] { load_point_clouds(dir.path()); });
+  fs::copy_file(from / "ply_data_test0.h5", dir / "test_objectdataset.hdf5");
   const PointCloudSplits s = load_point_clouds(dir.path());
   CHECK((s.train.size() == 4 && s.test.size() == 3));
   CHECK(s.train.class_names == std::vector<std::string>{"class_0", "class_1", "class_2"});
@@ -239,6 +241,118 @@ TEST_CASE("point_cloud: npy arrays and what seal refuses") {
   check_error(ErrorKind::data, {"[n, P, 3]"}, [&] { load_point_clouds(dir.path(), o); });
 }
 
+TEST_CASE("point_cloud: arrays of another type or shape") {
+  const test::TempDir dir;
+  const Tensor points = Tensor::zeros({2, 2, 3}, DType::f32);
+  const Tensor labels = Tensor::from(std::vector<int64_t>{0, 1}, {2});
+  const auto load = [&](const Tensor& p, const Tensor& l) {
+    write_npy(dir / "p.npy", p);
+    write_npy(dir / "l.npy", l);
+    return load_npy_set(dir / "p.npy", dir / "l.npy");
+  };
+  CHECK(load(points, labels).size() == 2);
+  for (const Tensor& bad :
+       {Tensor::zeros({2, 3}, DType::f32), Tensor::zeros({2, 2, 3}, DType::i32)}) {
+    check_error(ErrorKind::data, {"p.npy", "[n, P, 3]"}, [&] { load(bad, labels); });
+  }
+  for (const Tensor& bad : {Tensor::zeros({2}, DType::f32), Tensor::zeros({2, 2}, DType::i64),
+                            Tensor::zeros({2, 1, 1}, DType::i64)}) {
+    check_error(ErrorKind::data, {"p.npy", "integer labels [2] or [2, 1]"},
+                [&] { load(points, bad); });
+  }
+  check_error(ErrorKind::data, {"at least one shape"}, [&] {
+    load(Tensor::zeros({0, 2, 3}, DType::f32), Tensor::zeros({0}, DType::i64));
+  });
+  check_error(ErrorKind::data, {"points [n, P, 3]"}, [&] {
+    load(Tensor::zeros({2, 0, 3}, DType::f32), labels);
+  });
+  // A label may not ask for a list of names without end.
+  check_error(ErrorKind::data, {"labels below 100000", "got 100000"}, [&] {
+    load(points, Tensor::from(std::vector<int64_t>{0, 100'000}, {2}));
+  });
+  // One half of the pair of splits is no layout.
+  write_npy(dir / "train_points.npy", points);
+  check_error(ErrorKind::data, {"no known layout"}, [&] { load_point_clouds(dir.path()); });
+}
+
+TEST_CASE("point_cloud: a set put together by hand is checked") {
+  const Tensor points = Tensor::zeros({2, 1, 3}, DType::f32);
+  const Tensor labels = Tensor::from(std::vector<int64_t>{0, 1}, {2});
+  const auto sealed = [](const Tensor& p, const Tensor& l) {
+    PointCloudSet set;
+    set.points = p, set.labels = l, set.class_names = {"a", "b"}, set.source = "by hand";
+    seal(set);
+    return set;
+  };
+  const PointCloudSet set = sealed(points, labels);
+  CHECK(set.content_hash.size() == 64);
+  const std::pair<Tensor, Tensor> bad[] = {{Tensor(), labels},
+                                           {points, Tensor()},
+                                           {Tensor::zeros({2, 3}, DType::f32), labels},
+                                           {Tensor::zeros({2, 3, 1}, DType::f32), labels},
+                                           {points, Tensor::zeros({2, 1}, DType::i64)},
+                                           {Tensor::zeros({3, 1, 3}, DType::f32), labels},
+                                           {points.to(DType::f64), labels},
+                                           {points, labels.to(DType::i32)}};
+  for (const auto& [p, l] : bad) {
+    check_error(ErrorKind::data, {"by hand", "points [n, P, 3] f32 and labels [n] i64"},
+                [&, &p = p, &l = l] { sealed(p, l); });
+  }
+  const int64_t one[] = {1}, beyond[] = {0, 2}, below[] = {-1};
+  CHECK(subset(set, one).labels.at(0) == 1);
+  check_error(ErrorKind::usage, {"row 2", "0 to 1"}, [&] { subset(set, beyond); });
+  check_error(ErrorKind::usage, {"row -1"}, [&] { subset(set, below); });
+}
+
+TEST_CASE("point_cloud: lists, names and files that are left out") {
+  const test::TempDir dir;
+  LoadOptions o;
+  o.points = 2, o.normalise = Normalisation::none;
+  // Without a list of names the classes of the training list, sorted; another separator; a limit.
+  write(dir / "modelnet10_train.txt", "sofa_0001\nbed_0001\n");
+  check_error(ErrorKind::data, {"no known layout"}, [&] { load_point_clouds(dir.path(), o); });
+  write(dir / "modelnet10_test.txt", "bed_0001\n");
+  write(dir / "sofa/sofa_0001.txt", "1 2\t3\n4,5,  6");
+  write(dir / "bed/bed_0001.txt", "7,8,9\n1,1,1\n");
+  const PointCloudSplits s = load_point_clouds(dir.path(), o);
+  CHECK(s.train.class_names == std::vector<std::string>{"bed", "sofa"});
+  CHECK(s.train.points.to_vector<float>() ==
+        std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 1, 1});
+  o.points = 0;
+  check_error(ErrorKind::data, {"sofa_0001.txt: line 3", "1024 points"},
+              [&] { load_point_clouds(dir.path(), o); });
+  for (const std::string& id :
+       {std::string("bed"), std::string("_1"), std::string("a/b_1"), std::string("a\\b_1"),
+        std::string(".b_1"), std::string("a\x01b_1"), std::string(200, 'b') + "_1"}) {
+    write(dir / "modelnet10_test.txt", id + "\n");
+    check_error(ErrorKind::data, {"modelnet10_test.txt: entry 1", "airplane_0001"},
+                [&] { load_point_clouds(dir.path(), o); });
+  }
+  write(dir / "modelnet10_test.txt", "\n \n");
+  o.points = 2;
+  check_error(ErrorKind::data, {"at least one shape"}, [&] { load_point_clouds(dir.path(), o); });
+}
+
+TEST_CASE("point_cloud: trees with empty and with unequal clouds") {
+  const test::TempDir dir;
+  write_tree(dir, ".ply", ply_text);
+  fs::create_directories(dir / "ant/train/folder.ply");  // no file, whatever its name
+  write(dir / "zoo/train/zoo_1.off", off_text(1));       // a mesh, but none to test with
+  LoadOptions o;
+  o.points = 3;
+  CHECK(load_point_clouds(dir.path(), o).train.points.shape() == Shape{6, 3, 3});
+  std::string text = ply_text(1);
+  text.replace(text.find("vertex 4"), 8, "vertex 3");
+  write(dir / "box/train/box_2.ply", text);
+  o.points = 0;
+  check_error(ErrorKind::data, {"box_2.ply", "expected 4 points, got 3"},
+              [&] { load_point_clouds(dir.path(), o); });
+  text.replace(text.find("vertex 3"), 8, "vertex 0");
+  write(dir / "box/train/box_2.ply", text);
+  check_error(ErrorKind::data, {"box_2.ply", "no points"},
+              [&] { load_point_clouds(dir.path(), o); });
+}
+
 TEST_CASE("point_cloud: an unknown folder names what was looked for") {
   const test::TempDir dir;
   check_error(
@@ -251,6 +365,8 @@ TEST_CASE("point_cloud: an unknown folder names what was looked for") {
   LoadOptions o;
   o.points = -1;
   check_error(ErrorKind::usage, {"points"}, [&] { load_point_clouds(dir.path(), o); });
+  o.points = 0, o.limit = -1;
+  check_error(ErrorKind::usage, {"limit", "-1"}, [&] { load_point_clouds(dir.path(), o); });
 }
 
 TEST_CASE("point_cloud: the real ModelNet40 has the official counts") {
