@@ -3,6 +3,7 @@
 #include "basin/analysis/slice_file.h"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -229,6 +230,119 @@ TEST_CASE("slice file: damage is named with its line") {
   test::check_error(ErrorKind::data, {"d.jsonl", "line 1", "head of a slice"},
                     [&] { p.run(dir / "d.jsonl"); });
   test::check_error(ErrorKind::data, {"d.jsonl", "line 1"}, [&] { read_slice(dir / "d.jsonl"); });
+}
+
+TEST_CASE("slice file: a head whose SHA-256 is right and whose fields are wrong") {
+  const TempDir dir;
+  const SliceGrid grid{{"a", 0, 2, 3}, {"b", -0.5, 0.75, 2}};
+  const auto refuse = [&](const std::string& field, const std::string& value,
+                          const std::string& word) {
+    Slice slice(grid, grid_fields(grid));
+    for (size_t i = 0; i < slice.asked.size(); ++i) {
+      if (slice.asked[i].first != field) continue;
+      slice.asked[i].second = value;
+      if (value == "absent") slice.asked.erase(slice.asked.begin() + static_cast<ptrdiff_t>(i));
+      break;
+    }
+    write_slice(dir / "h.jsonl", slice);
+    INFO(field, " ", value);
+    test::check_error(ErrorKind::data, {"h.jsonl: line 1", word},
+                      [&] { read_slice(dir / "h.jsonl"); });
+  };
+  for (const std::string axis : {"grid.x.", "grid.y."}) {
+    for (const char* name : {"label", "low", "high", "count"}) {
+      refuse(axis + name, "absent", "no field '" + axis + name + "'");
+    }
+    for (const char* name : {"low", "high", "count"}) {
+      refuse(axis + name, "many", "expected numbers as " + axis + "low, high and count");
+    }
+    refuse(axis + "count", "0", "expected numbers as " + axis);
+    refuse(axis + "count", "1000001", "expected numbers as " + axis);
+    refuse(axis + "high", "-1e9", "");  // an axis that runs backwards: refused by the grid
+  }
+  // The head of something else, and of a later version.
+  const auto refuse_head = [&](const std::string& line) {
+    write_file_atomic(dir / "h.jsonl", line + "\n");
+    test::check_error(ErrorKind::data, {"h.jsonl: line 1: expected the head of a slice"},
+                      [&] { read_slice(dir / "h.jsonl"); });
+  };
+  refuse_head("{\"basin_slice\":1}");
+  refuse_head("{\"slice\":1,\"sha256\":\"x\"}");
+  refuse_head("{\"basin_slice\":1,\"sha1\":\"x\"}");
+}
+
+TEST_CASE("slice file: every field of a point, as it may stand and as it may not") {
+  const TempDir dir;
+  const SliceGrid grid{{"a", 0, 2, 3}, {"b", 0, 1, 2}};
+  write_slice(dir / "s.jsonl", Slice(grid, grid_fields(grid)));
+  const std::string head = read_text_file(dir / "s.jsonl", kMost);
+  const auto read = [&](const std::string& lines) {
+    write_file_atomic(dir / "s.jsonl", head + lines);
+    return read_slice(dir / "s.jsonl");
+  };
+  const auto refuse = [&](const std::string& line, const std::string& word) {
+    INFO(line);
+    test::check_error(ErrorKind::data, {"s.jsonl: line 2", word}, [&] { read(line + "\n"); });
+  };
+  const std::string start = "{\"point\":4,\"x\":1,\"y\":1,";
+  const std::string done = start + "\"loss\":0.25,\"accuracy\":0.5}\n";
+  const std::string failed = start + "\"loss\":null,\"failed\":\"\\\"a\\\\b\\u000a\\u001F\"}\n";
+  CHECK(read(done).loss.at(4) == 0.25);
+  CHECK(read(failed).reasons.at(4) == "\"a\\b\n\x1F");
+  CHECK(read(failed + failed).count(PointState::failed) == 1);
+  CHECK(read(done + done + "{\"point\":0,\"x").count(PointState::done) == 1);  // a torn last line
+  for (const char* escape : {"\\u0020", "\\u00", "\\u00g0", "\\n", "\\"}) {
+    refuse(start + "\"loss\":null,\"failed\":\"" + escape + "\"}", "");
+  }
+  refuse(start + "\"loss\":null,\"failed\":\"\\", "unknown escape");
+  refuse(start + "\"loss\":1} ", "the end of the line");
+  refuse(start + "\"loss\":1", "expected ','");
+  refuse(start + "\"loss\"", "expected ':'");
+  refuse(start + "\"loss\":", "a finite number");
+  refuse(start + "\"loss\":inf}", "a finite number");
+  refuse(start + "\"loss\":1,\"failed\":1}", "'failed'");
+  refuse(start + "\"loss\":\"1\"}", "'loss'");
+  refuse("{\"point\":null,\"x\":1,\"y\":1,\"loss\":1}", "'point'");
+  refuse("{\"point\":-1,\"x\":1,\"y\":1,\"loss\":1}", "point 0 to 5");
+  refuse("{\"x\":1,\"y\":1,\"loss\":1}", "point 0 to 5");
+  refuse("{\"point\":4,\"x\":1,\"y\":0,\"loss\":1}", "not at its place");
+  refuse(start + "\"accuracy\":0.5}", "a loss, or null and a reason");
+  refuse(start + "\"loss\":null,\"accuracy\":0.5,\"failed\":\"x\"}", "or null and a reason");
+
+  const auto differs = [&](const std::string& second, const std::string& word) {
+    test::check_error(ErrorKind::data,
+                      {"s.jsonl: line 3: point 4 is there twice and differs", word},
+                      [&] { read(done + second); });
+  };
+  differs(failed, "loss 0.25 and failed, \"a\\b??");
+  differs(start + "\"loss\":0.25,\"accuracy\":0.75}\n", "loss 0.25 and loss 0.25");
+  differs(start + "\"loss\":0.25}\n", "loss 0.25 and loss 0.25");
+  test::check_error(ErrorKind::data, {"differs", "failed, other"},
+                    [&] { read(failed + start + "\"loss\":null,\"failed\":\"other\"}\n"); });
+}
+
+TEST_CASE("slice file: a full disk in the middle of a line") {
+  const TempDir dir;
+  Problem p(3, 2);
+  Slice slice = p.run();
+  SliceFile file(dir / "s.jsonl", slice);
+  file.append(slice, 0);
+  const auto size = fs::file_size(dir / "s.jsonl");
+  // The limit on the size of files stands for the disk; by prlimit, as it is put back below.
+  rlimit before{};
+  REQUIRE(::prlimit(0, RLIMIT_FSIZE, nullptr, &before) == 0);
+  const auto ignored = std::signal(SIGXFSZ, SIG_IGN);
+  const auto refuse = [&](uint64_t room, const std::string& word) {
+    const rlimit tight{size + room, before.rlim_max};
+    REQUIRE(::prlimit(0, RLIMIT_FSIZE, &tight, nullptr) == 0);
+    test::check_error(ErrorKind::output, {"s.jsonl: cannot be written", word},
+                      [&] { file.append(slice, 1); });
+    REQUIRE(::prlimit(0, RLIMIT_FSIZE, &before, nullptr) == 0);
+  };
+  refuse(0, "File too large");
+  refuse(5, "no space for a whole line");
+  std::signal(SIGXFSZ, ignored);
+  CHECK(read_slice(dir / "s.jsonl").count(PointState::missing) == 5);  // the torn line is no point
 }
 
 TEST_CASE("slice file: one writer at a time, and places that cannot be written") {

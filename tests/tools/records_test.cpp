@@ -42,6 +42,28 @@ TEST_CASE("json: 17 digits, NaN as null with a flag, round trip") {
   CHECK(error_of([&] { fields.text("b"); }).second == "f.json: the key 'b' is missing");
 }
 
+TEST_CASE("json: every kind of value, and what is none of ours") {
+  const JsonFields fields = parse_flat_json(
+      R"({"up": null, "up_non_finite": "inf", "none": null, "no": false, "half": 0.5, "n": 7})",
+      "f.json");
+  CHECK(fields.number("up") == std::numeric_limits<double>::infinity());
+  CHECK(std::isnan(fields.number("none")));
+  CHECK(!fields.flag("no"));
+  CHECK(fields.number("half") == 0.5);
+  CHECK(fields.number("n") == 7);
+  CHECK(error_of([&] { fields.integer("half"); }).second ==
+        "f.json: 'half' is expected to be an integer, it is '0.5'");
+  CHECK(error_of([&] { fields.flag("n"); }).second ==
+        "f.json: 'n' is expected to be true or false, it is '7'");
+  CHECK(error_of([] { parse_flat_json(R"({"a": null, "a_non_finite": 5})", "f.json"); }).second ==
+        "f.json: not the JSON that was expected");
+  CHECK(error_of([] { parse_flat_json("{\"a\": }", "f.json"); }).second ==
+        "f.json: offset 7: not valid JSON");
+  CHECK(number_text(std::nan("")) == "nan");
+  CHECK(number_text(-std::numeric_limits<double>::infinity()) == "-inf");
+  CHECK(json_string("\"\\\n\t\r\x1f\x7f") == R"("\"\\\n\t\r\u001f\u007f")");
+}
+
 TEST_CASE("metrics: a resumed file is cut to the length of the checkpoint") {
   const TempDir dir;
   const fs::path file = dir / "metrics.jsonl";
