@@ -1,12 +1,14 @@
 #!/bin/sh
 # Line coverage of the tests, per folder: builds the preset coverage (gcc --coverage, -O1), runs the
-# tests of label unit there and prints what gcovr counts. Arguments replace the choice of tests:
-# tools/coverage.sh -L 'unit|slow'
+# tests there and prints what gcovr counts. Run are the labels unit and slow without what repeats
+# the same lines (crash campaigns, 10,000 replications) and without the consumers, which are builds
+# of their own; arguments replace that choice and go to ctest: tools/coverage.sh -L unit
 # Counted are all sources and headers of Basin that a build without CUDA compiles; kernels/cuda (the
-# emulated device runs it, ctest -L emulation), the tests and other people's headers are not. Where a
-# kernel is compiled for several instruction sets from the same lines, a line counts when the
-# variant of this machine ran it; one written for a set that this machine lacks counts as missed.
-# Branches: without those that only an exception takes.
+# emulated device runs it, ctest -L emulation), the tests and other people's headers are not. Code in
+# core and optim that only a device reaches counts as missed. Where a kernel is compiled for several
+# instruction sets from the same lines, a line counts when the variant of this machine ran it; one
+# written for a set that this machine lacks counts as missed. Branches are those of gcc at -O1,
+# without the ones that only an exception takes.
 # BASIN_COVERAGE_DETAILS=FILE also writes every line's count there, as HTML.
 # Exit codes: 0 at least 90 % of the lines, 1 fewer, a failed test or no build, 5 gcovr is missing.
 set -u
@@ -18,20 +20,23 @@ if ! command -v gcovr > /dev/null; then
 fi
 build=build/coverage
 cmake --preset coverage > /dev/null || exit 1
-# The programs that the label unit needs; test_emulation and test_races carry sanitizers.
+# Every test program but those of the emulated device, which carry sanitizers; and the examples.
 programs=$(for test in tests/*/*_test.cpp; do
   folder=$(basename "$(dirname "$test")")
-  [ "$folder" = emulation ] && continue
   case $test in
-    *_slow_test.cpp) case "$*" in *slow*) echo "test_${folder}_slow" ;; esac ;;
+    tests/emulation/*) ;;
+    *_slow_test.cpp) echo "test_${folder}_slow" ;;
     *) echo "test_$folder" ;;
   esac
 done | sort -u)
+examples=$(for main in examples/*/main.cpp; do
+  echo "example_$(basename "$(dirname "$main")")"
+done)
 # shellcheck disable=SC2086
-cmake --build "$build" --target $programs >&2 || exit 1
+cmake --build "$build" --target $programs $examples >&2 || exit 1
 
 find "$build" -name '*.gcda' -delete
-[ $# -gt 0 ] || set -- -L unit
+[ $# -gt 0 ] || set -- -L 'unit|slow' -E 'consumers|trace coverage|crash: (kills|killed|every call)'
 status=0
 ctest --preset coverage --parallel "$(nproc)" "$@" >&2 || status=1
 
@@ -47,6 +52,7 @@ awk -F, -v least=$least '
   }
   FNR > 1 {
     folder = $1
+    sub(/^.*\/include\/basin\//, "", folder)  # headers are reached through this link
     sub(/\/.*/, "", folder)
     lines[folder] += $2; hit[folder] += $3; branches[folder] += $5; taken[folder] += $6
     all += $2; all_hit += $3; all_branches += $5; all_taken += $6
