@@ -45,7 +45,9 @@ void train_one(const fs::path& path, const std::string& optimizer, const std::st
   RunDir dir = there ? RunDir::open(path) : RunDir::create(path);
   if (!there) dir.write_config(config.to_toml());
   if (const auto last = read_newest_checkpoint(dir.checkpoints())) trainer.restore(*last);
-  if (trainer.steps_done() == trainer.total_steps()) return;
+  // A demo that was killed after the last checkpoint still owes the result.
+  const bool complete = trainer.steps_done() == trainer.total_steps();
+  if (complete && fs::exists(dir.result_file())) return;
   JsonObject facts;
   dir.begin(facts.add("program", "landscape_probe")
                 .add("command", command)
