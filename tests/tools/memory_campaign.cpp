@@ -11,7 +11,7 @@
 namespace basin::tools {
 namespace {
 
-constexpr double kHangs = 60;
+constexpr double kHangs = 60, kCountingHangs = 300;
 
 std::vector<std::string> memory_environment(const MemoryPlan& plan, const std::string& fault,
                                             const fs::path& log) {
@@ -37,7 +37,7 @@ std::vector<int64_t> allocations_of(const std::vector<std::string>& log, const M
   counts.allocations = all.back();
   all.pop_back();
   counts.paths = static_cast<int64_t>(all.size());
-  if (every_allocation()) {
+  if (every_allocation() || plan.kind == "storage") {
     all.clear();
     for (int64_t n = 1; n <= counts.allocations; ++n) all.push_back(n);
   }
@@ -106,7 +106,7 @@ ProbeBench::ProbeBench() : root_(fast_folder()) {
   REQUIRE(damage(true) == "");
 }
 
-Ended ProbeBench::start(const std::vector<std::string>& environment) const {
+Ended ProbeBench::start(const std::vector<std::string>& environment, double hangs) const {
   return run_program_in(root_.path(),
                         {str(BASIN_BIN_DIR, "/landscape_probe"),
                          "run",
@@ -121,11 +121,11 @@ Ended ProbeBench::start(const std::vector<std::string>& environment) const {
                          "--batch",
                          "8",
                          "--top",
-                         "1",
+                         "2",
                          "--bottom",
                          "1",
                          "--lanczos-steps",
-                         "3",
+                         "4",
                          "--tolerance",
                          "10",
                          "--probes",
@@ -143,10 +143,12 @@ Ended ProbeBench::start(const std::vector<std::string>& environment) const {
                          "--grid1d",
                          "3",
                          "--resamples",
-                         "2",
-                         "--rank-shapes",
-                         "8"},
-                        environment, kHangs, SIGKILL);
+                         "20",
+                         "--parts",
+                         "curvature,slices",
+                         "--slices",
+                         "random"},
+                        environment, hangs, SIGKILL);
 }
 
 std::string ProbeBench::damage(bool complete) const {
@@ -154,7 +156,7 @@ std::string ProbeBench::damage(bool complete) const {
   for (const auto& entry : fs::recursive_directory_iterator(out())) {
     if (contains(entry.path().string(), ".tmp-")) return entry.path().string() + " was left";
   }
-  for (const char* part : {"ranks", "representations", "curvature", "sharpness", "slices"}) {
+  for (const char* part : {"curvature", "slices"}) {
     const fs::path file = out() / str(part, ".json");
     if (!fs::exists(file)) {
       if (complete) return str(part, ".json is missing");
@@ -173,7 +175,7 @@ MemoryCounts ProbeBench::exhaust(const MemoryPlan& plan) const {
   const double begin = seconds_now();
   const fs::path log = root_ / "log";
   fs::remove_all(out());
-  const Ended counted = start(memory_environment(plan, "paths", log));
+  const Ended counted = start(memory_environment(plan, "paths", log), kCountingHangs);
   REQUIRE_MESSAGE(counted.code == 0, counted.err);
   std::vector<std::string> lines;
   TextReader in(read_text_file(log));

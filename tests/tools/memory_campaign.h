@@ -1,11 +1,15 @@
 // Campaigns over allocations that fail (preload/allocations.cpp): each must end the program with
 // exit code 5 and one sentence, by no signal and within a minute, with nothing half-written; the
 // same command then completes to the same bits. An allocation whose failure the standard library
-// makes good (a scratch buffer, say) is counted as unnoticed and must change nothing at all.
+// makes good, or whose result nobody asks for (the batch ahead of the last step), is counted as
+// unnoticed and must change nothing at all.
 #pragma once
 #include "basin/tests/tools/crash.h"
 
 namespace basin::tools {
+
+// A network whose tensors need more than the first few megabytes.
+constexpr const char* kWide = "model.widths=64,128,512,256,128";
 
 struct MemoryPlan {
   std::string kind = "new";       // or storage
@@ -28,7 +32,8 @@ MemoryCounts exhaust_training(CrashBench& bench, const MemoryPlan& plan);
 class ProbeBench {
  public:
   ProbeBench();
-  Ended start(const std::vector<std::string>& environment = {}) const;
+  // Killed after so many seconds.
+  Ended start(const std::vector<std::string>& environment = {}, double hangs = 60) const;
   MemoryCounts exhaust(const MemoryPlan& plan) const;
 
  private:

@@ -88,7 +88,10 @@ void TrainStep::start(int64_t step, double lr_scale) {
   StepInfo info{step, 0, lr_scale};
   if (whole()) optimizer_.prepare(state_.params, info);
   if (repeated_) {
-    if (!repeated_->recorded()) grads_.clear(), stats_.clear();  // their memory is the recording's
+    if (!repeated_->recorded()) {  // their memory is the recording's
+      grads_.clear();
+      stats_.clear();
+    }
     repeated_->run([this] { launch_all(); });
   } else {
     launch_all();

@@ -1,6 +1,7 @@
 // What a training run does about a step that is not finite: see trainer.h and step_failure.h.
 #include <cmath>
 
+#include "basin/core/log.h"
 #include "basin/tools/common/progress.h"
 #include "basin/tools/common/trainer.h"
 
@@ -76,8 +77,8 @@ void Trainer::report_skipped(const RunDir& dir, MetricsFile& metrics,
   line.add("event", "skipped_step");
   line.append(failure.record());
   metrics.append(line.add("skipped_in_row", at_.skipped_in_row).add("skipped_steps", at_.skipped));
-  warning_line(str("skipped: ", failure.sentence(), "; ", at_.skipped_in_row, " in a row, ",
-                   at_.skipped, " in all", where));
+  log_message(LogLevel::warning, str("skipped: ", failure.sentence(), "; ", at_.skipped_in_row,
+                                     " in a row, ", at_.skipped, " in all", where));
 }
 
 // The weights are overwritten before their device tells the loss; the steps since the newest

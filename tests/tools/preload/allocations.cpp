@@ -33,6 +33,7 @@ struct Plan {
   const char* log = nullptr;
 };
 
+constexpr int kCallers = 12;  // what makes a path
 Plan plan;
 std::atomic<bool> armed{false};
 std::atomic<long> calls{0};
@@ -46,7 +47,7 @@ uint64_t path_number() {
   const auto step = [](_Unwind_Context* context, void* data) {
     auto* w = static_cast<Walk*>(data);
     w->hash = (w->hash ^ _Unwind_GetIP(context)) * 1099511628211u;
-    return ++w->depth < 24 ? _URC_NO_REASON : _URC_END_OF_STACK;
+    return ++w->depth < kCallers ? _URC_NO_REASON : _URC_END_OF_STACK;
   };
   _Unwind_Backtrace(step, &walk);
   return walk.hash;
