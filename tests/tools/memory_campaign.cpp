@@ -175,6 +175,7 @@ MemoryCounts ProbeBench::exhaust(const MemoryPlan& plan) const {
   const double begin = seconds_now();
   const fs::path log = root_ / "log";
   fs::remove_all(out());
+  fs::remove(log);
   const Ended counted = start(memory_environment(plan, "paths", log), kCountingHangs);
   REQUIRE_MESSAGE(counted.code == 0, counted.err);
   std::vector<std::string> lines;

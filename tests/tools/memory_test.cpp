@@ -21,8 +21,8 @@ TEST_CASE("memory: a sample of the allocations of a training fails") {
 TEST_CASE("memory: a sample of the allocations of a probe fails") {
   if (!allocations_can_fail()) return;
   const ProbeBench bench;
-  const MemoryCounts objects = bench.exhaust({.first = 211, .stride = 4001});
-  const MemoryCounts mappings = bench.exhaust({.kind = "storage", .how = "stays", .stride = 2});
+  const MemoryCounts objects = bench.exhaust({.first = 211, .stride = 1401});
+  const MemoryCounts mappings = bench.exhaust({.kind = "storage", .how = "stays"});
   MESSAGE("operator new: ", text_of(objects));
   MESSAGE("storage: ", text_of(mappings));
   CHECK(objects.faults > 1);
