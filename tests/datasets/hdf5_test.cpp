@@ -119,6 +119,13 @@ TEST_CASE("hdf5: hostile datasets are refused before they are read") {
   bad("virtual.h5", {"inside the file"});
   bad("lzf.h5", {"filter"});
   bad("group.h5", {"'data'"});
+  bad("scalar.h5", {"'data'", "1 to 3 axes, got 0"});
+  bad("four_axes.h5", {"'data'", "1 to 3 axes, got 4"});
+  bad("missing_chunk.h5", {"'data'", "expected 2 chunks", "got 1"});
+  bad("unwritten.h5", {"'data'", "72 stored bytes, got 0"});
+  bad("two_labels.h5", {"'label'", "[3] or [3, 1], got [3, 2]"});
+  bad("no_clouds.h5", {"[n, P, 3]", "[0, 2, 3]"});
+  bad("no_points.h5", {"[n, P, 3]", "[3, 0, 3]"});
   check_error(ErrorKind::data, {"limit is 100"},
               [] { read_hdf5_clouds(kGood / "ply_data_train0.h5", 100); });
 }
