@@ -179,9 +179,10 @@ class Drawing {
   // ---- one panel ----
   void draw_panel(Svg& svg, size_t i) {
     const PlotPanel& panel = plot_.panels[i];
+    const size_t row = i / columns_, column = i % columns_;
     const double left =
-        kMargin + left_ + static_cast<double>(i % columns_) * (left_ + plot_.panel_width + kGap);
-    const double top = top_ + 26 + static_cast<double>(i / columns_) * row_height_;
+        kMargin + left_ + static_cast<double>(column) * (left_ + plot_.panel_width + kGap);
+    const double top = top_ + 26 + static_cast<double>(row) * row_height_;
     const Frame f{x_[i], y_[i], left, top, plot_.panel_width, plot_.panel_height};
     svg.text(left, top - 8, panel.title, {.size = kPanelTitle, .bold = true});
     svg.text(left + f.width, top - 8, panel.note,

@@ -91,7 +91,10 @@ class HeaderParser {
   }
 
   void skip_space() {
-    while (pos_ < text_.size() && std::memchr(" \t\r\n", text_[pos_], 4)) ++pos_;
+    constexpr std::string_view kBlanks = " \t\r\n";
+    while (pos_ < text_.size() && kBlanks.find(static_cast<char>(text_[pos_])) != kBlanks.npos) {
+      ++pos_;
+    }
   }
 
   bool accept(char c) {

@@ -212,7 +212,7 @@ void Schedule::load(const std::map<std::string, std::string>& state) {
   if (config_.kind != Kind::plateau) return;
   int64_t bad = 0, cooling = 0;
   double scale = 0, best = 0;
-  const bool has_best = state.count("best") > 0;
+  const bool has_best = state.contains("best");
   if (!parse_int64(text("bad"), bad) || !parse_int64(text("cooling"), cooling) ||
       !parse_double(text("scale"), scale) || (has_best && !parse_double(text("best"), best))) {
     fail(ErrorKind::data, "schedule: the state to load holds something that is not a number");

@@ -101,13 +101,13 @@ int64_t StateReader::count(const std::string& name) {
 
 void StateReader::finish() const {
   for (const auto& [name, tensor] : state_.tensors) {
-    if (!used_.count(name)) {
+    if (!used_.contains(name)) {
       fail(ErrorKind::data, optimizer_, ": the state holds the foreign tensor '", name,
            "'; was it saved with other options or another model?");
     }
   }
   for (const auto& [name, value] : state_.scalars) {
-    if (!used_.count(name)) {
+    if (!used_.contains(name)) {
       fail(ErrorKind::data, optimizer_, ": the state holds the foreign scalar '", name, "'");
     }
   }

@@ -42,7 +42,7 @@ class JsonFields {
   JsonFields(std::string name, std::map<std::string, std::string> values)
       : name_(std::move(name)), values_(std::move(values)) {}
 
-  bool has(const std::string& key) const { return values_.count(key) > 0; }
+  bool has(const std::string& key) const { return values_.contains(key); }
   // data errors naming the file and the key
   const std::string& text(const std::string& key) const;
   double number(const std::string& key) const;

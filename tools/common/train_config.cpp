@@ -282,7 +282,7 @@ void describe_rest(std::string& out, const std::string& prefix, const Declared& 
                    const std::map<std::string, std::string>& resolved, const Config& config) {
   const auto given = config.under(prefix);
   for (const auto& option : declared) {
-    if (given.count(option.name) > 0) continue;
+    if (given.contains(option.name)) continue;
     const auto it = resolved.find(option.name);
     std::string line =
         str(prefix, option.name, " = ", it == resolved.end() ? option.default_value : it->second);

@@ -82,7 +82,7 @@ fs::path probe_run(const std::string& path, const Config& config, const fs::path
   const PartFiles files(dir);
   // Refused before anything is measured.
   for (const auto& [part, keys] : kDependsOn) {
-    if (settings.parts.count(part) > 0 && files.has(part)) {
+    if (settings.parts.contains(part) && files.has(part)) {
       files.refuse_other(part, identity_of(subject, config, keys));
     }
   }
@@ -96,7 +96,7 @@ fs::path probe_run(const std::string& path, const Config& config, const fs::path
   run.begin(facts.add("program", "landscape_probe").add("command", command));
   try {
     for (const auto& [part, keys] : kDependsOn) {
-      if (settings.parts.count(part) == 0) continue;
+      if (!settings.parts.contains(part)) continue;
       const JsonObject identity = identity_of(subject, config, keys);
       if (part == "ranks") run_part(files, part, identity, context, measure_ranks);
       if (part == "representations") {
