@@ -56,7 +56,7 @@ TEST_CASE("json: every kind of value, and what is none of ours") {
   CHECK(error_of([&] { fields.flag("n"); }).second ==
         "f.json: 'n' is expected to be true or false, it is '7'");
   CHECK(error_of([] { parse_flat_json(R"({"a": null, "a_non_finite": 5})", "f.json"); }).second ==
-        "f.json: not the JSON that was expected");
+        "f.json: 'a_non_finite' is expected to be nan, inf or -inf, it is '5'");
   CHECK(error_of([] { parse_flat_json("{\"a\": }", "f.json"); }).second ==
         "f.json: offset 7: not valid JSON");
   CHECK(number_text(std::nan("")) == "nan");
