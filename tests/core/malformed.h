@@ -163,7 +163,7 @@ inline Refusals run_malformed(const Reader& reader, const std::vector<std::vecto
     }
   }
   CHECK(memory.growth() <= static_cast<int64_t>(2 * longest) + (int64_t{64} << 20));
-  std::printf("malformed %s: %d files, %d refused, memory grew by %.1f MB, slowest %.3f s\n",
+  std::printf("malformed %s: %d files, %d refused, memory grew by %.3f MB, slowest %.3f s\n",
               reader.name.c_str(), out.files, out.refused,
               static_cast<double>(memory.growth()) / 1e6, out.slowest);
   return out;
