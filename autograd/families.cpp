@@ -187,6 +187,7 @@ struct FusedVjp final : Op {
     }
     return push_composite(node_inputs(node), t, lanes);
   }
+  bool lanes_share_work() const override { return rule->together.vjp_jvp != nullptr; }
   Tensors push_composite(const Tensors& all, const Tensors& t, int64_t lanes) const {
     return push_reference(reference(), SplitInputs(all, variables(all)), t, lanes);
   }
@@ -230,6 +231,7 @@ struct FusedOp final : Op {
     }
     return stack_lanes(node, std::move(results));
   }
+  bool lanes_share_work() const override { return rule->together.jvp != nullptr; }
   Tensors push_composite(const Node& node, const Tensors& t, int64_t lanes) const {
     const Tensors all = node_inputs(node);
     const Tensors saved = node_outputs(node);

@@ -52,6 +52,8 @@ struct Op {
   // As jvp for several tangents at once: every defined tangent is [lanes, ...shape]. The default
   // runs jvp lane by lane and stacks.
   virtual Tensors jvp_lanes(const Node& node, const Tensors& tangents, int64_t lanes) const;
+  // Whether jvp_lanes does less work than jvp lane by lane, at any size.
+  virtual bool lanes_share_work() const { return false; }
   // `tracked` are the inputs that depend on a differentiation variable.
   virtual Keep keep(Positions tracked) const;  // default: everything
 };

@@ -148,6 +148,18 @@ Tensors push_any(const Tape& tape, const Tensors& tangents, int64_t lanes) {
   return result;
 }
 
+// Whether a sweep with all lanes beats one sweep per lane. Small tensors are mostly overhead, which
+// the lanes share; large ones are slower together, because they no longer fit into the caches.
+bool together_is_faster(const Tape& tape) {
+  constexpr int64_t kSmall = int64_t{1} << 15;  // elements of one lane
+  int64_t widest = 0;
+  for (const NodePtr& node : tape.path) {
+    if (node->op->lanes_share_work()) return true;
+    for (const Tensor& t : node->outputs) widest = std::max(widest, t.numel());
+  }
+  return widest <= kSmall || tape.inputs[0].device() != Device::cpu;
+}
+
 }  // namespace
 
 Tape record(const Fn& f, const Tensors& x) {
@@ -266,7 +278,16 @@ std::pair<Tensors, Tensors> push_along(const Fn& f, const Tensors& x, const Tens
 
 Tensors push_lanes(const Tape& tape, const Tensors& tangents, int64_t lanes) {
   check(lanes > 0, "push_lanes: expects at least one lane, got ", lanes);
-  return push_any(tape, tangents, lanes);
+  if (together_is_faster(tape)) return push_any(tape, tangents, lanes);
+  check_tangents(tape.inputs, tangents, lanes);
+  std::vector<Tensors> columns(tape.outputs.size());
+  for (const Tensors& one : split_lanes(tangents, lanes)) {
+    Tensors out = push_any(tape, one, 0);
+    for (size_t i = 0; i < out.size(); ++i) columns[i].push_back(std::move(out[i]));
+  }
+  Tensors result;
+  for (const Tensors& column : columns) result.push_back(stack(column));
+  return result;
 }
 
 }  // namespace basin
