@@ -21,6 +21,11 @@ struct BrokenAssumption {};
 }  // namespace
 }  // namespace basin::tools
 #undef NDEBUG
+// From its headers: the parser of the compiled library, which its package links, was built with the
+// assumptions unchecked.
+#undef TOML_HEADER_ONLY
+#undef TOML_SHARED_LIB
+#define TOML_HEADER_ONLY 1
 #define TOML_ASSERT(expr) ((expr) ? static_cast<void>(0) : ::basin::tools::broken_assumption())
 #include <toml++/toml.h>
 
