@@ -8,12 +8,14 @@
 #include <unistd.h>
 
 #include <bit>
+#include <cerrno>
 #include <cmath>
 #include <csignal>
 #include <limits>
 
 #include "basin/core/error.h"
 #include "basin/tests/analysis/slice_problem.h"
+#include "basin/tests/core/faults.h"
 #include "basin/tests/core/files.h"
 
 namespace basin {
@@ -319,6 +321,31 @@ TEST_CASE("slice file: every field of a point, as it may stand and as it may not
   differs(start + "\"loss\":0.25}\n", "loss 0.25 and loss 0.25");
   test::check_error(ErrorKind::data, {"differs", "failed, other"},
                     [&] { read(failed + start + "\"loss\":null,\"failed\":\"other\"}\n"); });
+}
+
+TEST_CASE("slice file: calls that fail, and those that are made again") {
+  const TempDir dir;
+  Problem p(3, 2);
+  const Slice whole = p.run(dir / "s.jsonl");
+  const std::string text = read_text_file(dir / "s.jsonl", kMost);
+  write_file_atomic(dir / "torn.jsonl", text.substr(0, text.size() - 5));
+  {
+    const test::Fault fault(test::Call::ftruncate, EIO);
+    test::check_error(ErrorKind::output, {"torn.jsonl: cannot be cut"},
+                      [&] { p.run(dir / "torn.jsonl"); });
+  }
+  {
+    const test::Fault fault(test::Call::write, EINTR);
+    CHECK(same(p.run(dir / "torn.jsonl"), whole));
+    CHECK(fault.struck());
+  }
+  CHECK(read_text_file(dir / "torn.jsonl", kMost) == text);
+  {
+    const test::Fault fault(test::Call::flock, ENOLCK);  // a network file system without locks
+    CHECK(same(p.run(dir / "torn.jsonl"), whole));
+    CHECK(fault.struck());
+  }
+  test::check_error(ErrorKind::usage, {"nothing to merge"}, [] { merge_slices({}); });
 }
 
 TEST_CASE("slice file: a full disk in the middle of a line") {

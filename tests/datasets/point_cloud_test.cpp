@@ -122,6 +122,25 @@ TEST_CASE("point_cloud: HDF5 by file names as in ScanObjectNN") {
               [&] { load_point_clouds(dir.path()); });
 }
 
+TEST_CASE("point_cloud: HDF5 files of different numbers of points, and one list of the two") {
+  if (test::skip_without_hdf5()) return;
+  const test::TempDir dir;
+  const fs::path from = test::fixtures() / "hdf5_layout";
+  fs::copy_file(from / "ply_data_train0.h5", dir / "a.h5");
+  fs::copy_file(from / "eight_points.h5", dir / "b.h5");
+  write(dir / "train_files.txt", "a.h5\nb.h5\n");
+  check_error(ErrorKind::data, {"no known layout"}, [&] { load_point_clouds(dir.path()); });
+  write(dir / "test_files.txt", "a.h5\n");
+  check_error(ErrorKind::data, {"b.h5: offset 0", "expected 16 points as in a.h5, got 8"},
+              [&] { load_point_clouds(dir.path()); });
+  LoadOptions o;
+  o.points = 8;
+  CHECK(load_point_clouds(dir.path(), o).train.points.shape() == Shape{7, 8, 3});
+  write(dir / "train_files.txt", "\n");
+  check_error(ErrorKind::data, {"train_files.txt", "at least one"},
+              [&] { load_point_clouds(dir.path()); });
+}
+
 TEST_CASE("point_cloud: HDF5 lists and labels that do not fit") {
   if (test::skip_without_hdf5()) return;
   const test::TempDir dir;
