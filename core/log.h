@@ -8,7 +8,7 @@ namespace basin {
 enum class LogLevel { debug, info, warning };
 using LogSink = std::function<void(LogLevel, const std::string&)>;
 
-LogSink set_log_sink(LogSink next);  // returns the previous sink
+LogSink set_log_sink(LogSink sink);  // returns the previous sink
 void log_message(LogLevel level, const std::string& message);
 
 }  // namespace basin

@@ -48,13 +48,13 @@ void* map_host(size_t bytes) {
   const size_t want = bytes + kHugePage;
   void* raw = mmap(nullptr, want, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (raw == MAP_FAILED) return nullptr;
-  const auto begin = reinterpret_cast<uintptr_t>(raw);
-  const uintptr_t aligned = (begin + kHugePage - 1) / kHugePage * kHugePage;
-  if (aligned > begin) munmap(raw, aligned - begin);
-  const uintptr_t tail = begin + want - (aligned + bytes);
-  if (tail > 0) munmap(reinterpret_cast<void*>(aligned + bytes), tail);
-  madvise(reinterpret_cast<void*>(aligned), bytes, MADV_HUGEPAGE);
-  return reinterpret_cast<void*>(aligned);
+  const size_t head = (kHugePage - reinterpret_cast<uintptr_t>(raw) % kHugePage) % kHugePage;
+  const size_t tail = want - head - bytes;
+  auto* const aligned = static_cast<uint8_t*>(raw) + head;
+  if (head > 0) munmap(raw, head);
+  if (tail > 0) munmap(aligned + bytes, tail);
+  madvise(aligned, bytes, MADV_HUGEPAGE);
+  return aligned;
 }
 
 void unmap_host(void* block, size_t bytes) { munmap(block, bytes); }

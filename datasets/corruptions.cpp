@@ -200,7 +200,10 @@ struct Recipe {
 
 std::array<double, 5> levels_of(const std::array<int64_t, 5>& fractions) {
   std::array<double, 5> out;
-  for (int i = 0; i < 5; ++i) out[i] = static_cast<double>(kCorruptionPoints / fractions[i]);
+  for (int i = 0; i < 5; ++i) {
+    const int64_t count = kCorruptionPoints / fractions[i];  // whole points
+    out[i] = static_cast<double>(count);
+  }
   return out;
 }
 

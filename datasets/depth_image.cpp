@@ -98,8 +98,8 @@ DepthImage render_depth(const TriangleMesh& mesh, const PinholeCamera& camera) {
 }
 
 std::array<double, 3> back_project(const PinholeCamera& camera, int64_t pixel, double depth) {
-  const auto u = static_cast<double>(pixel % camera.width);
-  const auto v = static_cast<double>(pixel / camera.width);
+  const int64_t row = pixel / camera.width, column = pixel % camera.width;
+  const auto u = static_cast<double>(column), v = static_cast<double>(row);
   const double q[3] = {(u - 0.5 * static_cast<double>(camera.width - 1)) * depth / camera.focal,
                        (v - 0.5 * static_cast<double>(camera.height - 1)) * depth / camera.focal,
                        depth};
