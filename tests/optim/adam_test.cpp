@@ -207,3 +207,33 @@ TEST_CASE("adam: wrong parameters and gradients are refused") {
   CHECK_THROWS_AS(Adam({.beta1 = 1}, p), Error);
   CHECK_THROWS_AS(Sgd({.nesterov = true}, p), Error);
 }
+
+TEST_CASE("sgd: the observer sees gradient, momentum and change") {
+  const SgdConfig config{.lr = 0.1, .momentum = 0.9, .weight_decay = 0.3};
+  ParamList p = small_model(DType::f64), plain = p.clone();
+  const ParamList start = p.clone();
+  Sgd optimizer(config, p), silent(config, plain);
+  const Tensors grads = random_gradients(p, 9);
+  size_t seen = 0;
+  optimizer.set_observer([&](const UpdateRecord& r) {
+    ++seen;
+    CHECK(r.rule == "sgd");
+    CHECK(r.loss == 1.5);
+    CHECK(r.lr == 0.1);
+    CHECK(r.gradient.raw() == grads[r.index].raw());
+    const Tensor& w = start[r.index].value;
+    for (int64_t i = 0; i < w.numel(); ++i) {
+      const double slope = grads[r.index].at(i) + 0.3 * w.at(i);  // the first momentum is the slope
+      CHECK(std::abs(r.momentum.at(i) - slope) < 1e-14);
+      CHECK(std::abs(r.change.at(i) + 0.1 * slope) < 1e-14);
+    }
+  });
+  optimizer.step(p, grads, {.loss = 1.5});
+  silent.step(plain, grads, {.loss = 1.5});
+  CHECK(seen == p.size());
+  for (size_t i = 0; i < p.size(); ++i) CHECK(same_bits(p[i].value, plain[i].value));
+  // The two halves of a recorded step are for rules that have them.
+  CHECK_FALSE(optimizer.recordable());
+  CHECK_THROWS_WITH_AS(optimizer.prepare(p, {}), doctest::Contains("no two halves"), Error);
+  CHECK_THROWS_WITH_AS(optimizer.apply(p, grads), doctest::Contains("no two halves"), Error);
+}
