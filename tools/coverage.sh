@@ -41,7 +41,7 @@ status=0
 ctest --preset coverage --parallel "$(nproc)" "$@" >&2 || status=1
 
 table=$build/coverage.csv
-gcovr --root . --object-directory "$build" --gcov-ignore-parse-errors -j "$(nproc)" \
+gcovr --root . --object-directory "$build" --exclude-directories '.*CompilerId.*' -j "$(nproc)" \
   --filter '(analysis|autograd|core|datasets|examples|kernels|models|nn|optim|tools)/' \
   --exclude-throw-branches --exclude-unreachable-branches \
   --csv "$table" ${BASIN_COVERAGE_DETAILS:+--html-details "$BASIN_COVERAGE_DETAILS"} >&2 || exit 1
