@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "basin/core/error.h"
@@ -31,12 +32,13 @@ void limit(int resource, uint64_t soft, uint64_t hard) {
 
 // Bytes of address space in use; 0 when the system does not tell.
 uint64_t address_space() {
-  unsigned long pages = 0;
   std::FILE* file = std::fopen("/proc/self/statm", "re");
   if (file == nullptr) return 0;
-  const bool read = std::fscanf(file, "%lu", &pages) == 1;
+  char text[128] = {};  // the first of its numbers: pages
+  const bool read = std::fgets(text, sizeof text, file) != nullptr;
   std::fclose(file);
-  return read ? pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)) : 0;
+  return read ? std::strtoul(text, nullptr, 10) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE))
+              : 0;
 }
 
 void confine(const ChildLimits& limits, uint64_t used) {
