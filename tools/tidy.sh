@@ -3,8 +3,8 @@
 # programs and examples that build/release compiles. Headers are looked at through the sources that
 # include them.
 # usage: tools/tidy.sh [FILES...]        JOBS=N runs N at a time (default: all cores)
-# Some seconds per file: about 20 minutes of processor time for everything. For what a branch
-# changes:   tools/tidy.sh $(git diff --name-only main -- '*.cpp')
+# Some seconds of processor time per file. For what a branch changes:
+#   tools/tidy.sh $(git diff --name-only main -- '*.cpp')
 # Exit codes: 0 nothing found, 1 something found or no build, 5 clang-tidy 14 is missing.
 set -u
 cd "$(dirname "$0")/.." || exit 1
