@@ -85,7 +85,9 @@ class Pass {
   // [B, N, k] i32 within the cloud -> [B, N, C]. The statistics run over all B N k edges.
   Tensor apply_edge_max(const BatchNorm& norm, const Tensor& u, const Tensor& v,
                         const Tensor& index, Act act, double slope = 0);
-  const Tensor& weight(const Linear& layer) const { return params_[static_cast<size_t>(layer.weight)]; }
+  const Tensor& weight(const Linear& layer) const {
+    return params_[static_cast<size_t>(layer.weight)];
+  }
   Tensor bias(const Linear& layer) const;             // undefined if there is none
   Tensors take_stats() { return std::move(stats_); }  // empty with frozen statistics
 
