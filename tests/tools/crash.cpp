@@ -104,9 +104,15 @@ Ended run_program_in(const fs::path& folder, std::vector<std::string> words,
   argv.push_back(nullptr);
   envp.push_back(nullptr);
   const std::string err = (folder / "stderr.txt").string(), place = folder.string();
+  // A signal that arrives before the program runs must not find the handlers of this process: they
+  // allocate, and fork holds the lock of the allocator.
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
   const pid_t child = ::fork();
-  REQUIRE(child >= 0);
   if (child == 0) {
+    for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_DFL);
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     const int log = ::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
     const int nothing = ::open("/dev/null", O_WRONLY);
     if (log < 0 || ::dup2(log, STDERR_FILENO) < 0 || ::dup2(nothing, STDOUT_FILENO) < 0 ||
@@ -116,6 +122,8 @@ Ended run_program_in(const fs::path& folder, std::vector<std::string> words,
     ::execve(argv[0], argv.data(), envp.data());
     ::_exit(127);
   }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  REQUIRE(child >= 0);
   Ended ended = wait_for(child, signal_after, signal);
   ended.err = read_text_file(err);
   return ended;
