@@ -23,7 +23,7 @@ BASIN_HD float exp_(float x) {
 #else
   const float clamped = x < -104.f ? -104.f : (x > 89.f ? 89.f : x);
   constexpr float kRound = 12582912.f;  // 1.5 * 2^23: adding it rounds to an integer
-  const float n = (clamped * 1.44269504088896341f + kRound) - kRound;
+  const float shifted = clamped * 1.44269504088896341f + kRound, n = shifted - kRound;
   const float r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;
   float p = 1.9875691500e-4f;
   p = p * r + 1.3981999507e-3f;
@@ -33,7 +33,10 @@ BASIN_HD float exp_(float x) {
   p = p * r + 5.0000001201e-1f;
   const float value = (p * r * r + r) + 1.f;
   // 2^n in two factors, so that subnormal results and the largest finite ones come out right.
-  const int32_t whole = static_cast<int32_t>(n);
+  // n is read from the last bits of `shifted`: a NaN has some there too, but no value to cast.
+  int32_t whole;
+  std::memcpy(&whole, &shifted, 4);
+  whole -= 0x4b400000;  // the bits of kRound
   const int32_t half = whole / 2;
   const int32_t bits1 = (half + 127) << 23, bits2 = (whole - half + 127) << 23;
   float two1, two2;
