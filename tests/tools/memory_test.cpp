@@ -15,7 +15,7 @@ TEST_CASE("memory: a sample of the allocations of a training fails") {
   CHECK(objects.faults > 20);
   CHECK(objects.unnoticed < objects.faults / 2);
   CHECK(mappings.faults > 0);
-  CHECK(mappings.unnoticed == 0);
+  CHECK(mappings.unnoticed <= 1);  // the batch prepared ahead when the last step ended
 }
 
 TEST_CASE("memory: a sample of the allocations of a probe fails") {
