@@ -113,6 +113,12 @@ TEST_CASE("config: a bad TOML file is a usage error with file and line") {
   CHECK(type.first == ErrorKind::usage);
   CHECK(type.second == file + ":1: epochs is expected to be an integer, given '1.5'");
   CHECK(contains(load("lr = 2026-01-01\n").second, file + ":1: lr is expected to be a string"));
+  // Letters that the parser's table of white space once called unreachable.
+  for (const char* letter : {"\xc2\xa1", "\xc3\xa9", "\xd2\x96", "\xd2\x99"}) {
+    const auto foreign = load(str("lr = 1\na", letter, "b = 2\n"));
+    CHECK(foreign.first == ErrorKind::usage);
+    CHECK(contains(foreign.second, file + ":2: "));
+  }
   const auto missing = error_of([&] { config.load_toml(dir / "none.toml"); });
   CHECK(missing.first == ErrorKind::usage);
 }
