@@ -181,6 +181,8 @@ function(basin_fuzz_targets)
                     SOURCES tools/common/json.cpp)
   basin_fuzz_target(toml LINK basin_core tomlplusplus::tomlplusplus nlohmann_json::nlohmann_json
                     SOURCES tools/common/config.cpp tools/common/json.cpp)
+  basin_fuzz_target(probe_record LINK basin_core nlohmann_json::nlohmann_json
+                    SOURCES tools/landscape_probe/record.cpp tools/common/json.cpp)
   file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/fuzz/*.cpp")
   foreach(source IN LISTS sources)
     cmake_path(GET source STEM name)

@@ -1,56 +1,63 @@
 // The files of a probe: see record.h.
 #include "basin/tools/landscape_probe/record.h"
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 
-namespace basin {
+#include "basin/core/printable.h"
+
+namespace basin::tools {
 
 using nlohmann::json;
-
-// A number that JSON cannot hold is null, and null is NaN.
-static double number_of(const json& j) {
-  return j.is_null() ? std::numeric_limits<double>::quiet_NaN() : j.get<double>();
-}
-
-static void to_json(json& j, const Estimate& e) {
-  j = {{"value", e.value},        {"standard_error", e.standard_error}, {"low", e.interval.low},
-       {"high", e.interval.high}, {"level", e.interval.level},          {"samples", e.samples},
-       {"method", e.method}};
-}
-static void from_json(const json& j, Estimate& e) {
-  e.value = number_of(j.at("value"));
-  e.standard_error = number_of(j.at("standard_error"));
-  e.interval = {number_of(j.at("low")), number_of(j.at("high")), number_of(j.at("level"))};
-  e.samples = j.at("samples").get<int64_t>();
-  e.method = j.at("method").get<std::string>();
-}
-
-namespace tools {
 
 // Every field of a record is named once here; writing and reading both walk this list.
 struct Writer {
   json& j;
   template <class T>
   void operator()(const char* key, const T& value) {
-    j[key] = value;
-  }
-};
-struct Reader {
-  const json& j;
-  template <class T>
-  void operator()(const char* key, T& value) {
-    if constexpr (std::is_same_v<T, double>) {
-      value = number_of(j.at(key));
-    } else if constexpr (std::is_same_v<T, std::vector<double>>) {
-      value.clear();
-      for (const json& x : j.at(key)) value.push_back(number_of(x));
+    if constexpr (std::is_same_v<T, Estimate>) {
+      Writer inner{j[key]};
+      fields(inner, value);
     } else {
-      j.at(key).get_to(value);
+      j[key] = value;
     }
   }
 };
+class Reader {
+ public:
+  // `place`: of the object in its file, as "weights[3]"; empty for the outermost.
+  Reader(const json& object, std::string place, const std::string& file)
+      : object_(object), place_(std::move(place)), file_(file) {
+    if (!object.is_object()) expected("an object", object, place_);
+  }
+  template <class T>
+  void operator()(const char* key, T& value) {
+    const auto found = object_.find(key);
+    const std::string at = place_.empty() ? key : place_ + "." + key;
+    if (found == object_.end()) fail(ErrorKind::data, file_, ": '", at, "' is missing");
+    read(*found, value, at);
+  }
+  template <class T>
+  void read(const json& j, T& value, const std::string& at);
 
+ private:
+  [[noreturn]] void expected(const char* what, const json& found, const std::string& at) const {
+    fail(ErrorKind::data, file_, ": '", at, "' is expected to be ", what, ", it is ",
+         found.is_structured() ? str("an ", found.type_name()) : printable(found.dump()));
+  }
+  const json& object_;
+  std::string place_;
+  const std::string& file_;
+};
+
+template <class Walk, class R>
+void fields(Walk& walk, R& r) requires std::is_same_v<std::remove_const_t<R>, Estimate> {
+  walk("value", r.value), walk("standard_error", r.standard_error), walk("low", r.interval.low);
+  walk("high", r.interval.high), walk("level", r.interval.level), walk("samples", r.samples);
+  walk("method", r.method);
+}
 template <class Walk, class R>
 void fields(Walk& walk, R& r) requires std::is_same_v<std::remove_const_t<R>, EigenRecord> {
   walk("value", r.value), walk("residual", r.residual), walk("converged", r.converged);
@@ -134,13 +141,40 @@ void to_json(json& j, const R& record) requires requires(Writer& w) {
   Writer walk{j};
   fields(walk, record);
 }
-template <class R>
-void from_json(const json& j, R& record) requires requires(Reader& w) {
-  fields(w, record);
-}
-{
-  Reader walk{j};
-  fields(walk, record);
+template <class T>
+constexpr bool kIsList = false;
+template <class T>
+constexpr bool kIsList<std::vector<T>> = true;
+
+template <class T>
+void Reader::read(const json& j, T& value, const std::string& at) {
+  if constexpr (std::is_same_v<T, double>) {  // what JSON cannot hold is null, and null is NaN
+    if (!j.is_null() && !j.is_number()) expected("a number", j, at);
+    value = j.is_null() ? std::numeric_limits<double>::quiet_NaN() : j.get<double>();
+  } else if constexpr (std::is_same_v<T, int64_t>) {  // every integer of a record counts something
+    if (!j.is_number_unsigned() ||
+        j.get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()}) {
+      expected("a count below 2^63", j, at);
+    }
+    value = j.get<int64_t>();
+  } else if constexpr (std::is_same_v<T, bool>) {
+    if (!j.is_boolean()) expected("true or false", j, at);
+    value = j.get<bool>();
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    if (!j.is_string()) expected("a text", j, at);
+    value = j.get<std::string>();
+  } else if constexpr (kIsList<T>) {
+    if (!j.is_array()) expected("a list", j, at);
+    value.clear();
+    value.reserve(j.size());
+    for (const json& item : j) {
+      const size_t index = value.size();
+      read(item, value.emplace_back(), str(at, "[", index, "]"));
+    }
+  } else {
+    Reader inner(j, at, file_);
+    fields(inner, value);
+  }
 }
 
 namespace {
@@ -161,26 +195,67 @@ struct Tree {
   ~Tree() { dismantle(root); }
 };
 
+// A tree takes up to 64 bytes per value: these keep it below the file's size and 64 MB.
+constexpr uint64_t kMostBytes = uint64_t{1} << 26;
+constexpr int kMostValues = 1'000'000, kDeepest = 16;
+
 Tree parse_part(const fs::path& path) {
+  int values = 0;
+  const auto limits = [&](int depth, json::parse_event_t event, json&) {
+    values += event != json::parse_event_t::object_end && event != json::parse_event_t::array_end;
+    if (depth > kDeepest) {
+      fail(ErrorKind::data, path.string(), ": lists within more than ", kDeepest, " others");
+    }
+    if (values > kMostValues) {
+      fail(ErrorKind::data, path.string(), ": more than ", kMostValues, " values");
+    }
+    return true;
+  };
   try {
-    return Tree(json::parse(read_file(path)));
-  } catch (const json::exception& e) {
-    fail(ErrorKind::data, path.string(), ": is no record of a probe: ", e.what());
+    return Tree(json::parse(read_file(path, kMostBytes), limits));
+  } catch (const json::parse_error& e) {
+    fail(ErrorKind::data, path.string(), ": offset ", e.byte, ": not valid JSON");
+  } catch (const json::exception& e) {  // a number that no double holds
+    fail(ErrorKind::data, path.string(), ": not valid JSON: ", printable(e.what()));
   }
 }
+
+// The figures take these for granted.
+void check_values(const std::vector<CurvatureRecord>& record, const std::string& file) {
+  for (const CurvatureRecord& c : record) {
+    for (const QuadratureRecord& q : c.density) {
+      const auto finite = [](double x) { return std::isfinite(x); };
+      if (q.nodes.empty() || q.nodes.size() != q.weights.size() ||
+          !std::all_of(q.nodes.begin(), q.nodes.end(), finite) ||
+          !std::all_of(q.weights.begin(), q.weights.end(), finite)) {
+        fail(ErrorKind::data, file, ": 'density' of ", printable(c.kind), " ", printable(c.subset),
+             " is expected to hold finite nodes and as many finite weights, it holds ",
+             q.nodes.size(), " and ", q.weights.size());
+      }
+    }
+  }
+}
+void check_values(const SlicesRecord& record, const std::string& file) {
+  for (const SliceRecord& s : record.slices) {
+    if (s.file.empty() || fs::path(s.file).filename() != s.file) {
+      fail(ErrorKind::data, file,
+           ": 'file' of a slice is expected to be a name in this folder, it is '",
+           printable(s.file), "'");
+    }
+  }
+}
+template <class Record>
+void check_values(const Record&, const std::string&) {}
 
 }  // namespace
 
 bool PartFiles::has(const std::string& part) const { return fs::exists(file(part)); }
 
-JsonFields PartFiles::identity(const std::string& part) const {
-  const Tree tree = parse_part(file(part));
-  const json& whole = tree.root;
-  const auto it = whole.find("identity");
-  if (it == whole.end()) {
-    fail(ErrorKind::data, file(part).string(), ": expected the key 'identity', found none");
-  }
-  return parse_flat_json(it->dump(), file(part).string());
+JsonFields read_identity(const fs::path& file) {
+  const Tree tree = parse_part(file);
+  const auto it = tree.root.find("identity");
+  if (it == tree.root.end()) fail(ErrorKind::data, file.string(), ": 'identity' is missing");
+  return parse_flat_json(it->dump(), file.string());
 }
 
 void PartFiles::refuse_other(const std::string& part, const JsonObject& identity) const {
@@ -189,8 +264,8 @@ void PartFiles::refuse_other(const std::string& part, const JsonObject& identity
   for (const auto& [key, value] : wanted.values()) {
     const std::string there = found.has(key) ? found.text(key) : "nothing";
     if (there == value) continue;
-    fail(ErrorKind::output, file(part).string(), ": was measured with ", key, " = ", there,
-         ", asked for is ", value, "; choose another --out, or remove the file");
+    fail(ErrorKind::output, file(part).string(), ": was measured with ", key, " = ",
+         printable(there), ", asked for is ", value, "; choose another --out, or remove the file");
   }
 }
 
@@ -205,15 +280,14 @@ void PartFiles::write(const std::string& part, const JsonObject& identity,
 }
 
 template <class Record>
-Record PartFiles::read(const std::string& part) const {
-  const Tree tree = parse_part(file(part));
-  const json& whole = tree.root;
-  try {
-    return whole.at("record").get<Record>();
-  } catch (const json::exception& e) {
-    fail(ErrorKind::data, file(part).string(),
-         ": a field is missing or of another kind: ", e.what());
-  }
+Record read_record(const fs::path& file) {
+  const Tree tree = parse_part(file);
+  const std::string name = file.string();
+  Record out;
+  Reader whole(tree.root, "", name);
+  whole("record", out);
+  check_values(out, name);
+  return out;
 }
 
 template void PartFiles::write(const std::string&, const JsonObject&,
@@ -224,11 +298,10 @@ template void PartFiles::write(const std::string&, const JsonObject&,
 template void PartFiles::write(const std::string&, const JsonObject&,
                                const SharpnessRecords&) const;
 template void PartFiles::write(const std::string&, const JsonObject&, const SlicesRecord&) const;
-template std::vector<CurvatureRecord> PartFiles::read(const std::string&) const;
-template RanksRecord PartFiles::read(const std::string&) const;
-template RepresentationsRecord PartFiles::read(const std::string&) const;
-template SharpnessRecords PartFiles::read(const std::string&) const;
-template SlicesRecord PartFiles::read(const std::string&) const;
+template std::vector<CurvatureRecord> read_record(const fs::path&);
+template RanksRecord read_record(const fs::path&);
+template RepresentationsRecord read_record(const fs::path&);
+template SharpnessRecords read_record(const fs::path&);
+template SlicesRecord read_record(const fs::path&);
 
-}  // namespace tools
-}  // namespace basin
+}  // namespace basin::tools

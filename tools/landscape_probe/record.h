@@ -104,6 +104,13 @@ struct SlicesRecord {
   std::vector<SliceRecord> slices;
 };
 
+// The record in one file of a probe. Data error naming the file and the field: what is not JSON,
+// lacks a field, holds another kind of value, more than a million values or more than 64 MB. Fields
+// that are not of the record are passed over.
+template <class Record>
+Record read_record(const fs::path& file);
+JsonFields read_identity(const fs::path& file);  // what the record depends on; data error
+
 // The files of one probe. `identity`: what a part depends on, as a flat object; writing gives every
 // part its own copy.
 class PartFiles {
@@ -116,8 +123,10 @@ class PartFiles {
   template <class Record>
   void write(const std::string& part, const JsonObject& identity, const Record& record) const;
   template <class Record>
-  Record read(const std::string& part) const;  // data error naming the file
-  JsonFields identity(const std::string& part) const;
+  Record read(const std::string& part) const {
+    return read_record<Record>(file(part));
+  }
+  JsonFields identity(const std::string& part) const { return read_identity(file(part)); }
 
  private:
   fs::path dir_;
