@@ -14,6 +14,9 @@ if ! command -v clang++ > /dev/null; then
 fi
 cmake --preset fuzz > /dev/null && cmake --build --preset fuzz >&2 || exit 1
 
+# A target that needs a folder writes it for every execution: in memory, not through a disk (3,900
+# executions a second of text_clouds, not 80).
+[ -w /dev/shm ] && export TMPDIR=/dev/shm
 work=build/fuzz/work
 findings=build/fuzz/findings
 mkdir -p "$findings"
