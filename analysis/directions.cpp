@@ -52,8 +52,10 @@ std::vector<int> members(const ParamList& params, const std::vector<int>& indice
   for (size_t i = 0; i < all.size(); ++i) {
     check(all[i] >= 0 && static_cast<size_t>(all[i]) < params.size(), "directions: parameter ",
           all[i], " is out of range for ", params.size());
-    check(i == 0 || all[i - 1] < all[i], "directions: expects ascending parameter indices, given ",
-          all[i - 1], " before ", all[i]);
+    if (i > 0) {
+      check(all[i - 1] < all[i], "directions: expects ascending parameter indices, given ",
+            all[i - 1], " before ", all[i]);
+    }
   }
   return all;
 }
