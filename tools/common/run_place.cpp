@@ -64,8 +64,8 @@ Place find_place(const Config& config, const TrainConfig& train, bool measuring)
   if (resume != "auto" && is_checkpoint(named)) {
     place.checkpoint = read_checkpoint(real_checkpoint(named, place.source));
     const auto steps = checkpoint_steps(place.source / "ckpt");
-    check(measuring || !place.in_place || place.checkpoint->step == steps.back(),
-          "--resume: ", named.string(),
+    const bool newest = !steps.empty() && place.checkpoint->step == steps.back();
+    check(measuring || !place.in_place || newest, "--resume: ", named.string(),
           " is not the newest checkpoint of its run; give --out to branch off from it");
   } else {
     place.checkpoint = read_newest_checkpoint(place.source / "ckpt");
