@@ -2,8 +2,8 @@
 # Builds the fuzz targets (preset fuzz: clang, libFuzzer, address and undefined-behaviour sanitizers)
 # and runs each for SECONDS, from the committed seeds; what is found lands in build/fuzz/findings.
 # usage: tools/fuzz.sh [SECONDS [TARGET...]]
-# Prints per target: executions, coverage, findings. Exit codes: 0 none found, 1 a finding or no
-# build, 5 when clang is missing.
+# Prints per target: executions, how many of them the reader accepted, coverage, findings. Exit codes:
+# 0 none found, 1 a finding, a target that accepts nothing or no build, 5 when clang is missing.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 seconds=${1:-60}
@@ -22,7 +22,7 @@ findings=build/fuzz/findings
 mkdir -p "$findings"
 targets=${*:-$(ls tests/fuzz/*.cpp | sed 's|.*/||; s|\.cpp$||')}
 status=0
-printf '%-12s %12s %10s %10s %9s\n' target executions edges features findings
+printf '%-12s %12s %12s %10s %10s %9s\n' target executions accepted edges features findings
 for target in $targets; do
   corpus=$work/$target
   mkdir -p "$corpus"
@@ -36,8 +36,10 @@ for target in $targets; do
     "$corpus" "tests/fuzz/seeds/$target" > "$log" 2>&1
   [ $? -eq 0 ] || status=1
   found=$(ls "$findings" | grep -c "^$target-")
-  printf '%-12s %12s %10s %10s %9s\n' "$target" \
-    "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" \
+  accepted=$(sed -n 's/^accepted: //p' "$log")
+  [ "${accepted:-0}" -gt 0 ] || status=1
+  printf '%-12s %12s %12s %10s %10s %9s\n' "$target" \
+    "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" "$accepted" \
     "$(sed -n 's/.* cov: \([0-9]*\).*/\1/p' "$log" | tail -1)" \
     "$(sed -n 's/.* ft: \([0-9]*\).*/\1/p' "$log" | tail -1)" "$found"
 done

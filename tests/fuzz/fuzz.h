@@ -19,10 +19,19 @@
 
 namespace basin::fuzz {
 
+// How many inputs were accepted, told when the program ends: a target that accepts none of its
+// seeds fuzzes no more than the first refusal, and tools/fuzz.sh calls that a failure.
+struct Accepted {
+  uint64_t count = 0;
+  ~Accepted() { std::fprintf(stderr, "accepted: %llu\n", static_cast<unsigned long long>(count)); }
+};
+inline Accepted accepted;
+
 template <class Read>
 int guarded(Read&& read) {
   try {
     read();
+    ++accepted.count;
   } catch (const Error& e) {
     const bool kind = e.kind() == ErrorKind::data || e.kind() == ErrorKind::resource;
     if (!kind || std::strchr(e.what(), '\n') != nullptr || std::strlen(e.what()) > 2000) {
@@ -50,6 +59,34 @@ class MemoryFile {
 
  private:
   int fd_ = -1;
+};
+
+inline void write_file(const fs::path& path, std::string_view text) {
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  if (file == nullptr || std::fwrite(text.data(), 1, text.size(), file) != text.size()) {
+    std::abort();
+  }
+  std::fclose(file);
+}
+
+// A folder of this process for readers that need more than a MemoryFile.
+class Folder {
+ public:
+  explicit Folder(const std::string& name)
+      : path_(fs::temp_directory_path() /
+              ("basin_fuzz_" + name + "_" + std::to_string(::getpid()))) {
+    fs::create_directories(path_);
+  }
+  ~Folder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
 };
 
 }  // namespace basin::fuzz

@@ -10,6 +10,8 @@ using namespace basin;
 tools::Config settings() {
   using tools::Kind;
   return tools::Config({{"data", Kind::text, "embedded", "Folder"},
+                        {"points", Kind::integer, "1024", "Points"},
+                        {"augment", Kind::text, "", "Augmentation"},
                         {"epochs", Kind::integer, "20", "Passes"},
                         {"lr", Kind::number, "", "Rate"},
                         {"dry_run", Kind::flag, "false", "Plan only"},
