@@ -327,7 +327,7 @@ TEST_CASE("failed step: a probe of weights that are not finite ends with exit co
   JsonObject state;
   for (const auto& [key, value] : c.state.values()) state.add(key, std::string_view(value));
   write_checkpoint(dir / "run/ckpt", c.step, c.model, c.optimizer, state);
-  for (const char* part : {"ranks", "representations", "curvature", "sharpness", "slices"}) {
+  for (const std::string part : {"ranks", "representations", "curvature", "sharpness", "slices"}) {
     CAPTURE(part);
     const Finished probed = run_built(
         dir, "landscape_probe",
