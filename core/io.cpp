@@ -195,7 +195,7 @@ bool parse_number(std::string_view text, T& out) {
   text = without_plus(text);
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, out);
-  return error == std::errc() && stop == end && !text.empty();
+  return error == std::errc() && stop == end;  // an empty text is an error
 }
 
 }  // namespace

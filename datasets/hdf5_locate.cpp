@@ -1,20 +1,63 @@
 // The calls of libhdf5: see hdf5_locate.h. They happen in the child only; the answer is a list of
 // 64-bit numbers, each list of numbers behind its length.
-#ifdef BASIN_HAS_HDF5
-#define H5_USE_110_API 1  // later libraries then offer the calls of 1.10 under their plain names
 #include "basin/datasets/hdf5_locate.h"
 
+#ifdef BASIN_HAS_HDF5
+#define H5_USE_110_API 1  // later libraries then offer the calls of 1.10 under their plain names
 #include <hdf5.h>
 
-#include <array>
+#include <algorithm>
 #include <cstring>
 
 #include "basin/datasets/limited_child.h"
+#endif
 
 namespace basin {
 namespace {
 
-constexpr uint64_t kMaxRank = 3, kMaxFilters = 32;
+constexpr uint64_t kMaxFilters = 32;
+
+std::vector<uint64_t> take_list(ByteReader& in) {
+  const uint64_t n = in.u64("a length");
+  if (n > kMaxFilters) in.fault("expected a short list, got ", n);
+  std::vector<uint64_t> out;
+  for (uint64_t i = 0; i < n; ++i) out.push_back(in.u64("a number"));
+  return out;
+}
+
+}  // namespace
+
+Hdf5Located take_located(ByteReader& in) {
+  Hdf5Located d;
+  d.offset = in.u64("an offset");
+  d.rank = in.u64("a rank");
+  d.shape = take_list(in);
+  d.element.floating = in.u64("a flag") != 0;
+  d.element.is_signed = in.u64("a flag") != 0;
+  d.element.big = in.u64("a flag") != 0;
+  d.element.width = in.u64("a width");
+  d.layout = static_cast<Hdf5Layout>(in.u64("a layout") & 3);
+  d.filters = take_list(in);
+  d.chunk = take_list(in);
+  d.stored = in.u64("a size");
+  d.address = in.u64("an address");
+  d.chunk_count = in.u64("a count");
+  const uint64_t listed = in.u64("a count");
+  if (listed > kMaxHdf5Chunks) in.fault("expected fewer chunks than ", listed);
+  for (uint64_t i = 0; i < listed; ++i) {
+    Hdf5Chunk c;
+    c.at = take_list(in);
+    c.mask = in.u64("a mask"), c.address = in.u64("an address"), c.bytes = in.u64("a size");
+    d.chunks.push_back(std::move(c));
+  }
+  return d;
+}
+
+#ifdef BASIN_HAS_HDF5
+
+namespace {
+
+constexpr uint64_t kMaxRank = 3;
 
 class Handle {
  public:
@@ -38,8 +81,7 @@ std::string library_reason() {
   H5Ewalk2(
       H5E_DEFAULT, H5E_WALK_UPWARD,
       [](unsigned n, const H5E_error2_t* error, void* out) {
-        auto& first = *static_cast<std::string*>(out);
-        if (n == 0 && error->desc && *error->desc) first = error->desc;
+        if (n == 0) *static_cast<std::string*>(out) = error->desc;  // never null
         return herr_t{0};
       },
       &text);
@@ -75,8 +117,9 @@ class Facts {
   Facts(hid_t file, const std::string& name, const std::string& path)
       : name_(name), path_(path), id_(open(file), H5Dclose) {
     if (!id_.ok()) fault("expected a dataset: ", library_reason());
-    H5O_info_t info;
-    if (H5Oget_info(id_.get(), &info) >= 0) offset_ = info.addr;
+    H5O_info_t info{};
+    H5Oget_info(id_.get(), &info);
+    offset_ = info.addr;
     add_shape();
     add_storage();
     add_chunks();
@@ -98,6 +141,12 @@ class Facts {
     return H5Dopen2(file, name_.c_str(), H5P_DEFAULT);
   }
 
+  // Axes of which the sizes are told: none when there are more than kMaxRank, or on an error (-1).
+  static uint64_t listed(int axes) {
+    const auto n = static_cast<uint64_t>(axes);
+    return n <= kMaxRank ? n : 0;
+  }
+
   void add(uint64_t number) { numbers_.push_back(number); }
   void add(const hsize_t* values, uint64_t n) {
     add(n);
@@ -106,18 +155,16 @@ class Facts {
 
   void add_shape() {
     const Handle space(H5Dget_space(id_.get()), H5Sclose);
-    const int rank = space.ok() ? H5Sget_simple_extent_ndims(space.get()) : -1;
     hsize_t dims[H5S_MAX_RANK] = {};
-    rank_ = rank < 0 ? 0 : static_cast<uint64_t>(rank);
-    if (rank_ > 0) H5Sget_simple_extent_dims(space.get(), dims, nullptr);
-    add(offset_), add(rank_), add(dims, rank_ <= kMaxRank ? rank_ : 0);
+    const int rank = H5Sget_simple_extent_dims(space.get(), dims, nullptr);
+    rank_ = listed(rank);
+    add(offset_), add(static_cast<uint64_t>(std::max(rank, 0))), add(dims, rank_);
     const Hdf5Element e = element_of(Handle(H5Dget_type(id_.get()), H5Tclose).get());
     add(e.floating), add(e.is_signed), add(e.big), add(e.width);
   }
 
   void add_storage() {
     const Handle plist(H5Dget_create_plist(id_.get()), H5Pclose);
-    if (!plist.ok()) fault("has no storage description: ", library_reason());
     const H5D_layout_t layout = H5Pget_layout(plist.get());
     const bool inside = H5Pget_external_count(plist.get()) == 0;
     chunked_ = inside && layout == H5D_CHUNKED;
@@ -127,7 +174,7 @@ class Facts {
                                          : Hdf5Layout::other));
     std::vector<hsize_t> filters;
     const int count = H5Pget_nfilters(plist.get());
-    for (int i = 0; i < count && filters.size() < kMaxFilters; ++i) {
+    for (int i = 0; i < count; ++i) {  // the library knows no more than kMaxFilters
       unsigned flags = 0, config = 0;
       size_t values = 0;
       filters.push_back(static_cast<hsize_t>(H5Pget_filter2(
@@ -135,9 +182,7 @@ class Facts {
     }
     add(filters.data(), filters.size());
     hsize_t chunk[H5S_MAX_RANK] = {};
-    const int rank = chunked_ ? H5Pget_chunk(plist.get(), H5S_MAX_RANK, chunk) : 0;
-    add(chunk,
-        rank > 0 && static_cast<uint64_t>(rank) <= kMaxRank ? static_cast<uint64_t>(rank) : 0);
+    add(chunk, chunked_ ? listed(H5Pget_chunk(plist.get(), H5S_MAX_RANK, chunk)) : 0);
     add(H5Dget_storage_size(id_.get()));
     add(block ? H5Dget_offset(id_.get()) : HADDR_UNDEF);
   }
@@ -147,22 +192,21 @@ class Facts {
     hsize_t count = 0;
     if (chunked_) H5Dget_num_chunks(id_.get(), space.get(), &count);
     add(count);
-    const bool listed = count <= kMaxHdf5Chunks && rank_ <= kMaxRank;
-    add(listed ? count : 0);
-    for (hsize_t i = 0; listed && i < count; ++i) {
+    const hsize_t told = rank_ > 0 && count <= kMaxHdf5Chunks ? count : 0;
+    add(told);
+    for (hsize_t i = 0; i < told; ++i) {
       hsize_t at[H5S_MAX_RANK + 1] = {};  // the library may write one axis more than it says
       unsigned mask = 0;
       haddr_t address = HADDR_UNDEF;
       hsize_t bytes = 0;
-      if (H5Dget_chunk_info(id_.get(), space.get(), i, at, &mask, &address, &bytes) < 0) {
-        fault("chunk ", i, " cannot be found: ", library_reason());
-      }
+      // What cannot be found keeps no bytes, which is no chunk.
+      H5Dget_chunk_info(id_.get(), space.get(), i, at, &mask, &address, &bytes);
       add(at, rank_), add(mask), add(address), add(bytes);
     }
   }
 
   const std::string &name_, &path_;
-  uint64_t offset_ = 0, rank_ = 0;
+  uint64_t offset_ = 0, rank_ = 0;  // the rank is 0 beyond kMaxRank
   Handle id_;
   bool chunked_ = false;
   std::vector<uint64_t> numbers_;
@@ -189,40 +233,6 @@ std::vector<uint8_t> facts_of(const std::string& path, const std::vector<std::st
   return bytes;
 }
 
-std::vector<uint64_t> take_list(ByteReader& in) {
-  const uint64_t n = in.u64("a length");
-  if (n > kMaxFilters) in.fault("expected a short list, got ", n);
-  std::vector<uint64_t> out;
-  for (uint64_t i = 0; i < n; ++i) out.push_back(in.u64("a number"));
-  return out;
-}
-
-Hdf5Located take_dataset(ByteReader& in) {
-  Hdf5Located d;
-  d.offset = in.u64("an offset");
-  d.rank = in.u64("a rank");
-  d.shape = take_list(in);
-  d.element.floating = in.u64("a flag") != 0;
-  d.element.is_signed = in.u64("a flag") != 0;
-  d.element.big = in.u64("a flag") != 0;
-  d.element.width = in.u64("a width");
-  d.layout = static_cast<Hdf5Layout>(in.u64("a layout") & 3);
-  d.filters = take_list(in);
-  d.chunk = take_list(in);
-  d.stored = in.u64("a size");
-  d.address = in.u64("an address");
-  d.chunk_count = in.u64("a count");
-  const uint64_t listed = in.u64("a count");
-  if (listed > kMaxHdf5Chunks) in.fault("expected fewer chunks than ", listed);
-  for (uint64_t i = 0; i < listed; ++i) {
-    Hdf5Chunk c;
-    c.at = take_list(in);
-    c.mask = in.u64("a mask"), c.address = in.u64("an address"), c.bytes = in.u64("a size");
-    d.chunks.push_back(std::move(c));
-  }
-  return d;
-}
-
 }  // namespace
 
 std::vector<Hdf5Located> locate_hdf5(const fs::path& path, const std::vector<std::string>& names) {
@@ -231,9 +241,10 @@ std::vector<Hdf5Located> locate_hdf5(const fs::path& path, const std::vector<std
       run_in_child(str(name, ": offset 0"), "libhdf5", {}, [&] { return facts_of(name, names); });
   ByteReader in(answer, str(name, ": offset 0: libhdf5's answer"));
   std::vector<Hdf5Located> out;
-  for (size_t i = 0; i < names.size(); ++i) out.push_back(take_dataset(in));
+  for (size_t i = 0; i < names.size(); ++i) out.push_back(take_located(in));
   return out;
 }
 
-}  // namespace basin
 #endif
+
+}  // namespace basin

@@ -37,4 +37,7 @@ struct Hdf5Located {
 // The datasets of these names in the root group. data error naming file, offset and dataset.
 std::vector<Hdf5Located> locate_hdf5(const fs::path& path, const std::vector<std::string>& names);
 
+// One dataset of the child's answer. data error when the answer is no such list of numbers.
+Hdf5Located take_located(ByteReader& in);
+
 }  // namespace basin

@@ -13,7 +13,6 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -32,13 +31,12 @@ void limit(int resource, uint64_t soft, uint64_t hard) {
 
 // Bytes of address space in use; 0 when the system does not tell.
 uint64_t address_space() {
-  std::FILE* file = std::fopen("/proc/self/statm", "re");
-  if (file == nullptr) return 0;
+  const int file = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  if (file < 0) return 0;
   char text[128] = {};  // the first of its numbers: pages
-  const bool read = std::fgets(text, sizeof text, file) != nullptr;
-  std::fclose(file);
-  return read ? std::strtoul(text, nullptr, 10) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE))
-              : 0;
+  [[maybe_unused]] const ssize_t n = ::read(file, text, sizeof text - 1);
+  ::close(file);
+  return std::strtoul(text, nullptr, 10) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
 void confine(const ChildLimits& limits, uint64_t used) {

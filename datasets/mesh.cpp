@@ -217,7 +217,7 @@ Tensor sample_surface(const TriangleMesh& mesh, int64_t points, Rng& rng, const 
   cumulative.reserve(mesh.triangles.size());
   double total = 0;
   for (const auto& t : mesh.triangles) cumulative.push_back(total += triangle_area(mesh, t));
-  if (!(total > 0) || !std::isfinite(total)) {
+  if (!(total > 0) || std::isinf(total)) {
     fail(ErrorKind::data, name, ": expected a surface with an area, ", mesh.vertices.size(),
          " vertices and ", mesh.triangles.size(), " triangles have area ", total);
   }
@@ -225,7 +225,8 @@ Tensor sample_surface(const TriangleMesh& mesh, int64_t points, Rng& rng, const 
   auto* xyz = out.mutable_data<float>();
   for (int64_t i = 0; i < points; ++i) {
     const double target = rng.uniform() * total;
-    // The first triangle whose cumulative area exceeds the target has an area of its own.
+    // The first triangle whose cumulative area exceeds the target has an area of its own. There is
+    // none when the product was rounded up to the total, which then is subnormal.
     auto hit = std::upper_bound(cumulative.begin(), cumulative.end(), target);
     if (hit == cumulative.end())
       hit = std::lower_bound(cumulative.begin(), cumulative.end(), total);

@@ -1,14 +1,19 @@
 // The calls that a Fault may strike: see faults.h.
 #include "basin/tests/core/faults.h"
 
+#include <dirent.h>
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdarg>
 #include <cstdio>
 
 namespace basin::test {
@@ -46,6 +51,14 @@ using basin::test::Call;
 using basin::test::Fault;
 
 extern "C" {
+int open(const char* path, int flags, ...) {
+  if (Fault::strikes(Call::open)) return -1;
+  va_list more;
+  va_start(more, flags);
+  const unsigned mode = (flags & O_CREAT) != 0 ? va_arg(more, unsigned) : 0;
+  va_end(more);
+  return static_cast<int>(::syscall(SYS_openat, AT_FDCWD, path, flags, mode));
+}
 ssize_t read(int fd, void* to, size_t n) {
   if (Fault::strikes(Call::read)) return -1;
   return ::syscall(SYS_read, fd, to, Fault::room(Call::read, n));
@@ -90,5 +103,26 @@ int rmdir(const char* path) noexcept { return ::unlinkat(AT_FDCWD, path, AT_REMO
 int remove(const char* path) noexcept {
   const int removed = ::unlink(path);
   return removed != 0 && errno == EISDIR ? ::rmdir(path) : removed;
+}
+dirent* readdir(DIR* folder) {
+  if (Fault::strikes(Call::list)) return nullptr;
+  return reinterpret_cast<dirent* (*)(DIR*)>(::dlsym(RTLD_NEXT, "readdir"))(folder);
+}
+int pipe2(int ends[2], int flags) noexcept {
+  if (Fault::strikes(Call::pipe)) return -1;
+  return static_cast<int>(::syscall(SYS_pipe2, ends, flags));
+}
+pid_t fork() noexcept {  // the library's own also readies its memory for the new process
+  if (Fault::strikes(Call::fork)) return -1;
+  return reinterpret_cast<pid_t (*)()>(::dlsym(RTLD_NEXT, "fork"))();
+}
+int poll(pollfd* set, nfds_t n, int milliseconds) {
+  if (Fault::strikes(Call::poll)) return -1;
+  timespec wait{milliseconds / 1000, milliseconds % 1000 * 1'000'000L};
+  return ::ppoll(set, n, milliseconds < 0 ? nullptr : &wait, nullptr);
+}
+pid_t waitpid(pid_t child, int* status, int options) {
+  if (Fault::strikes(Call::wait)) return -1;
+  return static_cast<pid_t>(::syscall(SYS_wait4, child, status, options, nullptr));
 }
 }

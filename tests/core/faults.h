@@ -1,13 +1,31 @@
 // System calls that fail in the process of a test: faults.cpp stands before the calls of the C
-// library by which files are read, written, synchronised and renamed, and passes them on unless a
-// Fault lives (remove: unlink, unlinkat, rmdir and remove). One at a time, and not while other
-// threads touch files.
+// library by which files are read, written, synchronised and renamed and processes started, and
+// passes them on unless a Fault lives (remove: unlink, unlinkat, rmdir and remove; list: readdir;
+// pipe: pipe2; wait: waitpid). One at a time, and not while other threads touch files. A process
+// that is started while a Fault lives has it too.
 #pragma once
 #include <cstddef>
 
 namespace basin::test {
 
-enum class Call { fstat, read, write, ftruncate, fsync, close, flock, rename, mkdir, remove };
+enum class Call {
+  open,
+  fstat,
+  read,
+  write,
+  ftruncate,
+  fsync,
+  close,
+  flock,
+  rename,
+  mkdir,
+  remove,
+  list,
+  pipe,
+  fork,
+  poll,
+  wait
+};
 
 // While it lives, the call of this kind after the first `skip` ones fails once with `error` (none
 // with 0), and a read or write moves at most `at_most` bytes.

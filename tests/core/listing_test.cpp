@@ -4,11 +4,15 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cerrno>
 
+#include "basin/tests/core/faults.h"
 #include "basin/tests/core/files.h"
 
 namespace basin {
 
+using test::Call;
+using test::Fault;
 using test::TempDir;
 
 TEST_CASE("listing: every entry once, hidden ones too, dots not") {
@@ -49,6 +53,45 @@ TEST_CASE("listing: a removal takes what lies below, follows no link, and forgiv
   CHECK(list_folder(dir / "kept", error).empty());
   remove_tree(dir / "kept/file/below", error);
   CHECK_FALSE(error);
+  write_file_atomic(dir / "kept/file", std::string_view("x"));
+  remove_tree(dir / "kept/file/below", error);
+  CHECK(error == std::errc::not_a_directory);
+}
+
+TEST_CASE("listing: a device that fails, at each place") {
+  const TempDir dir;
+  fs::create_directories(dir / "tree/b");
+  write_file_atomic(dir / "tree/b/file", std::string_view("x"));
+  std::error_code error;
+  {
+    const Fault fault(Call::list, EIO, 2);
+    CHECK(list_folder(dir / "tree", error).size() < 2);
+    CHECK(error == std::errc::io_error);
+  }
+  // Each folder is read four times: its two dots and one entry, in some order, and the end.
+  for (int skip = 0; skip < 8; ++skip) {
+    const Fault fault(Call::list, EIO, skip);
+    remove_tree(dir / "tree", error);
+    CHECK(fault.struck());
+    CHECK(error == std::errc::io_error);
+  }
+  for (int skip = 0; skip < 3; ++skip) {  // the file, its folder, the folder above
+    fs::create_directories(dir / "tree/b");
+    write_file_atomic(dir / "tree/b/file", std::string_view("x"));
+    {
+      const Fault fault(Call::remove, EIO, skip);
+      remove_tree(dir / "tree", error);
+      CHECK(fault.struck());
+      CHECK(error == std::errc::io_error);
+      CHECK(fs::exists(dir / "tree"));
+    }
+    fs::create_directories(dir / "tree/b");
+    write_file_atomic(dir / "tree/b/file", std::string_view("x"));
+    const Fault fault(Call::remove, ENOENT, skip);  // as if somebody else had been faster
+    remove_tree(dir / "tree", error);
+    if (skip < 2) CHECK(error == std::errc::directory_not_empty);
+    if (skip == 2) CHECK_FALSE(error);
+  }
 }
 
 }  // namespace basin

@@ -47,7 +47,9 @@ TEST_CASE("params: faults are refused") {
   CHECK_THROWS_AS(p.add_matrix("x", Tensor::zeros({2, 2}, DType::f32), Role::matrix, {5}), Error);
   const Tensor t = Tensor::zeros({2, 3}, DType::f32);
   CHECK_THROWS_AS(p.add({"x", t, Role::matrix, {{1, 2, 3}}, {2, 3}}), Error);
-  CHECK_THROWS_AS(p.add({"x", t, Role::matrix, {{-1, 2, 3}}, {2, 3}}), Error);
+  for (const MatrixBlock& block : {MatrixBlock{-1, 2, 3}, {0, 0, 3}, {0, 2, 0}}) {
+    CHECK_THROWS_AS(p.add({"x", t, Role::matrix, {block}, {2, 3}}), Error);
+  }
   CHECK(p.size() == 3);
   p.add({"x", t, Role::matrix, {{0, 1, 3}, {3, 1, 3}}, {2, 3}});
   CHECK(p.size() == 4);
@@ -63,6 +65,12 @@ TEST_CASE("params: an unknown name comes back with the nearest known one") {
     CHECK(e.kind() == ErrorKind::usage);
     CHECK(std::string(e.what()).find("'fc.weight'") != std::string::npos);
   }
+  try {
+    p.at("zzzz");
+    FAIL("no error");
+  } catch (const Error& e) {
+    CHECK(std::string(e.what()) == "params: no parameter 'zzzz'");
+  }
   CHECK(nearest_name("moun", {"adam", "muon", "sgd"}) == "muon");
   CHECK(nearest_name("zzzzzzzz", {"adam", "muon"}).empty());
 }
@@ -70,11 +78,27 @@ TEST_CASE("params: an unknown name comes back with the nearest known one") {
 TEST_CASE("params: clone and conversion are deep") {
   ParamList p = sample();
   ParamList copy = p.clone(), wide = p.to(DType::f64), same = p.to(DType::f32);
+  ParamList here = p.to(Device::cpu);
   p[0].value.fill(9);
+  CHECK(here[0].value.at(0) == 0.5);
   CHECK(copy[0].value.at(0) == 0.5);
   CHECK(same[0].value.at(0) == 0.5);
   CHECK(wide[0].value.at(0) == 0.5);
   CHECK(wide[0].value.dtype() == DType::f64);
   CHECK(wide.find("fc.weight") == 2);
   CHECK(wide[0].view.size() == 1);
+
+  ParamList counts;
+  counts.add_vector("steps", Tensor::from(std::vector<int64_t>{7}, {1}), Role::bias);
+  CHECK(counts.to(DType::f64)[0].value.dtype() == DType::i64);  // only floats change
+}
+
+TEST_CASE("params: to a device that this build does not know") {
+  if (kHasCuda) return;
+  try {
+    sample().to(Device::cuda);
+    FAIL("no error");
+  } catch (const Error& e) {
+    CHECK(e.kind() == ErrorKind::resource);
+  }
 }

@@ -218,6 +218,11 @@ TEST_CASE("safetensors: the writer refuses what the reader would") {
   check_error(ErrorKind::usage, {"\"a\"", "twice"}, [&] { serialize_safetensors(file); });
   file.tensors = {{"__metadata__", t}};
   check_error(ErrorKind::usage, {"reserved"}, [&] { serialize_safetensors(file); });
+  file.tensors = {};
+  file.metadata["k"] = std::string(100'000'000, 'x');
+  check_error(ErrorKind::usage, {"the header has 100000", "at most 100000000"},
+              [&] { serialize_safetensors(file); });
+  file.metadata = {};
   file.tensors = {{"u", Tensor()}};
   check_error(ErrorKind::usage, {"\"u\""}, [&] { serialize_safetensors(file); });
 }

@@ -4,6 +4,7 @@
 #include "basin/datasets/hdf5.h"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 
 #include <fstream>
 
@@ -66,6 +67,16 @@ TEST_CASE("hdf5: truncated and garbage files are refused by the frame check") {
   check_error(ErrorKind::data, {"regular file"}, [&] { read_hdf5_clouds(dir.path()); });
 }
 
+TEST_CASE("hdf5: a file that cannot be opened") {
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit none{0, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  check_error(ErrorKind::data, {"ply_data_train0.h5: cannot be opened"},
+              [] { check_hdf5_frame(kGood / "ply_data_train0.h5"); });
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+}
+
 TEST_CASE("hdf5: the frame check reads every version and both widths of the superblock") {
   const test::TempDir dir;
   // A file of 200 bytes whose superblock says that it ends at `end`.
@@ -121,6 +132,9 @@ TEST_CASE("hdf5: hostile datasets are refused before they are read") {
   bad("group.h5", {"'data'"});
   bad("scalar.h5", {"'data'", "1 to 3 axes, got 0"});
   bad("four_axes.h5", {"'data'", "1 to 3 axes, got 4"});
+  bad("four_axes_in_chunks.h5", {"'data'", "1 to 3 axes, got 4"});
+  bad("null.h5", {"'data'", "1 to 3 axes, got 0"});
+  bad("many_chunks.h5", {"'label'", "expected 20001 chunks (at most 20000), got 20001"});
   bad("missing_chunk.h5", {"'data'", "expected 2 chunks", "got 1"});
   bad("unwritten.h5", {"'data'", "72 stored bytes, got 0"});
   bad("two_labels.h5", {"'label'", "[3] or [3, 1], got [3, 2]"});

@@ -1,16 +1,30 @@
-// The confined process: answers, errors, and every way to end without an answer.
+// The confined process: answers, errors, every way to end without an answer, and system calls that
+// fail on either side.
 #include "basin/datasets/limited_child.h"
 
 #include <doctest/doctest.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdlib>
 #include <ctime>
 
+#include "basin/tests/core/faults.h"
 #include "basin/tests/core/files.h"
 
 using namespace basin;
+using test::Call;
 using test::check_error;
+using test::Fault;
+
+namespace {
+
+const std::vector<uint8_t> kAnswer(1 << 20, 7);
+
+std::vector<uint8_t> answer() { return kAnswer; }
+
+}  // namespace
 
 TEST_CASE("limited child: an answer of any length comes back") {
   for (const size_t n : {size_t{0}, size_t{1}, size_t{1} << 20}) {
@@ -68,3 +82,60 @@ TEST_CASE("limited child: memory beyond the limit is refused") {
   });
 }
 #endif
+
+TEST_CASE("limited child: an interrupted call is made again") {
+  for (const Call call : {Call::poll, Call::read, Call::write, Call::wait}) {
+    INFO(static_cast<int>(call));
+    const Fault fault(call, EINTR, call == Call::read);  // its first read is of /proc
+    CHECK(run_in_child("here", "work", {}, answer) == kAnswer);
+    CHECK(fault.struck() == (call != Call::write));  // that one strikes in the child
+  }
+}
+
+TEST_CASE("limited child: without a pipe or a process there is no answer") {
+  const auto refused = [](const Fault&, const std::string& words) {
+    check_error(ErrorKind::resource, {"a.h5: offset 0: " + words},
+                [] { run_in_child("a.h5: offset 0", "libfoo", {}, answer); });
+  };
+  refused(Fault(Call::pipe, EMFILE), "no pipe to a process for libfoo: Too many open files");
+  refused(Fault(Call::fork, EAGAIN), "no process for libfoo: Resource temporarily unavailable");
+}
+
+TEST_CASE("limited child: an answer that cannot be written or read is none") {
+  const auto refused = [](const Fault&, const std::string& words) {
+    check_error(ErrorKind::data, {words}, [] { run_in_child("a.h5", "libfoo", {}, answer); });
+  };
+  const std::string gave_up = "a.h5: libfoo gave up on it; the file is damaged";
+  refused(Fault(Call::write, EPIPE), gave_up);
+  refused(Fault(Call::write, EPIPE, 1, 20), gave_up);  // behind the frame and four bytes
+  const std::string killed = "a.h5: libfoo crashed on it (signal 9); the file is damaged";
+  refused(Fault(Call::read, EIO, 2, 100), killed);  // the child is still writing
+  refused(Fault(Call::poll, ENOMEM), killed);
+}
+
+TEST_CASE("limited child: a program that ignores its children gets the answer, and no signal") {
+  void (*const before)(int) = ::signal(SIGCHLD, SIG_IGN);
+  CHECK(run_in_child("here", "work", {}, answer) == kAnswer);
+  check_error(ErrorKind::data, {"a.h5: libfoo gave up on it"}, [] {
+    run_in_child("a.h5", "libfoo", {}, []() -> std::vector<uint8_t> { std::abort(); });
+  });
+  ::signal(SIGCHLD, before);
+}
+
+TEST_CASE("limited child: without /proc or /dev/null the answer comes as well") {
+  {
+    const Fault fault(Call::open, ENOENT);
+    CHECK(run_in_child("here", "work", {}, answer) == kAnswer);
+    CHECK(fault.struck());
+  }
+  const Fault fault(Call::open, ENOENT, 1);  // the first that the child opens
+  CHECK(run_in_child("here", "work", {}, answer) == kAnswer);
+}
+
+TEST_CASE("limited child: an answer in pieces, shorter than its frame") {
+  const std::vector<uint8_t> few(100, 3);
+  for (const Call call : {Call::read, Call::write}) {
+    const Fault fault(call, 0, 0, 7);
+    CHECK(run_in_child("here", "work", {}, [&] { return few; }) == few);
+  }
+}

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "basin/tests/core/files.h"
 
@@ -142,6 +143,12 @@ TEST_CASE("mesh: a surface without area is a data error") {
       parse_off("OFF\n3 1 0\n0 0 0\n1e200 0 0\n0 1e200 0\n3 0 1 2\n", "vast.off");
   check_error(ErrorKind::data, {"vast.off: expected a surface with an area"},
               [&] { sample_surface(vast, 10, rng, "vast.off"); });
+  // The smallest area that a double holds: a share of it is all of it or nothing.
+  const TriangleMesh least =
+      parse_off("OFF\n3 1 0\n0 0 0\n1e-162 0 0\n0 1e-161 0\n3 0 1 2\n", "least.off");
+  CHECK(surface_area(least) == std::numeric_limits<double>::denorm_min());
+  const Tensor p = sample_surface(least, 20, rng, "least.off");
+  for (int64_t i = 0; i < p.numel(); ++i) CHECK(p.at(i) == 0);
   check_error(ErrorKind::usage, {"positive number of points", "got 0"},
               [&] { sample_surface(flat, 0, rng, "line.off"); });
   check_error(ErrorKind::usage, {".off or .obj"}, [] { read_mesh("x.stl"); });
