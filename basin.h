@@ -84,6 +84,7 @@
 #include "basin/datasets/hdf5.h"
 #include "basin/datasets/hdf5_decode.h"
 #include "basin/datasets/hdf5_locate.h"
+#include "basin/datasets/hdf5_read.h"
 #include "basin/datasets/limited_child.h"
 #include "basin/datasets/loader.h"
 #include "basin/datasets/mesh.h"

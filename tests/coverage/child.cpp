@@ -1,8 +1,8 @@
 // Part of the test programs of a coverage build only, through the linker's --wrap: there the
 // processes that the HDF5 reader starts (datasets/limited_child.cpp) count as well. They leave by
 // _exit and may not write a file, so their counts are written before the exit, and the limit on the
-// size of files is not set. Every other limit stays. They begin at zero: what was counted before the
-// fork is the parent's to write.
+// size of files is not set. Every other limit stays. They begin at zero: what was counted before
+// the fork is the parent's to write.
 #include <sys/resource.h>
 #include <unistd.h>
 
