@@ -185,6 +185,8 @@ TEST_CASE("slice file: the file of another question is refused, naming the field
   Problem more(3, 2);
   more.request.fields.emplace_back("loss", "cross-entropy");
   test::check_error(ErrorKind::data, {"no field 'loss'"}, [&] { more.run(dir / "s.jsonl"); });
+  more.request.fields = {{"date", "16 of 45 shapes"}};
+  test::check_error(ErrorKind::data, {"the field 'data'"}, [&] { more.run(dir / "s.jsonl"); });
   more.request.fields.clear();
   test::check_error(ErrorKind::data, {"the field 'data'"}, [&] { more.run(dir / "s.jsonl"); });
   CHECK(read_text_file(dir / "s.jsonl", kMost) == before);
@@ -319,6 +321,13 @@ TEST_CASE("slice file: every field of a point, as it may stand and as it may not
   differs(failed, "loss 0.25 and failed, \"a\\b??");
   differs(start + "\"loss\":0.25,\"accuracy\":0.75}\n", "loss 0.25 and loss 0.25");
   differs(start + "\"loss\":0.25}\n", "loss 0.25 and loss 0.25");
+  test::check_error(ErrorKind::data, {"differs: loss 0.25 and loss 0.25"},
+                    [&] { read(start + "\"loss\":0.25}\n" + done); });
+  // A point without an accuracy is the same whichever NaN says so.
+  Slice known = read(done);
+  known.accuracy.at(4) = -std::numeric_limits<double>::quiet_NaN();
+  read(start + "\"loss\":0.25}\n");
+  CHECK_NOTHROW(SliceFile(dir / "s.jsonl", known));
   test::check_error(ErrorKind::data, {"differs", "failed, other"},
                     [&] { read(failed + start + "\"loss\":null,\"failed\":\"other\"}\n"); });
 }

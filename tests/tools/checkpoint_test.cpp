@@ -114,6 +114,15 @@ TEST_CASE("checkpoint: a damaged later one does not displace the one that is in 
   CHECK(checkpoint_steps(dir / "nothing").empty());
 }
 
+TEST_CASE("checkpoint: a folder of the current one") {
+  const TempDir dir;
+  const fs::path before = fs::current_path();
+  fs::current_path(dir.path());
+  write("ckpt", 3);
+  fs::current_path(before);
+  CHECK(read_newest_checkpoint(dir / "ckpt")->step == 3);
+}
+
 TEST_CASE("checkpoint: a folder that cannot be written is an output error") {
   const TempDir dir;
   write_file_atomic(dir / "ckpt", std::string_view("a file in the way"));

@@ -1,7 +1,10 @@
 // Values of every kind as they may be spelled, the names that the environment may hold, and how the
 // result is described.
+#include <unistd.h>
+
 #include <cstdlib>
 #include <optional>
+#include <utility>
 
 #include "basin/tests/tools/helpers.h"
 #include "basin/tools/common/config.h"
@@ -91,6 +94,16 @@ TEST_CASE("config values: names of the environment") {
   CHECK(caught.texts.empty());  // of Basin's own names, and of those that resemble none
 }
 
+TEST_CASE("config values: an entry of the environment that is no pair") {
+  char lone[] = "BASIN_EPOCHS";
+  char* entries[] = {lone, nullptr};
+  char** const before = std::exchange(environ, entries);
+  Config config = settings();
+  config.load_environment();
+  environ = before;
+  CHECK(config.integer("epochs") == 20);
+}
+
 TEST_CASE("config values: unset, long and open values are described and recorded") {
   const TempDir dir;
   Config config = settings();
@@ -99,10 +112,12 @@ TEST_CASE("config values: unset, long and open values are described and recorded
   config.set("model.rate", "nan", Source::set, "--set");
   config.set("model.share", "0.25", Source::set, "--set");
   config.set("model.on", "true", Source::set, "--set");
+  config.set("model.a{b", "", Source::set, "--set");
   const std::string toml = config.to_toml();
   CHECK(!contains(toml, "lr ="));
   CHECK(contains(toml, "\n[loss]\neps = 0\n"));
-  CHECK(contains(toml, "\n[model]\ndepth = 3\non = \"true\"\nrate = \"nan\"\nshare = 0.25\n"));
+  CHECK(contains(
+      toml, "\n[model]\n\"a{b\" = \"\"\ndepth = 3\non = \"true\"\nrate = \"nan\"\nshare = 0.25\n"));
   const std::string text = config.describe();
   CHECK(contains(text, "name = \"" + std::string(60, 'n') + "\" # flag\n"));
   CHECK(contains(text, "# default\n"));
@@ -115,6 +130,11 @@ TEST_CASE("config values: unset, long and open values are described and recorded
   CHECK(file.flag("eval_only"));
   CHECK(file.under("model.").at("list") == "true,1,0.5,x");
   CHECK(file.first_difference(config) == "lr");
+  Config without = settings();
+  without.set("eval_only", "true", Source::set, "--set");
+  without.set("lr", "0.5", Source::set, "--set");
+  CHECK(file.first_difference(without) == "model.list");
+  CHECK(without.first_difference(file) == "model.list");
   file.set("lr", "0.1", Source::preset, "preset");  // a layer below stays below
   CHECK(file.number("lr") == 0.5);
 }

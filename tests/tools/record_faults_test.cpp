@@ -166,6 +166,11 @@ TEST_CASE("run directory faults: what stands in the way, and what cannot be lock
     const Fault fault(Call::flock, ENOLCK);
     check_output_error(error_of([&] { RunDir::create(dir / "run"); }), ".lock: cannot be locked");
   }
+  {
+    const Fault fault(Call::list, EIO);
+    check_output_error(error_of([&] { RunDir::create(dir / "run"); }),
+                       "run: cannot be listed: Input/output error");
+  }
   write_file_atomic(dir / "run/run.json.tmp-12", std::string_view("{"));
   {
     const Fault fault(Call::remove, EIO);

@@ -1,7 +1,9 @@
 // JSON lines, the metrics file, the run directory, tables.
 #include <sys/stat.h>
 
+#include <array>
 #include <cmath>
+#include <cstdio>
 #include <iostream>
 #include <limits>
 #include <sstream>
@@ -59,6 +61,16 @@ TEST_CASE("json: every kind of value, and what is none of ours") {
         "f.json: 'a_non_finite' is expected to be nan, inf or -inf, it is '5'");
   CHECK(error_of([] { parse_flat_json("{\"a\": }", "f.json"); }).second ==
         "f.json: offset 7: not valid JSON");
+  CHECK(error_of([] { parse_flat_json(R"({"a": {"b": null}, "c": [null]})", "f.json"); }).second ==
+        "f.json: 'a' is expected to be one value, it is a list");
+  CHECK(error_of([] { parse_flat_json("[[null], {}]", "f.json"); }).second ==
+        "f.json: expected one JSON object");
+  for (const double x :
+       {0.1, -1e-310, 1e22, 123456789012345678.0, 5e-324, 1.7976931348623157e308}) {
+    std::array<char, 40> printed{};
+    std::snprintf(printed.data(), printed.size(), "%.17g", x);
+    CHECK(number_text(x) == printed.data());
+  }
   CHECK(number_text(std::nan("")) == "nan");
   CHECK(number_text(-std::numeric_limits<double>::infinity()) == "-inf");
   CHECK(json_string("\"\\\n\t\r\x1f\x7f") == R"("\"\\\n\t\r\u001f\u007f")");
@@ -129,6 +141,20 @@ TEST_CASE("run directory: foreign and used folders are refused, one writer at a 
   write_file_atomic(dir / "killed/run.json.tmp-123", std::string_view("{"));
   CHECK_NOTHROW(RunDir::create(dir / "killed"));
   CHECK(!fs::exists(dir / "killed/run.json.tmp-123"));
+  fs::create_directories(dir / "empty");
+  CHECK_NOTHROW(RunDir::create(dir / "empty"));
+
+  // What a kill leaves of the bundle of a failed step goes, the folders of others stay.
+  { RunDir::create(dir / "failed").begin({}); }
+  for (const char* folder :
+       {".tmp-failure-step-3", ".tmp-old-failure-step-3", ".tmp-notes", "failure-step-2"}) {
+    fs::create_directories(dir.path() / "failed" / folder);
+  }
+  CHECK_NOTHROW(RunDir::open(dir / "failed"));
+  CHECK(!fs::exists(dir / "failed/.tmp-failure-step-3"));
+  CHECK(!fs::exists(dir / "failed/.tmp-old-failure-step-3"));
+  CHECK(fs::exists(dir / "failed/.tmp-notes"));
+  CHECK(fs::exists(dir / "failed/failure-step-2"));
   CHECK(fs::exists(dir / "killed/config.toml"));
 }
 
@@ -150,6 +176,11 @@ TEST_CASE("run directory: what only looks like a run of ours is refused") {
     refused("record");
     CHECK(read_text_file(dir / "record/run.json") == record);
   }
+  // A number of a process is missing.
+  fs::create_directories(dir / "half");
+  write_file_atomic(dir / "half/.lock", std::string_view());
+  write_file_atomic(dir / "half/run.json.tmp-x", std::string_view("{"));
+  refused("half");
   fs::create_directories(dir / "other");
   write_file_atomic(dir / "other/.lock", std::string_view());
   write_file_atomic(dir / "other/thesis.tex.tmp-12", std::string_view("text"));

@@ -300,6 +300,17 @@ TEST_CASE("failed step: exit code 4, the replay's too, 1 where it does not fail 
     CHECK(now.text(key) == then.text(key));
   }
 
+  Bundle moved = read_bundle(dir / bundle);
+  moved.failure.examined = true;
+  moved.failure.found = NonFinite{};
+  moved.failure.found->op = "elsewhere";
+  write_bundle(dir / "moved", moved.failure);
+  const Finished other =
+      run_built(dir, "train_modelnet", str("--replay moved/failure-step-", moved.failure.step));
+  CHECK(other.code == 1);
+  CHECK(contains(other.err, " fails at "));
+  CHECK(contains(other.err, "recorded was elsewhere ("));
+
   Bundle healed = read_bundle(dir / bundle);
   StepFailure& f = healed.failure;
   f.inputs.state = init_model(f.inputs.model, 1, DType::f32);

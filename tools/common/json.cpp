@@ -3,6 +3,7 @@
 #include "basin/tools/common/json.h"
 
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -23,12 +24,10 @@ std::string number_text(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
   std::array<char, 40> buffer{};
-  const int n = std::snprintf(buffer.data(), buffer.size(), "%.17g", value);
-  std::string text(buffer.data(), static_cast<size_t>(n));
-  for (char& c : text) {
-    if (c == ',') c = '.';  // a locale's decimal comma
-  }
-  return text;
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value,
+                                 std::chars_format::general, 17)
+                       .ptr;  // no locale's decimal comma
+  return {buffer.data(), end};
 }
 
 std::string json_string(std::string_view text) {

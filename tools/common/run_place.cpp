@@ -64,6 +64,7 @@ Place find_place(const Config& config, const TrainConfig& train, bool measuring)
   if (resume != "auto" && is_checkpoint(named)) {
     place.checkpoint = read_checkpoint(real_checkpoint(named, place.source));
     const auto steps = checkpoint_steps(place.source / "ckpt");
+    // A copy under another name does not stand among the steps.
     const bool newest = !steps.empty() && place.checkpoint->step == steps.back();
     check(measuring || !place.in_place || newest, "--resume: ", named.string(),
           " is not the newest checkpoint of its run; give --out to branch off from it");
