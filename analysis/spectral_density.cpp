@@ -189,7 +189,7 @@ Estimate negative_share(const SpectralQuadrature& q, double tolerance) {
   return share(q, [tolerance](double t) { return t < -tolerance; });
 }
 
-double wasserstein_distance(const SpectralQuadrature& q, std::vector<double> eigenvalues) {
+double wasserstein_distance(const SpectralQuadrature& q, const std::vector<double>& eigenvalues) {
   check_rules("wasserstein_distance", q);
   check(!eigenvalues.empty(), "wasserstein_distance: expects eigenvalues, given none");
   // Jumps of the difference of the two distribution functions.

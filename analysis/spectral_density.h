@@ -57,7 +57,7 @@ Estimate negative_share(const SpectralQuadrature& q,
                         double tolerance = std::numeric_limits<double>::quiet_NaN());
 // Wasserstein-1 distance, the area between the distribution functions, from the mean of all probes'
 // rules to a spectrum that is known.   eigenvalues in any order
-double wasserstein_distance(const SpectralQuadrature& q, std::vector<double> eigenvalues);
+double wasserstein_distance(const SpectralQuadrature& q, const std::vector<double>& eigenvalues);
 
 // Cells of equal width; NaN ends are chosen six bandwidths outside the nodes. Curves that are to be
 // compared get the same ends.
