@@ -80,9 +80,9 @@ class Drawing {
 
   void draw_panel(size_t index) {
     const StripPanel& panel = plot_.panels[index];
-    const double x0 =
-        kMargin + static_cast<double>(index % columns()) * (panel_width_ + kPanelGap) + kLeft;
-    const double y0 = top_ + static_cast<double>(index / columns()) * panel_height_ + 24;
+    const size_t row = index / columns(), column = index % columns();
+    const double x0 = kMargin + static_cast<double>(column) * (panel_width_ + kPanelGap) + kLeft;
+    const double y0 = top_ + static_cast<double>(row) * panel_height_ + 24;
     const double width = panel_width_ - kLeft, bottom = y0 + kPlotHeight;
     svg_.rect(x0, y0, width, kPlotHeight + kZeroBand,
               {panel.marked ? css(kTint) : "#ffffff", css(kMuted), 0.75});

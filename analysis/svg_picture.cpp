@@ -310,8 +310,9 @@ class Renderer {
       const std::string_view rows = glyph(shown[i]);
       for (int k = 0; k < 35; ++k) {
         if (rows[static_cast<size_t>(k)] != '#') continue;
-        const double u = start + (static_cast<double>(i) * kGlyphAdvance + k % 5) * cell,
-                     v = (k / 5 + glyph_drop(shown[i]) - 7) * cell;
+        const int row = k / 5, column = k % 5;
+        const double u = start + (static_cast<double>(i) * kGlyphAdvance + column) * cell,
+                     v = (row + glyph_drop(shown[i]) - 7) * cell;
         std::vector<PixelPoint> square;
         for (const auto& [du, dv] :
              {PixelPoint{0, 0}, {cell + bold, 0}, {cell + bold, cell}, {0, cell}}) {

@@ -55,7 +55,7 @@ Tensor zeros_like(const Tensor& meta, int64_t lanes = 0) {
 }
 
 // Where nobody follows results carry no place on a tape.
-Tensor finished(Tensor t) { return tracking() ? t : t.detach(); }
+Tensor finished(const Tensor& t) { return tracking() ? t : t.detach(); }
 
 void check_same_count(const char* what, size_t expected, size_t got) {
   check(expected == got, what, ": expects ", expected, " tensors, got ", got);
