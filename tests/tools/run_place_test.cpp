@@ -42,7 +42,7 @@ Config asked(const std::string& resume, const std::string& out) {
 }
 
 Place place_of(const std::string& resume, const std::string& out, bool measuring = false) {
-  const Config config = asked(resume, out);
+  Config config = asked(resume, out);
   return find_place(config, train_config_from(config), measuring);
 }
 
