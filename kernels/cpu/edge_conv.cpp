@@ -47,7 +47,8 @@ void sample_means(const T* x, int64_t rows, int64_t channels, double* mean) {
       mean[c] += static_cast<double>(x[r * channels + c]) - static_cast<double>(x[c]);
     }
   }
-  const double count = static_cast<double>((rows + step - 1) / step);
+  const int64_t taken = (rows + step - 1) / step;
+  const auto count = static_cast<double>(taken);
   for (int64_t c = 0; c < channels; ++c) mean[c] = static_cast<T>(x[c] + mean[c] / count);
 }
 
