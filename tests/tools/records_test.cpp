@@ -63,7 +63,7 @@ TEST_CASE("json: every kind of value, and what is none of ours") {
         "f.json: offset 7: not valid JSON");
   CHECK(error_of([] { parse_flat_json(R"({"a": {"b": null}, "c": [null]})", "f.json"); }).second ==
         "f.json: 'a' is expected to be one value, it is a list");
-  CHECK(error_of([] { parse_flat_json("[[null], {}]", "f.json"); }).second ==
+  CHECK(error_of([] { parse_flat_json("[null, [null], {}]", "f.json"); }).second ==
         "f.json: expected one JSON object");
   for (const double x :
        {0.1, -1e-310, 1e22, 123456789012345678.0, 5e-324, 1.7976931348623157e308}) {
