@@ -211,7 +211,7 @@ TEST_CASE("program: bench lists its cases") {
          {"forward", "forward_backward", "adam_step", "muon_step", "hvp_one_shot", "hvp_probe"}) {
       CHECK(numbers.number(str("pointnet.", threads, ".", what, ".median_ms")) > 0);
     }
-    CHECK(numbers.number(str("peak.", threads, ".f32_gflops")) > 1);
+    CHECK(numbers.number(str("peak.", threads, ".f32_gflops")) > 0.1);
   }
 }
 
