@@ -65,7 +65,6 @@ TEST_CASE("config: names and numbers of every kind read back as themselves") {
   round_trip("lr = 12345678901234567000.0\n");
   round_trip("[model]\na = \"-0\"\nb = \"12345678901234567000\"\n");
   round_trip("[model]\n\"a b\" = 1\n\"c\\\"d\" = \"x\\u007fy\"\n");
-  round_trip("[model]\n\"\" = 1\n");
   round_trip("[model]\na = 1\n\"a.b\" = 2\n\"a.\" = 3\n");
 }
 

@@ -126,7 +126,7 @@ std::string toml_key(const std::string& name) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
            c == '-';
   });
-  return bare && !name.empty() ? name : json_string(name);
+  return bare ? name : json_string(name);
 }
 
 std::string scalar_text(const toml::node& node, const std::string& where, std::string_view key) {
