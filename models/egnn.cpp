@@ -105,7 +105,7 @@ class Forward {
 
  private:
   Tensor node_inputs(const Tensor& points) const {  // [B N, 1 or 2]
-    const Tensor one = Tensor::full({clouds_ * points_, 1}, points.dtype(), 1, points.device());
+    Tensor one = Tensor::full({clouds_ * points_, 1}, points.dtype(), 1, points.device());
     if (!net_.config.radius) return one;
     const Tensor square = sum(basin::square(points - mean(points, 1, true)), 2);
     return concat({one, reshape(square, {clouds_ * points_, 1})}, 1);

@@ -216,7 +216,8 @@ class Forward {
 // samples, down to 0.01.
 double original_bn_momentum(int64_t samples) {
   constexpr int64_t kPeriod = 200000;
-  return std::max(0.01, 0.5 * std::pow(0.5, static_cast<double>(samples / kPeriod)));
+  const int64_t periods = samples / kPeriod;
+  return std::max(0.01, 0.5 * std::pow(0.5, static_cast<double>(periods)));
 }
 
 Tensor orthogonality_defect(const Tensor& a) {  // A A^T - I

@@ -143,7 +143,10 @@ double Schedule::base(int64_t t) const {
     case Kind::cosine:
       return c.floor +
              (1 - c.floor) * (1 + std::cos(std::numbers::pi * std::min(x, total) / total)) / 2;
-    case Kind::step: return std::pow(c.gamma, static_cast<double>(t / c.period));
+    case Kind::step: {
+      const int64_t drops = t / c.period;
+      return std::pow(c.gamma, static_cast<double>(drops));
+    }
     case Kind::exponential: return std::pow(c.gamma, x / static_cast<double>(c.period));
     case Kind::trapezoid:
       if (c.decay == 0 || x <= total - static_cast<double>(c.decay)) return 1;

@@ -22,7 +22,7 @@ BASIN_HOT double sum_run(const T* x, int64_t n) {
   }
   for (int k = 0; i + k < n; ++k) lanes[k] += static_cast<double>(x[i + k]);
   double total = 0;
-  for (int k = 0; k < kLanes; ++k) total += lanes[k];
+  for (const double lane : lanes) total += lane;
   return total;
 }
 

@@ -11,6 +11,7 @@
 #endif
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 namespace basin::tools {
@@ -27,6 +28,7 @@ struct Variant {
 };
 
 #ifdef BASIN_FMA_X86
+// NOLINTBEGIN(modernize-loop-convert): the pragma unrolls counted loops
 __attribute__((target("avx512f"))) float loop_avx512(int64_t iterations) {
   __m512 acc[kChains];
   for (int c = 0; c < kChains; ++c) acc[c] = _mm512_set1_ps(static_cast<float>(c));
@@ -50,6 +52,7 @@ __attribute__((target("avx2,fma"))) float loop_avx2(int64_t iterations) {
   for (int c = 1; c < kChains; ++c) acc[0] = _mm256_add_ps(acc[0], acc[c]);
   return _mm256_cvtss_f32(acc[0]);
 }
+// NOLINTEND(modernize-loop-convert)
 #endif
 
 // Four lanes per chain: the width that every 64-bit machine has.
@@ -58,7 +61,7 @@ float loop_portable(int64_t iterations) {
   float acc[kLanes];
   for (int c = 0; c < kLanes; ++c) acc[c] = static_cast<float>(c);
   for (int64_t i = 0; i < iterations; ++i) {
-    for (int c = 0; c < kLanes; ++c) acc[c] = acc[c] * 0.999F + 0.001F;
+    for (float& lane : acc) lane = lane * 0.999F + 0.001F;
   }
   float sum = 0;
   for (const float x : acc) sum += x;
@@ -106,7 +109,7 @@ void run_peak(const BenchOptions& options, BenchReport& report) {
     report.value("peak.t" + std::to_string(threads) + ".f32_gflops", peak * 1e-9);
     report.note("f32 multiply-add peak, " + std::string(fma_peak_name()) + ", " +
                 std::to_string(threads) + (threads == 1 ? " thread: " : " threads: ") +
-                std::to_string(static_cast<int64_t>(peak * 1e-9 + 0.5)) + " GFLOP/s");
+                std::to_string(std::lround(peak * 1e-9)) + " GFLOP/s");
   }
 }
 
