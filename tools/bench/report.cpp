@@ -1,6 +1,7 @@
 // Timing and the rows of the bench: see bench.h.
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <iostream>
 
@@ -97,8 +98,8 @@ double begin_section(const std::string& title, const std::string& prefix, const 
   }
   set_num_threads(place.threads);
   const double peak = measure_fma_peak();
-  report.heading(str(title, ", ", place.text(), "; measured f32 peak ",
-                     static_cast<int64_t>(peak * 1e-9 + 0.5), " GFLOP/s (", fma_peak_name(), ")"));
+  report.heading(str(title, ", ", place.text(), "; measured f32 peak ", std::lround(peak * 1e-9),
+                     " GFLOP/s (", fma_peak_name(), ")"));
   report.value(prefix + "peak_gflops", peak * 1e-9);
   return peak;
 }
