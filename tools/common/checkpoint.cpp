@@ -32,7 +32,7 @@ fs::path checkpoint_path(const fs::path& folder, int64_t step) {
 fs::path write_checkpoint(const fs::path& folder, int64_t step, const SafetensorsFile& model,
                           const OptimizerState& optimizer, const JsonObject& state) {
   const std::string text = state.pretty();
-  const fs::path target = checkpoint_path(folder, step);
+  fs::path target = checkpoint_path(folder, step);
   FolderFiles files;
   files.emplace_back(kModel, serialize_safetensors(model));
   files.emplace_back(kOptimizer, serialize_safetensors({optimizer.tensors, optimizer.scalars}));
@@ -87,7 +87,7 @@ void prune_checkpoints(const fs::path& folder, int64_t keep, const std::set<int6
   if (keep <= 0) return;
   const std::vector<int64_t> steps = checkpoint_steps(folder);
   for (size_t i = 0; i + static_cast<size_t>(keep) < steps.size(); ++i) {
-    if (always.count(steps[i]) > 0) continue;
+    if (always.contains(steps[i])) continue;
     // The rename makes it vanish at once; a kill during the removal leaves a temporary.
     const fs::path target = checkpoint_path(folder, steps[i]);
     const fs::path old = temporary_name(target, "old-");

@@ -90,7 +90,7 @@ std::string canonical(const Setting& s, std::string_view value, const std::strin
     return shortest(x);
   }
   if (s.kind == Kind::flag) {
-    const std::string flag = flag_text(value);
+    std::string flag = flag_text(value);
     if (flag.empty()) refuse("true or false");
     return flag;
   }

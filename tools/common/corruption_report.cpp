@@ -161,7 +161,7 @@ std::string corruption_figure(const CorruptionReport& report) {
 }
 
 fs::path made_folder(const fs::path& dir, const char* name) {
-  const fs::path folder = dir / name;
+  fs::path folder = dir / name;
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) {

@@ -151,7 +151,7 @@ bool is_measurement(const Config& config) {
 }
 
 void write_json(const Config& config, const JsonObject& result) {
-  const std::string file = config.text("json");
+  const std::string& file = config.text("json");
   if (!file.empty()) write_file_atomic(file, result.pretty());
 }
 

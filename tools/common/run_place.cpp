@@ -29,10 +29,10 @@ fs::path real_checkpoint(const fs::path& named, const fs::path& run) {
 
 // The run directory named by --resume, if it names one ("auto" does not).
 fs::path resumed_run(const Config& config) {
-  const std::string resume = config.text("resume");
+  const std::string& resume = config.text("resume");
   if (resume.empty() || resume == "auto") return {};
   const fs::path path = without_trailing_slash(resume);
-  const fs::path run = is_checkpoint(path) ? path.parent_path().parent_path() : path;
+  fs::path run = is_checkpoint(path) ? path.parent_path().parent_path() : path;
   check(RunDir::is_run(run), "--resume: ", path.string(),
         " is neither a run directory (run.json) nor a checkpoint in one (ckpt/step-N)");
   return run;
@@ -45,8 +45,8 @@ void load_resumed_settings(Config& config, const fs::path& run) {
 
 Place find_place(const Config& config, const TrainConfig& train, bool measuring) {
   Place place;
-  const std::string resume = config.text("resume");
-  const std::string out = config.text("out");
+  const std::string& resume = config.text("resume");
+  const std::string& out = config.text("out");
   if (resume.empty()) {
     place.out = out.empty() ? first_free(default_run_name(train)) : without_trailing_slash(out);
     return place;

@@ -161,7 +161,7 @@ fs::path write_bundle(const fs::path& run, const StepFailure& failure) {
   files.emplace_back(kModel, serialize_safetensors(state_file(in.state)));
   files.emplace_back(kBatch, serialize_safetensors(batch));
   files.emplace_back(kRecord, bytes_of(json.pretty()));
-  const fs::path target = run / str("failure-step-", failure.step);
+  fs::path target = run / str("failure-step-", failure.step);
   write_folder(target, files);
   return target;
 }

@@ -167,8 +167,8 @@ void check_options(const Config& config, const std::string& prefix, const Option
 }
 
 std::string schedule_text(const Config& config) {
-  const std::string schedule = config.text("schedule");
-  const std::string warmup = config.text("warmup");
+  const std::string& schedule = config.text("schedule");
+  const std::string& warmup = config.text("warmup");
   if (warmup.empty() || warmup == "0") return schedule;
   return schedule + (schedule.find(':') == schedule.npos ? ":" : ",") + "warmup=" + warmup;
 }
