@@ -5,8 +5,8 @@
 
 #include <doctest/doctest.h>
 #include <sys/resource.h>
-#include <cstdio>
 
+#include <cstdio>
 #include <fstream>
 
 #include "basin/tests/core/files.h"

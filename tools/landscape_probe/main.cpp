@@ -23,7 +23,7 @@ constexpr const char* kName = "landscape_probe";
 int run_all(const std::vector<std::string>& runs, const Config& config,
             const std::string& command) {
   check(!runs.empty(), "run: expects run directories, none given");
-  const std::string out = config.text("out");
+  const std::string& out = config.text("out");
   check(out.empty() || runs.size() == 1, config.origin("out"),
         ": one folder cannot hold the probes of ", runs.size(), " runs; leave --out away");
   for (const std::string& run : runs) {

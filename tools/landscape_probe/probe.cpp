@@ -78,7 +78,7 @@ fs::path probe_run(const std::string& path, const Config& config, const fs::path
                    const std::string& command) {
   const ProbeSettings settings = probe_settings_from(config);
   const Subject subject(path, config);
-  const fs::path dir = out.empty() ? subject.run() / "probe" : out;
+  fs::path dir = out.empty() ? subject.run() / "probe" : out;
   const PartFiles files(dir);
   // Refused before anything is measured.
   for (const auto& [part, keys] : kDependsOn) {
