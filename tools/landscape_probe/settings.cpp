@@ -185,7 +185,7 @@ ProbeSettings probe_settings_from(const Config& config) {
   s.slice_shapes = at_least(config, "slice_shapes", 0);
   s.slices = words(config, "slices", {"random", "random1d", "eigen"});
   const bool eigen = std::find(s.slices.begin(), s.slices.end(), "eigen") != s.slices.end();
-  check(s.top >= 2 || !eigen || s.parts.count("slices") == 0 || s.parts.count("curvature") == 0,
+  check(s.top >= 2 || !eigen || !s.parts.contains("slices") || !s.parts.contains("curvature"),
         "top: the slice eigen needs two eigenvectors, given ", s.top,
         "; --top 2, or leave eigen out of --slices");
   s.normalisation = config.text("normalisation");

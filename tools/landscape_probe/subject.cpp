@@ -37,7 +37,7 @@ Subject::Subject(const std::string& path, const Config& probe) {
   config.set("resume", path, Source::flag, "landscape_probe");
   run_ = resumed_run(config);
   load_resumed_settings(config, run_);
-  if (const std::string data = probe.text("data"); !data.empty()) {
+  if (const std::string& data = probe.text("data"); !data.empty()) {
     config.set("data", data, Source::flag, probe.origin("data"));
   }
   train_ = train_config_from(config);
