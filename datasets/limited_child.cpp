@@ -144,12 +144,12 @@ std::vector<uint8_t> run_in_child(const std::string& where, const std::string& w
   }
   bool late = false;
   std::vector<uint8_t> all = collect(ends[0], limits, late);
-  ::close(ends[0]);
   uint64_t frame[2] = {~uint64_t{0}, 0};
   if (all.size() >= kFrame) std::memcpy(frame, all.data(), kFrame);
   const bool whole =
       all.size() >= kFrame && frame[0] == all.size() - kFrame && frame[0] <= limits.answer;
-  if (!whole) ::kill(child, SIGKILL);
+  if (!whole) ::kill(child, SIGKILL);  // before it meets a closed pipe
+  ::close(ends[0]);
   const std::string end = end_of(child, late, limits);
   if (!whole) fail(ErrorKind::data, where, ": ", what, " ", end, "; the file is damaged");
   all.erase(all.begin(), all.begin() + kFrame);
