@@ -81,7 +81,8 @@ std::string library_reason() {
   H5Ewalk2(
       H5E_DEFAULT, H5E_WALK_UPWARD,
       [](unsigned n, const H5E_error2_t* error, void* out) {
-        if (n == 0) *static_cast<std::string*>(out) = error->desc;  // never null
+        const bool told = n == 0 && error->desc != nullptr;
+        if (told) *static_cast<std::string*>(out) = error->desc;
         return herr_t{0};
       },
       &text);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <type_traits>
 
 #include "basin/core/printable.h"
 
@@ -180,10 +181,10 @@ void Reader::read(const json& j, T& value, const std::string& at) {
 namespace {
 
 // The destructor of a tree asks for memory to take it apart, and ends the process where there is
-// none. Emptied from the leaves upwards it asks for nothing. (A record of ours is not deep.)
-void dismantle(json& tree, int deepest = 32) {
-  if (!tree.is_structured() || deepest == 0) return;
-  for (json& child : tree) dismantle(child, deepest - 1);
+// none. Emptied from the leaves upwards it asks for nothing. No tree is deeper than kDeepest.
+void dismantle(json& tree) {
+  if (!tree.is_structured()) return;
+  for (json& child : tree) dismantle(child);
   tree.clear();
 }
 
