@@ -12,7 +12,7 @@
 #include "basin/optim/clip.h"
 #include "basin/optim/registry.h"
 #include "basin/tests/emulation/compare.h"
-#include "basin/tools/common/train_step.h"
+#include "basin/train/step.h"
 
 using namespace basin;
 using namespace basin::tools;

@@ -1,9 +1,9 @@
 // Layers of the configuration, their order, the sentences for what is wrong, and the round trip
 // through the recorded file.
-#include "basin/tools/common/config.h"
+#include "basin/tools/shell/config.h"
 
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/common/cli.h"
+#include "basin/tools/shell/cli.h"
 
 namespace basin::tools {
 namespace {

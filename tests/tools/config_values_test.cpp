@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/common/config.h"
+#include "basin/tools/shell/config.h"
 
 namespace basin::tools {
 namespace {

@@ -1,5 +1,5 @@
 // The contact sheet: every panel is there, meshes stand upright.
-#include "basin/tools/common/contact_sheet.h"
+#include "basin/tools/train_modelnet/contact_sheet.h"
 
 #include "basin/tests/tools/corruption_helpers.h"
 

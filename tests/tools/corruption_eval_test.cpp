@@ -1,6 +1,6 @@
 // Accuracy under corruption: equal to an evaluation by hand, with the rule for the number of
 // points, the reasons for what is skipped, and meshes in the axes of their run.
-#include "basin/tools/common/corruption_eval.h"
+#include "basin/tools/train_modelnet/corruption_eval.h"
 
 #include <tuple>
 

@@ -7,7 +7,7 @@
 #include "basin/datasets/shapes.h"
 #include "basin/tests/datasets/test_meshes.h"
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/common/corruption_eval.h"
+#include "basin/tools/train_modelnet/corruption_eval.h"
 
 namespace basin::tools {
 

@@ -10,7 +10,7 @@
 
 #include "basin/core/log.h"
 #include "basin/tests/core/files.h"
-#include "basin/tools/common/trainer.h"
+#include "basin/train/trainer.h"
 
 namespace basin::tools {
 

@@ -1,5 +1,5 @@
 // The fixed data of a probe: which shapes, the loss on them, statistics made anew, representations.
-#include "basin/tools/common/probe_data.h"
+#include "basin/train/probe_data.h"
 
 #include <cmath>
 

@@ -1,6 +1,6 @@
 // Presets as recipes: what they set for each network, who wins over whom, what goes with the
 // optimizer, the neighbours k, and that a recorded run resolves to itself.
-#include "basin/tools/common/recipes.h"
+#include "basin/tools/shell/recipes.h"
 
 #include "basin/tests/tools/helpers.h"
 

@@ -1,5 +1,5 @@
 // Where a run goes on from and where it writes, for every meaning of --resume and --out.
-#include "basin/tools/common/run_place.h"
+#include "basin/tools/shell/run_place.h"
 
 #include "basin/tests/tools/helpers.h"
 
@@ -22,7 +22,7 @@ class Here {
 void add_checkpoint(const fs::path& run, int64_t step, int64_t best) {
   write_checkpoint(
       run / "ckpt", step, {}, {},
-      JsonObject().add("step", step).add("best_test_step", best).add("metrics_bytes", int64_t{4}));
+      Record().add("step", step).add("best_test_step", best).add("metrics_bytes", int64_t{4}));
 }
 
 // A run with checkpoints of the steps 5, 10 and 15; 10 was the best when 15 was written.

@@ -7,7 +7,7 @@
 
 #include "basin/core/storage.h"
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/common/progress.h"
+#include "basin/tools/shell/progress.h"
 
 namespace basin::tools {
 namespace {

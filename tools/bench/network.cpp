@@ -8,8 +8,8 @@
 #include "basin/core/random.h"
 #include "basin/core/storage.h"
 #include "basin/optim/registry.h"
-#include "basin/tools/common/environment.h"
-#include "basin/tools/common/train_step.h"
+#include "basin/tools/shell/environment.h"
+#include "basin/train/step.h"
 
 namespace basin::tools {
 namespace {

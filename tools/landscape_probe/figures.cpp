@@ -31,7 +31,7 @@ FigureConditions curvature_conditions(const std::vector<LoadedProbe>& probes,
   FigureConditions out = conditions_of(probes, command);
   for (const LoadedProbe& p : probes) {
     if (p.curvature.empty()) continue;
-    const JsonFields id = PartFiles(p.dir).identity("curvature");
+    const RecordFields id = PartFiles(p.dir).identity("curvature");
     out.data = str(id.text("probe_shapes"), " training shapes of ", id.text("points"),
                    " points, batch norm ", id.text("probe_batch_norm"));
     out.dtype = id.text("probe_dtype");

@@ -16,7 +16,7 @@ const SliceRecord* record_of(const LoadedProbe& p, const std::string& name) {
 
 FigureConditions conditions_of(const LoadedProbe& p, const SliceRecord& s,
                                const std::string& command) {
-  const JsonFields id = PartFiles(p.dir).identity("slices");
+  const RecordFields id = PartFiles(p.dir).identity("slices");
   FigureConditions out;
   out.runs = 1;
   out.seeds = {static_cast<uint64_t>(p.facts.integer("train_seed"))};

@@ -5,7 +5,7 @@
 
 #include "basin/core/io.h"
 #include "basin/optim/registry.h"
-#include "basin/tools/common/run_place.h"
+#include "basin/tools/shell/run_place.h"
 
 namespace basin::tools {
 namespace {
@@ -54,8 +54,8 @@ Subject::Subject(const std::string& path, const Config& probe) {
 
 std::string Subject::label() const { return train_.model.name + " " + train_.optimizer.name; }
 
-JsonObject Subject::facts() const {
-  JsonObject out;
+Record Subject::facts() const {
+  Record out;
   out.add("run", run_.filename().string())
       .add("checkpoint", checkpoint_.path.filename().string())
       .add("step", checkpoint_.step)
