@@ -1,4 +1,4 @@
-// Folders that are complete or not there: see folder.h.
+// Writing, verifying and removing folders that are complete or not there.
 #include "basin/core/folder.h"
 
 #include "basin/core/listing.h"
@@ -9,16 +9,6 @@ namespace {
 constexpr const char* kDone = "DONE";
 constexpr std::string_view kTemporary = ".tmp-";
 constexpr uint64_t kMaxDoneBytes = uint64_t{1} << 12;
-
-// The folder's own entry reaches the disk as well.
-void create_folder(const fs::path& folder) {
-  std::error_code error;
-  const bool made = fs::create_directories(folder, error);
-  if (error) {
-    fail(ErrorKind::output, folder.string(), ": cannot be created: ", error.message());
-  }
-  if (made) fsync_path(folder.has_parent_path() ? folder.parent_path() : fs::path("."));
-}
 
 std::string done_line(const std::string& name, std::span<const uint8_t> bytes) {
   return str(sha256_hex(bytes), "  ", name, "\n");
@@ -34,6 +24,15 @@ void write_files(const fs::path& folder, const FolderFiles& files) {
 }
 
 }  // namespace
+
+void make_folder(const fs::path& folder) {
+  std::error_code error;
+  const bool made = fs::create_directories(folder, error);
+  if (error) {
+    fail(ErrorKind::output, folder.string(), ": cannot be created: ", error.message());
+  }
+  if (made) fsync_path(folder.has_parent_path() ? folder.parent_path() : fs::path("."));
+}
 
 void rename_or_fail(const fs::path& from, const fs::path& to) {
   std::error_code error;
@@ -69,10 +68,10 @@ fs::path temporary_name(const fs::path& target, const std::string& kind) {
 void write_folder(const fs::path& target, const FolderFiles& files) {
   const fs::path folder = target.parent_path(), temporary = temporary_name(target);
   std::error_code error;
-  create_folder(folder);
+  make_folder(folder);
   remove_folder(temporary);
   try {
-    create_folder(temporary);
+    make_folder(temporary);
     write_files(temporary, files);
     if (fs::exists(target, error)) {  // only a damaged checkpoint is ever written again
       const fs::path old = temporary_name(target, "old-");

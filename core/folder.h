@@ -13,6 +13,9 @@ namespace basin {
 
 using FolderFiles = std::vector<std::pair<std::string, std::vector<uint8_t>>>;  // name, content
 
+// With its parents, where it is missing; the new name reaches the disk. output error on failure.
+void make_folder(const fs::path& folder);
+
 // A folder of that name is replaced. output error on failure, without a trace of the new one.
 void write_folder(const fs::path& target, const FolderFiles& files);
 

@@ -1,13 +1,11 @@
-// The fixed data of a probe: see probe_data.h.
+// Fixed batches, and the loss, running statistics and representations on them.
 #include "basin/train/probe_data.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "basin/analysis/representation.h"
 #include "basin/autograd/ops.h"
-#include "basin/core/random.h"
-#include "basin/train/evaluate.h"
+#include "basin/nn/layers.h"
 
 namespace basin {
 namespace {
@@ -18,25 +16,62 @@ ForwardOptions forward_options(NormStatistics statistics) {
   return options;
 }
 
-std::vector<int64_t> chosen_rows(int64_t available, int64_t wanted, uint64_t seed) {
-  std::vector<int64_t> rows(static_cast<size_t>(available));
-  std::iota(rows.begin(), rows.end(), int64_t{0});
-  if (wanted <= 0 || wanted >= available) return rows;
-  Rng rng(seed, stream_id("probe shapes"));
-  rng.shuffle(std::span<int64_t>(rows));
-  rows.resize(static_cast<size_t>(wanted));
-  std::sort(rows.begin(), rows.end());
-  return rows;
+Tensors model_inputs(const Task& task, const Batch& batch) {
+  const size_t count = task.model.inputs.size();
+  check(batch.tensors.size() >= count, task.name, ": the model takes ", count,
+        " tensors, the batch has ", batch.tensors.size());
+  return {batch.tensors.begin(), batch.tensors.begin() + static_cast<std::ptrdiff_t>(count)};
 }
 
-// Which activations grow with the cloud; a T-Net's [B, 64, 64] does not, whatever the shape says.
-bool per_point(const Tensor& activation, int64_t points) {
-  return activation.rank() == 3 && activation.size(1) == points;
+// The mean over the nodes of each example.   x [V, ..], owner [V] i32 or i64 -> [examples, C]
+Tensor node_mean(const Tensor& x, const Tensor& owner, int64_t examples) {
+  const Tensor of = owner.to(DType::i64);
+  const int64_t channels = x.numel() / std::max<int64_t>(x.size(0), 1);
+  std::vector<double> sums(static_cast<size_t>(examples * channels), 0.0);
+  std::vector<double> counts(static_cast<size_t>(examples), 0.0);
+  const std::vector<double> values = x.to_vector<double>();
+  for (int64_t v = 0; v < x.size(0); ++v) {
+    const int64_t example = of.data<int64_t>()[v];
+    counts[static_cast<size_t>(example)] += 1;
+    for (int64_t c = 0; c < channels; ++c) {
+      sums[static_cast<size_t>(example * channels + c)] +=
+          values[static_cast<size_t>(v * channels + c)];
+    }
+  }
+  for (size_t i = 0; i < sums.size(); ++i) sums[i] /= counts[i / static_cast<size_t>(channels)];
+  return Tensor::from(sums, {examples, channels});
 }
 
-void add_rows(std::vector<double>& out, const Tensor& activation, bool pooled) {
-  const std::vector<double> v = (pooled ? mean_pooled(activation) : activation).to_vector<double>();
-  out.insert(out.end(), v.begin(), v.end());
+const Tensor& owner_of_nodes(const ProbeData& data, const Batch& batch) {
+  for (size_t i = 0; i < data.slots.size(); ++i) {
+    if (data.slots[i].kind == SlotKind::owner) return batch.tensors[i];
+  }
+  fail(ErrorKind::usage, "representations: a layer has rows per node and no slot of the batch says "
+                         "whose they are (SlotKind::owner)");
+}
+
+// A row per example, in f64.
+Tensor rows_of(const Activation& a, const ProbeData& data, const Batch& batch) {
+  if (a.rows == Rows::point) return mean_pooled(a.value);
+  if (a.rows == Rows::node) return node_mean(a.value, owner_of_nodes(data, batch), batch.examples);
+  return a.value.to(DType::f64).view({batch.examples, a.value.numel() / batch.examples});
+}
+
+std::vector<Activation> layers_of(const Task& task, const ModelState& state, const Batch& batch) {
+  ForwardOptions options = ForwardOptions::evaluation();
+  options.keep_activations = true;
+  const Batch there = batch.to(state.params[0].value.dtype());
+  ForwardResult result = task.model.forward(state.params.values(), state.buffers.values(),
+                                            model_inputs(task, there), options);
+  std::vector<Activation> out;
+  for (Activation& a : result.activations) {
+    if (a.rows != Rows::edge) out.push_back(std::move(a));
+  }
+  for (size_t i = 0; i < result.outputs.size(); ++i) {
+    const std::string& name = task.model.output_name;
+    out.push_back({i == 0 ? name : str(name, i + 1), result.outputs[i]});
+  }
+  return out;
 }
 
 }  // namespace
@@ -51,102 +86,86 @@ std::string_view name_of(NormStatistics statistics) {
   return statistics == NormStatistics::frozen ? "frozen" : "batch";
 }
 
-ProbeData probe_data(const PointCloudSet& set, const std::string& split, const TrainConfig& train,
-                     int64_t shapes, int64_t batch, uint64_t seed) {
-  const std::vector<int64_t> rows = chosen_rows(set.size(), shapes, seed);
-  const PointCloudSet part = subset(set, rows);
-  const PointCloudLoader loader(
-      part, evaluation_options(batch, train.points, train.pose.test, train.up, train.seed));
+ProbeData probe_data(const Task& task, Split split, int64_t limit, int64_t batch, uint64_t seed) {
+  const auto source =
+      task.source({.split = split, .batch = batch, .limit = limit, .seed = seed});
   ProbeData out;
-  for (int64_t i = 0; i < loader.batches_per_epoch(); ++i)
-    out.batches.push_back(loader.batch(0, i));
-  out.examples = part.size();
-  out.description = str(part.size(), " of ", set.size(), " ", split, " shapes",
-                        part.size() < set.size() ? str(" (seed ", seed, ")") : std::string(), ", ",
-                        loader.points(), " points");
+  out.slots = source->slots();
+  for (int64_t i = 0; i < source->batches(); ++i) out.batches.push_back(source->batch(0, i));
+  out.examples = source->examples();
+  out.description = source->description();
+  out.content_hash = source->content_hash();
   return out;
 }
 
-std::vector<LossBatch> loss_batches(const Model& model, const ParamList& buffers,
-                                    const ProbeData& data, NormStatistics statistics,
-                                    double smoothing, DType dtype) {
+std::vector<LossBatch> loss_batches(const Task& task, const ParamList& buffers,
+                                    const ProbeData& data, NormStatistics statistics, DType dtype) {
   const Tensors fixed = buffers.to(dtype).values();
-  const ForwardOptions options = forward_options(statistics);
   std::vector<LossBatch> out;
-  for (const PointBatch& batch : data.batches) {
-    const Tensor points = batch.points.to(dtype);
+  for (const Batch& batch : data.batches) {
+    const Objective objective =
+        task.objective(fixed, batch.to(dtype), forward_options(statistics));
     LossBatch b;
-    b.examples = points.size(0);
-    b.outputs = [forward = model.forward, fixed, points, options](const Tensors& params) {
-      return Tensors{forward(params, fixed, points, options).logits};
-    };
-    b.loss_of_outputs = [labels = batch.labels, smoothing](const Tensors& outputs) {
-      return Tensors{cross_entropy(outputs.front(), labels, smoothing)};
-    };
-    b.loss = [outputs = b.outputs, loss = b.loss_of_outputs](const Tensors& params) {
-      return loss(outputs(params));
-    };
+    b.examples = batch.examples;
+    b.outputs = outputs_only(objective);
+    b.loss_of_outputs = loss_of_outputs(objective);
+    b.loss = data_loss(objective);
     out.push_back(std::move(b));
   }
   return out;
 }
 
-MeanLoss mean_loss(const Model& model, const Tensors& params, const Tensors& buffers,
-                   const ProbeData& data, NormStatistics statistics, double smoothing) {
-  const ForwardOptions options = forward_options(statistics);
+MeanLoss mean_loss(const Task& task, const Tensors& params, const Tensors& buffers,
+                   const ProbeData& data, NormStatistics statistics) {
+  const std::unique_ptr<Meter> meter = task.meter();
   MeanLoss out;
-  int64_t correct = 0;
-  for (const PointBatch& batch : data.batches) {
-    const Tensor points = batch.points.to(params.front().dtype());
-    const Tensor logits = model.forward(params, buffers, points, options).logits;
-    out.loss +=
-        cross_entropy(logits, batch.labels, smoothing).item() * static_cast<double>(points.size(0));
-    Tally tally(model.classes);
-    tally.add(logits, batch.labels);
-    correct += tally.correct();
+  for (const Batch& batch : data.batches) {
+    const Batch there = batch.to(params.front().dtype());
+    const Objective objective = task.objective(buffers, there, forward_options(statistics));
+    const Tensors outputs = outputs_only(objective)(params);
+    out.loss += loss_of_outputs(objective)(outputs).front().item() *
+                static_cast<double>(batch.examples);
+    meter->add(batch, task.predict(outputs, there));
   }
   out.loss /= static_cast<double>(data.examples);
-  out.accuracy = static_cast<double>(correct) / static_cast<double>(data.examples);
+  out.metric = meter->result().front();
   return out;
 }
 
-ParamList reestimated_buffers(const Model& model, const Tensors& params, const ParamList& buffers,
+ParamList reestimated_buffers(const Task& task, const Tensors& params, const ParamList& buffers,
                               const ProbeData& data) {
   ParamList out = buffers.clone();
   const Tensors start = out.values();
   double seen = 0;
-  for (const PointBatch& batch : data.batches) {
-    const Tensor points = batch.points.to(params.front().dtype());
-    const ForwardResult result =
-        model.forward(params, start, points, forward_options(NormStatistics::batch));
-    update_running_stats(out, result.batch_stats, 1 / ++seen);
+  for (const Batch& batch : data.batches) {
+    const Objective objective = task.objective(start, batch.to(params.front().dtype()),
+                                               forward_options(NormStatistics::batch));
+    const Tensors all = objective.outputs(params);
+    const size_t skipped = objective.n_outputs + (objective.penalty ? 1 : 0);
+    update_running_stats(out, {all.begin() + static_cast<std::ptrdiff_t>(skipped), all.end()},
+                         1 / ++seen);
   }
   return out;
 }
 
-std::vector<Representation> representations(const Model& model, const ModelState& state,
+std::vector<Representation> representations(const Task& task, const ModelState& state,
                                             const ProbeData& data) {
-  ForwardOptions options = ForwardOptions::evaluation();
-  options.keep_activations = true;
   std::vector<Representation> out;
   std::vector<std::vector<double>> rows;
   std::vector<int64_t> columns;
-  for (const PointBatch& batch : data.batches) {
-    const Tensor points = batch.points.to(state.params[0].value.dtype());
-    const ForwardResult result =
-        model.forward(state.params.values(), state.buffers.values(), points, options);
-    auto layers = result.activations;
-    layers.emplace_back("logits", result.logits);
+  for (const Batch& batch : data.batches) {
+    const std::vector<Activation> layers = layers_of(task, state, batch);
     rows.resize(layers.size());
     for (size_t i = 0; i < layers.size(); ++i) {
-      const auto& [name, value] = layers[i];
-      const bool transform = name.ends_with("_transform");
-      const bool pooled = !transform && per_point(value, points.size(1));
+      const Tensor value = rows_of(layers[i], data, batch);
       if (out.size() <= i) {
-        out.push_back({name, {}, pooled});
-        columns.push_back(pooled ? value.size(2) : value.numel() / value.size(0));
+        out.push_back({layers[i].name, {}, layers[i].rows != Rows::example});
+        columns.push_back(value.size(1));
       }
-      add_rows(rows[i], value, pooled);
+      check(value.size(1) == columns[i], "representations: layer ", layers[i].name, " has ",
+            value.size(1), " values per example in one batch and ", columns[i], " in another");
+      const std::vector<double> v = value.to_vector<double>();
+      rows[i].insert(rows[i].end(), v.begin(), v.end());
     }
   }
   for (size_t i = 0; i < out.size(); ++i) {

@@ -140,7 +140,7 @@ void TrainStep::start(int64_t step, double lr_scale) {
   info.loss = loss_.item();
   if (options_.guarded && !output_of(loss_, squares_, {}, {}).finite()) return;
   optimizer_.step(state_.params, grads_, info);
-  if (options_.guarded && !state_.buffers.empty()) {
+  if (options_.guarded && state_.buffers.size() > 0) {
     update_running_stats(state_.buffers, stats_, momentum_);
   }
 }

@@ -1,4 +1,4 @@
-// Failed steps: see step_failure.h.
+// Looking into a failed step, and its bundle on disk.
 #include "basin/train/step_failure.h"
 
 #include <algorithm>
@@ -13,11 +13,13 @@
 namespace basin {
 namespace {
 
-constexpr int kFormat = 1;
+constexpr int kFormat = 2;  // 1 held points and labels only
 constexpr const char* kRecord = "failure.json";
 constexpr const char* kModel = "model.safetensors";
 constexpr const char* kBatch = "batch.safetensors";
-constexpr const char* kOption = "model.";
+constexpr std::string_view kModelOption = "model.";
+constexpr std::string_view kTaskOption = "task.";
+constexpr std::string_view kFitted = "fitted.";
 constexpr size_t kRowsShown = 8;
 
 std::string layer_of(const std::string& parameter) {
@@ -52,9 +54,9 @@ std::vector<uint8_t> bytes_of(const std::string& text) { return {text.begin(), t
 }  // namespace
 
 Fn StepInputs::loss() const {
-  return classification_loss(
-      model, state.buffers.values(), points.to(state.params[0].value.dtype()), labels,
-      ForwardOptions::training(seed, static_cast<uint64_t>(step)), label_smoothing);
+  return training_loss(task->objective(state.buffers.values(),
+                                       batch.to(state.params[0].value.dtype()),
+                                       ForwardOptions::training(seed, static_cast<uint64_t>(step))));
 }
 
 void examine(StepFailure& failure) {
@@ -108,8 +110,8 @@ std::string StepFailure::op_sentence() const {
 
 std::string StepFailure::sentence() const {
   const std::string ops = op_sentence();
-  return str("epoch ", epoch, ", step ", step, ", batch ", batch, " (shapes ",
-             rows_text(rows, kRowsShown), "): the loss is ", number_text(loss), " and ",
+  return str("epoch ", epoch, ", step ", step, ", batch ", batch, " (",
+             inputs.task ? inputs.task->example : "example", "s ", rows_text(rows, kRowsShown), "): the loss is ", number_text(loss), " and ",
              gradient.empty() ? "every gradient is finite, their norm is " + number_text(grad_norm)
                               : "the gradient of " + gradient + " is not finite",
              ops.empty() ? "" : "; " + ops);
@@ -145,18 +147,27 @@ fs::path write_bundle(const fs::path& run, const StepFailure& failure) {
   json.add("format", kFormat);
   json.append(failure.record());
   json.append(failure.facts);
-  json.add("model", std::string_view(in.model.name))
-      .add("model_preset", std::string_view(in.model.preset))
-      .add("classes", in.model.classes);
-  for (const auto& [key, value] : in.model.options) {
-    json.add(kOption + key, std::string_view(value));
-  }
+  const TaskConfig& task = in.task->config;
+  json.add("task", std::string_view(in.task->name))
+      .add("task_seed", static_cast<int64_t>(task.seed))
+      .add("model", std::string_view(in.task->model.name))
+      .add("model_preset", std::string_view(in.task->model.preset));
+  const auto add_all = [&](std::string_view prefix, const OptionValues& values) {
+    for (const auto& [key, value] : values) {
+      json.add(std::string(prefix) + key, std::string_view(value));
+    }
+  };
+  add_all(kTaskOption, task.options);
+  add_all(kModelOption, in.task->model.options);
+  add_all(kFitted, in.task->fitted);
   json.add("dtype", name_of(in.state.params[0].value.dtype()))
-      .add("label_smoothing", in.label_smoothing)
+      .add("examples", in.batch.examples)
       .add("seed", static_cast<int64_t>(in.seed))
       .add("version", std::string_view(version_info().version));
   SafetensorsFile batch;
-  batch.tensors = {{"points", in.points}, {"labels", in.labels}};
+  for (size_t i = 0; i < in.slots.size(); ++i) {
+    batch.tensors.emplace_back(in.slots[i], in.batch.tensors[i]);
+  }
   FolderFiles files;
   files.emplace_back(kModel, serialize_safetensors(state_file(in.state)));
   files.emplace_back(kBatch, serialize_safetensors(batch));
@@ -168,23 +179,24 @@ fs::path write_bundle(const fs::path& run, const StepFailure& failure) {
 
 namespace {
 
-Model recorded_model(const RecordFields& in) {
-  ModelConfig config{in.text("model"), in.text("model_preset"), in.integer("classes"), {}};
+OptionValues values_under(const RecordFields& in, std::string_view prefix) {
+  OptionValues out;
   for (const auto& [key, value] : in.values()) {
-    if (key.starts_with(kOption)) config.options[key.substr(std::string(kOption).size())] = value;
+    if (key.starts_with(prefix)) out[key.substr(prefix.size())] = value;
   }
-  return make_model(config);
+  return out;
 }
 
-Tensor tensor_of(const SafetensorsFile& file, const char* name, DType type, int rank,
-                 const fs::path& source) {
-  const Tensor* t = file.find(name);
-  if (t == nullptr || t->dtype() != type || t->rank() != rank) {
-    fail(ErrorKind::data, source.string(), ": expected a tensor '", name, "' of ", rank,
-         " axes in ", name_of(type), ", found ",
-         t == nullptr ? "none" : str(t->shape(), " in ", name_of(t->dtype())));
-  }
-  return *t;
+std::shared_ptr<const Task> recorded_task(const RecordFields& in) {
+  TaskConfig config;
+  config.name = in.text("task");
+  config.options = values_under(in, kTaskOption);
+  config.model.name = in.text("model");
+  config.model.preset = in.text("model_preset");
+  config.model.options = values_under(in, kModelOption);
+  config.seed = static_cast<uint64_t>(in.integer("task_seed"));
+  config.fitted = values_under(in, kFitted);
+  return std::make_shared<const Task>(make_task(config));
 }
 
 std::vector<int64_t> rows_from(const std::string& text) {
@@ -194,38 +206,58 @@ std::vector<int64_t> rows_from(const std::string& text) {
   return out;
 }
 
-}  // namespace
+RecordFields read_failure_record(const fs::path& folder, const std::string& done) {
+  const auto bytes = read_verified(folder / kRecord, done);
+  const std::string source = (folder / kRecord).string();
+  RecordFields out =
+      parse_record({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, source);
+  if (out.integer("format") != kFormat) {
+    fail(ErrorKind::data, source, ": has format ", out.text("format"), ", expected ", kFormat);
+  }
+  return out;
+}
 
-Bundle read_bundle(const fs::path& folder) {
+std::string done_of_bundle(const fs::path& folder) {
   if (!fs::is_regular_file(folder / kRecord)) {
     fail(ErrorKind::data, folder.string(), ": is no bundle of a failed step, it has no ", kRecord);
   }
-  const std::string done = read_done(folder);
-  const auto load = [&](const char* name) { return read_verified(folder / name, done); };
+  return read_done(folder);
+}
+
+}  // namespace
+
+Bundle read_bundle(const fs::path& folder) {
+  return read_bundle(folder, recorded_task(read_failure_record(folder, done_of_bundle(folder))));
+}
+
+Bundle read_bundle(const fs::path& folder, std::shared_ptr<const Task> task) {
+  const std::string done = done_of_bundle(folder);
   Bundle out;
-  const auto record = load(kRecord);
-  const std::string source = (folder / kRecord).string();
-  out.recorded =
-      parse_record({reinterpret_cast<const char*>(record.data()), record.size()}, source);
+  out.recorded = read_failure_record(folder, done);
   const RecordFields& r = out.recorded;
-  if (r.integer("format") != kFormat) {
-    fail(ErrorKind::data, source, ": has format ", r.text("format"), ", expected ", kFormat);
-  }
   StepFailure& f = out.failure;
   f.epoch = r.integer("epoch");
   f.step = r.integer("step");
   f.batch = r.integer("batch");
   f.rows = rows_from(r.text("rows"));
-  f.inputs.model = recorded_model(r);
-  f.inputs.label_smoothing = r.number("label_smoothing");
+  f.inputs.task = std::move(task);
   f.inputs.seed = static_cast<uint64_t>(r.integer("seed"));
   f.inputs.step = f.step - 1;
-  f.inputs.state = init_model(f.inputs.model, 0, dtype_from_name(r.text("dtype")));
+  f.inputs.state = init_model(f.inputs.task->model, 0, dtype_from_name(r.text("dtype")));
   const fs::path model = folder / kModel, batch = folder / kBatch;
-  load_state(parse_safetensors(load(kModel), model.string()), model.string(), f.inputs.state);
-  const SafetensorsFile tensors = parse_safetensors(load(kBatch), batch.string());
-  f.inputs.points = tensor_of(tensors, "points", DType::f32, 3, batch);
-  f.inputs.labels = tensor_of(tensors, "labels", DType::i64, 1, batch);
+  load_state(parse_safetensors(read_verified(model, done), model.string()), model.string(),
+             f.inputs.state);
+  const SafetensorsFile file = parse_safetensors(read_verified(batch, done), batch.string());
+  f.inputs.batch.examples = r.integer("examples");
+  f.inputs.batch.rows = f.rows;
+  for (const auto& [name, tensor] : file.tensors) {
+    f.inputs.slots.push_back(name);
+    f.inputs.batch.tensors.push_back(tensor);
+  }
+  if (file.tensors.size() < f.inputs.task->model.inputs.size()) {
+    fail(ErrorKind::data, batch.string(), ": expected at least ",
+         f.inputs.task->model.inputs.size(), " tensors, found ", file.tensors.size());
+  }
   return out;
 }
 

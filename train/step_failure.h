@@ -5,35 +5,36 @@
 //   layer   the parameters that this op reads, or, where it reads none, those that the nearest op
 //           upstream reads; their names without the last part ("feat.conv1.weight": feat.conv1)
 // The search runs on the CPU, step by step, whatever device the training uses.
-//   RUN/failure-step-N/   failure.json (all names and numbers, the network's options, seed, step),
+//   RUN/failure-step-N/   failure.json (all names and numbers; task, network, their options, seed, step),
 //                         model.safetensors (parameters and buffers before the step),
-//                         batch.safetensors (points and labels as fed to the network), DONE
+//                         batch.safetensors (its tensors as fed to the objective), DONE
 #pragma once
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "basin/autograd/non_finite.h"
-#include "basin/models/model.h"
+#include "basin/core/folder.h"
 #include "basin/core/record.h"
+#include "basin/train/task.h"
 
 namespace basin {
 
 // Everything that loss and gradient of one step depend on, on the CPU. Masks are a function of
 // (seed, step).
 struct StepInputs {
-  Model model;
+  std::shared_ptr<const Task> task;
   ModelState state;
-  Tensor points, labels;  // [B, N, 3] f32, [B] i64
-  double label_smoothing = 0;
+  Batch batch;
+  std::vector<std::string> slots;  // names of the batch's tensors
   uint64_t seed = 0;
   int64_t step = 0;  // from 0
-  Fn loss() const;   // params -> {loss, logits, batch statistics...}
+  Fn loss() const;   // params -> {training loss, outputs, batch statistics...}
 };
 
 struct StepFailure {
   int64_t epoch = 0, step = 0, batch = 0;  // from 1
-  std::vector<int64_t> rows;               // of the training split, which shapes the batch holds
+  std::vector<int64_t> rows;               // of the training split, which examples the batch holds
   double loss = 0, grad_norm = 0;          // as seen by the training
   std::string gradient;                    // first parameter whose gradient is not finite, or ""
   bool examined = false;                   // the rest is known
@@ -60,7 +61,10 @@ struct Bundle {
   StepFailure failure;
   RecordFields recorded;
 };
-Bundle read_bundle(const fs::path& folder);  // data error when it is damaged or no bundle
+// The task is made again by its name (make_task). data error when the bundle is damaged or none.
+Bundle read_bundle(const fs::path& folder);
+// The same for a task that is not registered.
+Bundle read_bundle(const fs::path& folder, std::shared_ptr<const Task> task);
 
 // The numerical error that ends a run.
 class NonFiniteStep : public Error {

@@ -2,8 +2,10 @@
 #include "basin/train/task.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "basin/core/params.h"
+#include "basin/core/random.h"
 
 namespace basin {
 namespace {
@@ -25,6 +27,17 @@ const TaskInfo* find_task(const std::string& name) {
 std::string_view name_of(Split split) {
   constexpr std::string_view names[] = {"training", "validation", "test"};
   return names[static_cast<size_t>(split)];
+}
+
+std::vector<int64_t> drawn_rows(int64_t available, int64_t wanted, uint64_t seed) {
+  std::vector<int64_t> rows(static_cast<size_t>(available));
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  if (wanted <= 0 || wanted >= available) return rows;
+  Rng rng(seed, stream_id("probe shapes"));
+  rng.shuffle(std::span<int64_t>(rows));
+  rows.resize(static_cast<size_t>(wanted));
+  std::sort(rows.begin(), rows.end());
+  return rows;
 }
 
 Batch Batch::to(DType dtype) const {
@@ -89,6 +102,13 @@ Task make_task(const TaskConfig& config) {
   if (config.place) options.set_place(config.place);
   Task task = info.make(config, options);
   task.name = info.name;
+  task.config = config;
+  task.config.options = options.values();
+  task.config.model.preset = task.model.preset;
+  task.config.model.options = task.model.options;
+  task.config.model.outputs = task.model.outputs;
+  task.config.fitted = task.fitted;
+  task.config.place = {};
   check(task.source && task.data && task.objective && task.meter && !task.metrics.empty(), "task ",
         info.name, ": make gave a task without source, data, objective, metrics or meter");
   return task;

@@ -43,6 +43,10 @@ struct SourceRequest {
   bool prefetch = false;   // make the next batch ahead of time, with identical results
 };
 
+// `wanted` of the rows 0 .. available - 1, drawn without replacement by the seed, ascending; all of
+// them when `wanted` is 0 or more. For sources that serve a limited request.
+std::vector<int64_t> drawn_rows(int64_t available, int64_t wanted, uint64_t seed);
+
 // Batches as a pure function of (epoch, index): a resumed run asks for the one it needs, nothing is
 // replayed. batch() is thread-safe.
 class Source {
@@ -89,8 +93,19 @@ struct DataFacts {
   int64_t train = 0, validation = 0, test = 0;  // examples
 };
 
+struct TaskConfig {
+  std::string name;
+  OptionValues options = {};
+  ModelConfig model = {};  // its number of outputs is the task's to set
+  uint64_t seed = 0;       // of everything random but the weights' start, e.g. augmentation
+  Fitted fitted = {};      // empty: fit to the training data
+  // See OptionReader::set_place.
+  std::function<std::string(const std::string& option)> place = {};
+};
+
 struct Task {
   std::string name;
+  TaskConfig config = {};  // what make_task() was given, resolved; makes the same task again
   Model model;
   // Lazy: reading a split happens at the first request for it. usage error when there is no such
   // split.
@@ -115,18 +130,9 @@ struct Task {
   Tensors predict(const Tensors& outputs, const Batch& batch) const;
 };
 
-struct TaskConfig {
-  std::string name;
-  OptionValues options = {};
-  ModelConfig model = {};  // its number of outputs is the task's to set
-  uint64_t seed = 0;       // of everything random but the weights' start, e.g. augmentation
-  Fitted fitted = {};      // empty: fit to the training data
-  // See OptionReader::set_place.
-  std::function<std::string(const std::string& option)> place = {};
-};
-
-// A default that a named training recipe sets (--preset of the programs). Empty `model`,
-// `optimizer`: for all of them; a row with an optimizer goes with it.
+// A default that a named training recipe, or a variant of the network, sets (--preset of the
+// programs). Empty `model`, `optimizer`: for all of them; a row with an optimizer goes with it.
+inline constexpr const char* kModelPresetKey = "model preset";  // no setting: which variant
 struct RecipeRow {
   std::string recipe, model, optimizer, key, value;
 };

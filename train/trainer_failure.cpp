@@ -1,8 +1,7 @@
-// What a training run does about a step that is not finite: see trainer.h and step_failure.h.
+// What a training run does about a step that is not finite: skip it, or look for the op and end.
 #include <cmath>
 
 #include "basin/core/log.h"
-#include "basin/tools/shell/progress.h"
 #include "basin/train/trainer.h"
 
 namespace basin {
@@ -17,9 +16,15 @@ std::string first_non_finite(const ParamList& params, const std::vector<double>&
   return "";
 }
 
+std::vector<std::string> names_of(const std::vector<Slot>& slots) {
+  std::vector<std::string> names;
+  for (const Slot& slot : slots) names.push_back(slot.name);
+  return names;
+}
+
 }  // namespace
 
-StepFailure Trainer::failure_of(const StepOutput& result, const PointBatch& batch) const {
+StepFailure Trainer::failure_of(const StepOutput& result, const Batch& batch) const {
   StepFailure out;
   out.epoch = at_.step / steps_per_epoch_ + 1;
   out.step = at_.step + 1;
@@ -28,51 +33,57 @@ StepFailure Trainer::failure_of(const StepOutput& result, const PointBatch& batc
   out.loss = result.loss;
   out.grad_norm = result.norm;
   out.gradient = first_non_finite(state_.params, result.squares);
-  out.facts.add("optimizer", config_.optimizer.name)
+  out.inputs.task = task_;
+  const DataFacts data = task_->data();
+  out.facts.add("optimizer", options_.optimizer.name)
       .add("lr", learning_rate(schedule_.scale(at_.step)))
-      .add("clip", config_.clip)
+      .add("clip", options_.clip)
       .add("device", name_of(step_.device()))
-      .add("data", data_.train.source)
-      .add("data_hash", data_.hash)
-      .add("config_hash", config_.config_hash);
+      .add("data", data.source)
+      .add("data_hash", data.hash)
+      .add("config_hash", options_.config_hash);
   if (!step_.keeps_state()) return out;
-  out.inputs = {model_,       state_.to(Device::cpu),  batch.points,
-                batch.labels, config_.label_smoothing, config_.seed,
-                at_.step};
+  out.inputs.state = state_.to(Device::cpu);
+  out.inputs.batch = batch;
+  out.inputs.slots = names_of(source_->slots());
+  out.inputs.seed = options_.seed;
+  out.inputs.step = at_.step;
   examine(out);
   return out;
 }
 
-StepResult Trainer::failed_step(const StepOutput& result, const PointBatch& batch) {
+StepResult Trainer::failed_step(const StepOutput& result, const Batch& batch) {
   auto failure = std::make_shared<const StepFailure>(failure_of(result, batch));
-  if (config_.on_nonfinite == OnNonFinite::stop) throw NonFiniteStep(failure, kHint);
-  if (at_.skipped_in_row >= config_.nonfinite_limit) {
+  if (options_.on_nonfinite == OnNonFinite::stop) throw NonFiniteStep(failure, kHint);
+  if (at_.skipped_in_row >= options_.nonfinite_limit) {
     throw NonFiniteStep(failure, str("; ", at_.skipped_in_row,
                                      " steps before it were skipped (--nonfinite-limit)", kHint));
   }
   const double lr = learning_rate(schedule_.scale(at_.step));
   ++at_.skipped;
   ++at_.skipped_in_row;
-  ++at_.epoch_skipped;
+  ++at_.period_skipped;
   ++at_.step;
-  return {result.loss, result.norm, lr, std::move(failure)};
+  ++at_.steps;
+  return {result.loss, result.norm, lr, {}, std::move(failure)};
 }
 
-StepResult Trainer::step_within(const RunDir& dir, MetricsFile& metrics) {
+StepResult Trainer::step_within(const fs::path& folder, MetricsFile& metrics,
+                                const TrainHooks& hooks) {
   try {
     StepResult result = step();
-    if (result.skipped) report_skipped(dir, metrics, *result.skipped);
+    if (result.skipped) report_skipped(folder, metrics, *result.skipped);
     return result;
   } catch (const NonFiniteStep& seen) {
-    report_stopped(dir, metrics, seen);
+    report_stopped(folder, metrics, seen, hooks);
   }
 }
 
 // Only the first of a run leaves a bundle: they are as large as a checkpoint.
-void Trainer::report_skipped(const RunDir& dir, MetricsFile& metrics,
+void Trainer::report_skipped(const fs::path& folder, MetricsFile& metrics,
                              const StepFailure& failure) const {
   std::string where;
-  if (at_.skipped == 1) where = str("; bundle: ", write_bundle(dir.path(), failure).string());
+  if (at_.skipped == 1) where = str("; bundle: ", write_bundle(folder, failure).string());
   Record line;
   line.add("event", "skipped_step");
   line.append(failure.record());
@@ -83,17 +94,18 @@ void Trainer::report_skipped(const RunDir& dir, MetricsFile& metrics,
 
 // The weights are overwritten before their device tells the loss; the steps since the newest
 // checkpoint lead to them once more, to the same bits.
-std::shared_ptr<const StepFailure> Trainer::repeated_failure(const RunDir& dir,
+std::shared_ptr<const StepFailure> Trainer::repeated_failure(const fs::path& folder,
                                                              const NonFiniteStep& seen) {
-  Trainer again(config_, data_, true);
-  const auto newest = read_newest_checkpoint(dir.checkpoints());
+  Trainer again(*task_, options_, true);
+  const auto newest = read_newest_checkpoint(folder / "ckpt");
   if (newest && newest->step <= at_.step) again.restore(*newest);
-  log_line(str("step ", at_.step + 1, " is not finite; looking for the op from step ",
-               again.steps_done(), " on"));
+  log_message(LogLevel::info, str("step ", at_.step + 1,
+                                  " is not finite; looking for the op from step ",
+                                  again.steps_done(), " on"));
   try {
-    while (again.steps_done() < at_.step || again.epoch_is_full()) {
-      if (again.epoch_is_full()) {
-        again.finish_epoch(nullptr, {});
+    while (again.steps_done() < at_.step || again.evaluation_due()) {
+      if (again.evaluation_due()) {
+        again.evaluate_here(nullptr, {});
       } else {
         again.step();
       }
@@ -105,11 +117,12 @@ std::shared_ptr<const StepFailure> Trainer::repeated_failure(const RunDir& dir,
   return seen.failure();
 }
 
-void Trainer::report_stopped(const RunDir& dir, MetricsFile& metrics, const NonFiniteStep& seen) {
+void Trainer::report_stopped(const fs::path& folder, MetricsFile& metrics,
+                             const NonFiniteStep& seen, const TrainHooks& hooks) {
   std::shared_ptr<const StepFailure> failure = seen.failure();
   std::string sentence = seen.what();
   if (!failure->examined) {
-    failure = repeated_failure(dir, seen);
+    failure = repeated_failure(folder, seen);
     sentence = failure->examined
                    ? failure->sentence() + kHint
                    : sentence + "; from the last checkpoint on it did not happen again";
@@ -122,7 +135,9 @@ void Trainer::report_stopped(const RunDir& dir, MetricsFile& metrics, const NonF
     metrics.append(line);
     metrics.sync();
     if (failure->examined) {
-      where = "; again: train_modelnet --replay " + write_bundle(dir.path(), *failure).string();
+      const std::string bundle = write_bundle(folder, *failure).string();
+      where = hooks.replay_command.empty() ? "; bundle: " + bundle
+                                           : str("; again: ", hooks.replay_command, " ", bundle);
     }
   } catch (const Error& e) {  // a full disk does not hide what happened
     where = str("; its bundle cannot be written: ", e.what());

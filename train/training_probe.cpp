@@ -1,4 +1,4 @@
-// Measurements along a training: see training_probe.h.
+// One measurement along a training, as lines of metrics.jsonl.
 #include "basin/train/training_probe.h"
 
 #include <algorithm>
@@ -13,7 +13,7 @@ namespace basin {
 namespace {
 
 constexpr int64_t kBatch = 32;
-constexpr int64_t kSymmetryShapes = 4;
+constexpr int64_t kSymmetryExamples = 4;
 
 double mean_of(const std::vector<double>& values) {
   double sum = 0;
@@ -45,23 +45,19 @@ void add_curvature(Record& line, const CurvatureOperator& h, const ProbePlan& pl
       .add("trace_probes", trace.samples);
 }
 
-// The largest error at the logits over rotations and permutations that the network declares.
-void add_symmetry(Record& line, const Model& model, const ModelState& state,
-                  const PointBatch& batch, uint64_t seed) {
-  const auto declared = [&](SymmetryKind k) { return declares_symmetry(model.name, k); };
-  if (std::none_of(std::begin(kSymmetryKinds), std::end(kSymmetryKinds), declared)) return;
-  const int64_t n = std::min(kSymmetryShapes, batch.points.size(0));
-  const Tensor few =
-      Tensor::from(std::span(batch.points.data<float>(),
-                             static_cast<size_t>(n * batch.points.size(1) * batch.points.size(2))),
-                   {n, batch.points.size(1), batch.points.size(2)});
+// The largest error at the outputs over the transformations that the network declares.
+void add_symmetry(Record& line, const Task& task, const ModelState& state, const Batch& few,
+                  uint64_t seed) {
   SymmetryOptions options;
   options.transformations = 1;
   options.seed = seed;
-  const SymmetryReport report = measure_symmetry(model, state, few, options);
-  for (SymmetryKind k : kSymmetryKinds) {
-    if (!declared(k)) continue;
-    line.add(str("equivariance_error_", name_of(k)), report.at(k, DType::f32, "logits").largest());
+  const size_t count = task.model.inputs.size();
+  const Tensors inputs(few.tensors.begin(),
+                       few.tensors.begin() + static_cast<std::ptrdiff_t>(count));
+  const SymmetryReport report = measure_symmetry(task.model, state, inputs, options);
+  for (SymmetryKind k : task.model.symmetries) {
+    line.add(str("equivariance_error_", name_of(k)),
+             report.at(k, DType::f32, task.model.output_name).largest());
   }
 }
 
@@ -70,30 +66,43 @@ void add_symmetry(Record& line, const Model& model, const ModelState& state,
 ProbePlan parse_probe_plan(const std::string& text) {
   ProbePlan plan;
   TextReader in(text);
+  const auto expect = [&](bool held) {
+    check(held,
+          "probe: expected every=E[,examples=S,probes=P,steps=L] with E an interval (5e, 500), "
+          "S >= 1 and P, L >= 2, given '",
+          text, "'");
+  };
   for (std::string part; std::getline(in, part, ',');) {
     const size_t equals = part.find('=');
-    const std::string key = part.substr(0, equals);
-    int64_t* target = key == "every"    ? &plan.every
-                      : key == "shapes" ? &plan.shapes
-                      : key == "probes" ? &plan.probes
-                      : key == "steps"  ? &plan.steps
-                                        : nullptr;
+    expect(equals != part.npos);
+    const std::string key = part.substr(0, equals), value = part.substr(equals + 1);
+    if (key == "every") {
+      int64_t epochs = 0;  // a bare number counts epochs here
+      plan.every = parse_int64(value, epochs) ? Interval{epochs, true} : parse_interval(value);
+      expect(plan.every.count >= 1);
+      continue;
+    }
+    int64_t* target = key == "examples" || key == "shapes" ? &plan.examples
+                      : key == "probes"                    ? &plan.probes
+                      : key == "steps"                     ? &plan.steps
+                                                           : nullptr;
     const int64_t low = key == "probes" || key == "steps" ? 2 : 1;
-    check(target != nullptr && equals != part.npos &&
-              parse_int64(part.substr(equals + 1), *target) && *target >= low,
-          "probe: expected every=E[,shapes=S,probes=P,steps=L] with E, S >= 1 and P, L >= 2, "
-          "given '",
-          text, "'");
+    expect(target != nullptr && parse_int64(value, *target) && *target >= low);
   }
-  check(text.empty() || plan.every > 0, "probe: expected every=E among '", text, "'");
+  expect(text.empty() || plan.every.count > 0);
   return plan;
 }
 
-TrainingProbe::TrainingProbe(const TrainConfig& config, const Model& model,
-                             const PointCloudSet& train)
-    : plan_(parse_probe_plan(config.probe)), config_(config), model_(model) {
-  if (plan_.every == 0) return;
-  data_ = probe_data(train, "training", config, plan_.shapes, kBatch, config.seed);
+TrainingProbe::TrainingProbe(const ProbePlan& plan, const Task& task, DType dtype, uint64_t seed)
+    : plan_(plan), task_(task), dtype_(dtype), seed_(seed) {
+  if (plan_.every.count == 0) return;
+  data_ = probe_data(task, Split::train, plan_.examples, kBatch, seed);
+  if (task.model.symmetries.empty()) return;
+  few_ = task.source({.split = Split::train,
+                      .batch = kSymmetryExamples,
+                      .limit = plan_.examples,
+                      .seed = seed})
+             ->batch(0, 0);
 }
 
 void TrainingProbe::watch(Optimizer& optimizer) { optimizer.set_observer(meter_.observer()); }
@@ -101,9 +110,8 @@ void TrainingProbe::watch(Optimizer& optimizer) { optimizer.set_observer(meter_.
 void TrainingProbe::measure(const ModelState& trained, int64_t epoch, int64_t step, double lr,
                             MetricsFile& metrics) const {
   const ModelState state = trained.to(Device::cpu);  // the estimators' vectors live there
-  const CurvatureOperator h(loss_batches(model_, state.buffers, data_, NormStatistics::frozen,
-                                         config_.label_smoothing, config_.dtype),
-                            state.params);
+  const CurvatureOperator h(
+      loss_batches(task_, state.buffers, data_, NormStatistics::frozen, dtype_), state.params);
   const Tensor gradient = h.gradient();
   const WeightSpectra weights = weight_spectra(state.params);
   const WeightSpectra gradients = weight_spectra(state.params, h.space().unflatten(gradient));
@@ -144,16 +152,16 @@ void TrainingProbe::measure(const ModelState& trained, int64_t epoch, int64_t st
   line.add("event", "probe")
       .add("epoch", epoch)
       .add("step", step)
-      .add("probe_shapes", data_.examples)
+      .add(str("probe_", task_.example, "s"), data_.examples)
       .add("probe_loss", h.loss())
       .add("gradient_norm", std::sqrt(square));
-  add_curvature(line, h, plan_, config_.seed);
+  add_curvature(line, h, plan_, seed_);
   line.add("two_over_lr", lr > 0 ? 2 / lr : NAN)
       .add("stable_rank_share", mean_of(stable))
       .add("effective_rank_share", mean_of(effective))
       .add("gradient_nuclear_rank_share", mean_of(nuclear))
       .add("update_rms", elements > 0 ? std::sqrt(update / static_cast<double>(elements)) : NAN);
-  add_symmetry(line, model_, state, data_.batches.front(), config_.seed);
+  if (!few_.tensors.empty()) add_symmetry(line, task_, state, few_, seed_);
   metrics.append(line);
   for (const Record& m : matrices) metrics.append(m);
 }
