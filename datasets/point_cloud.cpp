@@ -178,6 +178,13 @@ PointCloudSet load_npy_set(const fs::path& points, const fs::path& labels,
   return set;
 }
 
+Tensor load_cloud(const fs::path& file, const LoadOptions& options) {
+  check_options(options);
+  const PointCloudSet one =
+      folders::read_items({{file, 0}}, folders::read_cloud, options, file.string());
+  return one.points.view({one.points_per_cloud(), 3});
+}
+
 PointCloudSplits load_dataset(const std::string& spec, const LoadOptions& options) {
   check(!spec.empty(), "load_dataset: expected \"embedded\" or a folder, got nothing");
   check_options(options);

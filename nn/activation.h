@@ -33,7 +33,7 @@ struct Activation {
   std::string name;
   Tensor value;
   Rows rows = Rows::example;
-  int degree = 0;           // 0: no rotation of the input moves it; 1: its last axis rotates as a vector
+  int degree = 0;  // 0: no rotation of the input moves it; 1: its last axis rotates as a vector
   bool translates = false;  // a shift of the input shifts it (degree 1: coordinates)
 };
 

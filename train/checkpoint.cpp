@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "basin/core/log.h"
 #include "basin/core/folder.h"
+#include "basin/core/log.h"
 
 namespace basin {
 namespace {

@@ -7,9 +7,9 @@
 #include <set>
 #include <vector>
 
+#include "basin/core/record.h"
 #include "basin/core/safetensors.h"
 #include "basin/optim/optimizer.h"
-#include "basin/core/record.h"
 
 namespace basin {
 

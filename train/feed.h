@@ -26,9 +26,9 @@ class BatchFeed {
 
   const Source& source_;
   TrainStep& step_;
-  std::vector<Upload> uploads_;       // one per tensor of a batch
-  std::vector<size_t> room_;          // bytes that each of them can carry
-  Tensors arrived_;                   // floats of another dtype than the step's, before the cast
+  std::vector<Upload> uploads_;  // one per tensor of a batch
+  std::vector<size_t> room_;     // bytes that each of them can carry
+  Tensors arrived_;              // floats of another dtype than the step's, before the cast
   std::optional<Ahead> ahead_;
 };
 

@@ -10,7 +10,9 @@ struct Interval {
   int64_t count = 1;
   bool epochs = true;
 
-  int64_t in_steps(int64_t steps_per_epoch) const { return epochs ? count * steps_per_epoch : count; }
+  int64_t in_steps(int64_t steps_per_epoch) const {
+    return epochs ? count * steps_per_epoch : count;
+  }
   std::string text() const;
 };
 

@@ -66,8 +66,8 @@ class RegressionMeter : public Meter {
   void add(const Batch& batch, const Tensors& predictions) override {
     const std::vector<double> given = predictions.front().to_vector<double>();
     const std::vector<double> wanted = batch.tensors.back().to_vector<double>();
-    check(given.size() == wanted.size(), "regression meter: ", given.size(),
-          " predictions for ", wanted.size(), " targets");
+    check(given.size() == wanted.size(), "regression meter: ", given.size(), " predictions for ",
+          wanted.size(), " targets");
     for (size_t i = 0; i < given.size(); ++i) {
       const double gap = given[i] - wanted[i];
       absolute_ += std::abs(gap);

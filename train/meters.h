@@ -20,10 +20,10 @@ class Tally {
   void add(const Tensor& logits, const Tensor& labels);  // [B, C] on any device, [B] i64
   int64_t correct() const;
   int64_t total() const;
-  double loss() const;                  // mean
+  double loss() const;  // mean
   double overall_accuracy() const;
   double mean_class_accuracy() const;
-  std::vector<double> recall() const;   // per class; NaN for a class that does not occur
+  std::vector<double> recall() const;  // per class; NaN for a class that does not occur
 
  private:
   std::vector<int64_t> correct_, total_;

@@ -46,8 +46,9 @@ const Tensor& owner_of_nodes(const ProbeData& data, const Batch& batch) {
   for (size_t i = 0; i < data.slots.size(); ++i) {
     if (data.slots[i].kind == SlotKind::owner) return batch.tensors[i];
   }
-  fail(ErrorKind::usage, "representations: a layer has rows per node and no slot of the batch says "
-                         "whose they are (SlotKind::owner)");
+  fail(ErrorKind::usage,
+       "representations: a layer has rows per node and no slot of the batch says "
+       "whose they are (SlotKind::owner)");
 }
 
 // A row per example, in f64.
@@ -87,8 +88,7 @@ std::string_view name_of(NormStatistics statistics) {
 }
 
 ProbeData probe_data(const Task& task, Split split, int64_t limit, int64_t batch, uint64_t seed) {
-  const auto source =
-      task.source({.split = split, .batch = batch, .limit = limit, .seed = seed});
+  const auto source = task.source({.split = split, .batch = batch, .limit = limit, .seed = seed});
   ProbeData out;
   out.slots = source->slots();
   for (int64_t i = 0; i < source->batches(); ++i) out.batches.push_back(source->batch(0, i));
@@ -103,8 +103,7 @@ std::vector<LossBatch> loss_batches(const Task& task, const ParamList& buffers,
   const Tensors fixed = buffers.to(dtype).values();
   std::vector<LossBatch> out;
   for (const Batch& batch : data.batches) {
-    const Objective objective =
-        task.objective(fixed, batch.to(dtype), forward_options(statistics));
+    const Objective objective = task.objective(fixed, batch.to(dtype), forward_options(statistics));
     LossBatch b;
     b.examples = batch.examples;
     b.outputs = outputs_only(objective);
@@ -123,8 +122,8 @@ MeanLoss mean_loss(const Task& task, const Tensors& params, const Tensors& buffe
     const Batch there = batch.to(params.front().dtype());
     const Objective objective = task.objective(buffers, there, forward_options(statistics));
     const Tensors outputs = outputs_only(objective)(params);
-    out.loss += loss_of_outputs(objective)(outputs).front().item() *
-                static_cast<double>(batch.examples);
+    out.loss +=
+        loss_of_outputs(objective)(outputs).front().item() * static_cast<double>(batch.examples);
     meter->add(batch, task.predict(outputs, there));
   }
   out.loss /= static_cast<double>(data.examples);

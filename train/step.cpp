@@ -59,9 +59,10 @@ bool same_places(const Batch& a, const Batch& b) {
 void TrainStep::make_places(const Batch& like) {
   const bool same = same_places(batch_, like);
   if (!same && repeated_ && !batch_.tensors.empty()) {
-    check(options_.graph != GraphMode::on,
-          "--graph on: the shapes of the batches differ from step to step, a recorded step has one; "
-          "use --graph off or auto");
+    check(
+        options_.graph != GraphMode::on,
+        "--graph on: the shapes of the batches differ from step to step, a recorded step has one; "
+        "use --graph off or auto");
     log_message(LogLevel::info,
                 "the shapes of the batches differ from step to step: steps are not recorded");
     repeated_.reset();

@@ -79,12 +79,12 @@ class TrainStep {
   DType dtype_;
   Batch batch_;
   // On a device:
-  Tensor step_;                     // [] i64
-  Tensor loss_, squares_;           // results
-  Tensors terms_, outputs_;         // results; made for the shapes of the batch
-  double momentum_ = -1;            // of the running statistics; a change of it needs a new graph
-  Tensors grads_;                   // for an optimizer whose step is not recorded
-  Tensors stats_;                   // the batch statistics of a guarded step
+  Tensor step_;              // [] i64
+  Tensor loss_, squares_;    // results
+  Tensors terms_, outputs_;  // results; made for the shapes of the batch
+  double momentum_ = -1;     // of the running statistics; a change of it needs a new graph
+  Tensors grads_;            // for an optimizer whose step is not recorded
+  Tensors stats_;            // the batch statistics of a guarded step
   std::unique_ptr<RepeatedWork> repeated_;
   // On the CPU:
   StepOutput done_;

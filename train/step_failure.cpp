@@ -5,10 +5,10 @@
 #include <cmath>
 #include <set>
 
+#include "basin/core/folder.h"
 #include "basin/core/version.h"
 #include "basin/kernels/clip.h"
 #include "basin/kernels/launch.h"
-#include "basin/core/folder.h"
 
 namespace basin {
 namespace {
@@ -54,9 +54,9 @@ std::vector<uint8_t> bytes_of(const std::string& text) { return {text.begin(), t
 }  // namespace
 
 Fn StepInputs::loss() const {
-  return training_loss(task->objective(state.buffers.values(),
-                                       batch.to(state.params[0].value.dtype()),
-                                       ForwardOptions::training(seed, static_cast<uint64_t>(step))));
+  return training_loss(
+      task->objective(state.buffers.values(), batch.to(state.params[0].value.dtype()),
+                      ForwardOptions::training(seed, static_cast<uint64_t>(step))));
 }
 
 void examine(StepFailure& failure) {
@@ -111,7 +111,8 @@ std::string StepFailure::op_sentence() const {
 std::string StepFailure::sentence() const {
   const std::string ops = op_sentence();
   return str("epoch ", epoch, ", step ", step, ", batch ", batch, " (",
-             inputs.task ? inputs.task->example : "example", "s ", rows_text(rows, kRowsShown), "): the loss is ", number_text(loss), " and ",
+             inputs.task ? inputs.task->example : "example", "s ", rows_text(rows, kRowsShown),
+             "): the loss is ", number_text(loss), " and ",
              gradient.empty() ? "every gradient is finite, their norm is " + number_text(grad_norm)
                               : "the gradient of " + gradient + " is not finite",
              ops.empty() ? "" : "; " + ops);

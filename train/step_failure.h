@@ -5,7 +5,8 @@
 //   layer   the parameters that this op reads, or, where it reads none, those that the nearest op
 //           upstream reads; their names without the last part ("feat.conv1.weight": feat.conv1)
 // The search runs on the CPU, step by step, whatever device the training uses.
-//   RUN/failure-step-N/   failure.json (all names and numbers; task, network, their options, seed, step),
+//   RUN/failure-step-N/   failure.json (all names and numbers; task, network, their options, seed,
+//   step),
 //                         model.safetensors (parameters and buffers before the step),
 //                         batch.safetensors (its tensors as fed to the objective), DONE
 #pragma once
@@ -42,10 +43,10 @@ struct StepFailure {
   std::optional<NonFinite> found;   // empty: every single value is finite on the CPU
   std::string layer, parameters;    // of the op, comma lists; "": it reads none, nor upstream
   std::string spoilt;               // parameters that are not finite themselves, comma list
-  Record facts;                 // of the run: optimizer, rate, device...
+  Record facts;                     // of the run: optimizer, rate, device...
   std::string sentence() const;     // all of it for a reader
   std::string op_sentence() const;  // "op 'matmul' (forward) gives nan at ..."
-  Record record() const;        // flat, without the inputs
+  Record record() const;            // flat, without the inputs
 };
 
 // Fills `found` and the names, from the inputs.

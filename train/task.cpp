@@ -54,6 +54,22 @@ Batch Batch::to(Device device) const {
   return out;
 }
 
+void require_inputs(const Model& model, const std::vector<Slot>& slots, const std::string& task) {
+  const auto text = [](const std::vector<Slot>& all) {
+    std::string out;
+    for (const Slot& s : all) {
+      if (s.kind != SlotKind::target) out += (out.empty() ? "" : ", ") + s.name;
+    }
+    return out;
+  };
+  bool fits = model.inputs.size() <= slots.size();
+  for (size_t i = 0; fits && i < model.inputs.size(); ++i) {
+    fits = model.inputs[i].name == slots[i].name && model.inputs[i].rows == slots[i].rows;
+  }
+  check(fits, "task ", task, ": gives ", text(slots), ", the network ", model.name, " takes ",
+        text(model.inputs));
+}
+
 bool Task::has(Split split) const {
   const DataFacts facts = data();
   const int64_t counts[] = {facts.train, facts.validation, facts.test};
@@ -84,8 +100,8 @@ const TaskInfo& task_info(const std::string& name) {
   std::string known;
   for (const std::string& n : names) known += (known.empty() ? "" : ", ") + n;
   const std::string near = nearest_name(name, names);
-  fail(ErrorKind::usage, "no task is called '", name, "'; there is ", known.empty() ? "none" : known,
-       near.empty() ? "" : "; did you mean '" + near + "'?");
+  fail(ErrorKind::usage, "no task is called '", name, "'; there is ",
+       known.empty() ? "none" : known, near.empty() ? "" : "; did you mean '" + near + "'?");
 }
 
 std::string task_help() {

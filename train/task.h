@@ -24,11 +24,11 @@ std::string_view name_of(Split split);
 
 // First the model's inputs, in the order of Model::inputs, then whatever the loss compares with.
 struct Batch {
-  Tensors tensors;            // one per slot of its source
+  Tensors tensors;  // one per slot of its source
   int64_t examples = 0;
   std::vector<int64_t> rows;  // which examples of the split
 
-  Batch to(DType dtype) const;    // casts the floats, leaves integers
+  Batch to(DType dtype) const;  // casts the floats, leaves integers
   Batch to(Device device) const;
 };
 
@@ -37,10 +37,10 @@ struct SourceRequest {
   // As a training step wants it: shuffled, augmented, an incomplete last batch dropped. Else in
   // order, complete, as it is, every epoch alike.
   bool training = false;
-  int64_t batch = 32;      // examples; a task may give fewer (sizes that do not mix)
-  int64_t limit = 0;       // that many, drawn without replacement by `seed`, kept in order; 0: all
-  uint64_t seed = 0;       // of that draw
-  bool prefetch = false;   // make the next batch ahead of time, with identical results
+  int64_t batch = 32;     // examples; a task may give fewer (sizes that do not mix)
+  int64_t limit = 0;      // that many, drawn without replacement by `seed`, kept in order; 0: all
+  uint64_t seed = 0;      // of that draw
+  bool prefetch = false;  // make the next batch ahead of time, with identical results
 };
 
 // `wanted` of the rows 0 .. available - 1, drawn without replacement by the seed, ascending; all of
@@ -61,9 +61,12 @@ class Source {
   virtual std::string content_hash() const = 0;  // of the split, SHA-256
 };
 
+// usage error unless the model takes the first of these slots, name by name.
+void require_inputs(const Model& model, const std::vector<Slot>& slots, const std::string& task);
+
 struct Metric {
-  std::string name;           // as in metrics.jsonl: "overall_accuracy"
-  std::string unit = {};      // "%": a share, shown times 100; "meV"; "": a plain number
+  std::string name;       // as in metrics.jsonl: "overall_accuracy"
+  std::string unit = {};  // "%": a share, shown times 100; "meV"; "": a plain number
   bool larger_is_better = false;
 };
 
@@ -103,6 +106,12 @@ struct TaskConfig {
   std::function<std::string(const std::string& option)> place = {};
 };
 
+// Examples of which nothing but the inputs is known.
+struct Unlabelled {
+  std::shared_ptr<const Source> source;  // without targets
+  std::vector<std::string> names;        // of the examples: their files
+};
+
 struct Task {
   std::string name;
   TaskConfig config = {};  // what make_task() was given, resolved; makes the same task again
@@ -121,6 +130,12 @@ struct Task {
   // Judged on the outputs of the training steps themselves (dropout on); may be absent.
   std::vector<Metric> train_metrics = {};
   std::function<std::unique_ptr<Meter>()> train_meter = {};
+  // What a reader wants to know of predictions alone. Files, or folders of files -> examples; the
+  // columns of a table; its cells for each example of a batch. Absent: the task cannot say.
+  std::function<Unlabelled(const std::vector<std::string>& paths, int64_t batch)> unlabelled = {};
+  std::vector<std::string> prediction_columns = {};
+  std::function<std::vector<std::vector<std::string>>(const Tensors& predictions)> prediction_rows =
+      {};
   Fitted fitted;
   Likelihood likelihood = Likelihood::none;
   std::string example = "example";  // what one is called: "shape", "molecule"

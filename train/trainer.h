@@ -4,9 +4,9 @@
 // nothing. Only the fields "seconds" and "examples_per_second" of the metrics depend on the clock.
 //   A run's folder:  metrics.jsonl, ckpt/step-N/ (checkpoint.h), failure-step-N/ (step_failure.h)
 //   A line "epoch" (or "evaluation", where it is not the end of an epoch) per evaluation: epoch,
-//   step, train_loss (objective, mean since the last evaluation), train_<metric>, train_<term> where
-//   the loss has several, [val_<metric>], test_<metric>, lr, grad_norm (mean), skipped_steps (of
-//   the run so far).
+//   step, train_loss (objective, mean since the last evaluation), train_<metric>, train_<term>
+//   where the loss has several, [val_<metric>], test_<metric>, lr, grad_norm (mean), skipped_steps
+//   (of the run so far).
 // A step whose loss or gradient is not finite is looked into (step_failure.h) and ends the run, or
 // is skipped, as the options say (on_nonfinite).
 #pragma once
@@ -56,8 +56,8 @@ struct TrainOptions {
 struct Best {
   int64_t epoch = 0;  // 1-based; 0: none yet
   int64_t step = 0;
-  double value = 0;                  // of the first metric on the split that selects
-  std::vector<double> test = {};     // metrics on the test split at that time
+  double value = 0;               // of the first metric on the split that selects
+  std::vector<double> test = {};  // metrics on the test split at that time
 };
 
 struct StepResult {
@@ -130,7 +130,7 @@ class Trainer {
     int64_t skipped = 0, skipped_in_row = 0, period_skipped = 0;
     uint64_t metrics_bytes = 0;
     int64_t saved_step = -1;
-    double train_loss = 0;               // at the last evaluation; so are the next two
+    double train_loss = 0;  // at the last evaluation; so are the next two
     std::vector<double> train_metrics;
     Evaluation test = {};
     Best best_test = {}, best_val = {};

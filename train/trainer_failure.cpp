@@ -99,9 +99,9 @@ std::shared_ptr<const StepFailure> Trainer::repeated_failure(const fs::path& fol
   Trainer again(*task_, options_, true);
   const auto newest = read_newest_checkpoint(folder / "ckpt");
   if (newest && newest->step <= at_.step) again.restore(*newest);
-  log_message(LogLevel::info, str("step ", at_.step + 1,
-                                  " is not finite; looking for the op from step ",
-                                  again.steps_done(), " on"));
+  log_message(LogLevel::info,
+              str("step ", at_.step + 1, " is not finite; looking for the op from step ",
+                  again.steps_done(), " on"));
   try {
     while (again.steps_done() < at_.step || again.evaluation_due()) {
       if (again.evaluation_due()) {

@@ -54,6 +54,13 @@ Best read_best(const RecordFields& in, const std::string& prefix,
   return best;
 }
 
+// "overall_accuracy:%,loss:": names and units, for readers of the record.
+std::string metrics_text(const std::vector<Metric>& metrics) {
+  std::string out;
+  for (const Metric& m : metrics) out += str(out.empty() ? "" : ",", m.name, ":", m.unit);
+  return out;
+}
+
 std::map<std::string, std::string> under(const RecordFields& in, std::string_view prefix) {
   std::map<std::string, std::string> out;
   for (const auto& [key, value] : in.values()) {
@@ -200,6 +207,7 @@ Record Trainer::result() const {
       .add("completed", at_.step >= total_steps_)
       .add("train_loss", at_.train_loss);
   add_metrics(out, "train_", task_->train_metrics, at_.train_metrics);
+  out.add("metrics", std::string_view(metrics_text(task_->metrics)));
   add_metrics(out, "last_", task_->metrics, at_.test.values);
   out.add("best_epoch", at_.best_test.epoch).add("best_step", at_.best_test.step);
   add_metrics(out, "best_", task_->metrics, at_.best_test.test);

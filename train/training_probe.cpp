@@ -21,8 +21,7 @@ double mean_of(const std::vector<double>& values) {
   return values.empty() ? NAN : sum / static_cast<double>(values.size());
 }
 
-void add_curvature(Record& line, const CurvatureOperator& h, const ProbePlan& plan,
-                   uint64_t seed) {
+void add_curvature(Record& line, const CurvatureOperator& h, const ProbePlan& plan, uint64_t seed) {
   LanczosOptions lanczos_options;
   lanczos_options.tolerance = 1e-3;
   lanczos_options.max_products = plan.steps;

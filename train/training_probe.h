@@ -26,7 +26,8 @@ struct ProbePlan {
   int64_t probes = 4;
   int64_t steps = 20;
 };
-// "" or "every=5,shapes=64": `shapes` is an earlier name of `examples`. usage error naming the form.
+// "" or "every=5,shapes=64": `shapes` is an earlier name of `examples`. usage error naming the
+// form.
 ProbePlan parse_probe_plan(const std::string& text);
 
 class TrainingProbe {

@@ -19,7 +19,7 @@ struct Problem {
                                                                          {"points", "32"},
                                                                          {"model.hidden", "8"},
                                                                          {"model.layers", "2"}}) {
-        settings.set(key, value, Source::flag, key);
+        settings.set(key, value, Layer::flag, key);
       }
     }
     config = train_config_from(settings);

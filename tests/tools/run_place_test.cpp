@@ -36,8 +36,8 @@ void make_run(const fs::path& path) {
 
 Config asked(const std::string& resume, const std::string& out) {
   Config config = tiny_settings("adamw");
-  config.set("resume", resume, Source::flag, "--resume");
-  config.set("out", out, Source::flag, "--out");
+  config.set("resume", resume, Layer::flag, "--resume");
+  config.set("out", out, Layer::flag, "--out");
   return config;
 }
 
@@ -132,7 +132,7 @@ TEST_CASE("run place: settings of the run that is resumed") {
   train_config_from(config);  // with the defaults of the optimizer, as they are recorded
   write_file_atomic("a/config.toml", config.to_toml());
   CHECK_NOTHROW(refuse_changed_settings(config, "a"));
-  config.set("optimizer.beta9", "0.5", Source::set, "--set optimizer.beta9");
+  config.set("optimizer.beta9", "0.5", Layer::set, "--set optimizer.beta9");
   const auto more = error_of([&] { refuse_changed_settings(config, "a"); });
   CHECK(more.first == ErrorKind::usage);
   CHECK(more.second ==

@@ -22,7 +22,7 @@ struct Problem {
 };
 
 Config with(Config config, const std::string& key, const std::string& value) {
-  config.set(key, value, Source::flag, key);
+  config.set(key, value, Layer::flag, key);
   return config;
 }
 

@@ -6,7 +6,7 @@ namespace basin::tools {
 TEST_CASE("trainer restore: another format is refused, another build draws a warning") {
   const TempDir dir;
   Config settings = tiny_settings("adamw");
-  settings.set("steps", "1", Source::flag, "--steps");
+  settings.set("steps", "1", Layer::flag, "--steps");
   const TrainConfig config = train_config_from(settings);
   const TrainData data = load_train_data(config);
   {

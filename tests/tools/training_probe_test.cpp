@@ -22,8 +22,8 @@ struct Problem {
 
 Config probed(const std::string& optimizer, const std::string& plan) {
   Config config = tiny_settings(optimizer);
-  config.set("probe", plan, Source::flag, "--probe");
-  config.set("keep", "0", Source::flag, "--keep");
+  config.set("probe", plan, Layer::flag, "--probe");
+  config.set("keep", "0", Layer::flag, "--keep");
   return config;
 }
 

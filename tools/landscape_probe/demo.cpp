@@ -30,9 +30,9 @@ const std::vector<std::pair<std::string, std::string>> kSettings{
 Config demo_config(const std::string& optimizer) {
   Config config = train_settings();
   for (const auto& [key, value] : kSettings) {
-    config.set(key, value, Source::set, "landscape_probe demo");
+    config.set(key, value, Layer::set, "landscape_probe demo");
   }
-  config.set("optimizer.name", optimizer, Source::set, "landscape_probe demo");
+  config.set("optimizer.name", optimizer, Layer::set, "landscape_probe demo");
   return config;
 }
 

@@ -49,7 +49,7 @@ void apply_demo_settings(Config& config) {
                                                         {"grid", "15"},
                                                         {"resamples", "100"},
                                                         {"rank_shapes", "200"}}) {
-    config.set(key, value, Source::preset, "landscape_probe demo");
+    config.set(key, value, Layer::preset, "landscape_probe demo");
   }
 }
 

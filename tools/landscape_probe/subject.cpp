@@ -34,11 +34,11 @@ std::string layer_of(const std::string& parameter) {
 
 Subject::Subject(const std::string& path, const Config& probe) {
   Config config = train_settings();
-  config.set("resume", path, Source::flag, "landscape_probe");
+  config.set("resume", path, Layer::flag, "landscape_probe");
   run_ = resumed_run(config);
   load_resumed_settings(config, run_);
   if (const std::string& data = probe.text("data"); !data.empty()) {
-    config.set("data", data, Source::flag, probe.origin("data"));
+    config.set("data", data, Layer::flag, probe.origin("data"));
   }
   train_ = train_config_from(config);
   const Place place = find_place(config, train_, true);

@@ -81,12 +81,12 @@ void fill(Config& config, const Flags& flags) {
   for (const std::string& pair : flags.sets) {
     const size_t equals = pair.find('=');
     check(equals != pair.npos && equals > 0, "--set: expected KEY=VALUE, given '", pair, "'");
-    config.set(pair.substr(0, equals), pair.substr(equals + 1), Source::set, "--set");
+    config.set(pair.substr(0, equals), pair.substr(equals + 1), Layer::set, "--set");
   }
   for (size_t i = 0; i < flags.options.size(); ++i) {
     if (flags.options[i]->count() == 0) continue;
     const Setting& s = config.settings()[i];
-    config.set(s.name, flags.values[i], Source::flag, flag_name(s));
+    config.set(s.name, flags.values[i], Layer::flag, flag_name(s));
   }
 }
 

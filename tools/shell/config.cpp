@@ -157,14 +157,14 @@ void load_table(Config& config, const toml::table& table, const std::string& pre
     if (const toml::table* inner = node.as_table()) {
       load_table(config, *inner, name + ".", file);
     } else {
-      config.set(name, node_text(node, where, name), Source::file, where);
+      config.set(name, node_text(node, where, name), Layer::file, where);
     }
   }
 }
 
 }  // namespace
 
-std::string_view name_of(Source source) {
+std::string_view name_of(Layer source) {
   constexpr std::string_view names[] = {"default",     "preset", "file",
                                         "environment", "--set",  "flag"};
   return names[static_cast<int>(source)];
@@ -174,7 +174,7 @@ Config::Config(std::vector<Setting> settings, std::vector<std::string> open_pref
     : settings_(std::move(settings)), open_(std::move(open_prefixes)) {
   for (const Setting& s : settings_) {
     const bool unset = s.initial.empty();
-    values_[s.name] = {unset ? "" : canonical(s, s.initial, "default"), Source::builtin, ""};
+    values_[s.name] = {unset ? "" : canonical(s, s.initial, "default"), Layer::builtin, ""};
   }
 }
 
@@ -201,7 +201,7 @@ std::string Config::resolve(std::string_view key, const std::string& origin) con
        near.empty() ? "; --help lists the known ones" : "; did you mean '" + near + "'?");
 }
 
-void Config::set(std::string_view key, std::string_view value, Source source,
+void Config::set(std::string_view key, std::string_view value, Layer source,
                  const std::string& origin) {
   const std::string name = resolve(key, origin);
   const Setting* s = find(name);
@@ -247,7 +247,7 @@ void Config::load_environment() {
     if (!pair.starts_with("BASIN_") || equals == pair.npos) continue;
     const std::string name(pair.substr(0, equals));
     if (const auto it = names.find(name); it != names.end()) {
-      set(it->second, pair.substr(equals + 1), Source::environment, name);
+      set(it->second, pair.substr(equals + 1), Layer::environment, name);
     } else if (!other_variable(name)) {
       const std::string near = nearest_name(name, known);
       if (near.empty()) continue;
@@ -279,9 +279,9 @@ double Config::number(std::string_view key) const {
 
 bool Config::flag(std::string_view key) const { return value(key).text == "true"; }
 
-bool Config::given(std::string_view key) const { return value(key).source > Source::builtin; }
+bool Config::given(std::string_view key) const { return value(key).source > Layer::builtin; }
 
-Source Config::source(std::string_view key) const { return value(key).source; }
+Layer Config::source(std::string_view key) const { return value(key).source; }
 
 std::string Config::origin(std::string_view key) const {
   const auto it = values_.find(key);
@@ -333,7 +333,7 @@ std::string Config::describe() const {
     std::string line = str(name, " = ", s ? toml_value(s->kind, v.text) : toml_guess(v.text));
     line.resize(std::max<size_t>(line.size() + 1, 40), ' ');
     out << line << "# " << name_of(v.source);
-    if (!v.origin.empty() && v.source != Source::flag) out << ": " << v.origin;
+    if (!v.origin.empty() && v.source != Layer::flag) out << ": " << v.origin;
     out << '\n';
   }
   return out.str();

@@ -18,8 +18,8 @@
 namespace basin::tools {
 
 enum class Kind : uint8_t { text, integer, number, flag };
-enum class Source : uint8_t { builtin, preset, file, environment, set, flag };
-std::string_view name_of(Source source);
+enum class Layer : uint8_t { builtin, preset, file, environment, set, flag };
+std::string_view name_of(Layer source);
 
 // result: decides the numbers of a run (part of its identity); record: recorded, but may differ in
 // a resumed run; action: a request to the program, not recorded.
@@ -40,7 +40,7 @@ class Config {
   Config(std::vector<Setting> settings, std::vector<std::string> open_prefixes);
 
   // A layer of higher precedence stays. usage errors name `origin` (e.g. "--set", "run.toml:3").
-  void set(std::string_view key, std::string_view value, Source source, const std::string& origin);
+  void set(std::string_view key, std::string_view value, Layer source, const std::string& origin);
   void load_toml(const fs::path& path);
   void load_environment();  // BASIN_*; a near miss of a known name draws a warning
 
@@ -50,7 +50,7 @@ class Config {
   bool flag(std::string_view key) const;
   bool has(std::string_view key) const { return values_.find(key) != values_.end(); }
   bool given(std::string_view key) const;  // by any layer above the default
-  Source source(std::string_view key) const;
+  Layer source(std::string_view key) const;
   std::string origin(std::string_view key) const;  // for error sentences: "--set lr", "run.toml:3"
   // Values of an open prefix, without it. Reserved names (declared settings) are left out.
   std::map<std::string, std::string> under(std::string_view prefix) const;
@@ -65,7 +65,7 @@ class Config {
  private:
   struct Value {
     std::string text;
-    Source source = Source::builtin;
+    Layer source = Layer::builtin;
     std::string origin;
   };
   const Setting* find(std::string_view key) const;  // by name or alias, '-' read as '_'

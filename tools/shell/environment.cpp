@@ -1,4 +1,4 @@
-// The record of machine and build: see environment.h.
+// What the machine, the libraries and the build say about themselves.
 #include "basin/tools/shell/environment.h"
 
 #include <sys/resource.h>
@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <ctime>
@@ -41,11 +40,6 @@ std::string utc_now() {
   std::array<char, 32> buffer{};
   std::strftime(buffer.data(), buffer.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
   return buffer.data();
-}
-
-double seconds_now() {
-  using Clock = std::chrono::steady_clock;
-  return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
 }
 
 int64_t peak_rss_bytes() {

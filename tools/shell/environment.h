@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "basin/core/clock.h"
 #include "basin/core/device.h"
 #include "basin/core/record.h"
 
@@ -12,7 +13,6 @@ namespace basin::tools {
 std::string cpu_model();  // from /proc/cpuinfo, or "unknown"
 std::string host_name();
 std::string utc_now();     // "2026-01-31T12:00:00Z"
-double seconds_now();      // of a steady clock
 int64_t peak_rss_bytes();  // of this process
 int64_t page_faults();     // minor faults of this process so far
 

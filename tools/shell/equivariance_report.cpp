@@ -1,11 +1,10 @@
-// Table, CSV and figure of symmetry errors: see equivariance_report.h.
+// Table, CSV and figure of symmetry errors.
 #include "basin/tools/shell/equivariance_report.h"
 
 #include <array>
 #include <cstdio>
 
 #include "basin/analysis/strip_plot.h"
-#include "basin/tools/train_modelnet/corruption_report.h"
 #include "basin/core/record.h"
 #include "basin/tools/shell/report.h"
 
@@ -31,7 +30,7 @@ std::vector<std::string> layer_names(const SymmetryReport& report) {
 
 std::string graph_note(const EquivarianceReport& report) {
   if (report.measured.graph.empty()) return "the network has no neighbour graph";
-  std::string out = "neighbour graphs rebuilt for every cloud; points with other input neighbours:";
+  std::string out = "neighbour graphs rebuilt for every example; points with other input neighbours:";
   for (const GraphChange& g : report.measured.graph) {
     if (g.share == 0) continue;
     std::array<char, 32> buffer{};
@@ -60,7 +59,7 @@ std::string equivariance_table(const EquivarianceReport& report) {
   }
   return str("relative symmetry errors, ", report.transformations,
              " random transformations of each kind, seed ", report.seed, "; ", report.weights, "; ",
-             report.clouds, "\n", graph_note(report), "\n", format_table(rows));
+             report.examples, "\n", graph_note(report), "\n", format_table(rows));
 }
 
 std::string equivariance_csv(const EquivarianceReport& report) {
@@ -89,7 +88,7 @@ std::string equivariance_figure(const EquivarianceReport& report) {
   plot.title = str("Symmetry errors of ", report.model);
   plot.notes = {
       str(report.transformations, " random transformations of each kind, seed ", report.seed, "; ",
-          report.clouds, "; bars: the largest; green ground: a symmetry that the network declares"),
+          report.examples, "; bars: the largest; green ground: a symmetry that the network declares"),
       graph_note(report)};
   plot.value_axis = "max |f(gx) - g f(x)| / max |g f(x)|";
   plot.categories = layer_names(report.measured);
@@ -112,7 +111,7 @@ std::string equivariance_figure(const EquivarianceReport& report) {
 }
 
 std::string write_equivariance(const EquivarianceReport& report, const fs::path& dir) {
-  const fs::path tables = made_folder(dir, "tables"), figures = made_folder(dir, "figures");
+  const fs::path tables = part_folder(dir, "tables"), figures = part_folder(dir, "figures");
   write_file_atomic(tables / "equivariance.csv", equivariance_csv(report));
   write_file_atomic(figures / "equivariance.csv", equivariance_dots_csv(report));
   write_file_atomic(figures / "equivariance.svg", equivariance_figure(report));

@@ -11,7 +11,7 @@
 namespace basin::tools {
 
 struct EquivarianceReport {
-  std::string model, weights, clouds;  // clouds: which, in words
+  std::string model, weights, examples;  // examples: which, in words
   int64_t transformations = 0;
   uint64_t seed = 0;
   SymmetryReport measured;

@@ -1,153 +1,126 @@
-// Measurements of trained weights: see measure.h.
+// Measurements of trained weights, one after the other, and predictions for files.
 #include "basin/tools/shell/measure.h"
 
+#include <algorithm>
 #include <iostream>
 
-#include "basin/analysis/png.h"
-#include "basin/tools/train_modelnet/contact_sheet.h"
-#include "basin/tools/train_modelnet/corruption_report.h"
+#include "basin/tools/shell/environment.h"
 #include "basin/tools/shell/equivariance_report.h"
 #include "basin/tools/shell/progress.h"
 #include "basin/tools/shell/report.h"
+#include "basin/train/evaluate.h"
 
 namespace basin::tools {
 namespace {
 
-constexpr int64_t kSymmetryClouds = 4;
-constexpr int kSheetSeverity = kSeverities;
+constexpr int64_t kSymmetryExamples = 4;
 
-// A network with its weights and its data.
-class Subject {
- public:
-  Subject(const Config& config, const TrainConfig& train, const Place& place)
-      : config_(config), train_(train), data_(load_train_data(train)), trainer_(train, data_) {
-    weights_ = config.text("weights");
-    fs::path file = weights_;
-    if (place.checkpoint) {
-      weights_ = place.checkpoint->path.string();
-      file = place.checkpoint->path / "model.safetensors";
-      load_state(place.checkpoint->model, weights_, trainer_.state());
-    } else {
-      load_state(file, trainer_.state());
-    }
-    hash_ = sha256_hex_of_file(file);
+Record accuracy(const MeasureContext& context, bool names_weights) {
+  const Trained& network = *context.network;
+  const auto test = network.task.source(
+      {.split = Split::test, .batch = context.settings.train.eval_batch, .prefetch = true});
+  const ModelState state = network.state.to(context.settings.train.device);
+  const Evaluation e = *evaluate(network.task, state, *test);
+  std::cout << evaluation_table(network.task, e, network.name());
+  Record out;
+  if (names_weights) {
+    out.add("weights", network.name()).add(str("test_", network.task.example, "s"), e.examples);
   }
-
-  Record accuracy() const {
-    const Evaluation e = trainer_.test();
-    std::cout << evaluation_table(e, weights_);
-    Record out;
-    // The summary of the corruptions names these two itself.
-    if (!config_.flag("corruptions")) out.add("weights", weights_).add("test_shapes", e.examples);
-    return out.add("test_loss", e.loss)
-        .add("overall_accuracy", e.overall_accuracy)
-        .add("mean_class_accuracy", e.mean_class_accuracy);
+  for (size_t i = 0; i < e.values.size(); ++i) {
+    const std::string& name = network.task.metrics[i].name;
+    out.add(name == "loss" ? "test_loss" : name, e.values[i]);
   }
+  return out;
+}
 
-  Record corruption(const fs::path& dir) const {
-    CorruptionOptions options;
-    options.seed = static_cast<uint64_t>(config_.integer("corruption_seed"));
-    options.published = config_.text("corruptions_dir");
-    options.points = config_.given("corruption_points") ? config_.integer("corruption_points")
-                                                        : default_corruption_points(train_.points);
-    const CorruptionSource source(train_, data_.train.class_names, options);
-    CorruptionReport report;
-    report.model = model_text();
-    report.weights = name_in(dir);
-    report.weights_hash = hash_;
-    report.source = source.description();
-    report.seed = options.seed;
-    report.corruption_points = options.points;
-    report.trained_points = train_.points;
-    report.clean = trainer_.test();
-    report.rows =
-        evaluate_corruptions(trainer_.model(), trainer_.state(), train_, source, options,
-                             [](const std::string& name) { log_line("corruption " + name); });
-    std::cout << corruption_table(report);
-    log_line("written: " + write_corruptions(report, dir));
-    return corruption_summary(report);
+Record equivariance(const MeasureContext& context) {
+  const Trained& network = *context.network;
+  const auto few = network.task.source({.split = Split::test, .batch = kSymmetryExamples});
+  const Batch batch = few->batch(0, 0);
+  const size_t count = network.task.model.inputs.size();
+  EquivarianceReport report;
+  report.model = context.model_text();
+  report.weights = context.weights_text();
+  report.examples = str("the first ", batch.examples, " test ", network.task.example, "s");
+  report.transformations = context.config.integer("transformations");
+  report.seed = context.settings.train.seed;
+  report.measured = measure_symmetry(  // in f32 and f64: on the CPU
+      network.task.model, network.state,
+      Tensors(batch.tensors.begin(), batch.tensors.begin() + static_cast<std::ptrdiff_t>(count)),
+      {report.transformations, report.seed});
+  std::cout << equivariance_table(report);
+  log_line("written: " + write_equivariance(report, context.dir));
+  Record out;
+  for (const SymmetryError& e : report.measured.layers) {
+    if (e.layer != network.task.model.output_name) continue;
+    out.add(str(e.layer, "_", name_of(e.kind), "_", name_of(e.dtype)), e.largest());
   }
-
-  Record equivariance(const fs::path& dir) const {
-    const LoaderOptions options = evaluation_options(kSymmetryClouds, train_.points);
-    const PointBatch batch = PointCloudLoader(data_.test, options).batch(0, 0);
-    EquivarianceReport report;
-    report.model = model_text();
-    report.weights = name_in(dir);
-    report.clouds =
-        str("the first ", batch.points.size(0), " test clouds of ", train_.points, " points");
-    report.transformations = config_.integer("transformations");
-    report.seed = train_.seed;
-    report.measured =  // in f32 and f64, point by point: on the CPU
-        measure_symmetry(trainer_.model(), trainer_.state().to(Device::cpu), batch.points,
-                         {report.transformations, report.seed});
-    std::cout << equivariance_table(report);
-    log_line("written: " + write_equivariance(report, dir));
-    Record out;
-    for (const SymmetryError& e : report.measured.layers) {
-      if (e.layer != "logits") continue;
-      out.add(str("logits_", name_of(e.kind), "_", name_of(e.dtype)), e.largest());
-    }
-    return out;
-  }
-
- private:
-  std::string model_text() const {
-    return str(trainer_.model().name, " (", trainer_.model().preset, ")");
-  }
-
-  // Within its own run a checkpoint is named by the relative path, so that the run can be moved.
-  std::string name_in(const fs::path& dir) const {
-    const fs::path path = fs::weakly_canonical(weights_), run = fs::weakly_canonical(dir);
-    const fs::path relative = path.lexically_relative(run);
-    return relative.empty() || *relative.begin() == ".." ? weights_ : relative.string();
-  }
-
-  const Config& config_;
-  const TrainConfig& train_;
-  TrainData data_;
-  Trainer trainer_;
-  std::string weights_, hash_;
-};
+  return out;
+}
 
 // Where tables and figures go.
-fs::path result_folder(const Config& config, const Place& place) {
+fs::path result_folder(const Config& config, const Place& place, const std::string& flag) {
   if (!config.text("out").empty()) return place.out;
-  check(!place.source.empty(),
-        "--corruptions, --equivariance, --contact-sheet: expect a folder for tables and figures; "
-        "add --resume RUN or --out DIR");
+  check(!place.source.empty(), flag,
+        ": expects a folder for tables and figures; add --resume RUN or --out DIR");
   return place.source;
 }
 
-void draw_contact_sheet(const Config& config, const TrainConfig& train, const fs::path& dir) {
-  const SheetShape shape = sheet_shape(train, config.text("contact_sheet"));
-  const Picture picture = contact_sheet(shape, kSheetSeverity,
-                                        static_cast<uint64_t>(config.integer("corruption_seed")));
-  const fs::path file = made_folder(dir, "figures") / "corruptions_shape.png";
-  write_file_atomic(file, encode_png(picture));
-  std::cout << "contact sheet of " << shape.name << ": " << file.string() << '\n';
+Trained load_network(const Config& config, const RunSettings& settings, const Place& place,
+                     const std::string& flag) {
+  const std::string& weights = config.text("weights");
+  check(place.checkpoint || !weights.empty(), flag,
+        ": expects weights, none given; add --resume RUN or --weights FILE");
+  if (place.checkpoint) {
+    return load_trained_checkpoint(*place.checkpoint, place.source, settings, config);
+  }
+  return load_trained_weights(weights, settings, config);
 }
 
-void check_measurement(const Config& config, const Place& place, bool weights_needed) {
-  check(!weights_needed || place.checkpoint || !config.text("weights").empty(),
-        config.flag("eval_only")     ? "--eval-only"
-        : config.flag("corruptions") ? "--corruptions"
-                                     : "--equivariance",
-        ": expects weights, none given; add --resume RUN or --weights FILE");
-  const auto at_least = [&](const char* key, int64_t low) {
-    check(config.integer(key) >= low, config.origin(key), ": ", key, " is expected to be at least ",
-          low, ", given ", config.text(key));
+Measurement symmetry_measurement() {
+  Measurement m;
+  m.flag = "--equivariance";
+  m.asked = [](const Config& config) { return config.flag("equivariance"); };
+  m.check = [](const Config& config) {
+    check(config.integer("transformations") >= 1, config.origin("transformations"),
+          ": transformations is expected to be at least 1, given ",
+          config.text("transformations"));
   };
-  at_least("corruption_seed", 0);
-  at_least("transformations", 1);
-  if (config.given("corruption_points")) at_least("corruption_points", 0);
+  m.run = equivariance;
+  return m;
+}
+
+std::vector<Measurement> asked_for(const Config& config, const std::vector<Measurement>& extra) {
+  std::vector<Measurement> out;
+  for (const Measurement& m : extra) {
+    if (m.asked(config)) out.push_back(m);
+  }
+  if (const Measurement m = symmetry_measurement(); m.asked(config)) out.push_back(m);
+  return out;
+}
+
+std::string quoted(const std::string& cell) {
+  if (cell.find_first_of(",\"\n\r") == cell.npos) return cell;
+  std::string out = "\"";
+  for (const char c : cell) out += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return out + "\"";
 }
 
 }  // namespace
 
-bool is_measurement(const Config& config) {
-  return config.flag("eval_only") || config.flag("corruptions") || config.flag("equivariance") ||
-         !config.text("contact_sheet").empty();
+std::string MeasureContext::model_text() const {
+  return str(network->task.model.name, " (", network->task.model.preset, ")");
+}
+
+std::string MeasureContext::weights_text() const {
+  const std::string name = network->name();
+  const fs::path path = fs::weakly_canonical(name), run = fs::weakly_canonical(dir);
+  const fs::path relative = path.lexically_relative(run);
+  return relative.empty() || *relative.begin() == ".." ? name : relative.string();
+}
+
+bool is_measurement(const Config& config, const std::vector<Measurement>& extra) {
+  return config.flag("eval_only") || !asked_for(config, extra).empty();
 }
 
 void write_json(const Config& config, const Record& result) {
@@ -155,20 +128,55 @@ void write_json(const Config& config, const Record& result) {
   if (!file.empty()) write_file_atomic(file, result.pretty());
 }
 
-int measure(const Config& config, const TrainConfig& train, const Place& place) {
-  const bool accuracy = config.flag("eval_only"), corrupted = config.flag("corruptions"),
-             symmetry = config.flag("equivariance"), sheet = !config.text("contact_sheet").empty();
-  check_measurement(config, place, accuracy || corrupted || symmetry);
-  const fs::path dir = corrupted || symmetry || sheet ? result_folder(config, place) : fs::path();
-  if (sheet) draw_contact_sheet(config, train, dir);
-  if (!accuracy && !corrupted && !symmetry) return 0;
-  log_line("reading " + train.data);
-  const Subject subject(config, train, place);
+int measure(const Config& config, const RunSettings& settings, const Place& place,
+            const std::vector<Measurement>& extra) {
+  const bool evaluated = config.flag("eval_only");
+  const std::vector<Measurement> asked = asked_for(config, extra);
+  MeasureContext context{config, settings, nullptr, {}};
+  std::string needing = evaluated ? "--eval-only" : "";
+  for (const Measurement& m : asked) {
+    if (m.check) m.check(config);
+    if (m.needs_weights && needing.empty()) needing = m.flag;
+    if (context.dir.empty()) context.dir = result_folder(config, place, m.flag);
+  }
+  std::optional<Trained> network;
+  if (!needing.empty()) {
+    network = load_network(config, settings, place, needing);
+    context.network = &*network;
+    if (config.has("data")) log_line("reading " + config.text("data"));
+  }
   Record result;
-  if (accuracy) result.append(subject.accuracy());
-  if (corrupted) result.append(subject.corruption(dir));
-  if (symmetry) result.append(subject.equivariance(dir));
+  // A measurement of the program's own names the weights itself.
+  const bool own = std::any_of(extra.begin(), extra.end(),
+                               [&](const Measurement& m) { return m.asked(config); });
+  if (evaluated) result.append(accuracy(context, !own));
+  for (const Measurement& m : asked) result.append(m.run(context));
   write_json(config, result);
+  return 0;
+}
+
+int predict_files(const Config& config, const RunSettings& settings, const Place& place,
+                  const std::vector<std::string>& paths) {
+  check(!paths.empty(), "predict: expects files or folders, none given");
+  const Trained network = load_network(config, settings, place, "predict");
+  const Task& task = network.task;
+  check(task.unlabelled && task.prediction_rows, "predict: the task ", task.name,
+        " cannot tell of files");
+  const Unlabelled given = task.unlabelled(paths, settings.train.eval_batch);
+  const ModelState state = network.state.to(settings.train.device);
+  std::string csv = "file";
+  for (const std::string& column : task.prediction_columns) csv += "," + column;
+  csv += "\n";
+  size_t row = 0;
+  for (int64_t i = 0; i < given.source->batches(); ++i) {
+    for (const auto& cells : task.prediction_rows(
+             predict(task, state, given.source->batch(0, i)))) {
+      csv += quoted(given.names[row++]);
+      for (const std::string& cell : cells) csv += "," + quoted(cell);
+      csv += "\n";
+    }
+  }
+  std::cout << csv;
   return 0;
 }
 

@@ -1,68 +1,27 @@
-// The table of recipes: see recipes.h. Sources: DGCNN, the authors' PyTorch code (Wang et al., ACM
-// TOG 2019); PointNet, the authors' TensorFlow code (Qi et al., CVPR 2017), whose rate falls by 0.7
-// every 200,000 samples = 6,250 steps of 32; its floor of 1e-5 is not reached in 250 epochs.
+// How recipes and the optimizer's own defaults fill the layer `preset`.
 #include "basin/tools/shell/recipes.h"
 
 #include <algorithm>
 
 #include "basin/models/model.h"
 #include "basin/optim/registry.h"
+#include "basin/train/task.h"
 
 namespace basin::tools {
 namespace {
 
-// One default. Empty `recipe`: always; empty `model`, `optimizer`: for all of them.
-struct Row {
-  std::string_view recipe;
-  std::string_view model;
-  std::string_view optimizer;  // the row belongs to this optimizer and goes with it
-  std::string_view key;
-  std::string_view value;
-};
+// Where the programs depart from the optimizer's own default. Muon's auxiliary Adam gets the rate
+// that Adam alone would have, so that the two optimizers differ in the matrices only.
+const std::vector<RecipeRow>& optimizer_rows() {
+  static const std::vector<RecipeRow> rows{
+      {"", "", "muon", "optimizer.aux_lr", "0.001"},
+      {"", "", "sgd", "lr", "0.1"},
+      {"", "", "sgd", "optimizer.momentum", "0.9"},
+  };
+  return rows;
+}
 
-constexpr std::string_view kModelPreset = "model preset";  // no setting: the variant of the network
-
-constexpr Row kRows[] = {
-    // Where the programs depart from the optimizer's own default. Muon's auxiliary Adam gets the
-    // rate that Adam alone would have, so that the two optimizers differ in the matrices only.
-    {"", "", "muon", "optimizer.aux_lr", "0.001"},
-    {"", "", "sgd", "lr", "0.1"},
-    {"", "", "sgd", "optimizer.momentum", "0.9"},
-
-    {"paper300", "", "", "points", "300"},
-    {"paper300", "", "", "k", "20"},
-    {"paper300", "", "", "batch", "32"},
-    {"paper300", "", "", "epochs", "250"},
-    {"paper300", "", "", "schedule", "cosine"},
-    {"paper300", "", "", "augment", "dgcnn"},
-    {"paper300", "dgcnn", "", "label_smoothing", "0.2"},
-    {"paper300", "egnn", "", "label_smoothing", "0.2"},
-    {"paper300", "pointnet", "", "label_smoothing", "0"},
-    {"paper300", "pointnet", "", kModelPreset, "port"},
-
-    {"official", "", "", "points", "1024"},
-    {"official", "", "", "batch", "32"},
-    {"official", "", "", "epochs", "250"},
-    {"official", "dgcnn", "", "optimizer.name", "sgd"},
-    {"official", "dgcnn", "sgd", "lr", "0.1"},
-    {"official", "dgcnn", "sgd", "wd", "0.0001"},
-    {"official", "dgcnn", "sgd", "optimizer.momentum", "0.9"},
-    {"official", "dgcnn", "", "schedule", "cosine:floor=0.01"},
-    {"official", "dgcnn", "", "label_smoothing", "0.2"},
-    {"official", "dgcnn", "", "augment", "dgcnn"},
-    {"official", "pointnet", "", kModelPreset, "original"},
-    {"official", "pointnet", "", "optimizer.name", "adam"},
-    {"official", "pointnet", "adam", "lr", "0.001"},
-    {"official", "pointnet", "adam", "wd", "0"},
-    {"official", "pointnet", "", "schedule", "step:gamma=0.7,period=6250"},
-    {"official", "pointnet", "", "label_smoothing", "0"},
-    {"official", "egnn", "", "optimizer.name", "adam"},
-    {"official", "egnn", "adam", "lr", "0.001"},
-    {"official", "egnn", "adam", "wd", "0"},
-    {"official", "egnn", "", "schedule", "cosine"},
-    {"official", "egnn", "", "label_smoothing", "0.2"},
-    {"official", "egnn", "", "augment", "dgcnn"},
-};
+const TaskInfo& task_of(const Config& config) { return task_info(config.text("task")); }
 
 std::vector<std::string> split_names(const std::string& list) {
   std::vector<std::string> names;
@@ -76,8 +35,9 @@ std::vector<std::string> split_names(const std::string& list) {
   return names;
 }
 
-bool is_recipe(const std::string& name) {
-  return std::any_of(recipes().begin(), recipes().end(),
+bool is_recipe(const Config& config, const std::string& name) {
+  const std::vector<Recipe>& recipes = task_of(config).recipes;
+  return std::any_of(recipes.begin(), recipes.end(),
                      [&](const Recipe& r) { return r.name == name; });
 }
 
@@ -87,10 +47,10 @@ bool is_variant(const ModelInfo& model, const std::string& name) {
 }
 
 void check_name(const Config& config, const ModelInfo& model, const std::string& name) {
-  if (is_recipe(name) || is_variant(model, name)) return;
+  if (is_recipe(config, name) || is_variant(model, name)) return;
   std::vector<std::string> known;
   for (const ModelPreset& p : model.presets) known.push_back(p.name);
-  for (const Recipe& r : recipes()) {
+  for (const Recipe& r : task_of(config).recipes) {
     if (!is_variant(model, r.name)) known.push_back(r.name);
   }
   std::string list;
@@ -100,21 +60,21 @@ void check_name(const Config& config, const ModelInfo& model, const std::string&
        name, "'; there is ", list, near.empty() ? "" : "; did you mean '" + near + "'?");
 }
 
-std::string origin_of(const Row& row) {
+std::string origin_of(const RecipeRow& row) {
   return row.recipe.empty() ? str("optimizer ", row.optimizer) : str("preset ", row.recipe);
 }
 
 // The rows of one recipe ("": of none) for this network and this optimizer. Rows that belong to an
 // optimizer wait until it is known: `optimizer` is empty before.
-void apply_rows(Config& config, std::string_view recipe, const ModelInfo& model,
-                const std::string& optimizer, std::string& model_preset) {
-  for (const Row& row : kRows) {
+void apply_rows(Config& config, const std::vector<RecipeRow>& rows, const std::string& recipe,
+                const ModelInfo& model, const std::string& optimizer, std::string& model_preset) {
+  for (const RecipeRow& row : rows) {
     if (row.recipe != recipe || row.optimizer != optimizer) continue;
     if (!row.model.empty() && row.model != model.name) continue;
-    if (row.key == kModelPreset) {
+    if (row.key == kModelPresetKey) {
       model_preset = row.value;
     } else {
-      config.set(row.key, row.value, Source::preset, origin_of(row));
+      config.set(row.key, row.value, Layer::preset, origin_of(row));
     }
   }
 }
@@ -125,15 +85,16 @@ void apply_optimizer(Config& config, const ModelInfo& model,
   const std::string origin = "optimizer " + optimizer;
   try {
     const OptimizerInfo& info = optimizer_info(optimizer);
-    config.set("lr", str(info.default_lr), Source::preset, origin);
-    config.set("wd", str(info.default_weight_decay), Source::preset, origin);
+    config.set("lr", str(info.default_lr), Layer::preset, origin);
+    config.set("wd", str(info.default_weight_decay), Layer::preset, origin);
   } catch (const Error& e) {
     fail(e.kind(), config.origin("optimizer.name"), ": ", e.what());
   }
   std::string unused;
-  apply_rows(config, "", model, optimizer, unused);
+  apply_rows(config, optimizer_rows(), "", model, optimizer, unused);
   for (const std::string& name : names) {
-    if (is_recipe(name)) apply_rows(config, name, model, optimizer, unused);
+    if (is_recipe(config, name))
+      apply_rows(config, task_of(config).recipe_rows, name, model, optimizer, unused);
   }
 }
 
@@ -144,10 +105,10 @@ void apply_neighbours(Config& config, const ModelInfo& model, ResolvedPreset& ou
   check(config.integer("k") > 0, config.origin("k"), ": k is expected to be at least 1, given ",
         config.text("k"));
   const bool has_k = std::any_of(model.options.begin(), model.options.end(),
-                                 [](const ModelOption& o) { return o.name == "k"; });
+                                 [](const OptionInfo& o) { return o.name == "k"; });
   if (has_k) {
     config.set("model.k", config.text("k"), config.source("k"), config.origin("k"));
-  } else if (config.source("k") > Source::preset) {
+  } else if (config.source("k") > Layer::preset) {
     out.notes.push_back(str(config.origin("k"), " ", config.text("k"),
                             " has no effect: ", model.name, " has no neighbours"));
   }
@@ -163,49 +124,41 @@ const ModelInfo& chosen_model(const Config& config) {
 
 }  // namespace
 
-const std::vector<Recipe>& recipes() {
-  static const std::vector<Recipe> all{
-      {"paper300",
-       "300 points, 20 neighbours, 250 epochs, cosine: comparisons of optimizers on one footing"},
-      {"official",
-       "each architecture's own training at 1,024 points. EGNN has no published recipe for point\n"
-       "    clouds: Adam, cosine and the smoothing of DGCNN stand in"},
-  };
-  return all;
-}
-
 ResolvedPreset apply_presets(Config& config) {
   const ModelInfo& model = chosen_model(config);
   const std::vector<std::string> names = split_names(config.text("preset"));
   ResolvedPreset out;
   for (const std::string& name : names) {
     check_name(config, model, name);
-    if (is_recipe(name)) apply_rows(config, name, model, "", out.model_preset);
+    if (is_recipe(config, name))
+      apply_rows(config, task_of(config).recipe_rows, name, model, "", out.model_preset);
   }
   for (const std::string& name : names) {
     if (is_variant(model, name)) out.model_preset = name;
   }
-  if (model.name == "pointnet" && out.model_preset == "original") {
-    config.set("augment", "pointnet_original", Source::preset, "preset original");
+  if (!is_recipe(config, out.model_preset)) {
+    std::string unused;
+    apply_rows(config, task_of(config).recipe_rows, out.model_preset, model, "", unused);
   }
   apply_optimizer(config, model, names);
   apply_neighbours(config, model, out);
   return out;
 }
 
-std::string recipe_help() {
+std::string recipe_help(const std::string& task) {
+  const TaskInfo& info = task_info(task);
   std::string text;
-  for (const Recipe& recipe : recipes()) {
+  for (const Recipe& recipe : info.recipes) {
     text += recipe.name + ": " + recipe.summary + "\n";
     std::string owner = "-";
-    for (const Row& row : kRows) {
+    for (const RecipeRow& row : info.recipe_rows) {
       if (row.recipe != recipe.name) continue;
       if (row.model != owner) {
         if (owner != "-") text += "\n";
         owner = row.model;
         text += "  " + (owner.empty() ? std::string("all") : owner) + ":";
       }
-      text += str(" ", row.key == kModelPreset ? "preset" : row.key, "=", row.value);
+      text += str(" ", row.key == kModelPresetKey ? "preset" : row.key, "=", row.value);
     }
     text += "\n";
   }

@@ -1,9 +1,10 @@
-// Training recipes: named layers of defaults for --preset, and the defaults that depend on the
-// optimizer. `--preset` takes a comma list of names; each is a variant of the network (port,
-// original, wide, ...), a recipe (paper300, official), or both (official for DGCNN: the authors'
-// network and their training). Everything a recipe says has the precedence `preset`, so any file,
-// variable or flag wins; of two recipes the later one wins. The rate and the decay of a recipe
-// belong to its optimizer: whoever chooses another one gets that one's own defaults.
+// Training recipes of a task (TaskInfo::recipes): named layers of defaults for --preset, and the
+// defaults that depend on the optimizer. `--preset` takes a comma list of names; each is a variant
+// of the network (port, original, wide, ...), a recipe (paper300, official), or both (official for
+// DGCNN: the authors' network and their training). Everything a recipe says has the precedence
+// `preset`, so any file, variable or flag wins; of two recipes the later one wins. The rate and the
+// decay of a recipe belong to its optimizer: whoever chooses another one gets that one's own
+// defaults.
 #pragma once
 #include <string>
 #include <vector>
@@ -11,12 +12,6 @@
 #include "basin/tools/shell/config.h"
 
 namespace basin::tools {
-
-struct Recipe {
-  std::string name;
-  std::string summary;
-};
-const std::vector<Recipe>& recipes();
 
 // What follows from the names, once they have been applied.
 struct ResolvedPreset {
@@ -29,6 +24,6 @@ struct ResolvedPreset {
 // name where the value came from.
 ResolvedPreset apply_presets(Config& config);
 
-std::string recipe_help();  // every recipe with its settings, for --help
+std::string recipe_help(const std::string& task);  // every recipe with its settings, for --help
 
 }  // namespace basin::tools

@@ -1,9 +1,10 @@
-// Failed steps, once more: see replay.h.
+// Running a failed step again and telling whether it fails in the same way.
 #include "basin/tools/shell/replay.h"
 
 #include <iostream>
 
 #include "basin/tools/shell/measure.h"
+#include "basin/core/text.h"
 #include "basin/train/step_failure.h"
 
 namespace basin::tools {

@@ -1,28 +1,17 @@
-// Tables and the dry run: see report.h.
+// Tables for stdout, and the plan of a dry run.
 #include "basin/tools/shell/report.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 
+#include "basin/core/clock.h"
 #include "basin/core/storage.h"
-#include "basin/tools/train_modelnet/corruption_report.h"
+#include "basin/core/text.h"
 #include "basin/tools/shell/environment.h"
 
 namespace basin::tools {
 namespace {
 
-std::string short_number(double value) {
-  std::array<char, 32> buffer{};
-  std::snprintf(buffer.data(), buffer.size(), "%g", value);
-  return buffer.data();
-}
-
-std::string percent(double share) {
-  std::array<char, 32> buffer{};
-  std::snprintf(buffer.data(), buffer.size(), "%.2f %%", 100 * share);
-  return buffer.data();
-}
+std::string short_number(double value) { return short_text(value, 6); }
 
 bool starts_like_number(const std::string& cell) {
   return !cell.empty() && (std::isdigit(static_cast<unsigned char>(cell[0])) || cell[0] == '-');
@@ -33,7 +22,30 @@ RecordFields read_result(const fs::path& run) {
   return parse_record(read_text_file(file), file.string());
 }
 
-std::vector<std::string> comparison_row(const fs::path& run) {
+std::string spaced(std::string name) {
+  std::replace(name.begin(), name.end(), '_', ' ');
+  return name;
+}
+
+// Of runs from before records named them.
+constexpr const char* kClassification = "overall_accuracy:%,mean_class_accuracy:%";
+
+// The first two metrics of a run, as its record names them.
+std::vector<Metric> leading_metrics(const RecordFields& result) {
+  constexpr size_t kShown = 2;
+  std::vector<Metric> out;
+  TextReader in(result.has("metrics") ? result.text("metrics") : kClassification);
+  for (std::string part; out.size() < kShown && std::getline(in, part, ',');) {
+    const size_t colon = std::min(part.find(':'), part.size());
+    out.push_back({part.substr(0, colon), part.substr(std::min(colon + 1, part.size()))});
+  }
+  return out;
+}
+
+// A run's line in the comparison, cell by cell under the name of its column.
+using Cells = std::vector<std::pair<std::string, std::string>>;
+
+Cells comparison_cells(const fs::path& run) {
   const std::string name =
       run.has_filename() ? run.filename().string() : run.parent_path().filename().string();
   if (!RunDir::is_run(run)) {
@@ -42,20 +54,23 @@ std::vector<std::string> comparison_row(const fs::path& run) {
   if (!fs::exists(run / "result.json")) {
     const fs::path file = run / "run.json";
     const RecordFields record = parse_record(read_text_file(file), file.string());
-    return {name, "-", "-", "-", "-", "-", "-", "-", "-", "-", record.text("exit_reason")};
+    return {{"run", name}, {"time", record.text("exit_reason")}};
   }
   const RecordFields r = read_result(run);
-  return {name,
-          r.text("model"),
-          r.text("optimizer"),
-          short_number(r.number("lr")),
-          short_number(r.number("weight_decay")),
-          r.text("epochs"),
-          percent(r.number("best_overall_accuracy")),
-          percent(r.number("best_mean_class_accuracy")),
-          percent(r.number("last_overall_accuracy")),
-          percent(r.number("last_mean_class_accuracy")),
-          duration_text(r.number("seconds"))};
+  Cells out{{"run", name},
+            {"model", r.text("model")},
+            {"optimizer", r.text("optimizer")},
+            {"lr", short_number(r.number("lr"))},
+            {"wd", short_number(r.number("weight_decay"))},
+            {"epochs", r.text("epochs")}};
+  for (const char* which : {"best", "last"}) {
+    for (const Metric& m : leading_metrics(r)) {
+      const std::string key = str(which, "_", m.name);
+      if (r.has(key)) out.emplace_back(spaced(key), metric_text(m, r.number(key)));
+    }
+  }
+  out.emplace_back("time", duration_text(r.number("seconds")));
+  return out;
 }
 
 }  // namespace
@@ -80,53 +95,76 @@ std::string format_table(const std::vector<std::vector<std::string>>& rows) {
 }
 
 std::string result_table(const RecordFields& r) {
-  std::vector<std::vector<std::string>> rows = {
-      {"checkpoint", "epoch", "overall accuracy", "mean class accuracy"},
-      {"best on test", r.text("best_epoch"), percent(r.number("best_overall_accuracy")),
-       percent(r.number("best_mean_class_accuracy"))},
-      {"last epoch", r.text("epochs"), percent(r.number("last_overall_accuracy")),
-       percent(r.number("last_mean_class_accuracy"))}};
-  if (r.has("best_val_epoch")) {
-    rows.push_back({"best on validation", r.text("best_val_epoch"),
-                    percent(r.number("best_val_overall_accuracy")),
-                    percent(r.number("best_val_mean_class_accuracy"))});
-  }
+  const std::vector<Metric> metrics = leading_metrics(r);
+  std::vector<std::vector<std::string>> rows = {{"checkpoint", "epoch"}};
+  for (const Metric& m : metrics) rows[0].push_back(spaced(m.name));
+  const auto add = [&](const char* name, const std::string& epoch, const std::string& prefix) {
+    std::vector<std::string> row{name, epoch};
+    for (const Metric& m : metrics) {
+      const std::string key = prefix + m.name;
+      row.push_back(r.has(key) ? metric_text(m, r.number(key)) : "-");
+    }
+    rows.push_back(std::move(row));
+  };
+  add("best on test", r.text("best_epoch"), "best_");
+  add("last epoch", r.text("epochs"), "last_");
+  if (r.has("best_val_epoch")) add("best on validation", r.text("best_val_epoch"), "best_val_");
   return str(r.text("model"), " (", r.text("preset"), "), ", r.text("optimizer"), ", lr ",
              short_number(r.number("lr")), ", weight decay ",
              short_number(r.number("weight_decay")), ", ", r.text("steps"), " steps, seed ",
              r.text("seed"), ", ", duration_text(r.number("seconds")), "\n", format_table(rows));
 }
 
-std::string evaluation_table(const Evaluation& e, const std::string& what) {
-  return format_table({{"weights", "shapes", "loss", "overall accuracy", "mean class accuracy"},
-                       {what, std::to_string(e.examples), short_number(e.loss),
-                        percent(e.overall_accuracy), percent(e.mean_class_accuracy)}});
-}
-
-std::string comparison_table(const std::vector<fs::path>& runs) {
-  std::vector<std::vector<std::string>> rows = {{"run", "model", "optimizer", "lr", "wd", "epochs",
-                                                 "best overall", "best class", "last overall",
-                                                 "last class", "time"}};
-  for (const fs::path& run : runs) rows.push_back(comparison_row(run));
-  std::vector<std::string> corrupted = {"corrupted"};
-  for (const fs::path& run : runs) corrupted.push_back(corrupted_accuracy_text(run));
-  const bool any = std::any_of(corrupted.begin() + 1, corrupted.end(),
-                               [](const std::string& text) { return !text.empty(); });
-  for (size_t i = 0; any && i < rows.size(); ++i) {
-    rows[i].insert(rows[i].end() - 1, corrupted[i].empty() ? "-" : corrupted[i]);
+std::string evaluation_table(const Task& task, const Evaluation& e, const std::string& what) {
+  std::vector<std::vector<std::string>> rows{{"weights", task.example + "s"},
+                                             {what, std::to_string(e.examples)}};
+  for (size_t i = 0; i < e.values.size(); ++i) {
+    rows[0].push_back(spaced(task.metrics[i].name));
+    rows[1].push_back(metric_text(task.metrics[i], e.values[i]));
   }
   return format_table(rows);
 }
 
-std::string data_summary(const TrainConfig& config, const TrainData& data) {
-  std::string held_out;
-  if (data.validation.size() > 0) held_out = str(", ", data.validation.size(), " held out");
-  return str(data.description, "\n  used: ", data.train.size(), " to train", held_out, ", ",
-             data.test.size(), " to test, ", data.train.classes(), " classes, ", config.points,
-             " points per cloud\n  content ", data.hash);
+std::string comparison_table(const std::vector<fs::path>& runs,
+                             const std::vector<ComparisonColumn>& extra) {
+  std::vector<Cells> cells;
+  std::vector<std::string> columns;
+  for (const fs::path& run : runs) {
+    cells.push_back(comparison_cells(run));
+    for (const ComparisonColumn& column : extra) {
+      if (const std::string text = column.cell(run); !text.empty()) {
+        cells.back().insert(cells.back().end() - 1, {column.name, text});
+      }
+    }
+    // In the order in which they come, the time last.
+    for (const auto& [name, text] : cells.back()) {
+      if (name == "time" || std::find(columns.begin(), columns.end(), name) != columns.end()) continue;
+      columns.push_back(name);
+    }
+  }
+  columns.emplace_back("time");
+  std::vector<std::vector<std::string>> rows{columns};
+  for (const Cells& of_run : cells) {
+    std::vector<std::string> row;
+    for (const std::string& column : columns) {
+      const auto found = std::find_if(of_run.begin(), of_run.end(),
+                                      [&](const auto& cell) { return cell.first == column; });
+      row.push_back(found == of_run.end() ? "-" : found->second);
+    }
+    rows.push_back(std::move(row));
+  }
+  return format_table(rows);
 }
 
-Record dry_run(Trainer& trainer, const TrainConfig& config, const TrainData& data) {
+std::string data_summary(const Task& task) {
+  const DataFacts data = task.data();
+  const std::string held_out =
+      data.validation > 0 ? str(", ", data.validation, " held out") : std::string();
+  return str(data.description, "\n  used: ", data.train, " ", task.example, "s to train", held_out,
+             ", ", data.test, " to test\n  content ", data.hash);
+}
+
+Record dry_run(Trainer& trainer) {
   trainer.step();  // warms the allocator and the caches
   reset_peak_bytes();
   double start = seconds_now();
@@ -134,25 +172,24 @@ Record dry_run(Trainer& trainer, const TrainConfig& config, const TrainData& dat
   for (int i = 0; i < kSteps; ++i) trainer.step();
   const double step_seconds = (seconds_now() - start) / kSteps;
 
-  PointCloudSet part = data.test;
-  if (part.size() > config.eval_batch) {
-    std::vector<int64_t> rows(static_cast<size_t>(config.eval_batch));
-    for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int64_t>(i);
-    part = subset(data.test, rows);
-  }
+  const Task& task = trainer.task();
+  const TrainOptions& options = trainer.options();
+  const DataFacts data = task.data();
+  const auto part = task.source(
+      {.split = Split::test, .batch = options.eval_batch, .limit = options.eval_batch});
   start = seconds_now();
-  evaluate(trainer.model(), trainer.state(), part,
-           evaluation_options(config.eval_batch, config.points));
-  const double shape_seconds = (seconds_now() - start) / static_cast<double>(part.size());
+  evaluate(task, trainer.state(), *part);
+  const double example_seconds = (seconds_now() - start) / static_cast<double>(part->examples());
 
   const int64_t epochs =
       (trainer.total_steps() + trainer.steps_per_epoch() - 1) / trainer.steps_per_epoch();
-  const double evaluated =
-      static_cast<double>((data.test.size() + data.validation.size()) * epochs);
+  const int64_t period = options.eval_every.in_steps(trainer.steps_per_epoch());
+  const int64_t evaluations = (trainer.total_steps() + period - 1) / period;
+  const double evaluated = static_cast<double>((data.test + data.validation) * evaluations);
   const double total =
-      step_seconds * static_cast<double>(trainer.total_steps()) + shape_seconds * evaluated;
+      step_seconds * static_cast<double>(trainer.total_steps()) + example_seconds * evaluated;
   const auto weights = static_cast<double>(trainer.state().params.total_elements()) *
-                       static_cast<double>(size_of(config.dtype));
+                       static_cast<double>(size_of(options.dtype));
   return Record()
       .add("parameters", trainer.state().params.total_elements())
       .add("steps_per_epoch", trainer.steps_per_epoch())
@@ -164,7 +201,7 @@ Record dry_run(Trainer& trainer, const TrainConfig& config, const TrainData& dat
       .add("peak_rss_bytes", peak_rss_bytes())
       .add("checkpoint_bytes", 3 * weights)
       .add("output_bytes",
-           3 * weights * static_cast<double>(config.keep > 0 ? config.keep + 1 : epochs));
+           3 * weights * static_cast<double>(options.keep > 0 ? options.keep + 1 : epochs));
 }
 
 }  // namespace basin::tools

@@ -1,4 +1,4 @@
-// The run directory: see run_dir.h.
+// Creating, locking and recording the directory of a run.
 #include "basin/tools/shell/run_dir.h"
 
 #include <fcntl.h>
@@ -171,6 +171,16 @@ void RunDir::write_record(const Record& end) const {
   Record all = record_;
   all.append(end);
   write_file_atomic(path_ / kRecord, all.pretty());
+}
+
+fs::path part_folder(const fs::path& dir, const char* name) {
+  fs::path folder = dir / name;
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) {
+    fail(ErrorKind::output, folder.string(), ": cannot be created: ", error.message());
+  }
+  return folder;
 }
 
 fs::path first_free(const fs::path& base) {

@@ -55,6 +55,9 @@ class RunDir {
   double started_ = 0;
 };
 
+// DIR/NAME ("tables", "figures"), made where it is missing; output error when it cannot be.
+fs::path part_folder(const fs::path& dir, const char* name);
+
 // base, base-2, base-3, ...: the first that does not exist.
 fs::path first_free(const fs::path& base);
 

@@ -1,4 +1,4 @@
-// Resuming, branching and naming checkpoints: see run_place.h.
+// Resuming, branching and naming checkpoints.
 #include "basin/tools/shell/run_place.h"
 
 namespace basin::tools {
@@ -27,9 +27,7 @@ fs::path real_checkpoint(const fs::path& named, const fs::path& run) {
 
 }  // namespace
 
-// The run directory named by --resume, if it names one ("auto" does not).
-fs::path resumed_run(const Config& config) {
-  const std::string& resume = config.text("resume");
+fs::path resumed_run(const std::string& resume) {
   if (resume.empty() || resume == "auto") return {};
   const fs::path path = without_trailing_slash(resume);
   fs::path run = is_checkpoint(path) ? path.parent_path().parent_path() : path;
@@ -38,51 +36,79 @@ fs::path resumed_run(const Config& config) {
   return run;
 }
 
-// The settings of the resumed run are its file layer.
-void load_resumed_settings(Config& config, const fs::path& run) {
-  if (!run.empty() && fs::exists(run / "config.toml")) config.load_toml(run / "config.toml");
+std::string task_of_run(const fs::path& run) {
+  const fs::path file = run / "run.json";
+  const RecordFields record = parse_record(read_text_file(file), file.string());
+  return record.has("task") ? record.text("task") : "modelnet";
 }
 
-Place find_place(const Config& config, const TrainConfig& train, bool measuring) {
+void load_resumed_settings(Config& config, const fs::path& run) {
+  if (run.empty() || !fs::exists(run / "config.toml")) return;
+  config.load_toml(run / "config.toml");
+  // Runs from before tasks had names counted epochs between checkpoints.
+  int64_t epochs = 0;
+  if (config.given("task") || config.source("checkpoint_every") != Layer::file) return;
+  if (parse_int64(config.text("checkpoint_every"), epochs)) {
+    config.set("checkpoint_every", str(epochs, "e"), Layer::file,
+               config.origin("checkpoint_every"));
+  }
+}
+
+std::optional<Checkpoint> named_checkpoint(const std::string& resume, const fs::path& run) {
+  const fs::path named = without_trailing_slash(resume);
+  if (resume != "auto" && is_checkpoint(named)) {
+    return read_checkpoint(real_checkpoint(named, run));
+  }
+  return read_newest_checkpoint(run / "ckpt");
+}
+
+Place find_place(const Config& config, const RunSettings& settings, bool measuring) {
   Place place;
   const std::string& resume = config.text("resume");
   const std::string& out = config.text("out");
   if (resume.empty()) {
-    place.out = out.empty() ? first_free(default_run_name(train)) : without_trailing_slash(out);
+    place.out = out.empty() ? first_free(default_run_name(settings)) : without_trailing_slash(out);
     return place;
   }
   if (resume == "auto") {
-    place.out = out.empty() ? fs::path(default_run_name(train)) : without_trailing_slash(out);
+    place.out = out.empty() ? fs::path(default_run_name(settings)) : without_trailing_slash(out);
     if (RunDir::is_run(place.out)) place.source = place.out;
   } else {
-    place.source = resumed_run(config);
+    place.source = resumed_run(resume);
     place.out = out.empty() ? place.source : without_trailing_slash(out);
   }
   if (place.source.empty()) return place;
   place.in_place = fs::weakly_canonical(place.out) == fs::weakly_canonical(place.source);
+  place.checkpoint = named_checkpoint(resume, place.source);
   const fs::path named = without_trailing_slash(resume);
   if (resume != "auto" && is_checkpoint(named)) {
-    place.checkpoint = read_checkpoint(real_checkpoint(named, place.source));
     const auto steps = checkpoint_steps(place.source / "ckpt");
     // A copy under another name does not stand among the steps.
     const bool newest = !steps.empty() && place.checkpoint->step == steps.back();
     check(measuring || !place.in_place || newest, "--resume: ", named.string(),
           " is not the newest checkpoint of its run; give --out to branch off from it");
-  } else {
-    place.checkpoint = read_newest_checkpoint(place.source / "ckpt");
   }
   return place;
 }
 
 void refuse_changed_settings(const Config& config, const fs::path& run) {
-  Config recorded = train_settings();
-  recorded.load_toml(run / "config.toml");
-  train_config_from(recorded);
+  Config recorded = train_settings(config.text("task"));
+  load_resumed_settings(recorded, run);
+  run_settings_from(recorded);
   const std::string key = config.first_difference(recorded);
   const auto value = [&](const Config& c) { return c.has(key) ? c.text(key) : "not set"; };
   check(key.empty(), config.origin(key), ": ", key, " differs from the run ", run.string(),
         " that is resumed: ", value(config), ", there ", value(recorded),
         "; leave it out, or start a new run with --out");
+}
+
+Fitted fitted_of(const Checkpoint& checkpoint) {
+  constexpr std::string_view kPrefix = "fitted.";
+  Fitted out;
+  for (const auto& [key, value] : checkpoint.state.values()) {
+    if (key.starts_with(kPrefix)) out[key.substr(kPrefix.size())] = value;
+  }
+  return out;
 }
 
 // A branch takes along the metrics up to its checkpoint.

@@ -1,4 +1,4 @@
-// Settings of the training programs: see train_config.h.
+// Settings of the training programs: the table, and how it becomes the library's structs.
 #include "basin/tools/shell/settings.h"
 
 #include <algorithm>
@@ -6,7 +6,6 @@
 #include "basin/optim/schedule.h"
 #include "basin/tools/shell/cli.h"
 #include "basin/tools/shell/recipes.h"
-#include "basin/train/training_probe.h"
 
 namespace basin::tools {
 namespace {
@@ -16,35 +15,32 @@ using Options = std::map<std::string, std::string>;
 // The text of a schedule is checked before the data, hence the number of steps, is known.
 constexpr int64_t kAnyLength = 1000000000;
 
-std::vector<Setting> data_settings() {
+// A task's options under their own names. Which data they are is recorded, and may be named
+// otherwise in a resumed run, whose content is compared by its hash.
+std::vector<Setting> task_settings(const TaskInfo& task) {
   using enum Purpose;
-  return {
-      {"data", Kind::text, "embedded", "Folder with point clouds or meshes, or 'embedded'", record,
-       "", "BASIN_DATASET"},
-      {"limit", Kind::integer, "0", "Shapes per split, spread evenly; 0: all"},
-      {"points", Kind::integer, "1024", "Points per cloud"},
-      {"selection", Kind::text, "first", "Which points: first, or random (new ones every epoch)"},
-      {"normalise", Kind::text, "unit_sphere", "unit_sphere, bounding_box or none"},
-      {"augment", Kind::text, "dgcnn",
-       "Comma list of scale, iso_scale, shift, jitter, dropout, yaw, shuffle (each with =values), "
-       "or "
-       "dgcnn, pointnet_b, pointnet_original, none"},
-      {"pose", Kind::text, "none", "Rotations of train/test clouds: none, z/z, z/SO3, SO3/SO3"},
-      {"up_axis", Kind::text, "y", "The axis of yaw rotations: x, y or z"},
-      {"val_fraction", Kind::number, "0", "Share of the training split held out for validation"},
-      {"batch", Kind::integer, "32", "Clouds per step; an incomplete last batch is dropped"},
-      {"eval_batch", Kind::integer, "32", "Clouds per evaluation batch"},
-  };
+  std::vector<Setting> out{
+      {"task", Kind::text, task.name, "What is trained: data, loss and metrics", record}};
+  for (const OptionInfo& o : task.options) {
+    Setting s{o.name, static_cast<Kind>(o.kind), o.default_value, o.help};
+    if (o.name == "data") {
+      s.purpose = record;
+      s.environment = "BASIN_DATASET";
+    }
+    out.push_back(std::move(s));
+  }
+  return out;
 }
 
-std::vector<Setting> training_settings() {
+std::vector<Setting> training_settings(const TaskInfo& task) {
   using enum Purpose;
   return {
-      {"model.name", Kind::text, "pointnet", "Network; its options: --set model.KEY=VALUE", result,
-       "model"},
+      {"batch", Kind::integer, "32", "Examples per step; an incomplete last batch is dropped"},
+      {"eval_batch", Kind::integer, "32", "Examples per evaluation batch"},
+      {"model.name", Kind::text, task.models.front(), "Network; its options: --set model.KEY=VALUE",
+       result, "model"},
       {"preset", Kind::text, "",
-       "Comma list: variant of the network (port, original, wide, ...), recipe (paper300, "
-       "official)"},
+       "Comma list: variant of the network, recipe of the task (see below)"},
       {"k", Kind::integer, "", "Neighbours per point, for networks that have them (model.k)",
        action},
       {"dtype", Kind::text, "f32", "f32 or f64"},
@@ -61,7 +57,6 @@ std::vector<Setting> training_settings() {
       {"warmup", Kind::text, "0", "Linear warm-up: steps, epochs (2e) or a share (5%)"},
       {"epochs", Kind::integer, "20", "Passes over the training split"},
       {"steps", Kind::integer, "0", "Steps; more than 0 replaces --epochs"},
-      {"label_smoothing", Kind::number, "0", "Share of the target spread over the other classes"},
       {"clip", Kind::number, "0", "Largest global gradient norm; 0: off"},
       {"on_nonfinite", Kind::text, "stop",
        "A step whose loss or gradient is NaN or infinite: stop (exit code 4, with a bundle for "
@@ -70,12 +65,16 @@ std::vector<Setting> training_settings() {
       {"nonfinite_limit", Kind::integer, "5",
        "With --on-nonfinite skip: steps skipped in a row before the run stops all the same",
        record},
-      {"checkpoint_every", Kind::integer, "1", "Epochs between checkpoints", record},
+      {"eval_every", Kind::text, "1e", "Evaluate after so many steps (500) or epochs (5e)", record},
+      {"checkpoint_every", Kind::text, "1e",
+       "Checkpoint after so many steps (500) or epochs (5e), and where a best one was found",
+       record},
       {"keep", Kind::integer, "2", "Checkpoints kept besides the best; 0: all", record},
       {"log_every", Kind::integer, "50", "Steps between step lines in metrics.jsonl; 0: none",
        record},
       {"probe", Kind::text, "",
-       "Measure along the training: every=E[,shapes=S,probes=P,steps=L], E in epochs", record},
+       "Measure along the training: every=E[,examples=S,probes=P,steps=L], E as for --eval-every",
+       record},
       {"out", Kind::text, "", "Run directory (default: runs/MODEL-OPTIMIZER-sSEED)", action},
       {"resume", Kind::text, "",
        "Run directory (its newest checkpoint), RUN/ckpt/step-N, RUN/ckpt/best, or auto (--out if "
@@ -84,6 +83,8 @@ std::vector<Setting> training_settings() {
       {"replay", Kind::text, "",
        "Run a failed step again from its bundle (RUN/failure-step-N), and stop", action},
       {"weights", Kind::text, "", "safetensors file to start from or to evaluate", action},
+      {"skip_head", Kind::flag, "false",
+       "With --weights: leave out the last layers, as for another number of classes", action},
       {"dry_run", Kind::flag, "false", "Time two steps, estimate, print the plan; writes nothing",
        action},
       {"compare", Kind::flag, "false", "Print a table of the run directories given", action},
@@ -96,18 +97,6 @@ std::vector<Setting> measurement_settings() {
   using enum Purpose;
   return {
       {"eval_only", Kind::flag, "false", "Evaluate --resume or --weights, and stop", action},
-      {"corruptions", Kind::flag, "false",
-       "Accuracy on the 15 corruptions of ModelNet40-C at 5 severities: tables/, figures/", action},
-      {"corruptions_dir", Kind::text, "",
-       "Folder with the published arrays (default: generate from the test split)", action},
-      {"corruption_seed", Kind::integer, "2021", "Seed of the generated corruptions", action},
-      {"corruption_points", Kind::integer, "",
-       "Random points of each corrupted cloud; 0: all. Default: all from 1,024 trained points on, "
-       "else as many as trained",
-       action},
-      {"contact_sheet", Kind::text, "",
-       "Picture of one shape under all corruptions: number of a test shape, or a mesh file",
-       action},
       {"equivariance", Kind::flag, "false",
        "Symmetry errors by layer under random transformations: tables/, figures/", action},
       {"transformations", Kind::integer, "8", "Random transformations of each kind", action},
@@ -137,14 +126,12 @@ auto parsed(const Config& config, const char* key, F&& parse) {
 }
 
 void check_numbers(const Config& config) {
-  for (const char* key : {"batch", "eval_batch", "points", "checkpoint_every", "nonfinite_limit"}) {
+  for (const char* key : {"batch", "eval_batch", "nonfinite_limit"}) {
     check_at_least(config, key, 1);
   }
-  for (const char* key : {"limit", "epochs", "steps", "keep", "log_every"}) {
+  for (const char* key : {"epochs", "steps", "keep", "log_every"}) {
     check_at_least(config, key, 0);
   }
-  check_range(config, "val_fraction", 0, 0.9);
-  check_range(config, "label_smoothing", 0, 0.999);
   check_range(config, "clip", 0, 1e300);
   check_range(config, "lr", 0, 1e30);
   check_range(config, "wd", 0, 1e6);
@@ -200,14 +187,20 @@ ModelConfig model_config(const Config& config, const std::string& preset) {
   return out;
 }
 
+TaskConfig task_config(const Config& config, const std::string& preset) {
+  TaskConfig out;
+  out.name = config.text("task");
+  for (const OptionInfo& o : task_info(out.name).options) {
+    out.options[o.name] = config.text(o.name);
+  }
+  out.model = model_config(config, preset);
+  out.seed = static_cast<uint64_t>(config.integer("seed"));
+  return out;
+}
+
 OnNonFinite policy_from_name(const std::string& name) {
   check(name == "stop" || name == "skip", "expected stop or skip, given '", name, "'");
   return name == "stop" ? OnNonFinite::stop : OnNonFinite::skip;
-}
-
-PointSelection selection_from_name(const std::string& name) {
-  check(name == "first" || name == "random", "expected first or random, given '", name, "'");
-  return name == "first" ? PointSelection::first : PointSelection::random;
 }
 
 DType float_type_from_name(const std::string& name) {
@@ -218,61 +211,60 @@ DType float_type_from_name(const std::string& name) {
 
 }  // namespace
 
-Config train_settings() {
-  std::vector<Setting> all = data_settings();
-  for (const auto& part : {training_settings(), measurement_settings(), shared_settings()}) {
+Config train_settings(const std::string& task) {
+  const TaskInfo& info = task_info(task);
+  std::vector<Setting> all = task_settings(info);
+  for (const auto& part : {training_settings(info), measurement_settings(), shared_settings()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return Config(std::move(all), {"optimizer.", "model."});
 }
 
-TrainConfig train_config_from(Config& config) {
+RunSettings run_settings_from(Config& config) {
   const ResolvedPreset preset = apply_presets(config);
   check_numbers(config);
-  TrainConfig out;
+  RunSettings out;
   out.notes = preset.notes;
-  out.data = config.text("data");
-  out.model = model_config(config, preset.model_preset);
-  out.optimizer = optimizer_config(config);
-  out.schedule = schedule_text(config);
+  out.task = task_config(config, preset.model_preset);
+  TrainOptions& train = out.train;
+  train.optimizer = optimizer_config(config);
+  train.schedule = schedule_text(config);
   parsed(config, "schedule",
-         [&](const std::string&) { return parse_schedule(out.schedule, kAnyLength); });
-  out.epochs = config.integer("epochs");
-  out.steps = config.integer("steps");
-  out.batch = config.integer("batch");
-  out.eval_batch = config.integer("eval_batch");
-  out.points = config.integer("points");
-  out.selection = parsed(config, "selection", selection_from_name);
-  out.normalise = parsed(config, "normalise", normalisation_from_name);
-  out.augment = parsed(config, "augment", parse_augment);
-  out.pose = parsed(config, "pose", pose_protocol_from_name);
-  out.up = parsed(config, "up_axis", axis_from_name);
-  out.dtype = parsed(config, "dtype", float_type_from_name);
-  out.device = parsed(config, "device", device_from_name);
-  out.graph = parsed(config, "graph", graph_mode_from_name);
-  out.label_smoothing = config.number("label_smoothing");
-  out.clip = config.number("clip");
-  out.val_fraction = config.number("val_fraction");
-  out.limit = config.integer("limit");
-  out.seed = static_cast<uint64_t>(config.integer("seed"));
-  out.keep = config.integer("keep");
-  out.checkpoint_every = config.integer("checkpoint_every");
-  out.log_every = config.integer("log_every");
-  out.on_nonfinite = parsed(config, "on_nonfinite", policy_from_name);
-  out.nonfinite_limit = config.integer("nonfinite_limit");
-  out.probe = config.text("probe");
-  parsed(config, "probe", parse_probe_plan);
-  out.config_hash = config.hash();
+         [&](const std::string&) { return parse_schedule(train.schedule, kAnyLength); });
+  train.epochs = config.integer("epochs");
+  train.steps = config.integer("steps");
+  train.batch = config.integer("batch");
+  train.eval_batch = config.integer("eval_batch");
+  train.eval_every = parsed(config, "eval_every", parse_interval);
+  train.checkpoint_every = parsed(config, "checkpoint_every", parse_interval);
+  train.dtype = parsed(config, "dtype", float_type_from_name);
+  train.device = parsed(config, "device", device_from_name);
+  train.graph = parsed(config, "graph", graph_mode_from_name);
+  train.clip = config.number("clip");
+  train.seed = static_cast<uint64_t>(config.integer("seed"));
+  train.keep = config.integer("keep");
+  train.log_every = config.integer("log_every");
+  train.on_nonfinite = parsed(config, "on_nonfinite", policy_from_name);
+  train.nonfinite_limit = config.integer("nonfinite_limit");
+  train.probe = parsed(config, "probe", parse_probe_plan);
+  train.config_hash = config.hash();
   return out;
 }
 
-std::string default_run_name(const TrainConfig& config) {
-  return str("runs/", config.model.name, "-", config.optimizer.name, "-s", config.seed);
+Task task_from(const RunSettings& settings, const Config& config) {
+  TaskConfig named = settings.task;
+  named.place = [&config](const std::string& option) { return config.origin(option); };
+  return make_task(named);
 }
 
-std::string train_help() {
-  return str("Models\n", model_help(), "\nRecipes (--preset)\n", recipe_help(), "\nOptimizers\n",
-             optimizer_help(), "\nSchedules\n", schedule_help(), "\n");
+std::string default_run_name(const RunSettings& settings) {
+  return str("runs/", settings.task.model.name, "-", settings.train.optimizer.name, "-s",
+             settings.train.seed);
+}
+
+std::string train_help(const std::string& task) {
+  return str("Models\n", model_help(), "\nRecipes (--preset)\n", recipe_help(task),
+             "\nOptimizers\n", optimizer_help(), "\nSchedules\n", schedule_help(), "\n");
 }
 
 namespace {
@@ -293,11 +285,12 @@ void describe_rest(std::string& out, const std::string& prefix, const Declared& 
 
 }  // namespace
 
-std::string describe_settings(const Config& config, const TrainConfig& train) {
+std::string describe_settings(const Config& config, const RunSettings& settings) {
+  const ModelConfig& model = settings.task.model;
+  const std::string& optimizer = settings.train.optimizer.name;
   std::string out = config.describe();
-  describe_rest(out, "model.", model_info(train.model.name).options,
-                make_model(train.model).options, config);
-  describe_rest(out, "optimizer.", optimizer_info(train.optimizer.name).options, {}, config);
+  describe_rest(out, "model.", model_info(model.name).options, make_model(model).options, config);
+  describe_rest(out, "optimizer.", optimizer_info(optimizer).options, {}, config);
   return out;
 }
 

@@ -160,18 +160,8 @@ std::string corruption_figure(const CorruptionReport& report) {
   return heat_map_svg(map);
 }
 
-fs::path made_folder(const fs::path& dir, const char* name) {
-  fs::path folder = dir / name;
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) {
-    fail(ErrorKind::output, folder.string(), ": cannot be created: ", error.message());
-  }
-  return folder;
-}
-
 std::string write_corruptions(const CorruptionReport& report, const fs::path& dir) {
-  const fs::path tables = made_folder(dir, "tables"), figures = made_folder(dir, "figures");
+  const fs::path tables = part_folder(dir, "tables"), figures = part_folder(dir, "figures");
   const std::string csv = corruption_csv(report);
   write_file_atomic(tables / "corruptions.csv", csv);
   write_file_atomic(figures / "corruptions.csv", csv);

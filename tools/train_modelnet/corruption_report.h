@@ -24,7 +24,4 @@ std::string write_corruptions(const CorruptionReport& report, const fs::path& di
 // empty when the run has none.
 std::string corrupted_accuracy_text(const fs::path& run);
 
-// DIR/tables, DIR/figures; output error when they cannot be made.
-fs::path made_folder(const fs::path& dir, const char* name);
-
 }  // namespace basin::tools
