@@ -9,12 +9,21 @@ function(basin_private_flags target)
     $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)
 endfunction()
 
-# basin_library(<folder> PUBLIC <targets> [PRIVATE <targets>]): target basin_<folder>, also known as
-# basin::<folder>, of all .cpp below the folder. A folder of headers only is an INTERFACE library.
-function(basin_library folder)
-  cmake_parse_arguments(arg "" "" "PUBLIC;PRIVATE" ${ARGN})
-  set(target basin_${folder})
+# basin_library(<name> PUBLIC <targets> [PRIVATE <targets>] [FOLDER <folder>] [EXCLUDE <regex>]):
+# target basin_<name>, also known as basin::<name>, of all .cpp below the folder (by default the one
+# of that name), paths that match the expression left out. A folder of headers only is an INTERFACE
+# library.
+function(basin_library name)
+  cmake_parse_arguments(arg "" "FOLDER;EXCLUDE" "PUBLIC;PRIVATE" ${ARGN})
+  set(target basin_${name})
+  set(folder ${name})
+  if(arg_FOLDER)
+    set(folder ${arg_FOLDER})
+  endif()
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/${folder}/*.cpp")
+  if(arg_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX "${arg_EXCLUDE}")
+  endif()
   if(sources)
     set(scope PUBLIC)
     add_library(${target} STATIC ${sources})
@@ -26,8 +35,8 @@ function(basin_library folder)
     add_library(${target} INTERFACE)
     target_link_libraries(${target} INTERFACE ${arg_PUBLIC})
   endif()
-  add_library(basin::${folder} ALIAS ${target})
-  set_target_properties(${target} PROPERTIES EXPORT_NAME ${folder})
+  add_library(basin::${name} ALIAS ${target})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
   target_compile_features(${target} ${scope} cxx_std_20)
   target_include_directories(${target} ${scope}
     $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>

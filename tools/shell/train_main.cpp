@@ -157,7 +157,7 @@ int train_and_report(const Config& config, Trainer& trainer, RunDir& dir, const 
 int train(const Config& config, const RunSettings& settings, const Place& place,
           const Invocation& call) {
   if (!place.in_place) RunDir::refuse_used(place.out);
-  if (place.checkpoint) refuse_changed_settings(config, place.source);
+  if (!place.source.empty()) refuse_changed_settings(config, place.source);
   // From here on a request to stop waits for the end of a step, reading the data included.
   if (!config.flag("dry_run")) install_signal_handlers();
   if (config.has("data")) log_line("reading " + config.text("data"));

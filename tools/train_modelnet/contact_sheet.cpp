@@ -20,7 +20,7 @@ bool is_mesh_file(const fs::path& path) {
 }
 
 // The meshes behind the test split, in its order.
-std::vector<fs::path> test_mesh_files(const TrainConfig& config) {
+std::vector<fs::path> test_mesh_files(const CloudSettings& config) {
   std::vector<fs::path> all, out;
   for (const fs::path& folder : folders::sorted_entries(config.data)) {
     if (!fs::is_directory(folder / "test")) continue;
@@ -28,7 +28,7 @@ std::vector<fs::path> test_mesh_files(const TrainConfig& config) {
       if (is_mesh_file(file)) all.push_back(file);
     }
   }
-  for (const int64_t i : folders::spread(static_cast<int64_t>(all.size()), config.limit)) {
+  for (const int64_t i : folders::spread(static_cast<int64_t>(all.size()), config.load.limit)) {
     out.push_back(all[static_cast<size_t>(i)]);
   }
   return out;
@@ -40,7 +40,7 @@ Tensor cloud_of(const PointCloudSet& set, int64_t row) {
                       {n, 3});
 }
 
-SheetShape from_mesh_file(const TrainConfig& config, const fs::path& file) {
+SheetShape from_mesh_file(const CloudSettings& config, const fs::path& file) {
   SheetShape out;
   out.name = file.filename().string();
   out.mesh = read_mesh(file);
@@ -50,12 +50,12 @@ SheetShape from_mesh_file(const TrainConfig& config, const fs::path& file) {
   Rng rng(config.seed, stream_id("contact sheet surface"));
   out.points = sample_surface(*out.mesh, kCorruptionDensePoints, rng, file.string());
   normalise_cloud({out.points.mutable_data<float>(), static_cast<size_t>(out.points.numel())},
-                  config.normalise);
+                  config.load.normalise);
   swap_up_axis(out.points);
   return out;
 }
 
-SheetShape from_test_split(const TrainConfig& config, int64_t row) {
+SheetShape from_test_split(const CloudSettings& config, int64_t row) {
   CorruptionOptions options;
   const CorruptionSource source(config, {}, options);
   const PointCloudSet& set = source.base();
@@ -124,7 +124,7 @@ void draw_panel(Picture& picture, int x, int y, int size, const std::string& nam
 
 }  // namespace
 
-SheetShape sheet_shape(const TrainConfig& config, const std::string& which) {
+SheetShape sheet_shape(const CloudSettings& config, const std::string& which) {
   int64_t row = 0;
   if (parse_int64(which, row)) return from_test_split(config, row);
   check(is_mesh_file(which), "--contact-sheet: expected the number of a test shape or a mesh file ",

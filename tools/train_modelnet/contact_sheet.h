@@ -6,7 +6,7 @@
 
 #include "basin/analysis/raster.h"
 #include "basin/datasets/corruptions.h"
-#include "basin/tools/shell/settings.h"
+#include "basin/train/tasks/point_clouds.h"
 
 namespace basin::tools {
 
@@ -19,7 +19,7 @@ struct SheetShape {
 
 // `which`: the number of a test shape of the data (meshes: its mesh comes along), or a mesh file
 // (.off with z up as in ModelNet, .obj with y up). usage error for a number outside the split.
-SheetShape sheet_shape(const TrainConfig& config, const std::string& which);
+SheetShape sheet_shape(const CloudSettings& config, const std::string& which);
 
 Picture contact_sheet(const SheetShape& shape, int severity, uint64_t seed);
 

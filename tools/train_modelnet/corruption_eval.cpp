@@ -1,4 +1,4 @@
-// Corrupted test sets and the accuracy on them: see corruption_eval.h.
+// Corrupted test sets and the accuracy on them.
 #include "basin/tools/train_modelnet/corruption_eval.h"
 
 #include <algorithm>
@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "basin/datasets/folders.h"
+#include "basin/train/meters.h"
 
 namespace basin::tools {
 namespace {
@@ -23,6 +24,22 @@ PointCloudSet limited(const PointCloudSet& set, int64_t limit) {
 }
 
 }  // namespace
+
+CloudScores evaluate_clouds(const Model& model, const ModelState& state, const PointCloudSet& set,
+                            const LoaderOptions& options) {
+  const PointCloudLoader loader(set, options);
+  const Tensors params = state.params.values(), buffers = state.buffers.values();
+  const Tensor& first = params.front();
+  Tally tally(model.outputs);
+  for (int64_t i = 0; i < loader.batches_per_epoch(); ++i) {
+    const PointBatch batch = loader.batch(0, i);
+    const Tensor points = batch.points.to(first.device()).to(first.dtype());
+    const ForwardResult result =
+        model.forward(params, buffers, {points}, ForwardOptions::evaluation());
+    tally.add(result.outputs.front(), batch.labels);
+  }
+  return {tally.loss(), tally.overall_accuracy(), tally.mean_class_accuracy(), tally.total()};
+}
 
 int64_t default_corruption_points(int64_t trained_points) {
   return trained_points >= kCorruptionPoints ? 0 : trained_points;
@@ -42,7 +59,7 @@ void swap_up_axis(Tensor& points) {
   }
 }
 
-CorruptionSource::CorruptionSource(const TrainConfig& config, std::vector<std::string> class_names,
+CorruptionSource::CorruptionSource(const CloudSettings& config, std::vector<std::string> class_names,
                                    const CorruptionOptions& options)
     : config_(config), class_names_(std::move(class_names)), options_(options) {
   if (!options_.published.empty()) {
@@ -53,9 +70,9 @@ CorruptionSource::CorruptionSource(const TrainConfig& config, std::vector<std::s
   }
   LoadOptions load;
   load.points = points_on_demand(config.data);
-  load.limit = config.limit;
+  load.limit = config.load.limit;
   load.seed = config.seed;
-  load.normalise = config.normalise;
+  load.normalise = config.load.normalise;
   PointCloudSplits splits = load_dataset(config.data, load);
   base_ = std::move(splits.test);
   meshes_ = config.data != "embedded" && has_test_meshes(config.data);
@@ -85,13 +102,13 @@ PointCloudSet CorruptionSource::make(const CorruptionInfo& corruption, int sever
   if (!options_.published.empty()) {
     return limited(
         load_published_corruption(options_.published, corruption, severity, class_names_),
-        config_.limit);
+        config_.load.limit);
   }
   if (corruption.input != CorruptionInput::mesh) {
     return corrupt_set(base_, corruption, severity, options_.seed);
   }
   PointCloudSet set = corrupt_mesh_tree(config_.data, corruption, severity, options_.seed,
-                                        config_.limit, class_names_);
+                                        config_.load.limit, class_names_);
   swap_up_axis(set.points);  // the clouds of this run stand as their meshes do
   return set;
 }
@@ -129,7 +146,7 @@ double CorruptionReport::error_rate(CorruptionGroup group) const {
 }
 
 std::vector<CorruptionRow> evaluate_corruptions(
-    const Model& model, const ModelState& state, const TrainConfig& config,
+    const Model& model, const ModelState& state, const CloudSettings& settings, int64_t batch,
     const CorruptionSource& source, const CorruptionOptions& options,
     const std::function<void(const std::string&)>& progress) {
   std::vector<CorruptionRow> rows;
@@ -148,11 +165,11 @@ std::vector<CorruptionRow> evaluate_corruptions(
       const int64_t have = set.points_per_cloud();
       const int64_t used = options.points > 0 ? std::min(options.points, have) : have;
       LoaderOptions o =
-          evaluation_options(config.eval_batch, used, config.pose.test, config.up, options.seed);
+          evaluation_options(batch, used, settings.pose.test, settings.up, options.seed);
       o.selection = PointSelection::random;
       o.prefetch = true;
       const auto i = static_cast<size_t>(s - 1);
-      row.severities[i] = *evaluate(model, state, set, o);
+      row.severities[i] = evaluate_clouds(model, state, set, o);
       row.points[i] = used;
     }
   }

@@ -12,7 +12,8 @@
 #include <vector>
 
 #include "basin/datasets/corruptions.h"
-#include "basin/train/trainer.h"
+#include "basin/models/model.h"
+#include "basin/train/tasks/point_clouds.h"
 
 namespace basin::tools {
 
@@ -25,10 +26,21 @@ struct CorruptionOptions {
 // The rule above: 0 for runs with at least 1,024 points, else the run's own number.
 int64_t default_corruption_points(int64_t trained_points);
 
+// Accuracy of a classifier on a set of clouds, in evaluation mode (train/meters.h).
+struct CloudScores {
+  double loss = 0;
+  double overall_accuracy = 0;
+  double mean_class_accuracy = 0;
+  int64_t examples = 0;
+};
+// On the device of the state.
+CloudScores evaluate_clouds(const Model& model, const ModelState& state, const PointCloudSet& set,
+                            const LoaderOptions& options);
+
 // Where the corrupted sets come from.
 class CorruptionSource {
  public:
-  CorruptionSource(const TrainConfig& config, std::vector<std::string> class_names,
+  CorruptionSource(const CloudSettings& settings, std::vector<std::string> class_names,
                    const CorruptionOptions& options);
   // Why this corruption cannot be had; empty: it can.
   std::string missing(const CorruptionInfo& corruption) const;
@@ -37,7 +49,7 @@ class CorruptionSource {
   const PointCloudSet& base() const { return base_; }  // empty with published arrays
 
  private:
-  TrainConfig config_;
+  CloudSettings config_;
   std::vector<std::string> class_names_;
   CorruptionOptions options_;
   PointCloudSet base_;  // the test split with every point there is
@@ -56,7 +68,7 @@ void swap_up_axis(Tensor& points);  // [.., 3] f32, in place
 struct CorruptionRow {
   CorruptionInfo corruption;
   std::string skipped;  // the reason; empty: evaluated
-  std::array<Evaluation, kSeverities> severities = {};
+  std::array<CloudScores, kSeverities> severities = {};
   std::array<int64_t, kSeverities> points = {};  // per cloud, as the network saw them
   double error_rate(int severity) const;         // 1 .. 5
   double error_rate() const;                     // mean over the severities
@@ -67,7 +79,7 @@ struct CorruptionReport {
   uint64_t seed = 0;
   int64_t corruption_points = 0;  // as in CorruptionOptions
   int64_t trained_points = 0;
-  Evaluation clean;
+  CloudScores clean;
   std::vector<CorruptionRow> rows;  // all 15
   int64_t evaluated() const;
   double error_rate() const;                       // mean over the evaluated corruptions
@@ -77,7 +89,7 @@ struct CorruptionReport {
 // The rows of the report. usage error when nothing can be evaluated. `progress` hears the name
 // before each corruption.
 std::vector<CorruptionRow> evaluate_corruptions(
-    const Model& model, const ModelState& state, const TrainConfig& config,
+    const Model& model, const ModelState& state, const CloudSettings& settings, int64_t batch,
     const CorruptionSource& source, const CorruptionOptions& options,
     const std::function<void(const std::string&)>& progress = {});
 

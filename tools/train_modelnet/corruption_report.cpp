@@ -43,7 +43,7 @@ std::string points_text(const CorruptionReport& report) {
   return str("a random subset of ", report.corruption_points, " points of each cloud");
 }
 
-std::string csv_numbers(int64_t points, const Evaluation& e) {
+std::string csv_numbers(int64_t points, const CloudScores& e) {
   return str(points, ",", e.examples, ",", number_text(1 - e.overall_accuracy), ",",
              number_text(e.overall_accuracy), ",", number_text(e.mean_class_accuracy), ",",
              number_text(e.loss), ",\n");
