@@ -1,7 +1,9 @@
 // Task "molecules": the energy of small procedural molecules (datasets/molecules.h), a regression
 // whose batches differ in shape: molecules of one size share a batch.
-//   batch   points [B, N, 3] f64 (Å, about the mean), types [B, N] i64, energy [B, 1] f64 (eV)
-//   loss    mean squared error of (E - mean) / spread, both fitted to the training split in f64
+//   batch   points [B, N, 3] f64 (Å, about the mean), types [B, N] i64, target [B, 1] f64, energy
+//           [B, 1] f64 (eV); target = (energy - mean) / spread, both fitted to the training split,
+//           taken in f64 before anything is rounded to f32
+//   loss    mean squared error of the target
 //   report  eV
 #include <algorithm>
 #include <cmath>
@@ -21,6 +23,7 @@ namespace {
 const std::vector<Slot>& molecule_slots() {
   static const std::vector<Slot> all{{"points", Rows::point, SlotKind::coordinates},
                                      {"types", Rows::point, SlotKind::feature},
+                                     {"target", Rows::example, SlotKind::target},
                                      {"energy", Rows::example, SlotKind::target}};
   return all;
 }
@@ -36,8 +39,9 @@ struct Data {
 
 class MoleculeSource : public Source {
  public:
-  MoleculeSource(std::shared_ptr<const Data> data, const SourceRequest& request)
-      : data_(std::move(data)), request_(request) {
+  MoleculeSource(std::shared_ptr<const Data> data, double mean, double spread,
+                 const SourceRequest& request)
+      : data_(std::move(data)), mean_(mean), spread_(spread), request_(request) {
     const std::vector<Molecule>& all = data_->of(request.split);
     rows_ = drawn_rows(static_cast<int64_t>(all.size()), request.limit, request.seed);
     for (const int64_t row : rows_) {
@@ -64,6 +68,7 @@ class MoleculeSource : public Source {
   std::vector<std::vector<int64_t>> plan(int64_t epoch) const;
 
   std::shared_ptr<const Data> data_;
+  double mean_, spread_;
   SourceRequest request_;
   std::vector<int64_t> rows_;
   std::map<size_t, std::vector<int64_t>> by_size_;
@@ -96,7 +101,7 @@ Batch MoleculeSource::batch(int64_t epoch, int64_t index) const {
         batches_ - 1, ", got ", index, " of epoch ", epoch);
   const std::vector<int64_t> rows =
       plan(request_.training ? epoch : 0)[static_cast<size_t>(index)];
-  std::vector<double> xyz, energy;
+  std::vector<double> xyz, target, energy;
   std::vector<int64_t> types;
   for (const int64_t row : rows) {
     const Molecule& m = data_->of(request_.split)[static_cast<size_t>(row)];
@@ -108,11 +113,13 @@ Batch MoleculeSource::batch(int64_t epoch, int64_t index) const {
       for (size_t c = 0; c < 3; ++c) xyz.push_back(p[c] - mean[c]);
     }
     types.insert(types.end(), m.elements.begin(), m.elements.end());
+    target.push_back((m.energy - mean_) / spread_);
     energy.push_back(m.energy);
   }
   const auto b = static_cast<int64_t>(rows.size());
   const int64_t n = static_cast<int64_t>(types.size()) / b;
-  return {{Tensor::from(xyz, {b, n, 3}), Tensor::from(types, {b, n}), Tensor::from(energy, {b, 1})},
+  return {{Tensor::from(xyz, {b, n, 3}), Tensor::from(types, {b, n}), Tensor::from(target, {b, 1}),
+           Tensor::from(energy, {b, 1})},
           b,
           rows};
 }
@@ -147,8 +154,8 @@ Task make(const TaskConfig& config, const OptionReader&) {
   network.options.try_emplace("types", str(kMoleculeElements));
   task.model = make_model(network);
   require_inputs(task.model, molecule_slots(), "molecules");
-  task.source = [data](const SourceRequest& request) {
-    return std::make_shared<MoleculeSource>(data, request);
+  task.source = [data, mean, spread](const SourceRequest& request) {
+    return std::make_shared<MoleculeSource>(data, mean, spread, request);
   };
   task.data = [data] {
     const MoleculeSplits& s = data->splits;
@@ -156,11 +163,10 @@ Task make(const TaskConfig& config, const OptionReader&) {
     return DataFacts{"embedded", "embedded molecules: H, C, N, O, 5 to 9 atoms, Morse energies",
                      s.content_hash, count(s.train), count(s.validation), count(s.test)};
   };
-  task.objective = [model = task.model, mean, spread](
-                       const Tensors& buffers, const Batch& batch, const ForwardOptions& mode) {
-    Loss loss{{"mse"}, [batch, mean, spread](const Tensors& outputs) {
-                const Tensor wanted = scale(batch.tensors[2] - mean, 1 / spread);
-                return Tensors{basin::mean(square(outputs.front() - wanted))};
+  task.objective = [model = task.model](const Tensors& buffers, const Batch& batch,
+                                        const ForwardOptions& mode) {
+    Loss loss{{"mse"}, [target = batch.tensors[2]](const Tensors& outputs) {
+                return Tensors{basin::mean(square(outputs.front() - target))};
               }};
     return supervised(model, buffers, {batch.tensors[0], batch.tensors[1]}, mode, std::move(loss),
                       batch.examples);
