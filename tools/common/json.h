@@ -1,61 +1,16 @@
-// JSON as the programs write it: flat objects (one level, so that awk and grep read them), full
-// precision (17 significant digits), keys in the order of insertion. JSON has no NaN: a non-finite
-// number is written as null, followed by the key "<key>_non_finite" with "nan", "inf" or "-inf".
-// Read back are only files of our own, and still every fault is a data error.
+// The flat records of core/record.h under the names that the programs use.
 #pragma once
-#include <cstdint>
-#include <map>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
+#include "basin/core/record.h"
 
 namespace basin::tools {
 
-class JsonObject {
- public:
-  JsonObject& add(const std::string& key, double value);
-  JsonObject& add(const std::string& key, int64_t value);
-  JsonObject& add(const std::string& key, int value) { return add(key, int64_t{value}); }
-  JsonObject& add(const std::string& key, bool value);
-  JsonObject& add(const std::string& key, std::string_view value);
-  JsonObject& add(const std::string& key, const char* value) {
-    return add(key, std::string_view(value));
-  }
-  void append(const JsonObject& other);
+using JsonObject = Record;
+using JsonFields = RecordFields;
+using basin::json_string;
+using basin::number_text;
 
-  std::string line() const;    // {"a": 1, "b": 2}, without a line feed
-  std::string pretty() const;  // one key per line, with a final line feed
-
- private:
-  void raw(const std::string& key, std::string value);
-  std::vector<std::pair<std::string, std::string>> fields_;  // key, encoded value
-};
-
-std::string json_string(std::string_view text);  // quoted and escaped
-std::string number_text(double value);           // 17 significant digits; nan, inf, -inf
-
-// A flat object as read: every scalar as text, a null with its flag restored to "nan", "inf".
-class JsonFields {
- public:
-  JsonFields() = default;
-  JsonFields(std::string name, std::map<std::string, std::string> values)
-      : name_(std::move(name)), values_(std::move(values)) {}
-
-  bool has(const std::string& key) const { return values_.contains(key); }
-  // data errors naming the file and the key
-  const std::string& text(const std::string& key) const;
-  double number(const std::string& key) const;
-  int64_t integer(const std::string& key) const;
-  bool flag(const std::string& key) const;
-  const std::map<std::string, std::string>& values() const { return values_; }
-
- private:
-  std::string name_;
-  std::map<std::string, std::string> values_;
-};
-
-// data error "NAME: ..." when the text is no flat JSON object.
-JsonFields parse_flat_json(std::string_view text, const std::string& name);
+inline JsonFields parse_flat_json(std::string_view text, const std::string& name) {
+  return parse_record(text, name);
+}
 
 }  // namespace basin::tools
