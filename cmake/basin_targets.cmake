@@ -186,12 +186,11 @@ function(basin_fuzz_targets)
   endforeach()
   basin_fuzz_target(slice_file LINK basin_core SOURCES analysis/slice_file.cpp analysis/slices.cpp
                     analysis/directions.cpp analysis/csv.cpp analysis/csv_table.cpp)
-  basin_fuzz_target(flat_json LINK basin_core nlohmann_json::nlohmann_json
-                    SOURCES tools/common/json.cpp)
-  basin_fuzz_target(toml LINK basin_core tomlplusplus::tomlplusplus nlohmann_json::nlohmann_json
-                    SOURCES tools/common/config.cpp tools/common/json.cpp)
+  basin_fuzz_target(flat_json LINK basin_core)
+  basin_fuzz_target(toml LINK basin_core tomlplusplus::tomlplusplus
+                    SOURCES tools/common/config.cpp)
   basin_fuzz_target(probe_record LINK basin_core nlohmann_json::nlohmann_json
-                    SOURCES tools/landscape_probe/record.cpp tools/common/json.cpp)
+                    SOURCES tools/landscape_probe/record.cpp)
   file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/fuzz/*.cpp")
   foreach(source IN LISTS sources)
     cmake_path(GET source STEM name)

@@ -37,7 +37,7 @@ class OptionReader {
   double number_in(const std::string& name, double low, double high) const;  // low <= x <= high
   int64_t integer_in(const std::string& name, int64_t low, int64_t high) const;
   bool flag(const std::string& name) const;  // true|false|on|off|1|0
-  // Exactly `count` positive integers separated by commas.
+  // Exactly `count` positive integers, at most 2^20 each, separated by commas.
   std::vector<int64_t> sizes(const std::string& name, size_t count) const;
   // Position of the value in `choices`.
   size_t choice(const std::string& name, const std::vector<std::string>& choices) const;
@@ -68,5 +68,9 @@ class OptionReader {
 
 // "  NAME=DEFAULT  HELP" per option, for --help.
 std::string option_help(const std::vector<OptionInfo>& options);
+
+// How a sentence about an unknown name ends: "; did you mean 'NEAR'?", or, where none of them is
+// near, "; known: A B C".
+std::string name_suggestion(std::string_view word, const std::vector<std::string>& known);
 
 }  // namespace basin

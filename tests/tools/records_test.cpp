@@ -1,11 +1,8 @@
-// JSON lines, the metrics file, the run directory, tables.
+// The metrics file, the run directory, tables.
 #include <sys/stat.h>
 
-#include <array>
 #include <cmath>
-#include <cstdio>
 #include <iostream>
-#include <limits>
 #include <sstream>
 
 #include "basin/tests/tools/helpers.h"
@@ -14,67 +11,6 @@
 #include "basin/tools/shell/report.h"
 
 namespace basin::tools {
-
-TEST_CASE("json: 17 digits, NaN as null with a flag, round trip") {
-  Record object;
-  object.add("third", 1.0 / 3)
-      .add("loss", std::nan(""))
-      .add("low", -std::numeric_limits<double>::infinity())
-      .add("big", int64_t{9007199254740993})
-      .add("text", "a \"quoted\"\nline \x01")
-      .add("yes", true);
-  CHECK(contains(object.line(), "\"third\": 0.33333333333333331"));
-  CHECK(contains(object.line(), "\"loss\": null, \"loss_non_finite\": \"nan\""));
-  CHECK(object.line().find('\n') == std::string::npos);
-  for (const std::string& text : {object.line(), object.pretty()}) {
-    const RecordFields fields = parse_record(text, "x");
-    CHECK(fields.number("third") == 1.0 / 3);
-    CHECK(std::isnan(fields.number("loss")));
-    CHECK(fields.number("low") == -std::numeric_limits<double>::infinity());
-    CHECK(fields.integer("big") == 9007199254740993);
-    CHECK(fields.text("text") == "a \"quoted\"\nline \x01");
-    CHECK(fields.flag("yes"));
-  }
-  for (const char* bad : {"", "{\"a\": 1", "[1]", "{\"a\": [1]}", "{\"a\": 1} x"}) {
-    CHECK(error_of([&] { parse_record(bad, "x"); }).first == ErrorKind::data);
-  }
-  const RecordFields fields = parse_record(R"({"a": "x"})", "f.json");
-  CHECK(error_of([&] { fields.number("a"); }).second ==
-        "f.json: 'a' is expected to be a number, it is 'x'");
-  CHECK(error_of([&] { fields.text("b"); }).second == "f.json: the key 'b' is missing");
-}
-
-TEST_CASE("json: every kind of value, and what is none of ours") {
-  const RecordFields fields = parse_record(
-      R"({"up": null, "up_non_finite": "inf", "none": null, "no": false, "half": 0.5, "n": 7})",
-      "f.json");
-  CHECK(fields.number("up") == std::numeric_limits<double>::infinity());
-  CHECK(std::isnan(fields.number("none")));
-  CHECK(!fields.flag("no"));
-  CHECK(fields.number("half") == 0.5);
-  CHECK(fields.number("n") == 7);
-  CHECK(error_of([&] { fields.integer("half"); }).second ==
-        "f.json: 'half' is expected to be an integer, it is '0.5'");
-  CHECK(error_of([&] { fields.flag("n"); }).second ==
-        "f.json: 'n' is expected to be true or false, it is '7'");
-  CHECK(error_of([] { parse_record(R"({"a": null, "a_non_finite": 5})", "f.json"); }).second ==
-        "f.json: 'a_non_finite' is expected to be nan, inf or -inf, it is '5'");
-  CHECK(error_of([] { parse_record("{\"a\": }", "f.json"); }).second ==
-        "f.json: offset 7: not valid JSON");
-  CHECK(error_of([] { parse_record(R"({"a": {"b": null}, "c": [null]})", "f.json"); }).second ==
-        "f.json: 'a' is expected to be one value, it is a list");
-  CHECK(error_of([] { parse_record("[null, [null], {}]", "f.json"); }).second ==
-        "f.json: expected one JSON object");
-  for (const double x :
-       {0.1, -1e-310, 1e22, 123456789012345678.0, 5e-324, 1.7976931348623157e308}) {
-    std::array<char, 40> printed{};
-    std::snprintf(printed.data(), printed.size(), "%.17g", x);
-    CHECK(number_text(x) == printed.data());
-  }
-  CHECK(number_text(std::nan("")) == "nan");
-  CHECK(number_text(-std::numeric_limits<double>::infinity()) == "-inf");
-  CHECK(json_string("\"\\\n\t\r\x1f\x7f") == R"("\"\\\n\t\r\u001f\u007f")");
-}
 
 TEST_CASE("metrics: a resumed file is cut to the length of the checkpoint") {
   const TempDir dir;
