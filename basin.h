@@ -96,7 +96,6 @@
 #include "basin/models/dgcnn.h"
 #include "basin/models/egnn.h"
 #include "basin/models/model.h"
-#include "basin/models/options.h"
 #include "basin/models/point_graph.h"
 #include "basin/models/pointnet.h"
 #include "basin/models/symmetry.h"

@@ -44,10 +44,10 @@ struct ForwardOptions {
 Tensor drop(const Tensor& x, double p, const ForwardOptions& options, std::string_view layer);
 
 struct ForwardResult {
-  Tensors outputs;         // [0] [B, outputs]: logits of a classifier, values of a regression
-  Tensor penalty;          // [], already weighted, to be added to the loss; undefined: none
-  Tensors batch_stats;     // mean, unbiased variance of each batch norm in the order of the
-                           // buffers, constants; empty with running statistics
+  Tensors outputs;      // [0] [B, outputs]: logits of a classifier, values of a regression
+  Tensor penalty;       // [], already weighted, to be added to the loss; undefined: none
+  Tensors batch_stats;  // mean, unbiased variance of each batch norm in the order of the
+                        // buffers, constants; empty with running statistics
   std::vector<Activation> activations;  // on request, in the order of the network
 };
 
@@ -55,7 +55,8 @@ struct ModelConfig {
   std::string name = "pointnet";
   std::string preset = {};  // empty: the model's first preset
   int64_t outputs = 40;     // per example: classes, or 1 of a regression; a task sets it
-  std::map<std::string, std::string> options = {};
+  OptionValues options = {};
+  std::string output_name = "logits";  // of the outputs in reports; a regression: "prediction"
 };
 
 // A transformation of the input under which a network promises to be equivariant: each activation
@@ -72,11 +73,12 @@ struct Model {
   std::string name;
   std::string preset;
   int64_t outputs = 0;
-  std::map<std::string, std::string> options;  // resolved: every option with its value
-  Layout layout;                               // parameters, buffers and their initial values
-  std::vector<Slot> inputs;                    // what forward takes, e.g. points [B, N, 3]
-  std::vector<SymmetryKind> symmetries;        // promised by the architecture
-  bool penalty = false;                        // whether forward gives one
+  std::string output_name = "logits";    // what reports call the outputs
+  OptionValues options;                  // resolved: every option with its value
+  Layout layout;                         // parameters, buffers and their initial values
+  std::vector<Slot> inputs;              // what forward takes, e.g. points [B, N, 3]
+  std::vector<SymmetryKind> symmetries;  // promised by the architecture
+  bool penalty = false;                  // whether forward gives one
   int64_t neighbours = 0;  // k of a graph made of the input coordinates; 0: there is none
   Forward forward;
   // Momentum of the running statistics after so many training samples.
@@ -88,7 +90,7 @@ struct Model {
 struct ModelPreset {
   std::string name;
   std::string summary;
-  std::map<std::string, std::string> defaults = {};  // where they differ from the option's own
+  OptionValues defaults = {};  // where they differ from the option's own
 };
 
 struct ModelInfo {
@@ -97,11 +99,13 @@ struct ModelInfo {
   std::string summary;
   std::vector<ModelPreset> presets;  // at least one
   std::vector<OptionInfo> options;
-  Make make;  // the preset of the configuration is resolved when it is called
+  // Preset and options of the configuration are resolved when it is called. Name, preset, options
+  // and outputs of the result are set by make_model.
+  Make make;
 };
 
-// usage error when the name is taken or there is no preset. Returns true, so that a namespace-scope
-// constant can call it.
+// usage error when the name is taken, or there is no preset or no factory. Returns true, so that a
+// namespace-scope constant can call it.
 bool register_model(ModelInfo info);
 std::vector<std::string> model_names();
 const ModelInfo& model_info(const std::string& name);  // usage error with the nearest name
@@ -111,12 +115,12 @@ std::string model_help();  // every model with presets, options and defaults, fo
 Model make_model(const ModelConfig& config);
 ModelState init_model(const Model& model, uint64_t seed, DType dtype);
 
-// The objective of a network that is compared with targets: its forward pass on `inputs` and, of
-// its outputs, the terms of the loss (each a weighted mean over the examples).
+// What a network's output is compared with.
 struct Loss {
   std::vector<std::string> names;  // one per term
-  Fn terms;                        // {outputs..} -> {term [] ..}
+  Fn terms;                        // {output} -> {term [] ..}, each a weighted mean over examples
 };
+// The objective of a network of one output: its forward pass on `inputs`, then the loss.
 Objective supervised(const Model& model, Tensors buffers, Tensors inputs,
                      const ForwardOptions& options, Loss loss, int64_t examples);
 // mean cross-entropy with label smoothing.   labels [B] i64

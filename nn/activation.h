@@ -5,6 +5,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "basin/core/tensor.h"
 
@@ -35,6 +36,7 @@ struct Activation {
   Rows rows = Rows::example;
   int degree = 0;  // 0: no rotation of the input moves it; 1: its last axis rotates as a vector
   bool translates = false;  // a shift of the input shifts it (degree 1: coordinates)
+  double unit = 1;          // of its length: a shift s of the input shifts it by unit s
 };
 
 }  // namespace basin

@@ -50,7 +50,7 @@ int64_t train(const Model& model, ModelState& state, const PointCloudLoader& loa
 
 int main() {
   const Model model =
-      make_model({.name = "pointnet", .classes = 15, .options = {{"widths", "16,32,64,32,16"}}});
+      make_model({.name = "pointnet", .outputs = 15, .options = {{"widths", "16,32,64,32,16"}}});
   ModelState state = init_model(model, /*seed=*/0, DType::f32);
   const PointCloudLoader loader(embedded_shapes(8, 1, 128, 0).train,
                                 {.batch = 24, .drop_last = true});

@@ -32,8 +32,8 @@ double newton_schulz_flops(const ParamList& params, const Optimizer& muon) {
 }
 
 Model bench_model(const NetworkCase& network, const BenchOptions& options) {
-  ModelConfig config{.name = network.model, .preset = network.preset, .classes = kClasses};
-  for (const ModelOption& option : model_info(network.model).options) {
+  ModelConfig config{.name = network.model, .preset = network.preset, .outputs = kClasses};
+  for (const OptionInfo& option : model_info(network.model).options) {
     if (option.name == "k" && options.k > 0) config.options["k"] = std::to_string(options.k);
   }
   return make_model(config);
@@ -62,7 +62,7 @@ struct Problem {
 
   ForwardOptions training() { return ForwardOptions::training(0, static_cast<uint64_t>(step++)); }
   void forward() {
-    model.forward(state.params.values(), state.buffers.values(), points, training());
+    model.forward(state.params.values(), state.buffers.values(), {points}, training());
   }
   Fn loss() {
     return classification_loss(model, state.buffers.values(), points, labels, training());
