@@ -15,6 +15,14 @@ namespace basin {
 // is the left one: 0 and slope.
 enum class Act : uint8_t { none, relu, leaky_relu };
 
+// What a batch norm with its activation is told beside its tensors.
+struct BnAct {
+  double eps;
+  Act act;
+  double slope;      // of leaky_relu
+  bool given_stats;  // mean and var are given, and constants of the derivative
+};
+
 // All outputs are preallocated. mean and var are outputs unless given_stats.
 struct BatchNormForward {
   static constexpr const char* name = "batch_norm";
