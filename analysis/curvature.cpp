@@ -62,6 +62,8 @@ struct CurvatureOperator::Recording {
   LinearMap outer;
   std::unique_ptr<LinearMap> inner;
 
+  // How many vectors products() should be given at once: their results are all held.
+  int64_t together() const { return outer.lanes_share_work() ? kTogether : 1; }
   std::vector<Tensors> products(const std::vector<Tensors>& v) const {
     if (!inner) return outer.lanes(v);
     std::vector<Tensors> out;
@@ -138,20 +140,21 @@ Tensor CurvatureOperator::apply(const Tensor& v) const {
         v.defined() ? str(v.shape(), " ", name_of(v.dtype())) : "an undefined tensor");
   const int64_t lanes = v.size(0);
   Tensor out = Tensor::zeros({lanes, n}, DType::f64);
-  double* sum = out.mutable_data<double>();
+  double* rows = out.mutable_data<double>();
   for (size_t b = 0; b < batches_.size(); ++b) {
+    double* to = rows;
     const std::shared_ptr<const Recording> recording = recorded(b);
-    for (int64_t first = 0; first < lanes; first += kTogether) {
+    const int64_t together = recording->together();
+    for (int64_t first = 0; first < lanes; first += together) {
       std::vector<Tensors> block;
-      for (int64_t l = first; l < std::min(lanes, first + kTogether); ++l) {
+      for (int64_t l = first; l < std::min(lanes, first + together); ++l) {
         block.push_back(space_.members_of(v, l));
       }
       for (const Tensors& product : recording->products(block)) {
-        add_product(b, product, sum);
-        sum += n;
+        add_product(b, product, to);
+        to += n;
       }
     }
-    sum -= lanes * n;
   }
   return out;
 }

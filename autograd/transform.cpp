@@ -67,11 +67,13 @@ LinearMap::LinearMap(Tape tape) : tape_(std::make_shared<const Tape>(std::move(t
 Tensors LinearMap::operator()(const Tensors& tangents) const { return push(*tape_, tangents); }
 
 std::vector<Tensors> LinearMap::lanes(const std::vector<Tensors>& tangents) const {
-  if (lanes_share_work(*tape_)) return push_lanes(*tape_, tangents);
+  if (lanes_share_work()) return push_lanes(*tape_, tangents);
   std::vector<Tensors> results;
   for (const Tensors& lane : tangents) results.push_back(push(*tape_, lane));
   return results;
 }
+
+bool LinearMap::lanes_share_work() const { return basin::lanes_share_work(*tape_); }
 
 Tensors LinearMap::transpose(const Tensors& cotangents) const { return pull(*tape_, cotangents); }
 

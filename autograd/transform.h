@@ -30,6 +30,7 @@ class LinearMap {
   // J v for several v, each with the bits that it has alone: in one sweep where an op of the
   // recording shares work between them, else one by one, which holds less memory.
   std::vector<Tensors> lanes(const std::vector<Tensors>& tangents) const;
+  bool lanes_share_work() const;
   Tensors transpose(const Tensors& cotangents) const;  // J^T u
   const Tensors& value() const { return value_; }      // f(x)
 
