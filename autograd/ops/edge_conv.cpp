@@ -70,13 +70,22 @@ Tensor composite(const Tensors& in, const Tensors& out, const BnAct& s) {
   return activate(add(mul(sub(z, centre), factor), in[4]), s.act, s.slope);
 }
 
-EdgeConvTangents tangents_of(const Tensors& t) { return {t[0], t[1], t[3], t[4]}; }
+EdgeConvPoint point(const Tensors& in, const Tensors& out) {
+  return {in[0], in[1], in[2], in[3], out[2], saved_of(out), out[0]};
+}
 
-// One for each differentiable input.
-Tensors empty_gradients(const Tensors& in) {
-  Tensors g(in.size());
-  for (int i : {0, 1, 3, 4}) g[i] = Tensor::empty(in[i].shape(), in[i].dtype(), in[i].device());
-  return g;
+EdgeConvTensors tangents_of(const Tensors& t) { return {t[0], t[1], t[3], t[4]}; }
+
+EdgeConvTensors empty_gradients(const Tensors& in) {
+  const auto like = [](const Tensor& t) { return Tensor::empty(t.shape(), t.dtype(), t.device()); };
+  return {like(in[0]), like(in[1]), like(in[3]), like(in[4])};
+}
+
+// One per input; nothing for the index and given statistics.
+Tensors list(const EdgeConvTensors& g, size_t inputs) {
+  Tensors all{g.u, g.v, Tensor(), g.gamma, g.beta};
+  all.resize(inputs);
+  return all;
 }
 
 struct EdgeConvRule final : LaneByLaneRule {
@@ -94,33 +103,28 @@ struct EdgeConvRule final : LaneByLaneRule {
     Tensor y = Tensor::empty(in[0].shape(), dtype, device);
     Tensor mean = s.given_stats ? in[5] : Tensor::empty(channels, dtype, device);
     Tensor var = s.given_stats ? in[6] : Tensor::empty(channels, dtype, device);
-    launch<EdgeBnActMaxForward>(device, in[0], in[1], in[2], in[3], in[4], s.eps, s.act, s.slope,
-                                s.given_stats, y, mean, var, saved);
+    launch<EdgeBnActMaxForward>(device, in[0], in[1], in[2], in[3], in[4], s, y, mean, var, saved);
     return {y, mean, var, saved.argmax, saved.winner, saved.sums, saved.degree, saved.centre};
   }
   Tensors vjp(const Tensors& in, const Tensors& out, const Tensor& ct) const override {
-    Tensors g = empty_gradients(in);
-    launch<EdgeBnActMaxBackward>(ct.device(), in[0], in[1], in[2], in[3], out[2], saved_of(out),
-                                 out[0], ct, s.eps, s.act, s.slope, s.given_stats, g[0], g[1], g[3],
-                                 g[4]);
-    return g;
+    EdgeConvTensors g = empty_gradients(in);
+    launch<EdgeBnActMaxBackward>(ct.device(), point(in, out), ct, s, g);
+    return list(g, in.size());
   }
   Tensor reference(const Tensors& in, const Tensors& out) const override {
     return composite(in, out, s);
   }
   Tensor forward_tangent(const Tensors& in, const Tensors& out, const Tensors& t) const override {
     Tensor y_t = Tensor::empty(in[0].shape(), in[0].dtype(), in[0].device());
-    launch<EdgeBnActMaxTangent>(y_t.device(), in[0], in[1], in[2], in[3], out[2], saved_of(out),
-                                out[0], s.eps, s.act, s.slope, s.given_stats, tangents_of(t), y_t);
+    launch<EdgeBnActMaxTangent>(y_t.device(), point(in, out), tangents_of(t), s, y_t);
     return y_t;
   }
   Tensors vjp_tangent(const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
                       const Tensor& ct_t) const override {
-    Tensors g = empty_gradients(in);
-    launch<EdgeBnActMaxBackwardTangent>(
-        ct.device(), in[0], in[1], in[2], in[3], out[2], saved_of(out), out[0], ct, s.eps, s.act,
-        s.slope, s.given_stats, tangents_of(t), ct_t, g[0], g[1], g[3], g[4]);
-    return g;
+    EdgeConvTensors g = empty_gradients(in);
+    launch<EdgeBnActMaxBackwardTangent>(ct.device(), point(in, out), ct, tangents_of(t), ct_t, s,
+                                        g);
+    return list(g, in.size());
   }
   BnAct s;
 };

@@ -45,20 +45,25 @@ Tensor composite(const Tensors& in, const Tensors& out, const BnAct& s) {
   return activate(add(mul(sub(z, centre), factor), in[4]), s.act, s.slope);
 }
 
-LinearMaxPrimal primal(const Tensors& in, const Tensors& out) {
+LinearMaxPoint point(const Tensors& in, const Tensors& out) {
   return {in[0], in[1], in[2], in[3], out[0], out[1], out[2], out[3], out[4]};
 }
 
-LinearMaxTangents tangents_of(const Tensors& in, const Tensors& t) {
+LinearMaxTensors tangents_of(const Tensors& in, const Tensors& t) {
   return {or_zeros(t[0], in[0]), or_zeros(t[1], in[1]), or_zeros(t[2], in[2]),
-          or_zeros(t[3], in[3])};
+          or_zeros(t[3], in[3]), or_zeros(t[4], in[4])};
 }
 
-// One for each input but the given statistics.
-Tensors empty_gradients(const Tensors& in) {
-  Tensors g(in.size());
-  for (int k = 0; k < 5; ++k) g[k] = Tensor::empty(in[k].shape(), in[k].dtype(), in[k].device());
-  return g;
+LinearMaxTensors empty_gradients(const Tensors& in) {
+  const auto like = [](const Tensor& t) { return Tensor::empty(t.shape(), t.dtype(), t.device()); };
+  return {like(in[0]), like(in[1]), like(in[2]), like(in[3]), like(in[4])};
+}
+
+// One per input; nothing for given statistics.
+Tensors list(const LinearMaxTensors& g, size_t inputs) {
+  Tensors all{g.x, g.w, g.bias, g.gamma, g.beta};
+  all.resize(inputs);
+  return all;
 }
 
 struct LinearMaxRule final : LaneByLaneRule {
@@ -81,35 +86,29 @@ struct LinearMaxRule final : LaneByLaneRule {
     if (!s.given_stats) {
       moments = Tensor::empty({1 + in[0].size(2), in[0].size(2)}, DType::f64, device);
     }
-    launch<LinearBnActMaxForward>(device, in[0], in[1], in[2], in[3], in[4], s.eps, s.act, s.slope,
-                                  s.given_stats, y, mean, var, argmax,
-                                  s.given_stats ? nullptr : &moments);
+    launch<LinearBnActMaxForward>(device, in[0], in[1], in[2], in[3], in[4], s, y, mean, var,
+                                  argmax, s.given_stats ? nullptr : &moments);
     return {y, mean, var, argmax, moments};
   }
   Tensors vjp(const Tensors& in, const Tensors& out, const Tensor& ct) const override {
-    Tensors g = empty_gradients(in);
-    launch<LinearBnActMaxBackward>(ct.device(), in[0], in[1], in[2], in[3], out[1], out[2], out[3],
-                                   out[0], ct, s.eps, s.act, s.slope, s.given_stats, g[0], g[1],
-                                   g[2], g[3], g[4], out[4].defined() ? &out[4] : nullptr);
-    return g;
+    LinearMaxTensors g = empty_gradients(in);
+    launch<LinearBnActMaxBackward>(ct.device(), point(in, out), ct, s, g);
+    return list(g, in.size());
   }
   Tensor reference(const Tensors& in, const Tensors& out) const override {
     return composite(in, out, s);
   }
   Tensor forward_tangent(const Tensors& in, const Tensors& out, const Tensors& t) const override {
     Tensor y_t = Tensor::empty(out[0].shape(), out[0].dtype(), out[0].device());
-    launch<LinearBnActMaxTangent>(y_t.device(), primal(in, out), tangents_of(in, t),
-                                  or_zeros(t[4], in[4]), s.eps, s.act, s.slope, s.given_stats, y_t);
+    launch<LinearBnActMaxTangent>(y_t.device(), point(in, out), tangents_of(in, t), s, y_t);
     return y_t;
   }
   Tensors vjp_tangent(const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
                       const Tensor& ct_t) const override {
-    Tensors g = empty_gradients(in);
-    LinearMaxTangents results{g[0], g[1], g[2], g[3]};
-    launch<LinearBnActMaxBackwardTangent>(ct.device(), primal(in, out), tangents_of(in, t), ct,
-                                          or_zeros(ct_t, ct), s.eps, s.act, s.slope, s.given_stats,
-                                          results, g[4]);
-    return g;
+    LinearMaxTensors g = empty_gradients(in);
+    launch<LinearBnActMaxBackwardTangent>(ct.device(), point(in, out), ct, tangents_of(in, t),
+                                          or_zeros(ct_t, ct), s, g);
+    return list(g, in.size());
   }
   BnAct s;
 };

@@ -45,16 +45,24 @@ struct BatchNormRule final : LaneByLaneRule {
     const Tensor &x = in[0], &gamma = in[1];
     Tensor y = like(x);
     Tensor mu = s.given_stats ? in[3] : like(gamma), var = s.given_stats ? in[4] : like(gamma);
-    launch<BatchNormForward>(y.device(), x, gamma, in[2], s.eps, s.act, s.slope, s.given_stats, mu,
-                             var, y);
+    launch<BatchNormForward>(y.device(), x, gamma, in[2], s, mu, var, y);
     return {y, mu, var};
   }
+  static BatchNormPoint point(const Tensors& in, const Tensors& out) {
+    return {in[0], in[1], out[1], out[2], out[0]};
+  }
+  static BatchNormTensors tangents_of(const Tensors& in, const Tensors& t) {
+    return {or_zeros(t[0], in[0]), or_zeros(t[1], in[1]), or_zeros(t[2], in[2])};
+  }
+  static Tensors list(const BatchNormTensors& g, size_t inputs) {
+    Tensors all{g.x, g.gamma, g.beta};
+    all.resize(inputs);  // nothing for given statistics
+    return all;
+  }
   Tensors vjp(const Tensors& in, const Tensors& out, const Tensor& ct) const override {
-    Tensors g{like(in[0]), like(in[1]), like(in[2])};
-    launch<BatchNormBackward>(ct.device(), in[0], in[1], out[1], out[2], out[0], ct, s.eps, s.act,
-                              s.slope, s.given_stats, g[0], g[1], g[2]);
-    g.resize(in.size());
-    return g;
+    BatchNormTensors g{like(in[0]), like(in[1]), like(in[2])};
+    launch<BatchNormBackward>(ct.device(), point(in, out), ct, s, g);
+    return list(g, in.size());
   }
   Tensor reference(const Tensors& in, const Tensors&) const override {
     if (s.given_stats) return normalise(in[0], in[1], in[2], in[3], in[4], s);
@@ -64,20 +72,15 @@ struct BatchNormRule final : LaneByLaneRule {
   }
   Tensor forward_tangent(const Tensors& in, const Tensors& out, const Tensors& t) const override {
     Tensor y_t = like(in[0]);
-    launch<BatchNormTangent>(y_t.device(), in[0], in[1], out[1], out[2], out[0],
-                             or_zeros(t[0], in[0]), or_zeros(t[1], in[1]), or_zeros(t[2], in[2]),
-                             s.eps, s.act, s.slope, s.given_stats, y_t);
+    launch<BatchNormTangent>(y_t.device(), point(in, out), tangents_of(in, t), s, y_t);
     return y_t;
   }
   Tensors vjp_tangent(const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
                       const Tensor& ct_t) const override {
-    Tensors g{like(in[0]), like(in[1]), like(in[2])};
-    launch<BatchNormBackwardTangent>(ct.device(), in[0], in[1], out[1], out[2], out[0], ct,
-                                     or_zeros(t[0], in[0]), or_zeros(t[1], in[1]),
-                                     or_zeros(ct_t, ct), s.eps, s.act, s.slope, s.given_stats, g[0],
-                                     g[1], g[2]);
-    g.resize(in.size());
-    return g;
+    BatchNormTensors g{like(in[0]), like(in[1]), like(in[2])};
+    launch<BatchNormBackwardTangent>(ct.device(), point(in, out), ct, tangents_of(in, t),
+                                     or_zeros(ct_t, ct), s, g);
+    return list(g, in.size());
   }
   BnAct s;
 };
