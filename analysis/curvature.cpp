@@ -136,8 +136,7 @@ std::shared_ptr<const CurvatureOperator::Recording> CurvatureOperator::recorded(
 Tensor CurvatureOperator::apply(const Tensor& v) const {
   const int64_t n = size();
   check(v.defined() && v.rank() == 2 && v.size(1) == n && v.dtype() == DType::f64,
-        "curvature: expects vectors [lanes, ", n, "] in f64, got ",
-        v.defined() ? str(v.shape(), " ", name_of(v.dtype())) : "an undefined tensor");
+        "curvature: expects vectors [lanes, ", n, "] in f64, got ", v);
   const int64_t lanes = v.size(0);
   Tensor out = Tensor::zeros({lanes, n}, DType::f64);
   double* rows = out.mutable_data<double>();

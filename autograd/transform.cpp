@@ -13,9 +13,10 @@ Tensors finished(Tensors tensors) {
 
 // One for the first output, nothing for the others.
 Tensors unit_cotangents(const Tape& tape) {
-  check(!tape.outputs.empty() && tape.outputs[0].defined() && tape.outputs[0].numel() == 1,
-        "grad: the function must return a scalar first, got ",
-        tape.outputs.empty() ? Shape{0} : tape.outputs[0].shape(), "; sum or mean it");
+  check(
+      !tape.outputs.empty() && tape.outputs[0].defined() && tape.outputs[0].numel() == 1,
+      "grad: the function must return a scalar first, got ",
+      [&] { return tape.outputs.empty() ? Tensor() : tape.outputs[0]; }, "; sum or mean it");
   Tensors ct(tape.outputs.size());
   const Tensor& value = tape.outputs[0];
   ct[0] = Tensor::full(value.shape(), value.dtype(), 1, value.device());

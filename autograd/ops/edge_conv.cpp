@@ -135,8 +135,7 @@ void check_arguments(const char* op, const Tensor& u, const Tensor& v, const Ten
         ": expects u and v [B, N, C], got ", u.shape(), " and ", v.shape());
   check(index.rank() == 3 && index.dtype() == DType::i32 && index.size(0) == u.size(0) &&
             index.size(1) == u.size(1) && index.size(2) >= 1,
-        op, ": expects index i32 [", u.size(0), ", ", u.size(1), ", k], got ",
-        name_of(index.dtype()), " ", index.shape());
+        op, ": expects index [", u.size(0), ", ", u.size(1), ", k] i32, got ", index);
   check(index.size(2) <= kMaxEdgeNeighbours, op, ": at most ", kMaxEdgeNeighbours,
         " neighbours fit the one-byte arg-max, got ", index.size(2));
   check(u.size(0) * u.size(1) < int64_t{1} << 31, op, ": more points than an i32 counts, ",

@@ -132,8 +132,7 @@ void check_arguments(const Tensors& in) {
         in[kX].shape());
   check(index.rank() == 3 && index.dtype() == DType::i32 && index.size(2) >= 1 &&
             index.size(0) * index.size(1) == p.size(0),
-        op, ": expects the index [B, N, k] i32 with B N = ", p.size(0), ", got ", index.shape(),
-        " ", name_of(index.dtype()));
+        op, ": expects the index [B, N, k] i32 with B N = ", p.size(0), ", got ", index);
   check(p.numel() > 0 && p.size(0) <= std::numeric_limits<int32_t>::max(), op,
         ": expects at least one row and channel and at most 2^31 - 1 rows, got ", p.shape());
   const int64_t d = p.size(1);

@@ -122,8 +122,7 @@ Tensor binary(Binary kind, std::string_view name, const Tensor& a, const Tensor&
               bool linear) {
   check(a.defined() && b.defined(), name, ": an argument is undefined");
   check(is_float(a.dtype()) && a.dtype() == b.dtype(), name,
-        ": expects two f32 or two f64 tensors, got ", name_of(a.dtype()), " ", a.shape(), " and ",
-        name_of(b.dtype()), " ", b.shape());
+        ": expects two f32 or two f64 tensors, got ", a, " and ", b);
   check(a.device() == b.device(), name, ": the arguments are on different devices, ",
         name_of(a.device()), " and ", name_of(b.device()));
   return emit1(std::make_shared<BinaryOp>(kind, name, partial, linear), {a, b});

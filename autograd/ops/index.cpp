@@ -13,7 +13,7 @@ namespace {
 
 void check_rows_index(const Tensor& index, const char* op) {
   check(index.defined() && index.dtype() == DType::i32 && index.rank() == 1, op,
-        ": the index must be i32 [E], got ", name_of(index.dtype()), " ", index.shape());
+        ": the index must be i32 [E], got ", index);
 }
 
 Tensor with_rows(const Tensor& x, int64_t rows) {
@@ -24,8 +24,7 @@ Tensor with_rows(const Tensor& x, int64_t rows) {
 
 Shape take_shape(const Tensor& x, const Tensor& index, int axis, const char* op) {
   check(index.defined() && index.dtype() == DType::i32 && index.rank() == x.rank(), op,
-        ": the index must be i32 of x's rank, got ", name_of(index.dtype()), " ", index.shape(),
-        " for ", x.shape());
+        ": the index must be i32 of x's rank, got ", index, " for ", x.shape());
   Shape shape = x.shape();
   shape.set(axis, index.size(axis));
   check(shape == index.shape(), op, ": index ", index.shape(), " and x ", x.shape(),
@@ -152,7 +151,7 @@ Tensor put_along(const Tensor& x, const Tensor& index, int axis, int64_t size) {
 
 void check_labels(std::string_view op, const Tensor& labels, int64_t classes) {
   check(labels.rank() == 1 && labels.dtype() == DType::i64, op, ": labels must be i64 [B], got ",
-        name_of(labels.dtype()), " ", labels.shape());
+        labels);
   if (labels.device() != Device::cpu) {
     if (device_checks()) check_labels(op, labels.to(Device::cpu), classes);
     return;

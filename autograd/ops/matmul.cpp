@@ -101,8 +101,7 @@ struct MatmulOp final : Op {
 Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b) {
   check(a.defined() && b.defined(), "matmul: an argument is undefined");
   check(is_float(a.dtype()) && a.dtype() == b.dtype(),
-        "matmul: expects two f32 or two f64 tensors, got ", name_of(a.dtype()), " ", a.shape(),
-        " and ", name_of(b.dtype()), " ", b.shape());
+        "matmul: expects two f32 or two f64 tensors, got ", a, " and ", b);
   product_shape(a, b, trans_a, trans_b);
   static const OpRef ops[4] = {
       std::make_shared<MatmulOp>(false, false), std::make_shared<MatmulOp>(false, true),

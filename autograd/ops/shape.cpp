@@ -190,8 +190,7 @@ Tensor concat(const Tensors& parts, int axis) {
   for (const Tensor& t : parts) {
     check(t.dtype() == parts[0].dtype() && t.rank() == parts[0].rank() &&
               with_axis(t.shape(), from_end, 0) == with_axis(parts[0].shape(), from_end, 0),
-          "concat: ", name_of(t.dtype()), " ", t.shape(), " does not fit beside ",
-          name_of(parts[0].dtype()), " ", parts[0].shape(), " along axis ", axis);
+          "concat: ", t, " does not fit beside ", parts[0], " along axis ", axis);
   }
   return emit1(std::make_shared<ConcatOp>(from_end), parts);
 }
