@@ -91,14 +91,13 @@ PointCloudSet take_set(const Tensor& clouds, const Tensor& labels, const LoadOpt
                        const std::string& source) {
   const bool cloud = clouds.rank() == 3 && clouds.size(2) == 3 && is_float(clouds.dtype());
   if (!cloud) {
-    fail(ErrorKind::data, source, ": offset 0: expected floats [n, P, 3], got ",
-         name_of(clouds.dtype()), " ", clouds.shape());
+    fail(ErrorKind::data, source, ": offset 0: expected floats [n, P, 3], got ", clouds);
   }
   const int64_t n = clouds.size(0);
   const bool flat = labels.rank() == 1 || (labels.rank() == 2 && labels.size(1) == 1);
   if (!flat || labels.size(0) != n || is_float(labels.dtype())) {
     fail(ErrorKind::data, source, ": offset 0: expected integer labels [", n, "] or [", n,
-         ", 1], got ", name_of(labels.dtype()), " ", labels.shape());
+         ", 1], got ", labels);
   }
   const std::vector<int64_t> rows = spread(n, options.limit);
   std::vector<int64_t> kept;

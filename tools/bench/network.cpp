@@ -188,15 +188,14 @@ class Section {
     const Timing probe = add("hvp_probe", "HVP, each further probe", [&] { h(direction); },
                              {2 * work.naive_flops, 0, 0});
     constexpr int64_t kTogether = 8;
-    Tensors several;
-    for (const Tensor& d : direction) several.push_back(stack(Tensors(kTogether, d)));
-    Timing lane = measure(options_, [&] { h.lanes(several, kTogether); });
+    const std::vector<Tensors> several(kTogether, direction);
+    Timing lane = measure(options_, [&] { h.lanes(several); });
     for (double* t : {&lane.median, &lane.min, &lane.max}) *t /= kTogether;
-    report_.add(prefix_ + "hvp_lane", str("HVP, each of ", kTogether, " probes in one sweep"), lane,
+    report_.add(prefix_ + "hvp_lane", str("HVP, each of ", kTogether, " probes at once"), lane,
                 {2 * work.naive_flops, 0, 0}, peak_);
     ratios("hvp_one_shot", "one shot", once, gradient);
     ratios("hvp_probe", "each further probe", probe, gradient);
-    ratios("hvp_lane", str("each of ", kTogether, " probes in one sweep"), lane, gradient);
+    ratios("hvp_lane", str("each of ", kTogether, " probes at once"), lane, gradient);
   }
 
   void ratios(const std::string& key, const std::string& label, const Timing& hvp,
