@@ -1,7 +1,7 @@
 // Tiles of 1,024 numbers: a tile of a hundred vectors stays in the second-level cache, so that each
 // of the two projections reads the basis from memory once only for its sums, and the first update
 // and the second sums share a pass.
-#include "basin/analysis/orthonormal_basis.h"
+#include "basin/analysis/detail/orthonormal_basis.h"
 
 #include <algorithm>
 #include <cmath>

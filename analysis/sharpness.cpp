@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "basin/analysis/orthonormal_basis.h"
+#include "basin/analysis/detail/orthonormal_basis.h"
 #include "basin/analysis/statistics.h"
 #include "basin/core/error.h"
 #include "basin/core/random.h"

@@ -8,7 +8,7 @@
 #include <span>
 #include <utility>
 
-#include "basin/analysis/orthonormal_basis.h"
+#include "basin/analysis/detail/orthonormal_basis.h"
 #include "basin/analysis/statistics.h"
 #include "basin/core/error.h"
 #include "basin/core/parallel.h"

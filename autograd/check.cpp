@@ -8,7 +8,7 @@
 #include <cmath>
 #include <limits>
 
-#include "basin/autograd/compare.h"
+#include "basin/autograd/detail/compare.h"
 #include "basin/autograd/ops.h"
 #include "basin/core/parallel.h"
 

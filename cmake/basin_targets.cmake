@@ -41,7 +41,9 @@ function(basin_library name)
   target_include_directories(${target} ${scope}
     $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-  set(BASIN_FOLDERS ${BASIN_FOLDERS} ${folder} PARENT_SCOPE)
+  if(NOT arg_FOLDER)  # one within another folder is installed and tested with that one
+    set(BASIN_FOLDERS ${BASIN_FOLDERS} ${folder} PARENT_SCOPE)
+  endif()
   set(BASIN_LIBRARIES ${BASIN_LIBRARIES} ${target} PARENT_SCOPE)
 endfunction()
 
@@ -188,7 +190,7 @@ function(basin_fuzz_targets)
                     analysis/directions.cpp analysis/csv.cpp analysis/csv_table.cpp)
   basin_fuzz_target(flat_json LINK basin_core)
   basin_fuzz_target(toml LINK basin_core tomlplusplus::tomlplusplus
-                    SOURCES tools/common/config.cpp)
+                    SOURCES tools/shell/config.cpp)
   basin_fuzz_target(probe_record LINK basin_core nlohmann_json::nlohmann_json
                     SOURCES tools/landscape_probe/record.cpp)
   file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/fuzz/*.cpp")

@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "basin/core/params.h"
-#include "basin/datasets/corruption_draws.h"
-#include "basin/datasets/deformation.h"
+#include "basin/datasets/detail/corruption_draws.h"
+#include "basin/datasets/detail/deformation.h"
 
 namespace basin {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "basin/core/printable.h"
 #include "basin/core/random.h"
-#include "basin/datasets/folders.h"
+#include "basin/datasets/detail/folders.h"
 #include "basin/datasets/mesh.h"
 #include "basin/datasets/npy.h"
 #include "basin/datasets/ply.h"

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <numeric>
 
-#include "basin/datasets/folders.h"
+#include "basin/datasets/detail/folders.h"
 #include "basin/datasets/npy.h"
 #include "basin/datasets/shapes.h"
 
@@ -118,6 +118,15 @@ void seal(PointCloudSet& set) {
   const std::string both = sha256_hex(bytes_of(set.points)) + sha256_hex(bytes_of(set.labels));
   set.content_hash =
       sha256_hex(std::span(reinterpret_cast<const uint8_t*>(both.data()), both.size()));
+}
+
+std::vector<int64_t> spread_rows(int64_t n, int64_t limit) {
+  const int64_t kept = limit > 0 ? std::min(n, limit) : n;
+  std::vector<int64_t> rows;
+  for (int64_t i = 0; i < kept; ++i) {
+    rows.push_back(static_cast<int64_t>(static_cast<__int128>(i) * n / kept));
+  }
+  return rows;
 }
 
 std::vector<int64_t> class_counts(const PointCloudSet& set) {

@@ -68,6 +68,9 @@ void normalise_cloud(std::span<float> xyz, Normalisation normalisation);
 // hash.
 void seal(PointCloudSet& set);
 
+// Rows that a limit keeps of n: floor(i n / limit), so that every part of the split is represented.
+std::vector<int64_t> spread_rows(int64_t n, int64_t limit);
+
 std::vector<int64_t> class_counts(const PointCloudSet& set);
 PointCloudSet subset(const PointCloudSet& set, std::span<const int64_t> rows);  // copies
 

@@ -7,7 +7,7 @@
 
 #include "basin/kernels/edge_conv.h"
 #include "basin/models/detail/points.h"
-#include "basin/models/point_graph.h"
+#include "basin/models/detail/point_graph.h"
 
 namespace basin {
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <mutex>
 
-#include "basin/optim/builtin.h"
+#include "basin/optim/detail/builtin.h"
 
 namespace basin {
 namespace {

@@ -3,7 +3,7 @@
 // takes both signs in every case. Then ties among different points, and the refusals.
 #include <cmath>
 
-#include "basin/autograd/compare.h"
+#include "basin/autograd/detail/compare.h"
 #include "basin/tests/autograd/composites.h"
 #include "basin/tests/autograd/op_table.h"
 

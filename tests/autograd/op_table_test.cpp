@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "basin/autograd/compare.h"
+#include "basin/autograd/detail/compare.h"
 #include "basin/tests/autograd/op_table.h"
 
 using namespace basin;

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <thread>
 
-#include "basin/autograd/compare.h"
+#include "basin/autograd/detail/compare.h"
 #include "basin/autograd/ops.h"
 #include "basin/autograd/transform.h"
 

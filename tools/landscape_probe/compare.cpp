@@ -6,7 +6,7 @@
 
 #include "basin/analysis/cka.h"
 #include "basin/analysis/csv_table.h"
-#include "basin/analysis/report.h"
+#include "basin/figures/report.h"
 #include "basin/core/version.h"
 #include "basin/tools/shell/environment.h"
 #include "basin/tools/shell/progress.h"

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "basin/analysis/curvature_figures.h"
+#include "basin/figures/curvature_figures.h"
 #include "basin/analysis/spectral_density.h"
-#include "basin/analysis/spectrum_figures.h"
+#include "basin/figures/spectrum_figures.h"
 #include "basin/analysis/statistics.h"
 
 namespace basin::tools {

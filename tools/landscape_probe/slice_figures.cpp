@@ -1,6 +1,6 @@
 // Figures of loss slices from probes: planes as contours, lines as curves; see figures.h.
-#include "basin/analysis/contour.h"
-#include "basin/analysis/line_plot.h"
+#include "basin/figures/contour.h"
+#include "basin/figures/line_plot.h"
 #include "basin/tools/landscape_probe/figures.h"
 
 namespace basin::tools {

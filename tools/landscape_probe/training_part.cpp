@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "basin/analysis/curvature_figures.h"
+#include "basin/figures/curvature_figures.h"
 #include "basin/analysis/statistics.h"
-#include "basin/analysis/training_figures.h"
+#include "basin/figures/training_figures.h"
 #include "basin/tools/landscape_probe/figures.h"
 
 namespace basin::tools {

@@ -4,7 +4,7 @@
 #include <array>
 #include <cstdio>
 
-#include "basin/analysis/strip_plot.h"
+#include "basin/figures/strip_plot.h"
 #include "basin/core/record.h"
 #include "basin/tools/shell/report.h"
 

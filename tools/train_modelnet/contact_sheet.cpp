@@ -4,8 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "basin/analysis/cloud_picture.h"
-#include "basin/datasets/folders.h"
+#include "basin/figures/cloud_picture.h"
 #include "basin/tools/train_modelnet/corruption_eval.h"
 
 namespace basin::tools {
@@ -17,21 +16,6 @@ constexpr Rgb kInk{30, 30, 30}, kMuted{110, 110, 110}, kGround{247, 248, 250}, k
 
 bool is_mesh_file(const fs::path& path) {
   return path.extension() == ".off" || path.extension() == ".obj";
-}
-
-// The meshes behind the test split, in its order.
-std::vector<fs::path> test_mesh_files(const CloudSettings& config) {
-  std::vector<fs::path> all, out;
-  for (const fs::path& folder : folders::sorted_entries(config.data)) {
-    if (!fs::is_directory(folder / "test")) continue;
-    for (const fs::path& file : folders::sorted_entries(folder / "test")) {
-      if (is_mesh_file(file)) all.push_back(file);
-    }
-  }
-  for (const int64_t i : folders::spread(static_cast<int64_t>(all.size()), config.load.limit)) {
-    out.push_back(all[static_cast<size_t>(i)]);
-  }
-  return out;
 }
 
 Tensor cloud_of(const PointCloudSet& set, int64_t row) {
@@ -67,7 +51,7 @@ SheetShape from_test_split(const CloudSettings& config, int64_t row) {
   out.points = cloud_of(set, row);
   out.index = static_cast<uint64_t>(row);
   if (config.data != "embedded" && has_test_meshes(config.data)) {
-    out.mesh = read_mesh(test_mesh_files(config).at(static_cast<size_t>(row)));
+    out.mesh = read_mesh(test_mesh_files(config.data, config.load.limit).at(static_cast<size_t>(row)));
     swap_up_axis(out.points);
   }
   return out;

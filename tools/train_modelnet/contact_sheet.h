@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "basin/analysis/raster.h"
+#include "basin/figures/raster.h"
 #include "basin/datasets/corruptions.h"
 #include "basin/train/tasks/point_clouds.h"
 

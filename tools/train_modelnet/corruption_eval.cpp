@@ -5,7 +5,6 @@
 #include <cmath>
 #include <limits>
 
-#include "basin/datasets/folders.h"
 #include "basin/train/meters.h"
 
 namespace basin::tools {
@@ -20,7 +19,7 @@ bool has_every_file(const fs::path& folder, const CorruptionInfo& corruption, in
 
 PointCloudSet limited(const PointCloudSet& set, int64_t limit) {
   if (limit <= 0 || limit >= set.size()) return set;
-  return subset(set, folders::spread(set.size(), limit));
+  return subset(set, spread_rows(set.size(), limit));
 }
 
 }  // namespace

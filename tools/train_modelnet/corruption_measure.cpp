@@ -3,7 +3,7 @@
 
 #include <iostream>
 
-#include "basin/analysis/png.h"
+#include "basin/figures/png.h"
 #include "basin/tools/shell/progress.h"
 #include "basin/tools/train_modelnet/contact_sheet.h"
 #include "basin/train/evaluate.h"

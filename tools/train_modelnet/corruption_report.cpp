@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstdio>
 
-#include "basin/analysis/heat_map.h"
+#include "basin/figures/heat_map.h"
 #include "basin/tools/shell/report.h"
 
 namespace basin::tools {
