@@ -151,7 +151,7 @@ function(basin_examples)
     cmake_path(GET folder FILENAME name)
     file(GLOB sources CONFIGURE_DEPENDS "${folder}/*.cpp")
     add_executable(example_${name} ${sources})
-    target_link_libraries(example_${name} PRIVATE basin::basin)
+    target_link_libraries(example_${name} PRIVATE basin::basin $<TARGET_NAME_IF_EXISTS:basin::shell>)
     basin_private_flags(example_${name})
     set_target_properties(example_${name} PROPERTIES
       RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
