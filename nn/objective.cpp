@@ -55,9 +55,8 @@ Fn outputs_only(const Objective& objective) {
 }
 
 Fn loss_of_outputs(const Objective& objective) {
-  return [terms = objective.terms](const Tensors& outputs) {
-    return Tensors{sum_of(terms(outputs))};
-  };
+  return
+      [terms = objective.terms](const Tensors& outputs) { return Tensors{sum_of(terms(outputs))}; };
 }
 
 Fn data_loss(const Objective& objective) {

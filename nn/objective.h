@@ -13,12 +13,12 @@
 namespace basin {
 
 struct Objective {
-  Fn outputs;            // params -> n_outputs tensors, then [] penalty, then batch statistics
+  Fn outputs;  // params -> n_outputs tensors, then [] penalty, then batch statistics
   size_t n_outputs = 1;
-  bool penalty = false;  // whether `outputs` gives one
-  Fn terms;              // the n_outputs -> one weighted [] per name
+  bool penalty = false;                 // whether `outputs` gives one
+  Fn terms;                             // the n_outputs -> one weighted [] per name
   std::vector<std::string> term_names;  // "ce"; "residual", "boundary", "initial"
-  int64_t examples = 0;  // in the batch, of which the terms are means
+  int64_t examples = 0;                 // in the batch, of which the terms are means
 };
 
 // params -> {training loss, terms (only where there are several), outputs, batch statistics}: the
