@@ -37,7 +37,7 @@ BallChart::BallChart(const LossSurface& surface, BallShape shape)
 
 Tensor BallChart::displacement(const Tensor& u) const {
   check(u.defined() && u.dtype() == DType::f64 && u.numel() == size_, "ball chart: expects ", size_,
-        " f64 coordinates, got ", u.defined() ? u.shape().to_string() : "an undefined tensor");
+        " f64 coordinates, got ", u);
   if (shape_ == BallShape::plain) return u.clone();
   Tensor d = Tensor::zeros({weights_.numel()}, DType::f64);
   double* y = d.mutable_data<double>();
@@ -59,8 +59,7 @@ Tensor BallChart::displacement(const Tensor& u) const {
 
 Tensor BallChart::adjoint(const Tensor& g) const {
   check(g.defined() && g.dtype() == DType::f64 && g.numel() == weights_.numel(),
-        "ball chart: expects a gradient of ", weights_.numel(), " f64 numbers, got ",
-        g.defined() ? g.shape().to_string() : "an undefined tensor");
+        "ball chart: expects a gradient of ", weights_.numel(), " f64 numbers, got ", g);
   if (shape_ == BallShape::plain) return g.clone();
   Tensor s = Tensor::empty({size_}, DType::f64);
   double* y = s.mutable_data<double>();

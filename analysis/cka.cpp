@@ -34,8 +34,7 @@ struct Centred {
 
 Centred centred(std::string_view who, const Tensor& x) {
   check(x.defined() && x.rank() == 2 && is_float(x.dtype()), who,
-        ": a representation is a matrix [samples, channels] of floats, got ",
-        x.defined() ? x.shape().to_string() : "an undefined tensor");
+        ": a representation is a matrix [samples, channels] of floats, got ", x);
   check(x.size(0) >= 4 && x.size(1) >= 1, who, ": expects at least 4 samples and one channel, got ",
         x.shape());
   const int64_t n = x.size(0), c = x.size(1);

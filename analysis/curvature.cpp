@@ -2,8 +2,8 @@
 // Gauss-Newton matrix, J^T (H_l (J v)) (Schraudolph 2002), batch by batch. Only the members of the
 // parameter space are inputs of the recording; all other parameters are constants of it, so that
 // the Hessian of a layer costs what that layer's part of the sweeps costs. The vectors of an
-// apply() are pushed one by one: several at once in one sweep took as long on the real networks and
-// hold so many times the memory.
+// apply() share one sweep where the network has an op that shares work between them, and are pushed
+// one by one elsewhere, where one sweep would take as long and hold so many times the memory.
 #include "basin/analysis/curvature.h"
 
 #include <algorithm>
@@ -17,6 +17,7 @@ namespace basin {
 namespace {
 
 constexpr int64_t kGrain = 1 << 14;
+constexpr int64_t kTogether = 8;  // most vectors in one sweep, which holds the tangents of them all
 
 // f as a function of the members alone; its further outputs are dropped when `scalar`.
 Fn on_members(const Fn& f, const Tensors& values, const std::vector<int>& indices, bool scalar) {
@@ -61,9 +62,13 @@ struct CurvatureOperator::Recording {
   LinearMap outer;
   std::unique_ptr<LinearMap> inner;
 
-  Tensors product(const Tensors& v) const {
-    if (!inner) return outer(v);
-    return outer.transpose((*inner)(outer(v)));
+  // How many vectors products() should be given at once: their results are all held.
+  int64_t together() const { return outer.lanes_share_work() ? kTogether : 1; }
+  std::vector<Tensors> products(const std::vector<Tensors>& v) const {
+    if (!inner) return outer.lanes(v);
+    std::vector<Tensors> out;
+    for (const Tensors& u : inner->lanes(outer.lanes(v))) out.push_back(outer.transpose(u));
+    return out;
   }
 };
 
@@ -131,26 +136,37 @@ std::shared_ptr<const CurvatureOperator::Recording> CurvatureOperator::recorded(
 Tensor CurvatureOperator::apply(const Tensor& v) const {
   const int64_t n = size();
   check(v.defined() && v.rank() == 2 && v.size(1) == n && v.dtype() == DType::f64,
-        "curvature: expects vectors [lanes, ", n, "] in f64, got ",
-        v.defined() ? str(v.shape(), " ", name_of(v.dtype())) : "an undefined tensor");
+        "curvature: expects vectors [lanes, ", n, "] in f64, got ", v);
   const int64_t lanes = v.size(0);
   Tensor out = Tensor::zeros({lanes, n}, DType::f64);
-  double* sum = out.mutable_data<double>();
+  double* rows = out.mutable_data<double>();
   for (size_t b = 0; b < batches_.size(); ++b) {
+    double* to = rows;
     const std::shared_ptr<const Recording> recording = recorded(b);
-    for (int64_t l = 0; l < lanes; ++l) {
-      const Tensors product = recording->product(space_.members_of(v, l));
-      ++products_;
-      for (size_t m = 0; m < product.size(); ++m) {
-        if (!add_to(sum + l * n + space_.offset(m), share(b), product[m])) {
-          fail(ErrorKind::numerical, "curvature: the ", name_of(options_.kind), " product with ",
-               describe(b), " is not finite, first in ", space_.names()[m],
-               "; the loss or its derivatives overflow at these parameters");
-        }
+    const int64_t together = recording->together();
+    for (int64_t first = 0; first < lanes; first += together) {
+      std::vector<Tensors> block;
+      for (int64_t l = first; l < std::min(lanes, first + together); ++l) {
+        block.push_back(space_.members_of(v, l));
+      }
+      for (const Tensors& product : recording->products(block)) {
+        add_product(b, product, to);
+        to += n;
       }
     }
   }
   return out;
+}
+
+void CurvatureOperator::add_product(size_t batch, const Tensors& product, double* to) const {
+  ++products_;
+  for (size_t m = 0; m < product.size(); ++m) {
+    if (!add_to(to + space_.offset(m), share(batch), product[m])) {
+      fail(ErrorKind::numerical, "curvature: the ", name_of(options_.kind), " product with ",
+           describe(batch), " is not finite, first in ", space_.names()[m],
+           "; the loss or its derivatives overflow at these parameters");
+    }
+  }
 }
 
 void CurvatureOperator::evaluate() const {

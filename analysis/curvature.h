@@ -83,6 +83,7 @@ class CurvatureOperator : public SymmetricOperator {
   std::string describe(size_t batch) const;
   Tensors members() const;  // the values of the subset
   std::shared_ptr<const Recording> recorded(size_t index) const;
+  void add_product(size_t batch, const Tensors& product, double* to) const;
   void evaluate() const;  // loss_ and gradient_, once
 
   std::vector<LossBatch> batches_;

@@ -178,8 +178,8 @@ Direction along_vector(const ParamList& params, const Tensor& v, std::string wha
   const std::vector<int> chosen = members(params, indices);
   int64_t total = 0;
   for (const int i : chosen) total += params[static_cast<size_t>(i)].value.numel();
-  check(v.defined() && v.numel() == total, "directions: '", what, "' has ",
-        v.defined() ? v.numel() : 0, " elements, its parameters have ", total);
+  check(v.defined() && v.numel() == total, "directions: '", what, "' is ", v,
+        ", its parameters have ", total, " elements");
   const Tensor flat = host_f64(v);
   Direction d{Tensors(params.size()), std::move(what)};
   const double* from = flat.data<double>();

@@ -1,6 +1,6 @@
 // Every projection is measured by Gram-Schmidt done twice. A direction whose rest is rounding
 // closes the space; the next one is then random, orthogonal to all before.
-#include "basin/analysis/krylov.h"
+#include "basin/analysis/detail/krylov.h"
 
 #include <algorithm>
 #include <cmath>

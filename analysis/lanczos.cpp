@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "basin/analysis/krylov.h"
+#include "basin/analysis/detail/krylov.h"
 
 namespace basin {
 namespace {

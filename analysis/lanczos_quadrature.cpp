@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "basin/analysis/lanczos.h"
-#include "basin/analysis/orthonormal_basis.h"
+#include "basin/analysis/detail/orthonormal_basis.h"
 #include "basin/kernels/linalg.h"
 
 namespace basin {
@@ -78,11 +78,9 @@ Tensor stacked(const std::vector<Chain>& chains, const std::vector<size_t>& open
 std::vector<LanczosQuadrature> lanczos_quadratures(const SymmetricOperator& a, const Tensor& starts,
                                                    int64_t steps) {
   const int64_t n = a.size();
-  check(
-      starts.defined() && starts.rank() == 2 && starts.size(1) == n && starts.size(0) > 0 &&
-          starts.dtype() == DType::f64,
-      "lanczos_quadrature: expects starts [p, ", n, "] in f64, got ",
-      starts.defined() ? str(starts.shape(), " ", name_of(starts.dtype())) : "an undefined tensor");
+  check(starts.defined() && starts.rank() == 2 && starts.size(1) == n && starts.size(0) > 0 &&
+            starts.dtype() == DType::f64,
+        "lanczos_quadrature: expects starts [p, ", n, "] in f64, got ", starts);
   check(steps >= 1, "lanczos_quadrature: expects at least one step, got ", steps);
   std::vector<Chain> chains;
   for (int64_t s = 0; s < starts.size(0); ++s) {
@@ -113,7 +111,7 @@ std::vector<LanczosQuadrature> lanczos_quadratures(const SymmetricOperator& a, c
 LanczosQuadrature lanczos_quadrature(const SymmetricOperator& a, const Tensor& start,
                                      int64_t steps) {
   check(start.defined() && start.rank() == 1, "lanczos_quadrature: expects a start [n], got ",
-        start.defined() ? start.shape().to_string() : "an undefined tensor");
+        start);
   return lanczos_quadratures(a, start.view({1, start.numel()}), steps).front();
 }
 

@@ -32,8 +32,7 @@ double LossSurface::share(const LossBatch& batch) const {
 Tensors LossSurface::moved(const Tensor& displacement) const {
   check(displacement.defined() && displacement.shape() == weights_.shape() &&
             displacement.dtype() == DType::f64,
-        "loss surface: a displacement is a vector of ", size(), " f64 numbers, got ",
-        displacement.defined() ? displacement.shape().to_string() : "an undefined tensor");
+        "loss surface: a displacement is a vector of ", size(), " f64 numbers, got ", displacement);
   Tensor w = weights_.clone();
   double* x = w.mutable_data<double>();
   const double* d = displacement.data<double>();

@@ -15,8 +15,7 @@ constexpr int64_t kGrain = 4096;
 Tensor check_vectors(const Tensor& v, int64_t n) {
   check(v.defined() && v.rank() == 2 && v.size(1) == n && v.dtype() == DType::f64 &&
             v.device() == Device::cpu,
-        "operator: expects vectors [lanes, ", n, "] in f64 on the CPU, got ",
-        v.defined() ? str(v.shape(), " ", name_of(v.dtype())) : "an undefined tensor");
+        "operator: expects vectors [lanes, ", n, "] in f64 on the CPU, got ", v);
   return Tensor::empty(v.shape(), DType::f64);
 }
 
@@ -73,15 +72,13 @@ class DiagonalOperator final : public SymmetricOperator {
 std::unique_ptr<SymmetricOperator> dense_operator(const Tensor& a) {
   check(a.defined() && a.rank() == 2 && a.size(0) == a.size(1) && a.size(0) > 0 &&
             is_float(a.dtype()),
-        "dense_operator: expects a square matrix of f32 or f64, got ",
-        a.defined() ? str(a.shape(), " ", name_of(a.dtype())) : "an undefined tensor");
+        "dense_operator: expects a square matrix of f32 or f64, got ", a);
   return std::make_unique<DenseOperator>(a.to(Device::cpu).to(DType::f64).clone());
 }
 
 std::unique_ptr<SymmetricOperator> diagonal_operator(const Tensor& d) {
   check(d.defined() && d.rank() == 1 && d.numel() > 0 && is_float(d.dtype()),
-        "diagonal_operator: expects a vector of f32 or f64, got ",
-        d.defined() ? str(d.shape(), " ", name_of(d.dtype())) : "an undefined tensor");
+        "diagonal_operator: expects a vector of f32 or f64, got ", d);
   return std::make_unique<DiagonalOperator>(d.to(Device::cpu).to(DType::f64).clone());
 }
 

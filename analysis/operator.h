@@ -15,8 +15,9 @@ class SymmetricOperator {
  public:
   virtual ~SymmetricOperator() = default;
   virtual int64_t size() const = 0;  // n
-  // Row l of the result is A v_l. Several rows at once cost less than one by one where a product
-  // has a fixed part (a recording, a pass over the data).   v [lanes, n] f64 -> [lanes, n] f64
+  // Row l of the result is A v_l, with the bits that it has alone. Several rows at once cost less
+  // than one by one where a product has a part that they share (a recording, a pass over the data).
+  // v [lanes, n] f64 -> [lanes, n] f64
   virtual Tensor apply(const Tensor& v) const = 0;
 };
 

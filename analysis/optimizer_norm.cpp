@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "basin/analysis/orthonormal_basis.h"
+#include "basin/analysis/detail/orthonormal_basis.h"
 #include "basin/analysis/sharpness.h"
 #include "basin/core/error.h"
 #include "basin/core/parallel.h"

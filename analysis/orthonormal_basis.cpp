@@ -1,7 +1,7 @@
 // Tiles of 1,024 numbers: a tile of a hundred vectors stays in the second-level cache, so that each
 // of the two projections reads the basis from memory once only for its sums, and the first update
 // and the second sums share a pass.
-#include "basin/analysis/orthonormal_basis.h"
+#include "basin/analysis/detail/orthonormal_basis.h"
 
 #include <algorithm>
 #include <cmath>
@@ -49,8 +49,7 @@ std::vector<double> tiled_sums(int64_t n, int64_t width, Body&& body) {
 
 void check_vector(const Tensor& v, int64_t n, const char* what) {
   check(v.defined() && v.rank() == 1 && v.numel() == n && v.dtype() == DType::f64, what,
-        ": expects a vector [", n, "] in f64, got ",
-        v.defined() ? str(v.shape(), " ", name_of(v.dtype())) : "an undefined tensor");
+        ": expects a vector [", n, "] in f64, got ", v);
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "basin/analysis/orthonormal_basis.h"
+#include "basin/analysis/detail/orthonormal_basis.h"
 #include "basin/analysis/statistics.h"
 #include "basin/core/error.h"
 #include "basin/core/random.h"

@@ -23,7 +23,7 @@ ParameterSpace::ParameterSpace(const ParamList& params, std::vector<int> indices
     check(i >= 0 && static_cast<size_t>(i) < total_, "parameter space: indices are expected in 0..",
           total_ - 1, ", got ", i);
     check(m == 0 || indices_[m - 1] < i, "parameter space: indices must ascend, got ", i, " after ",
-          m == 0 ? 0 : indices_[m - 1]);
+          [&] { return indices_[m - 1]; });
     const Param& p = params[static_cast<size_t>(i)];
     check(is_float(p.value.dtype()), "parameter space: ", p.name, " is ", name_of(p.value.dtype()),
           ", expected f32 or f64");
@@ -32,7 +32,7 @@ ParameterSpace::ParameterSpace(const ParamList& params, std::vector<int> indices
       device_ = p.value.device();
     }
     check(p.value.dtype() == dtype_ && p.value.device() == device_, "parameter space: ", p.name,
-          " differs in type or device from ", names_.empty() ? p.name : names_.front());
+          " differs in type or device from ", [&] { return names_.front(); });
     names_.push_back(p.name);
     shapes_.push_back(p.value.shape());
     offsets_.push_back(size_);
@@ -65,7 +65,7 @@ Tensor ParameterSpace::flatten(const Tensors& all) const {
 
 Tensors ParameterSpace::unflatten(const Tensor& v) const {
   check(v.defined() && v.rank() == 1 && v.numel() == size_, "unflatten: expects a vector of ",
-        size_, " elements, got ", v.defined() ? v.shape().to_string() : "an undefined tensor");
+        size_, " elements, got ", v);
   Tensors out(total_);
   const Tensors members = members_of(v.view({1, size_}), 0);
   for (size_t m = 0; m < members.size(); ++m) out[static_cast<size_t>(indices_[m])] = members[m];
@@ -74,8 +74,7 @@ Tensors ParameterSpace::unflatten(const Tensor& v) const {
 
 Tensors ParameterSpace::members_of(const Tensor& v, int64_t row) const {
   check(v.defined() && v.rank() == 2 && v.size(1) == size_ && row >= 0 && row < v.size(0),
-        "parameter space: expects row ", row, " of vectors [lanes, ", size_, "], got ",
-        v.defined() ? v.shape().to_string() : "an undefined tensor");
+        "parameter space: expects row ", row, " of vectors [lanes, ", size_, "], got ", v);
   const Tensor host = v.to(Device::cpu).to(DType::f64);
   Tensors out;
   for (size_t m = 0; m < indices_.size(); ++m) {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "basin/analysis/orthonormal_basis.h"
+#include "basin/analysis/detail/orthonormal_basis.h"
 #include "basin/core/random.h"
 
 namespace basin {

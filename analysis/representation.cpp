@@ -167,8 +167,7 @@ RepresentationSpectrum spectrum_of(const Tensor& x, bool centred,
 
 void check_layer(const std::string& layer, const Tensor& x) {
   check(x.defined() && x.rank() == 2 && is_float(x.dtype()), "representation_ranks: layer '", layer,
-        "': expects a matrix [samples, channels] of floats, got ",
-        x.defined() ? x.shape().to_string() : "an undefined tensor",
+        "': expects a matrix [samples, channels] of floats, got ", x,
         "; pool over the points first");
   check(x.size(0) >= 3 && x.size(1) >= 1, "representation_ranks: layer '", layer,
         "': expects at least 3 samples and one channel, got ", x.shape());
@@ -188,7 +187,7 @@ Tensor mean_pooled(const Tensor& activation) {
   check(activation.defined() && is_float(activation.dtype()) &&
             (activation.rank() == 2 || activation.rank() == 3),
         "mean_pooled: expects [samples, points, channels] or [samples, channels], got ",
-        activation.defined() ? activation.shape().to_string() : "an undefined tensor");
+        activation);
   const Tensor host = activation.detach().to(Device::cpu);
   if (host.rank() == 2) return host.to(DType::f64);
   const int64_t n = activation.size(0), points = activation.size(1), c = activation.size(2);

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "basin/analysis/orthonormal_basis.h"
+#include "basin/analysis/detail/orthonormal_basis.h"
 #include "basin/analysis/statistics.h"
 #include "basin/core/error.h"
 #include "basin/core/random.h"
@@ -176,8 +176,7 @@ Estimate average_case_sharpness(const LossSurface& surface, const AverageCaseOpt
 
 std::unique_ptr<SymmetricOperator> scaled_operator(const SymmetricOperator& a, const Tensor& c) {
   check(c.defined() && c.dtype() == DType::f64 && c.rank() == 1 && c.numel() == a.size(),
-        "scaled_operator: expects a vector of ", a.size(), " f64 numbers, got ",
-        c.defined() ? c.shape().to_string() : "an undefined tensor");
+        "scaled_operator: expects a vector of ", a.size(), " f64 numbers, got ", c);
   return std::make_unique<Scaled>(a, c);
 }
 

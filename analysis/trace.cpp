@@ -8,7 +8,7 @@
 #include <span>
 #include <utility>
 
-#include "basin/analysis/orthonormal_basis.h"
+#include "basin/analysis/detail/orthonormal_basis.h"
 #include "basin/analysis/statistics.h"
 #include "basin/core/error.h"
 #include "basin/core/parallel.h"
@@ -251,7 +251,9 @@ BlockTraces block_traces(const SymmetricOperator& a, const std::vector<int64_t>&
   check(offsets.size() >= 2 && offsets.front() == 0 && offsets.back() == a.size() &&
             std::is_sorted(offsets.begin(), offsets.end()),
         "block_traces: offsets must ascend from 0 to n = ", a.size(), ", given ", offsets.size(),
-        " offsets", offsets.empty() ? "" : str(" from ", offsets.front(), " to ", offsets.back()));
+        " offsets", [&] {
+          return offsets.empty() ? "" : str(" from ", offsets.front(), " to ", offsets.back());
+        });
   BlockTraces out = hutchinson("block_traces", a, offsets, options);
   for (const std::vector<double>& samples : out.samples) {
     out.blocks.push_back(skewed_mean_estimate(samples, options.level, "hutchinson block"));

@@ -9,7 +9,7 @@
 #include <cmath>
 #include <limits>
 
-#include "basin/analysis/orthonormal_basis.h"
+#include "basin/analysis/detail/orthonormal_basis.h"
 #include "basin/analysis/statistics.h"
 #include "basin/analysis/trace.h"
 #include "basin/core/error.h"

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <limits>
 
-#include "basin/autograd/compare.h"
+#include "basin/autograd/detail/compare.h"
 #include "basin/autograd/ops.h"
 #include "basin/core/parallel.h"
 
@@ -16,7 +16,7 @@ namespace basin {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr int64_t kLanes = 3;
+constexpr int kLanes = 3;
 
 // --- the transforms under test ---
 
@@ -101,9 +101,7 @@ class Checker {
       return std::max(relative_error(y, tape.outputs), relative_error(yt, push(tape, t_)));
     });
     run("symbolic zeros", options_.exact, [&] { return symbolic_zeros(); });
-    const Tape tape = record(f_, x_);
-    nodes(tape, "");
-    lanes(tape, "");
+    nodes(record(f_, x_), "");
   }
 
   void second_order() {
@@ -134,7 +132,6 @@ class Checker {
     run("forward over reverse in one sweep = recording the gradient, then sweeping",
         options_.exact2, [&] { return relative_error(hb, push(tape, b_), tiny()); });
     nodes(tape, " (on the gradient)");
-    lanes(tape, " (on the gradient)");
   }
 
   void third_order() {
@@ -231,46 +228,27 @@ class Checker {
     return worst;
   }
 
-  void lanes(const Tape& tape, const std::string& where) {
-    run("several tangents at once" + where, options_.lanes, [&] {
-      std::vector<Tensors> single;
-      for (int64_t i = 0; i < kLanes; ++i) single.push_back(random_like(rng_, x_));
-      Tensors together;
-      for (size_t k = 0; k < x_.size(); ++k) {
-        together.push_back(stack({single[0][k], single[1][k], single[2][k]}));
-      }
-      const Tensors result = push_lanes(tape, together, kLanes);
-      double worst = 0;
-      for (int64_t i = 0; i < kLanes; ++i) {
-        const Tensors wanted = push(tape, single[i]);
-        Tensors got;
-        for (size_t k = 0; k < result.size(); ++k) got.push_back(lane(result[k], wanted[k], i));
-        worst = std::max(worst, relative_error(got, wanted));
-      }
-      return worst;
-    });
-  }
-
-  // Row i of t [lanes, ...shape of like].
-  static Tensor lane(const Tensor& t, const Tensor& like, int64_t i) {
-    if (!t.defined()) return {};
-    Shape expected = like.shape();
-    expected.push_front(kLanes);
-    if (!(t.shape() == expected)) {
-      fail(ErrorKind::internal, "check: lanes have shape ", t.shape(), ", expected ", expected);
-    }
-    const std::vector<double> all = t.to_vector<double>();
-    const auto begin = all.begin() + i * like.numel();
-    return Tensor::from(std::vector<double>(begin, begin + like.numel()), like.shape())
-        .to(like.dtype());
-  }
-
   Fn f_;
   Tensors x_, y_, t_, b_, u_;
   CheckOptions options_;
   Rng rng_;
   CheckReport report_;
 };
+
+void append_bits(const Tensors& list, std::vector<unsigned char>& bits) {
+  for (const Tensor& t : list) {
+    if (!t.defined()) continue;
+    const auto* p = static_cast<const unsigned char*>(t.raw());
+    bits.insert(bits.end(), p, p + t.bytes());
+  }
+}
+
+double differing_bytes(const std::vector<unsigned char>& a, const std::vector<unsigned char>& b) {
+  if (a.size() != b.size()) return kInfinity;
+  int64_t differing = 0;
+  for (size_t i = 0; i < a.size(); ++i) differing += a[i] != b[i];
+  return static_cast<double>(differing);
+}
 
 // Every bit that a user can see of f at x.
 std::vector<unsigned char> all_bits(const Fn& f, const Tensors& x, const Checker& directions,
@@ -287,14 +265,20 @@ std::vector<unsigned char> all_bits(const Fn& f, const Tensors& x, const Checker
     results.push_back(reverse_over_reverse(s, x, directions.second_tangent()));
   }
   std::vector<unsigned char> bits;
-  for (const Tensors& list : results) {
-    for (const Tensor& t : list) {
-      if (!t.defined()) continue;
-      const auto* p = static_cast<const unsigned char*>(t.raw());
-      bits.insert(bits.end(), p, p + t.bytes());
-    }
-  }
+  for (const Tensors& list : results) append_bits(list, bits);
   return bits;
+}
+
+// Bytes in which the lanes of one sweep differ from the sweeps of each alone. The first lane leaves
+// an argument out, so that the lanes are zero in different places.
+double lanes_differ(const Tape& tape, Rng& rng) {
+  std::vector<Tensors> lanes;
+  for (int i = 0; i < kLanes; ++i) lanes.push_back(random_like(rng, tape.inputs));
+  lanes[0][0] = {};
+  std::vector<unsigned char> together, alone;
+  for (const Tensors& result : push_lanes(tape, lanes)) append_bits(result, together);
+  for (const Tensors& lane : lanes) append_bits(push(tape, lane), alone);
+  return differing_bytes(together, alone);
 }
 
 class ThreadCountGuard {
@@ -400,6 +384,20 @@ CheckReport check_parity(const Fn& f, const Tensors& x, const TensorMap& there,
   return checker.take();
 }
 
+CheckReport check_lanes(const Fn& f, const Tensors& x, const CheckOptions& options) {
+  Checker checker(f, x, options);
+  Rng rng(options.seed, stream_id("lanes"));
+  const Fn s = weighted_sum(f, checker.cotangent());
+  if (options.order >= 1) {
+    checker.run("bits of lanes", 0, [&] { return lanes_differ(record(f, x), rng); });
+  }
+  if (options.order >= 2) {
+    checker.run("bits of lanes (on the gradient)", 0,
+                [&] { return lanes_differ(record(grad(s), x), rng); });
+  }
+  return checker.take();
+}
+
 CheckReport check_repeatable(const Fn& f, const Tensors& x, const CheckOptions& options) {
   const ThreadCountGuard guard;
   set_num_threads(1);
@@ -413,11 +411,7 @@ CheckReport check_repeatable(const Fn& f, const Tensors& x, const CheckOptions& 
     checker.run(str("same bits with ", threads, threads == 1 ? " thread again" : " threads"), 0,
                 [&] {
                   set_num_threads(threads);
-                  const std::vector<unsigned char> again = all_bits(f, x, checker, options.order);
-                  if (again.size() != first.size()) return kInfinity;
-                  int64_t differing = 0;
-                  for (size_t i = 0; i < again.size(); ++i) differing += again[i] != first[i];
-                  return static_cast<double>(differing);
+                  return differing_bytes(all_bits(f, x, checker, options.order), first);
                 });
   }
   return checker.take();

@@ -38,7 +38,6 @@ struct CheckOptions {
   double step_scale = 1;      // central differences step h = 6e-6 * step_scale
   double exact = 1e-12;       // first order: duality, derived against overridden rules
   double exact2 = 1e-11;      // second and third order
-  double lanes = 1e-13;       // several tangents at once against one by one
   double difference = 1e-7;   // J t against a central difference of f
   double difference2 = 1e-6;  // H b against a central difference of the gradient
   double equal = 1e-11;       // check_equal
@@ -58,6 +57,10 @@ using TensorMap = std::function<Tensor(const Tensor&)>;
 CheckReport check_parity(const Fn& f, const Tensors& x, const TensorMap& there,
                          const TensorMap& back, const std::string& what, double value_bound,
                          const CheckOptions& options = {});
+
+// push_lanes: each of several tangents in one sweep has the bits that it has alone, along f and
+// along the gradient of <u, f(x)>.
+CheckReport check_lanes(const Fn& f, const Tensors& x, const CheckOptions& options = {});
 
 // The same bits from a second run and with 1, 2 and 3 threads: values, J t, J^T u, H b both ways.
 CheckReport check_repeatable(const Fn& f, const Tensors& x, const CheckOptions& options = {});

@@ -1,5 +1,5 @@
 // Host comparison of lists of tensors, element by element through to_vector.
-#include "basin/autograd/compare.h"
+#include "basin/autograd/detail/compare.h"
 
 #include <algorithm>
 #include <cmath>

@@ -16,10 +16,6 @@ struct LinearOp final : Op {
     return {rule.transpose(ct[0], node.input_meta(0))};
   }
   Tensors jvp(const Node& node, const Tensors& t) const override { return emit(node.op, {t[0]}); }
-  Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t lanes) const override {
-    return rule.apply_lanes ? Tensors{rule.apply_lanes(t[0], lanes)}
-                            : Op::jvp_lanes(node, t, lanes);
-  }
   Keep keep(Positions) const override { return {}; }
   LinearRule rule;
 };
@@ -52,20 +48,16 @@ struct SplitInputs {
 // graph.
 class CompositePush {
  public:
-  Tensors operator()(const Fn& f, const SplitInputs& split, const Tensors& tangents,
-                     int64_t lanes) const {
+  Tensors operator()(const Fn& f, const SplitInputs& split, const Tensors& tangents) const {
     Tensors chosen;
     for (size_t i : split.at) chosen.push_back(tangents[i]);
     const Fn joined = [&](const Tensors& v) { return f(split.join(v)); };
-    if (tracking()) return sweep(record(joined, split.variables), chosen, lanes);
+    if (tracking()) return push(record(joined, split.variables), chosen);
     if (!tape_) tape_ = std::make_unique<const Tape>(record(joined, split.variables));
-    return sweep(*tape_, chosen, lanes);
+    return push(*tape_, chosen);
   }
 
  private:
-  static Tensors sweep(const Tape& tape, const Tensors& tangents, int64_t lanes) {
-    return lanes > 0 ? push_lanes(tape, tangents, lanes) : push(tape, tangents);
-  }
   mutable std::unique_ptr<const Tape> tape_;
 };
 
@@ -86,73 +78,64 @@ Tensors node_outputs(const Node& node) {
   return out;
 }
 
-using RulePtr = std::shared_ptr<const FusedRule>;
-
-// Second-order kernels give values only: a sweep that is itself followed needs the composite.
-bool second_order_kernels(const FusedRule& rule) {
-  return (rule.together.jvp || (rule.jvp && rule.vjp_jvp)) && !tracking();
-}
-
-Tensor jvp_by_kernel(const FusedRule& rule, const Tensors& in, const Tensors& out,
-                     const Tensors& t) {
-  return rule.together.jvp ? rule.together.jvp(in, out, {t}, false).tangents[0]
-                           : rule.jvp(in, out, t);
-}
-
-Tensors vjp_jvp_by_kernel(const FusedRule& rule, const Tensors& in, const Tensors& out,
-                          const Tensor& ct, const Tensors& t, const Tensor& ct_t) {
-  return rule.together.vjp_jvp ? rule.together.vjp_jvp(in, out, ct, {t}, {ct_t}, false).tangents[0]
-                               : rule.vjp_jvp(in, out, ct, t, ct_t);
+// Tangent kernels give values only: a sweep that is itself followed needs the composite. Each list
+// of tangents is padded with undefined ones up to `count`.
+std::optional<FusedTangents> tangents_by_kernel(const FusedRule& rule, const FusedPoint& point,
+                                                const std::vector<FusedLane>& lanes, size_t count,
+                                                bool want_value = false) {
+  if (tracking()) return {};
+  std::optional<FusedTangents> result = rule.tangents(point, lanes, want_value);
+  if (result) {
+    if (want_value) count = result->value.size();
+    for (Tensors& lane : result->lanes) lane.resize(count);
+  }
+  return result;
 }
 
 // Gradients of <ct, reference(in)> with respect to the differentiable inputs; undefined elsewhere.
 Tensors reference_vjp(const FusedRule& rule, const Tensors& in, const Tensors& out,
                       const Tensor& ct) {
-  const SplitInputs split(in, rule.differentiable);
+  const SplitInputs split(in, rule.differentiable());
   const Fn f = [&](const Tensors& v) { return Tensors{rule.reference(split.join(v), out)}; };
   return split.spread(basin::vjp(f, split.variables, {ct}).second, in.size());
 }
 
 // Inputs: the fused op's inputs, its outputs (constants), the cotangent of its output 0.
 struct FusedVjp final : Op {
-  FusedVjp(RulePtr r, size_t inputs) : rule(std::move(r)), count(inputs) {}
-  std::string_view name() const override { return rule->name; }
+  FusedVjp(FusedRulePtr r, size_t inputs) : rule(std::move(r)), count(inputs) {}
+  std::string_view name() const override { return rule->name(); }
 
-  struct Parts {
-    Parts(const Tensors& all, size_t count)
-        : in(all.begin(), all.begin() + count),
-          out(all.begin() + count, all.end() - 1),
-          ct(all.back()) {}
-    Tensors in, out;
-    Tensor ct;
-  };
+  FusedPoint point(const Tensors& all) const {
+    return {{all.begin(), all.begin() + count}, {all.begin() + count, all.end() - 1}, all.back()};
+  }
+  FusedLane lane(const Tensors& t) const { return {{t.begin(), t.begin() + count}, t.back()}; }
 
   Tensors forward(const Tensors& all) const override {
-    const Parts p(all, count);
+    const FusedPoint p = point(all);
     return rule->vjp(p.in, p.out, p.ct);
   }
   // The reference as a function of (inputs..., ct), with the undefined gradients left out.
   Fn reference() const {
     return [this](const Tensors& all) {
-      const Parts p(all, count);
+      const FusedPoint p = point(all);
       return reference_vjp(*rule, p.in, p.out, p.ct);
     };
   }
   Positions variables(const Tensors& all) const {
     Positions p;
     for (size_t i = 0; i < count; ++i) {
-      if (rule->differentiable.contains(i)) p.insert(i);
+      if (rule->differentiable().contains(i)) p.insert(i);
     }
     p.insert(all.size() - 1);
     return p;
   }
   Tensors vjp(const Node& node, const Tensors& ct, Positions) const override {
     const Tensors all = node_inputs(node);
-    if (second_order_kernels(*rule)) {
-      const Parts p(all, count);
-      Tensors grads = vjp_jvp_by_kernel(*rule, p.in, p.out, p.ct, ct, Tensor{});
-      grads.resize(all.size());
-      grads.back() = jvp_by_kernel(*rule, p.in, p.out, ct);
+    FusedPoint p = point(all);
+    if (auto hessian = tangents_by_kernel(*rule, p, {{ct, {}}}, all.size())) {
+      p.ct = {};
+      Tensors grads = std::move(hessian->lanes[0]);
+      grads.back() = tangents_by_kernel(*rule, p, {{ct, {}}}, 1)->lanes[0][0];
       return grads;
     }
     const SplitInputs split(all, variables(all));
@@ -160,45 +143,34 @@ struct FusedVjp final : Op {
     return split.spread(basin::vjp(f, split.variables, ct).second, all.size());
   }
   Tensors jvp(const Node& node, const Tensors& t) const override {
-    const Tensors all = node_inputs(node);
-    if (!second_order_kernels(*rule)) return push_composite(all, t, 0);
-    const Parts p(all, count), tangents(t, count);
-    return vjp_jvp_by_kernel(*rule, p.in, p.out, p.ct, tangents.in, tangents.ct);
+    return std::move(jvp_lanes(node, {t})[0]);
   }
   std::pair<Tensors, Tensors> forward_jvp(const Tensors& all, const Tensors& t) const override {
-    if (!rule->together.vjp_jvp) return {};
-    const Parts p(all, count), tangents(t, count);
-    auto both = rule->together.vjp_jvp(p.in, p.out, p.ct, {tangents.in}, {tangents.ct}, true);
-    return {std::move(both.value), std::move(both.tangents[0])};
+    auto both = tangents_by_kernel(*rule, point(all), {lane(t)}, count, true);
+    if (!both) return {};
+    return {std::move(both->value), std::move(both->lanes[0])};
   }
-  Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t lanes) const override {
-    if (second_order_kernels(*rule)) {
-      if (!rule->together.vjp_jvp) return Op::jvp_lanes(node, t, lanes);
-      const Parts p(node_inputs(node), count);
-      std::vector<Tensors> in_t;
-      Tensors ct_t;
-      for (const Tensors& one : split_lanes(t, lanes)) {
-        const Parts tangents(one, count);
-        in_t.push_back(tangents.in);
-        ct_t.push_back(tangents.ct);
-      }
-      return stack_lanes(node,
-                         rule->together.vjp_jvp(p.in, p.out, p.ct, in_t, ct_t, false).tangents);
+  std::vector<Tensors> jvp_lanes(const Node& node, const std::vector<Tensors>& t) const override {
+    const Tensors all = node_inputs(node);
+    std::vector<FusedLane> lanes;
+    for (const Tensors& one : t) lanes.push_back(lane(one));
+    if (auto made = tangents_by_kernel(*rule, point(all), lanes, count)) {
+      return std::move(made->lanes);
     }
-    return push_composite(node_inputs(node), t, lanes);
+    const SplitInputs split(all, variables(all));
+    std::vector<Tensors> results;
+    for (const Tensors& one : t) results.push_back(push_reference(reference(), split, one));
+    return results;
   }
-  bool lanes_share_work() const override { return rule->together.vjp_jvp != nullptr; }
-  Tensors push_composite(const Tensors& all, const Tensors& t, int64_t lanes) const {
-    return push_reference(reference(), SplitInputs(all, variables(all)), t, lanes);
-  }
-  RulePtr rule;
+  bool lanes_share_work() const override { return rule->lanes_share_work(); }
+  FusedRulePtr rule;
   size_t count;
   CompositePush push_reference;
 };
 
 struct FusedOp final : Op {
-  explicit FusedOp(FusedRule r) : rule(std::make_shared<const FusedRule>(std::move(r))) {}
-  std::string_view name() const override { return rule->name; }
+  explicit FusedOp(FusedRulePtr r) : rule(std::move(r)) {}
+  std::string_view name() const override { return rule->name(); }
   Tensors forward(const Tensors& in) const override { return rule->forward(in); }
 
   Tensors vjp(const Node& node, const Tensors& ct, Positions) const override {
@@ -210,37 +182,31 @@ struct FusedOp final : Op {
     return emit(std::make_shared<FusedVjp>(rule, count), all);
   }
   Tensors jvp(const Node& node, const Tensors& t) const override {
-    if (!second_order_kernels(*rule)) return push_composite(node, t, 0);
-    Tensors out(node.outputs.size());
-    out[0] = jvp_by_kernel(*rule, node_inputs(node), node_outputs(node), t);
-    return out;
+    return std::move(jvp_lanes(node, {t})[0]);
   }
   std::pair<Tensors, Tensors> forward_jvp(const Tensors& in, const Tensors& t) const override {
-    if (!rule->together.jvp) return {};
-    auto both = rule->together.jvp(in, {}, {t}, true);
-    return {{std::move(both.value)}, {std::move(both.tangents[0])}};
+    auto both = tangents_by_kernel(*rule, {in, {}, {}}, {{t, {}}}, 1, true);
+    if (!both) return {};
+    return {std::move(both->value), std::move(both->lanes[0])};
   }
-  Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t lanes) const override {
-    if (!second_order_kernels(*rule)) return push_composite(node, t, lanes);
-    if (!rule->together.jvp) return Op::jvp_lanes(node, t, lanes);
-    std::vector<Tensors> results;
-    for (Tensor& one :
-         rule->together.jvp(node_inputs(node), node_outputs(node), split_lanes(t, lanes), false)
-             .tangents) {
-      results.push_back({std::move(one)});
+  std::vector<Tensors> jvp_lanes(const Node& node, const std::vector<Tensors>& t) const override {
+    const Tensors all = node_inputs(node), saved = node_outputs(node);
+    std::vector<FusedLane> lanes;
+    for (const Tensors& one : t) lanes.push_back({one, {}});
+    if (auto made = tangents_by_kernel(*rule, {all, saved, {}}, lanes, saved.size())) {
+      return std::move(made->lanes);
     }
-    return stack_lanes(node, std::move(results));
-  }
-  bool lanes_share_work() const override { return rule->together.jvp != nullptr; }
-  Tensors push_composite(const Node& node, const Tensors& t, int64_t lanes) const {
-    const Tensors all = node_inputs(node);
-    const Tensors saved = node_outputs(node);
     const Fn f = [&](const Tensors& in) { return Tensors{rule->reference(in, saved)}; };
-    Tensors out = push_reference(f, SplitInputs(all, rule->differentiable), t, lanes);
-    out.resize(node.outputs.size());
-    return out;
+    const SplitInputs split(all, rule->differentiable());
+    std::vector<Tensors> results;
+    for (const Tensors& one : t) {
+      results.push_back(push_reference(f, split, one));
+      results.back().resize(saved.size());
+    }
+    return results;
   }
-  RulePtr rule;
+  bool lanes_share_work() const override { return rule->lanes_share_work(); }
+  FusedRulePtr rule;
   CompositePush push_reference;
 };
 
@@ -262,7 +228,31 @@ Tensor linear_op(LinearRule rule, const Tensor& x) {
   return emit1(std::make_shared<LinearOp>(std::move(rule)), {x});
 }
 
-Tensors fused_op(FusedRule rule, const Tensors& in) {
+std::optional<FusedTangents> FusedRule::tangents(const FusedPoint&, const std::vector<FusedLane>&,
+                                                 bool) const {
+  return {};
+}
+
+std::optional<FusedTangents> LaneByLaneRule::tangents(const FusedPoint& point,
+                                                      const std::vector<FusedLane>& lanes,
+                                                      bool want_value) const {
+  const auto& [in, out, ct] = point;
+  FusedTangents result;
+  if (ct.defined()) {
+    if (want_value) result.value = vjp(in, out, ct);
+    for (const FusedLane& lane : lanes) {
+      result.lanes.push_back(vjp_tangent(in, out, ct, lane.in, lane.ct));
+    }
+    return result;
+  }
+  if (want_value) result.value = forward(in);
+  for (const FusedLane& lane : lanes) {
+    result.lanes.push_back({forward_tangent(in, want_value ? result.value : out, lane.in)});
+  }
+  return result;
+}
+
+Tensors fused_op(FusedRulePtr rule, const Tensors& in) {
   Tensors out = emit(std::make_shared<FusedOp>(std::move(rule)), in);
   for (size_t k = 1; k < out.size(); ++k) out[k] = out[k].detach();
   return out;

@@ -8,7 +8,7 @@
 // A custom op derives from Op and writes vjp; forward mode then comes from Op::jvp.
 #pragma once
 #include <functional>
-#include <string>
+#include <optional>
 
 #include "basin/autograd/tape.h"
 
@@ -18,56 +18,66 @@ struct LinearRule {
   std::string_view name;
   std::function<Tensor(const Tensor& x)> apply;                              // kernel
   std::function<Tensor(const Tensor& ct, const Tensor& in_meta)> transpose;  // public ops
-  // On [lanes, ...shape]; empty: lane by lane.
-  std::function<Tensor(const Tensor& x, int64_t lanes)> apply_lanes = nullptr;
 };
 Tensor linear_op(LinearRule rule, const Tensor& x);
 
-// Of one value several tangents.
-template <class Value>
-struct TangentsOf {
-  Value value;  // left empty where it was not asked for
-  std::vector<Value> tangents;
+// Where the tangents of a fused op are asked for: those of forward at `in`, or with a defined `ct`
+// those of vjp at `in` and `ct`. `out` is what forward gave.
+struct FusedPoint {
+  Tensors in, out;
+  Tensor ct;
+};
+// One direction: the tangents of the inputs, and for vjp that of `ct`. An undefined one is zero; at
+// least one is defined.
+struct FusedLane {
+  Tensors in;
+  Tensor ct;
+};
+struct FusedTangents {
+  Tensors value;               // what forward or vjp returns; empty where it was not asked for
+  std::vector<Tensors> lanes;  // of forward: {tangent of output 0}; of vjp: one per input
 };
 
-// Kernels of the second order for several tangents at once, and with them the value where it is
-// asked for: they share what depends on the values alone. For rules without extra outputs.
-struct FusedTogether {
-  // in, out (empty when the value is asked for), per lane the tangents of in -> output 0.
-  std::function<TangentsOf<Tensor>(const Tensors& in, const Tensors& out,
-                                   const std::vector<Tensors>& t, bool value)>
-      jvp = nullptr;
-  // in, out, ct, per lane the tangents of in and of ct -> what vjp returns.
-  std::function<TangentsOf<Tensors>(const Tensors& in, const Tensors& out, const Tensor& ct,
-                                    const std::vector<Tensors>& t, const Tensors& ct_t, bool value)>
-      vjp_jvp = nullptr;
+// What a fused op consists of.
+class FusedRule {
+ public:
+  virtual ~FusedRule() = default;
+  virtual std::string_view name() const = 0;
+  // Kernel: the reference's outputs, then saved tensors (constants).
+  virtual Tensors forward(const Tensors& in) const = 0;
+  // Kernel: one gradient per input; an undefined one is zero. `out` is what forward gave, ct the
+  // cotangent of output 0; the other outputs are constants.
+  virtual Tensors vjp(const Tensors& in, const Tensors& out, const Tensor& ct) const = 0;
+  // Output 0 in public ops. `out` is there for the constants among the outputs (an arg-max).
+  virtual Tensor reference(const Tensors& in, const Tensors& out) const = 0;
+  virtual Positions differentiable() const { return Positions::all(); }  // inputs with a derivative
+  // Kernels of the second order, used where the sweep itself is not recorded; nothing: there are
+  // none. With want_value also the value itself; the tangents of forward then have no point.out.
+  // Lane l gets the bits that it has alone. The tangents of vjp with the lane's ct undefined are
+  // symmetric in in and its tangent, the Hessian of <ct, output 0>, and so serve backwards too.
+  virtual std::optional<FusedTangents> tangents(const FusedPoint& point,
+                                                const std::vector<FusedLane>& lanes,
+                                                bool want_value) const;
+  virtual bool lanes_share_work() const { return false; }  // whether tangents() does
 };
 
-struct FusedRule {
-  std::string_view name;
-  // Kernels. forward: in -> the reference's outputs, then `extra` saved tensors (constants).
-  std::function<Tensors(const Tensors& in)> forward;
-  // in, out (with the extras), ct of the reference's outputs -> one gradient per input. An
-  // undefined gradient is zero. Only cotangents of output 0 may be defined: the others are
-  // constants.
-  std::function<Tensors(const Tensors& in, const Tensors& out, const Tensor& ct)> vjp;
-  // Output 0 in public ops. `out` are the kernel's outputs, for the constants among them (arg-max).
-  std::function<Tensor(const Tensors& in, const Tensors& out)> reference;
-  Positions differentiable = Positions::all();  // inputs with a derivative
-  // Kernels of the second order, both or neither; used where the sweep itself is not recorded. An
-  // undefined tangent is zero; at least one is defined.
-  // in, out, tangents of in -> the tangent of output 0.
-  std::function<Tensor(const Tensors& in, const Tensors& out, const Tensors& t)> jvp = nullptr;
-  // in, out, ct, tangents of in and of ct -> the tangents of what vjp returns. With ct_t undefined
-  // it is symmetric in in and t, the Hessian of <ct, output 0>, and so serves backwards too.
-  std::function<Tensors(const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
-                        const Tensor& ct_t)>
-      vjp_jvp = nullptr;
-  FusedTogether together = {};  // in place of these two
+// The base of rules whose tangent kernels take one lane each.
+class LaneByLaneRule : public FusedRule {
+ public:
+  // The tangent of output 0.
+  virtual Tensor forward_tangent(const Tensors& in, const Tensors& out, const Tensors& t) const = 0;
+  // The tangents of what vjp returns.
+  virtual Tensors vjp_tangent(const Tensors& in, const Tensors& out, const Tensor& ct,
+                              const Tensors& t, const Tensor& ct_t) const = 0;
+  std::optional<FusedTangents> tangents(const FusedPoint& point,
+                                        const std::vector<FusedLane>& lanes,
+                                        bool want_value) const final;
 };
-Tensors fused_op(FusedRule rule, const Tensors& in);
 
-// For the kernels above that want every tangent: an undefined one as zeros like `meta`.
+using FusedRulePtr = std::shared_ptr<const FusedRule>;
+Tensors fused_op(FusedRulePtr rule, const Tensors& in);
+
+// For tangent kernels that want every tangent: an undefined one as zeros like `meta`.
 Tensor or_zeros(const Tensor& tangent, const Tensor& meta);
 
 // A value without derivative: runs the kernel on detached inputs.

@@ -209,43 +209,10 @@ Tensors Op::jvp(const Node& node, const Tensors& tangents) const {
 
 std::pair<Tensors, Tensors> Op::forward_jvp(const Tensors&, const Tensors&) const { return {}; }
 
-std::vector<Tensors> split_lanes(const Tensors& tangents, int64_t lanes) {
-  std::vector<Tensors> split(static_cast<size_t>(lanes), Tensors(tangents.size()));
-  for (size_t lane = 0; lane < split.size(); ++lane) {
-    const int64_t at = static_cast<int64_t>(lane);
-    for (size_t i = 0; i < tangents.size(); ++i) {
-      if (!tangents[i].defined()) continue;
-      split[lane][i] =
-          reshape(slice(tangents[i], 0, at, at + 1), tangents[i].shape().without_first());
-    }
-  }
-  return split;
-}
-
-Tensors stack_lanes(const Node& node, std::vector<Tensors> results) {
-  Tensors stacked(node.outputs.size());
-  for (size_t k = 0; k < stacked.size(); ++k) {
-    bool any = false;
-    for (const Tensors& r : results) any |= r[k].defined();
-    if (!any) continue;
-    const Tensor& meta = node.output_meta(k);
-    Tensors column;
-    for (Tensors& r : results) {
-      column.push_back(r[k].defined() ? std::move(r[k])
-                                      : Tensor::zeros(meta.shape(), meta.dtype(), meta.device()));
-    }
-    stacked[k] = stack(column);
-  }
-  return stacked;
-}
-
-Tensors Op::jvp_lanes(const Node& node, const Tensors& tangents, int64_t lanes) const {
+std::vector<Tensors> Op::jvp_lanes(const Node& node, const std::vector<Tensors>& tangents) const {
   std::vector<Tensors> results;
-  for (const Tensors& one : split_lanes(tangents, lanes)) {
-    results.push_back(jvp(node, one));
-    results.back().resize(node.outputs.size());
-  }
-  return stack_lanes(node, std::move(results));
+  for (const Tensors& lane : tangents) results.push_back(jvp(node, lane));
+  return results;
 }
 
 }  // namespace basin

@@ -49,10 +49,11 @@ struct Op {
   // Value and tangent at once, {forward, jvp}, where sharing work makes that cheaper; the default
   // is empty: it does not. Kernels only.
   virtual std::pair<Tensors, Tensors> forward_jvp(const Tensors& in, const Tensors& tangents) const;
-  // As jvp for several tangents at once: every defined tangent is [lanes, ...shape]. The default
-  // runs jvp lane by lane and stacks.
-  virtual Tensors jvp_lanes(const Node& node, const Tensors& tangents, int64_t lanes) const;
-  // Whether jvp_lanes does less work than jvp lane by lane, at any size.
+  // jvp for several lanes of tangents. Lane l gets the bits that jvp gives it alone. The default
+  // runs jvp lane by lane.
+  virtual std::vector<Tensors> jvp_lanes(const Node& node,
+                                         const std::vector<Tensors>& tangents) const;
+  // Whether jvp_lanes does less work than jvp lane by lane.
   virtual bool lanes_share_work() const { return false; }
   // `tracked` are the inputs that depend on a differentiation variable.
   virtual Keep keep(Positions tracked) const;  // default: everything
@@ -66,10 +67,5 @@ inline Tensor emit1(const OpRef& op, const Tensors& in) { return emit(op, in)[0]
 
 bool recording();  // of this thread
 bool tracking();   // recording, or in forward mode: results must keep where they come from
-
-// What jvp_lanes is made of: the tensors of each lane, and the lanes' results side by side (shaped
-// by the node's outputs; an output that is undefined in every lane stays so).
-std::vector<Tensors> split_lanes(const Tensors& tangents, int64_t lanes);
-Tensors stack_lanes(const Node& node, std::vector<Tensors> results);
 
 }  // namespace basin

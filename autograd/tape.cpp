@@ -21,7 +21,6 @@ struct Variable final : Op {
   Tensors forward(const Tensors& in) const override { return in; }
   Tensors vjp(const Node&, const Tensors& ct, Positions) const override { return ct; }
   Tensors jvp(const Node&, const Tensors& t) const override { return t; }
-  Tensors jvp_lanes(const Node&, const Tensors& t, int64_t) const override { return t; }
   Keep keep(Positions) const override { return {}; }
 };
 
@@ -48,10 +47,8 @@ void accumulate(Tensor& sum, Tensor term) {
   }
 }
 
-Tensor zeros_like(const Tensor& meta, int64_t lanes = 0) {
-  Shape shape = meta.shape();
-  if (lanes > 0) shape.push_front(lanes);
-  return Tensor::zeros(shape, meta.dtype(), meta.device());
+Tensor zeros_like(const Tensor& meta) {
+  return Tensor::zeros(meta.shape(), meta.dtype(), meta.device());
 }
 
 // Where nobody follows results carry no place on a tape.
@@ -106,58 +103,45 @@ Tensors input_grads(const Tape& tape, Tensors& slots) {
   return grads;
 }
 
-void check_tangents(const Tensors& inputs, const Tensors& tangents, int64_t lanes) {
+void check_tangents(const Tensors& inputs, const Tensors& tangents) {
   check_same_count("push", inputs.size(), tangents.size());
   for (size_t i = 0; i < tangents.size(); ++i) {
     if (!tangents[i].defined()) continue;
-    Shape expected = inputs[i].shape();
-    if (lanes > 0) expected.push_front(lanes);
-    check(tangents[i].shape() == expected, "push: tangent ", i, " has shape ", tangents[i].shape(),
-          ", expected ", expected);
+    check(tangents[i].shape() == inputs[i].shape(), "push: tangent ", i, " has shape ",
+          tangents[i].shape(), ", expected ", inputs[i].shape());
   }
 }
 
-Tensors push_any(const Tape& tape, const Tensors& tangents, int64_t lanes) {
-  check_tangents(tape.inputs, tangents, lanes);
-  Tensors slots(tape.slots);
-  std::copy(tangents.begin(), tangents.end(), slots.begin());
-  for (size_t p = 0; p < tape.path.size(); ++p) {
-    const Node& node = *tape.path[p];
-    const int first = tape.first_edge[p];
-    Tensors in(node.inputs.size());
-    bool any = false;
-    for (size_t i = 0; i < in.size(); ++i) {
-      const int slot = tape.edges[first + i];
-      if (slot >= 0) in[i] = slots[slot];
-      any |= in[i].defined();
-    }
-    if (!any) continue;
-    Tensors out = lanes > 0 ? node.op->jvp_lanes(node, in, lanes) : node.op->jvp(node, in);
-    for (size_t k = 0; k < out.size(); ++k) slots[tape.first_slot[p] + k] = std::move(out[k]);
-    for (size_t i = 0; i < node.inputs.size(); ++i) {
-      const int slot = tape.edges[first + i];
-      if (slot >= 0 && tape.last_reader[slot] == static_cast<int>(p)) slots[slot] = Tensor{};
-    }
+// The tangents of node p's inputs; empty where all are zero.
+Tensors node_tangents(const Tape& tape, size_t p, const Tensors& slots) {
+  Tensors in(tape.path[p]->inputs.size());
+  bool any = false;
+  for (size_t i = 0; i < in.size(); ++i) {
+    const int slot = tape.edges[tape.first_edge[p] + i];
+    if (slot >= 0) in[i] = slots[slot];
+    any |= in[i].defined();
   }
+  if (!any) in.clear();
+  return in;
+}
+
+// Keeps what node p gives, and lets go of what nobody reads after it.
+void store_tangents(const Tape& tape, size_t p, Tensors out, Tensors& slots) {
+  for (size_t k = 0; k < out.size(); ++k) slots[tape.first_slot[p] + k] = std::move(out[k]);
+  for (size_t i = 0; i < tape.path[p]->inputs.size(); ++i) {
+    const int slot = tape.edges[tape.first_edge[p] + i];
+    if (slot >= 0 && tape.last_reader[slot] == static_cast<int>(p)) slots[slot] = Tensor{};
+  }
+}
+
+Tensors output_tangents(const Tape& tape, const Tensors& slots) {
   Tensors result;
   for (size_t i = 0; i < tape.outputs.size(); ++i) {
     const int slot = tape.output_slots[i];
     const bool known = slot >= 0 && slots[slot].defined();
-    result.push_back(known ? finished(slots[slot]) : zeros_like(tape.outputs[i], lanes));
+    result.push_back(known ? finished(slots[slot]) : zeros_like(tape.outputs[i]));
   }
   return result;
-}
-
-// Whether a sweep with all lanes beats one sweep per lane. Small tensors are mostly overhead, which
-// the lanes share; large ones are slower together, because they no longer fit into the caches.
-bool together_is_faster(const Tape& tape) {
-  constexpr int64_t kSmall = int64_t{1} << 15;  // elements of one lane
-  int64_t widest = 0;
-  for (const NodePtr& node : tape.path) {
-    if (node->op->lanes_share_work()) return true;
-    for (const Tensor& t : node->outputs) widest = std::max(widest, t.numel());
-  }
-  return widest <= kSmall || tape.inputs[0].device() != Device::cpu;
 }
 
 }  // namespace
@@ -256,11 +240,13 @@ void pull_watched(Tape&& given, const Tensors& cotangents, const SweepWatch& see
   }
 }
 
-Tensors push(const Tape& tape, const Tensors& tangents) { return push_any(tape, tangents, 0); }
+Tensors push(const Tape& tape, const Tensors& tangents) {
+  return std::move(push_lanes(tape, {tangents}).front());
+}
 
 std::pair<Tensors, Tensors> push_along(const Fn& f, const Tensors& x, const Tensors& tangents) {
   check(!x.empty(), "jvp: the function needs at least one input");
-  check_tangents(x, tangents, 0);
+  check_tangents(x, tangents);
   const ForwardMode on;
   Tensors moving;
   for (size_t i = 0; i < x.size(); ++i) {
@@ -276,18 +262,42 @@ std::pair<Tensors, Tensors> push_along(const Fn& f, const Tensors& x, const Tens
   return result;
 }
 
-Tensors push_lanes(const Tape& tape, const Tensors& tangents, int64_t lanes) {
-  check(lanes > 0, "push_lanes: expects at least one lane, got ", lanes);
-  if (together_is_faster(tape)) return push_any(tape, tangents, lanes);
-  check_tangents(tape.inputs, tangents, lanes);
-  std::vector<Tensors> columns(tape.outputs.size());
-  for (const Tensors& one : split_lanes(tangents, lanes)) {
-    Tensors out = push_any(tape, one, 0);
-    for (size_t i = 0; i < out.size(); ++i) columns[i].push_back(std::move(out[i]));
+std::vector<Tensors> push_lanes(const Tape& tape, const std::vector<Tensors>& tangents) {
+  check(!tangents.empty(), "push_lanes: expects at least one lane, got none");
+  std::vector<Tensors> slots;  // of each lane
+  for (const Tensors& lane : tangents) {
+    check_tangents(tape.inputs, lane);
+    slots.push_back(lane);
+    slots.back().resize(tape.slots);
   }
-  Tensors result;
-  for (const Tensors& column : columns) result.push_back(stack(column));
-  return result;
+  for (size_t p = 0; p < tape.path.size(); ++p) {
+    std::vector<size_t> moving;  // the lanes that are not zero here
+    std::vector<Tensors> in;
+    for (size_t lane = 0; lane < slots.size(); ++lane) {
+      Tensors t = node_tangents(tape, p, slots[lane]);
+      if (t.empty()) continue;
+      moving.push_back(lane);
+      in.push_back(std::move(t));
+    }
+    if (moving.empty()) continue;
+    const Node& node = *tape.path[p];
+    if (moving.size() == 1) {
+      store_tangents(tape, p, node.op->jvp(node, in[0]), slots[moving[0]]);
+      continue;
+    }
+    std::vector<Tensors> out = node.op->jvp_lanes(node, in);
+    for (size_t m = 0; m < moving.size(); ++m) {
+      store_tangents(tape, p, std::move(out[m]), slots[moving[m]]);
+    }
+  }
+  std::vector<Tensors> results;
+  for (const Tensors& lane : slots) results.push_back(output_tangents(tape, lane));
+  return results;
+}
+
+bool lanes_share_work(const Tape& tape) {
+  return std::any_of(tape.path.begin(), tape.path.end(),
+                     [](const NodePtr& node) { return node->op->lanes_share_work(); });
 }
 
 }  // namespace basin

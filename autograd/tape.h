@@ -42,8 +42,9 @@ Tensors push(const Tape& tape, const Tensors& tangents);
 // {f(x), J t} in one sweep and without a tape: each op gives value and tangent at once, and lets go
 // of what only a later sweep would need. Not under a recording or in forward mode (internal error).
 std::pair<Tensors, Tensors> push_along(const Fn& f, const Tensors& x, const Tensors& tangents);
-// Several tangents: each defined tangent is [lanes, ...shape], so are the results. In one sweep
-// where that is faster, else lane by lane; the bits may depend on which.
-Tensors push_lanes(const Tape& tape, const Tensors& tangents, int64_t lanes);
+// push for several lanes of tangents in one sweep. Lane l gets the bits that push gives it alone.
+// All lanes' intermediate tangents live at once: worth it where an op shares work between lanes.
+std::vector<Tensors> push_lanes(const Tape& tape, const std::vector<Tensors>& tangents);
+bool lanes_share_work(const Tape& tape);
 
 }  // namespace basin

@@ -13,9 +13,10 @@ Tensors finished(Tensors tensors) {
 
 // One for the first output, nothing for the others.
 Tensors unit_cotangents(const Tape& tape) {
-  check(!tape.outputs.empty() && tape.outputs[0].defined() && tape.outputs[0].numel() == 1,
-        "grad: the function must return a scalar first, got ",
-        tape.outputs.empty() ? Shape{0} : tape.outputs[0].shape(), "; sum or mean it");
+  check(
+      !tape.outputs.empty() && tape.outputs[0].defined() && tape.outputs[0].numel() == 1,
+      "grad: the function must return a scalar first, got ",
+      [&] { return tape.outputs.empty() ? Tensor() : tape.outputs[0]; }, "; sum or mean it");
   Tensors ct(tape.outputs.size());
   const Tensor& value = tape.outputs[0];
   ct[0] = Tensor::full(value.shape(), value.dtype(), 1, value.device());
@@ -66,9 +67,14 @@ LinearMap::LinearMap(Tape tape) : tape_(std::make_shared<const Tape>(std::move(t
 
 Tensors LinearMap::operator()(const Tensors& tangents) const { return push(*tape_, tangents); }
 
-Tensors LinearMap::lanes(const Tensors& tangents, int64_t lanes) const {
-  return push_lanes(*tape_, tangents, lanes);
+std::vector<Tensors> LinearMap::lanes(const std::vector<Tensors>& tangents) const {
+  if (lanes_share_work()) return push_lanes(*tape_, tangents);
+  std::vector<Tensors> results;
+  for (const Tensors& lane : tangents) results.push_back(push(*tape_, lane));
+  return results;
 }
+
+bool LinearMap::lanes_share_work() const { return basin::lanes_share_work(*tape_); }
 
 Tensors LinearMap::transpose(const Tensors& cotangents) const { return pull(*tape_, cotangents); }
 

@@ -26,10 +26,14 @@ std::pair<Tensors, Tensors> jvp(const Fn& f, const Tensors& x, const Tensors& ta
 class LinearMap {
  public:
   LinearMap(Tape tape);
-  Tensors operator()(const Tensors& tangents) const;            // J v
-  Tensors lanes(const Tensors& tangents, int64_t lanes) const;  // several v, [lanes, ...shape]
-  Tensors transpose(const Tensors& cotangents) const;           // J^T u
-  const Tensors& value() const { return value_; }               // f(x)
+  Tensors operator()(const Tensors& tangents) const;  // J v
+  // J v for several v, each with the bits that it has alone: in one sweep where an op of the
+  // recording shares work between them, else one by one, which holds less memory.
+  std::vector<Tensors> lanes(const std::vector<Tensors>& tangents) const;
+  bool lanes_share_work() const;
+  Tensors transpose(const Tensors& cotangents) const;  // J^T u
+  const Tensors& value() const { return value_; }      // f(x)
+
  private:
   std::shared_ptr<const Tape> tape_;
   Tensors value_;

@@ -7,7 +7,8 @@ set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/basin")
 foreach(folder IN LISTS BASIN_FOLDERS)
   install(DIRECTORY "${PROJECT_SOURCE_DIR}/${folder}/"
           DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/basin/${folder}"
-          FILES_MATCHING PATTERN "*.h" PATTERN "cpu" EXCLUDE PATTERN "cuda" EXCLUDE)
+          FILES_MATCHING PATTERN "*.h" PATTERN "cpu" EXCLUDE PATTERN "cuda" EXCLUDE
+          PATTERN "detail" EXCLUDE)
 endforeach()
 install(FILES "${PROJECT_SOURCE_DIR}/basin.h" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/basin")
 

@@ -1,22 +1,39 @@
 # Programs: tools/<name>.cpp, or the folder tools/<name>/*.cpp, or both together, is the program
-# <name> in <build>/bin. tools/common/*.cpp is what they share; it alone sees the command-line, TOML
-# and JSON libraries, and no part of it is installed as a library.
+# <name> in <build>/bin. What they share is two libraries, which others' programs may link too, apart
+# from basin::basin:
+#   basin::shell  tools/shell: command line, configuration, run directory, train_main()
+#   basin::probe  tools/landscape_probe without its main(): the parts and their registry
+# The command-line, TOML and JSON libraries are headers that only their sources see.
 find_package(CLI11 CONFIG REQUIRED)
 find_package(tomlplusplus CONFIG REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
 
 set(basin_tools_root "${PROJECT_SOURCE_DIR}/tools")
-file(GLOB common CONFIGURE_DEPENDS "${basin_tools_root}/common/*.cpp")
-if(common)
-  add_library(basin_tools_common STATIC ${common})
-  basin_private_flags(basin_tools_common)
-  set(scope PUBLIC)
-else()
-  add_library(basin_tools_common INTERFACE)
-  set(scope INTERFACE)
-endif()
-target_link_libraries(basin_tools_common ${scope} basin::basin CLI11::CLI11
-                      tomlplusplus::tomlplusplus nlohmann_json::nlohmann_json)
+function(basin_tools_library name)
+  cmake_parse_arguments(arg "" "FOLDER" "PUBLIC" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${basin_tools_root}/${arg_FOLDER}/*.cpp")
+  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
+  add_library(basin_${name} STATIC ${sources})
+  add_library(basin::${name} ALIAS basin_${name})
+  set_target_properties(basin_${name} PROPERTIES
+    EXPORT_NAME ${name} POSITION_INDEPENDENT_CODE ON CXX_EXTENSIONS OFF)
+  basin_private_flags(basin_${name})
+  target_link_libraries(basin_${name} PUBLIC ${arg_PUBLIC})
+  foreach(headers IN ITEMS CLI11::CLI11 tomlplusplus::tomlplusplus nlohmann_json::nlohmann_json)
+    target_include_directories(basin_${name} SYSTEM PRIVATE
+      $<TARGET_PROPERTY:${headers},INTERFACE_INCLUDE_DIRECTORIES>)
+  endforeach()
+  if(BASIN_INSTALL)
+    install(TARGETS basin_${name} EXPORT basinTargets
+            ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+    install(DIRECTORY "${basin_tools_root}/${arg_FOLDER}/"
+            DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/basin/tools/${arg_FOLDER}"
+            FILES_MATCHING PATTERN "*.h" PATTERN "detail" EXCLUDE)
+  endif()
+endfunction()
+
+basin_tools_library(shell FOLDER shell PUBLIC basin::basin)
+basin_tools_library(probe FOLDER landscape_probe PUBLIC basin_shell)
 
 file(GLOB singles CONFIGURE_DEPENDS "${basin_tools_root}/*.cpp")
 file(GLOB_RECURSE nested CONFIGURE_DEPENDS "${basin_tools_root}/*/*.cpp")
@@ -24,7 +41,7 @@ set(programs)
 foreach(source IN LISTS singles nested)
   cmake_path(RELATIVE_PATH source BASE_DIRECTORY "${basin_tools_root}" OUTPUT_VARIABLE name)
   string(REGEX REPLACE "[/.].*" "" name "${name}")
-  if(name STREQUAL "common")
+  if(name STREQUAL "shell" OR (name STREQUAL "landscape_probe" AND NOT source MATCHES "/main\\.cpp$"))
     continue()
   endif()
   list(APPEND programs ${name})
@@ -39,7 +56,10 @@ foreach(name IN LISTS programs)
     continue()
   endif()
   add_executable(${name} ${sources_${name}})
-  target_link_libraries(${name} PRIVATE basin_tools_common)
+  target_link_libraries(${name} PRIVATE basin_shell)
+  if(name STREQUAL "landscape_probe")
+    target_link_libraries(${name} PRIVATE basin_probe)
+  endif()
   basin_private_flags(${name})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
   list(APPEND BASIN_PROGRAMS ${name})

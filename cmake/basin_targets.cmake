@@ -9,12 +9,21 @@ function(basin_private_flags target)
     $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)
 endfunction()
 
-# basin_library(<folder> PUBLIC <targets> [PRIVATE <targets>]): target basin_<folder>, also known as
-# basin::<folder>, of all .cpp below the folder. A folder of headers only is an INTERFACE library.
-function(basin_library folder)
-  cmake_parse_arguments(arg "" "" "PUBLIC;PRIVATE" ${ARGN})
-  set(target basin_${folder})
+# basin_library(<name> PUBLIC <targets> [PRIVATE <targets>] [FOLDER <folder>] [EXCLUDE <regex>]):
+# target basin_<name>, also known as basin::<name>, of all .cpp below the folder (by default the one
+# of that name), paths that match the expression left out. A folder of headers only is an INTERFACE
+# library.
+function(basin_library name)
+  cmake_parse_arguments(arg "" "FOLDER;EXCLUDE" "PUBLIC;PRIVATE" ${ARGN})
+  set(target basin_${name})
+  set(folder ${name})
+  if(arg_FOLDER)
+    set(folder ${arg_FOLDER})
+  endif()
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/${folder}/*.cpp")
+  if(arg_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX "${arg_EXCLUDE}")
+  endif()
   if(sources)
     set(scope PUBLIC)
     add_library(${target} STATIC ${sources})
@@ -26,13 +35,15 @@ function(basin_library folder)
     add_library(${target} INTERFACE)
     target_link_libraries(${target} INTERFACE ${arg_PUBLIC})
   endif()
-  add_library(basin::${folder} ALIAS ${target})
-  set_target_properties(${target} PROPERTIES EXPORT_NAME ${folder})
+  add_library(basin::${name} ALIAS ${target})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
   target_compile_features(${target} ${scope} cxx_std_20)
   target_include_directories(${target} ${scope}
     $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-  set(BASIN_FOLDERS ${BASIN_FOLDERS} ${folder} PARENT_SCOPE)
+  if(NOT arg_FOLDER)  # one within another folder is installed and tested with that one
+    set(BASIN_FOLDERS ${BASIN_FOLDERS} ${folder} PARENT_SCOPE)
+  endif()
   set(BASIN_LIBRARIES ${BASIN_LIBRARIES} ${target} PARENT_SCOPE)
 endfunction()
 
@@ -141,7 +152,7 @@ function(basin_examples)
     cmake_path(GET folder FILENAME name)
     file(GLOB sources CONFIGURE_DEPENDS "${folder}/*.cpp")
     add_executable(example_${name} ${sources})
-    target_link_libraries(example_${name} PRIVATE basin::basin)
+    target_link_libraries(example_${name} PRIVATE basin::basin $<TARGET_NAME_IF_EXISTS:basin::shell>)
     basin_private_flags(example_${name})
     set_target_properties(example_${name} PROPERTIES
       RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
@@ -178,12 +189,11 @@ function(basin_fuzz_targets)
   endforeach()
   basin_fuzz_target(slice_file LINK basin_core SOURCES analysis/slice_file.cpp analysis/slices.cpp
                     analysis/directions.cpp analysis/csv.cpp analysis/csv_table.cpp)
-  basin_fuzz_target(flat_json LINK basin_core nlohmann_json::nlohmann_json
-                    SOURCES tools/common/json.cpp)
-  basin_fuzz_target(toml LINK basin_core tomlplusplus::tomlplusplus nlohmann_json::nlohmann_json
-                    SOURCES tools/common/config.cpp tools/common/json.cpp)
+  basin_fuzz_target(flat_json LINK basin_core)
+  basin_fuzz_target(toml LINK basin_core tomlplusplus::tomlplusplus
+                    SOURCES tools/shell/config.cpp)
   basin_fuzz_target(probe_record LINK basin_core nlohmann_json::nlohmann_json
-                    SOURCES tools/landscape_probe/record.cpp tools/common/json.cpp)
+                    SOURCES tools/landscape_probe/record.cpp)
   file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/fuzz/*.cpp")
   foreach(source IN LISTS sources)
     cmake_path(GET source STEM name)

@@ -28,11 +28,19 @@ class Error : public std::runtime_error {
   ErrorKind kind_;
 };
 
-// Joins the arguments with operator<<: str("rows ", 3) == "rows 3".
+// Joins the arguments with operator<<: str("rows ", 3) == "rows 3". A part that takes work is given
+// as a callable, and called when it is written.
 template <class... A>
 std::string str(const A&... parts) {
   TextWriter out;
-  (out << ... << parts);
+  const auto write = [&out](const auto& part) {
+    if constexpr (requires { out << part(); }) {
+      out << part();
+    } else {
+      out << part;
+    }
+  };
+  (write(parts), ...);
   return out.str();
 }
 
@@ -41,7 +49,10 @@ template <class... A>
   throw Error(kind, str(parts...));
 }
 
-// check(cond, "matmul: inner sizes differ, ", a, " x ", b): usage errors, the common case.
+// check(cond, "matmul: inner sizes differ, ", a, " x ", b): usage errors, the common case. Nothing
+// is written unless cond fails, so a part must not be worked out before the call either: give
+// tensors and shapes themselves, and what takes work, or holds only after a failure, as
+// [&] { return worst(list); }.
 template <class... A>
 inline void check(bool ok, const A&... parts) {
   if (!ok) [[unlikely]]

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <set>
 
+#include "basin/core/detail/json_text.h"
 #include "basin/core/printable.h"
 
 namespace basin {
@@ -31,38 +32,6 @@ struct Entry {
 uint64_t width(Stored s) {
   if (s == Stored::f16 || s == Stored::bf16) return 2;
   return s == Stored::f32 || s == Stored::i32 ? 4 : 8;
-}
-
-void append_utf8(std::string& out, uint32_t c) {
-  const auto put = [&](uint32_t byte) { out += static_cast<char>(byte); };
-  if (c < 0x80) {
-    put(c);
-  } else if (c < 0x800) {
-    put(0xC0 | c >> 6), put(0x80 | (c & 63));
-  } else if (c < 0x10000) {
-    put(0xE0 | c >> 12), put(0x80 | (c >> 6 & 63)), put(0x80 | (c & 63));
-  } else {
-    put(0xF0 | c >> 18), put(0x80 | (c >> 12 & 63)), put(0x80 | (c >> 6 & 63));
-    put(0x80 | (c & 63));
-  }
-}
-
-// Length of the well-formed UTF-8 sequence at the start of `s` (RFC 3629); 0 if there is none.
-size_t utf8_length(std::span<const uint8_t> s) {
-  const uint8_t a = s[0];
-  if (a < 0x80) return 1;
-  const size_t n = a >= 0xC2 && a < 0xE0   ? 2
-                   : (a & 0xF0) == 0xE0    ? 3
-                   : a >= 0xF0 && a < 0xF5 ? 4
-                                           : 0;
-  if (n == 0 || s.size() < n) return 0;
-  for (size_t i = 1; i < n; ++i) {
-    if ((s[i] & 0xC0) != 0x80) return 0;
-  }
-  const uint8_t b = s[1];
-  const bool overlong = (a == 0xE0 && b < 0xA0) || (a == 0xF0 && b < 0x90);
-  const bool outside = (a == 0xED && b >= 0xA0) || (a == 0xF4 && b >= 0x90);
-  return overlong || outside ? 0 : n;
 }
 
 class HeaderParser {
@@ -129,61 +98,12 @@ class HeaderParser {
     });
   }
 
-  uint32_t hex4() {
-    uint32_t value = 0;
-    for (int i = 0; i < 4; ++i, ++pos_) {
-      const char c = pos_ < text_.size() ? static_cast<char>(text_[pos_]) : '\0';
-      const char* digits = "0123456789abcdef";
-      const char lower = c >= 'A' && c <= 'F' ? static_cast<char>(c + 32) : c;
-      const char* digit = c ? std::strchr(digits, lower) : nullptr;
-      if (!digit) fault("expected four hexadecimal digits after \\u");
-      value = value << 4 | static_cast<uint32_t>(digit - digits);
-    }
-    return value;
-  }
-
-  void escape(std::string& out) {
-    if (pos_ >= text_.size()) fault("the header ends inside a string");
-    const char c = static_cast<char>(text_[pos_++]);
-    constexpr std::string_view kFrom = "\"\\/bfnrt", kTo = "\"\\/\b\f\n\r\t";
-    if (const size_t i = kFrom.find(c); i != kFrom.npos) {
-      out += kTo[i];
-      return;
-    }
-    if (c != 'u') fault("unknown escape in a string");
-    uint32_t code = hex4();
-    if (code >= 0xD800 && code < 0xDC00) {
-      const bool pair = pos_ + 1 < text_.size() && text_[pos_] == '\\' && text_[pos_ + 1] == 'u';
-      if (!pair) fault("a high surrogate without its low one");
-      pos_ += 2;
-      const uint32_t low = hex4();
-      if (low < 0xDC00 || low > 0xDFFF) fault("a high surrogate without its low one");
-      code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
-    } else if (code >= 0xDC00 && code < 0xE000) {
-      fault("a low surrogate without its high one");
-    }
-    append_utf8(out, code);
-  }
-
   std::string string() {
-    expect('"');
+    skip_space();
     std::string out;
-    for (;;) {
-      if (pos_ >= text_.size()) fault("the header ends inside a string");
-      const uint8_t c = text_[pos_];
-      if (c == '"') break;
-      if (c == '\\') {
-        ++pos_;
-        escape(out);
-        continue;
-      }
-      if (c < 0x20) fault("a control character inside a string");
-      const size_t n = utf8_length(text_.subspan(pos_));
-      if (n == 0) fault("a string is not UTF-8");
-      out.append(reinterpret_cast<const char*>(&text_[pos_]), n);
-      pos_ += n;
-    }
-    ++pos_;
+    const std::string_view text(reinterpret_cast<const char*>(text_.data()), text_.size());
+    const std::string_view wrong = read_json_string(text, pos_, out);
+    if (!wrong.empty()) fault(wrong);
     return out;
   }
 

@@ -196,4 +196,9 @@ template std::vector<double> Tensor::to_vector() const;
 template std::vector<int32_t> Tensor::to_vector() const;
 template std::vector<int64_t> Tensor::to_vector() const;
 
+std::ostream& operator<<(std::ostream& out, const Tensor& t) {
+  if (!t.defined()) return out << "an undefined tensor";
+  return out << t.shape() << ' ' << name_of(t.dtype());
+}
+
 }  // namespace basin

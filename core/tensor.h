@@ -2,6 +2,7 @@
 // Copying a Tensor copies the handle. A default-constructed Tensor is *undefined*: the engine reads
 // it as a symbolic zero. Only optimizers and readers write in place, through mutable_data().
 #pragma once
+#include <iosfwd>
 #include <memory>
 #include <span>
 #include <vector>
@@ -87,5 +88,8 @@ class Tensor {
 };
 
 using Tensors = std::vector<Tensor>;
+
+// For messages: "[2, 3] f32", "an undefined tensor".
+std::ostream& operator<<(std::ostream& out, const Tensor& t);
 
 }  // namespace basin

@@ -5,8 +5,8 @@
 #include <numbers>
 
 #include "basin/core/parallel.h"
-#include "basin/datasets/corruption_draws.h"
-#include "basin/datasets/folders.h"
+#include "basin/datasets/detail/corruption_draws.h"
+#include "basin/datasets/detail/folders.h"
 
 namespace basin {
 namespace {
@@ -202,6 +202,15 @@ PointCloudSet corrupt_set(const PointCloudSet& test, const CorruptionInfo& info,
   return out;
 }
 
+std::vector<fs::path> test_mesh_files(const fs::path& dir, int64_t limit) {
+  std::vector<fs::path> all, out;
+  for (const auto& [name, files] : test_meshes(dir)) all.insert(all.end(), files.begin(), files.end());
+  for (const int64_t i : spread_rows(static_cast<int64_t>(all.size()), limit)) {
+    out.push_back(all[static_cast<size_t>(i)]);
+  }
+  return out;
+}
+
 bool has_test_meshes(const fs::path& dir) {
   std::error_code error;
   return fs::is_directory(dir, error) && !test_meshes(dir).empty();
@@ -230,7 +239,7 @@ PointCloudSet corrupt_mesh_tree(const fs::path& dir, const CorruptionInfo& info,
           " is not in the list of class names");
     for (const fs::path& file : files) items.push_back({file, found - out.class_names.begin()});
   }
-  const auto rows = folders::spread(static_cast<int64_t>(items.size()), limit);
+  const auto rows = spread_rows(static_cast<int64_t>(items.size()), limit);
   std::vector<int64_t> labels;
   for (int64_t row : rows) labels.push_back(items[row].label);
   const auto shapes = static_cast<int64_t>(rows.size());

@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "basin/core/params.h"
-#include "basin/datasets/corruption_draws.h"
-#include "basin/datasets/deformation.h"
+#include "basin/datasets/detail/corruption_draws.h"
+#include "basin/datasets/detail/deformation.h"
 
 namespace basin {
 namespace {
@@ -364,8 +364,7 @@ Tensor corrupt_cloud(const Tensor& points, const CorruptionInfo& info, int sever
                      uint64_t index) {
   const bool shaped = points.defined() && points.rank() == 2 && points.size(1) == 3 &&
                       points.dtype() == DType::f32 && points.size(0) > 0;
-  check(shaped, "corrupt_cloud: expected points [N, 3] f32, got ",
-        points.defined() ? str(name_of(points.dtype()), " ", points.shape()) : "nothing");
+  check(shaped, "corrupt_cloud: expected points [N, 3] f32, got ", points);
   const Recipe& recipe = recipe_of(info.name);
   check(recipe.apply != nullptr, "corrupt_cloud: ", info.name,
         " is made from meshes, a cloud cannot give it; use corrupt_mesh");

@@ -83,6 +83,8 @@ PointCloudSet corrupt_set(const PointCloudSet& test, const CorruptionInfo& corru
 // class_names: those of the training set (usage error if a folder's class is not among them);
 // empty: the folders, sorted. data error naming the file.
 bool has_test_meshes(const fs::path& dir);
+// The meshes behind the test split, in its order; limit as above.
+std::vector<fs::path> test_mesh_files(const fs::path& dir, int64_t limit);
 PointCloudSet corrupt_mesh_tree(const fs::path& dir, const CorruptionInfo& corruption, int severity,
                                 uint64_t seed, int64_t limit = 0,
                                 const std::vector<std::string>& class_names = {});

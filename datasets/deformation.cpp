@@ -1,6 +1,6 @@
 // Deformations: see deformation.h. The radial system depends on the kernel alone, so it is
 // factorised once per kernel; a deformation is then two triangular solves and one kernel sum.
-#include "basin/datasets/deformation.h"
+#include "basin/datasets/detail/deformation.h"
 
 #include <algorithm>
 #include <cmath>

@@ -5,7 +5,7 @@
 #include <set>
 #include <utility>
 
-#include "basin/datasets/folders.h"
+#include "basin/datasets/detail/folders.h"
 #include "basin/datasets/hdf5.h"
 #include "basin/datasets/npy.h"
 
@@ -80,7 +80,7 @@ PointCloudSet read_h5_files(const Files& files, const LoadOptions& options,
     total += p.size(0);
   }
   std::vector<Tensor> points, labels;
-  const std::vector<int64_t> rows = spread(total, options.limit);
+  const std::vector<int64_t> rows = spread_rows(total, options.limit);
   int64_t first = 0, kept = 0;
   auto row = rows.begin();
   for (size_t f = 0; f < parts.size(); ++f) {

@@ -6,8 +6,9 @@
 
 #include "basin/core/printable.h"
 #include "basin/core/random.h"
-#include "basin/datasets/folders.h"
+#include "basin/datasets/detail/folders.h"
 #include "basin/datasets/mesh.h"
+#include "basin/datasets/npy.h"
 #include "basin/datasets/ply.h"
 
 namespace basin::folders {
@@ -70,6 +71,29 @@ Tensor read_text_item(const Item& item, int64_t points, uint64_t) {
   }
   return Tensor::from(xyz, {wanted, 3});
 }
+
+}  // namespace
+
+Tensor read_cloud(const Item& item, int64_t points, uint64_t seed) {
+  const std::string extension = item.path.extension().string();
+  if (extension == ".off" || extension == ".obj") return read_mesh_item(item, points, seed);
+  if (extension == ".ply") return read_ply_item(item, points, seed);
+  if (extension == ".txt" || extension == ".csv" || extension == ".xyz") {
+    return read_text_item(item, points, seed);
+  }
+  if (extension == ".npy") {
+    const Tensor cloud = read_npy(item.path);
+    if (cloud.rank() != 2 || cloud.size(1) != 3 || !is_float(cloud.dtype())) {
+      fail(ErrorKind::data, item.path.string(), ": offset 0: expected floats [P, 3], got ",
+           name_of(cloud.dtype()), " ", cloud.shape());
+    }
+    return cloud.to(DType::f32);
+  }
+  fail(ErrorKind::data, item.path.string(),
+       ": expected a file .off, .obj, .ply, .npy, .txt, .csv or .xyz");
+}
+
+namespace {
 
 // Ids of a list file; their class is the id without its trailing _number.
 struct Listed {

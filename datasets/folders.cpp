@@ -1,7 +1,7 @@
 // What the folder layouts share: see folders.h. Entries are taken in sorted or listed order, never
 // in the order in which the file system returns names. Files are read in parallel, each into its
 // own rows; of several damaged files the first in order is reported, for any thread count.
-#include "basin/datasets/folders.h"
+#include "basin/datasets/detail/folders.h"
 
 #include <algorithm>
 #include <exception>
@@ -28,15 +28,6 @@ std::vector<fs::path> sorted_entries(const fs::path& dir) {
   if (error) fail(ErrorKind::data, dir.string(), ": cannot be listed: ", error.message());
   std::sort(out.begin(), out.end());
   return out;
-}
-
-std::vector<int64_t> spread(int64_t n, int64_t limit) {
-  const int64_t kept = limit > 0 ? std::min(n, limit) : n;
-  std::vector<int64_t> rows;
-  for (int64_t i = 0; i < kept; ++i) {
-    rows.push_back(static_cast<int64_t>(static_cast<__int128>(i) * n / kept));
-  }
-  return rows;
 }
 
 std::vector<std::string> read_lines(const fs::path& path) {
@@ -91,16 +82,15 @@ PointCloudSet take_set(const Tensor& clouds, const Tensor& labels, const LoadOpt
                        const std::string& source) {
   const bool cloud = clouds.rank() == 3 && clouds.size(2) == 3 && is_float(clouds.dtype());
   if (!cloud) {
-    fail(ErrorKind::data, source, ": offset 0: expected floats [n, P, 3], got ",
-         name_of(clouds.dtype()), " ", clouds.shape());
+    fail(ErrorKind::data, source, ": offset 0: expected floats [n, P, 3], got ", clouds);
   }
   const int64_t n = clouds.size(0);
   const bool flat = labels.rank() == 1 || (labels.rank() == 2 && labels.size(1) == 1);
   if (!flat || labels.size(0) != n || is_float(labels.dtype())) {
     fail(ErrorKind::data, source, ": offset 0: expected integer labels [", n, "] or [", n,
-         ", 1], got ", name_of(labels.dtype()), " ", labels.shape());
+         ", 1], got ", labels);
   }
-  const std::vector<int64_t> rows = spread(n, options.limit);
+  const std::vector<int64_t> rows = spread_rows(n, options.limit);
   std::vector<int64_t> kept;
   for (int64_t row : rows) kept.push_back(static_cast<int64_t>(labels.at(row)));
   PointCloudSet set;
@@ -115,7 +105,7 @@ PointCloudSet take_set(const Tensor& clouds, const Tensor& labels, const LoadOpt
 PointCloudSet read_items(const std::vector<Item>& all, CloudReader read, const LoadOptions& options,
                          const std::string& source) {
   std::vector<Item> items;
-  for (int64_t row : spread(static_cast<int64_t>(all.size()), options.limit)) {
+  for (int64_t row : spread_rows(static_cast<int64_t>(all.size()), options.limit)) {
     items.push_back(all[row]);
   }
   if (items.empty()) fail(ErrorKind::data, source, ": expected at least one shape");

@@ -9,7 +9,7 @@
 #include <array>
 #include <vector>
 
-#include "basin/datasets/hdf5_read.h"
+#include "basin/datasets/detail/hdf5_read.h"
 
 namespace basin {
 namespace {

@@ -1,6 +1,6 @@
 // Filters and elements of HDF5 chunks: see hdf5_decode.h. Shuffle stores byte 0 of all elements,
 // then byte 1 of all, and so on; Fletcher-32 appends its sum, little endian.
-#include "basin/datasets/hdf5_decode.h"
+#include "basin/datasets/detail/hdf5_decode.h"
 
 #include <zlib.h>
 

@@ -1,6 +1,6 @@
 // The calls of libhdf5: see hdf5_locate.h. They happen in the child only; the answer is a list of
 // 64-bit numbers, each list of numbers behind its length.
-#include "basin/datasets/hdf5_locate.h"
+#include "basin/datasets/detail/hdf5_locate.h"
 
 #ifdef BASIN_HAS_HDF5
 #define H5_USE_110_API 1  // later libraries then offer the calls of 1.10 under their plain names
@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "basin/datasets/limited_child.h"
+#include "basin/datasets/detail/limited_child.h"
 #endif
 
 namespace basin {

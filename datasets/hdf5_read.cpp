@@ -1,13 +1,13 @@
 // HDF5 datasets from where libhdf5 says that they are: see hdf5_read.h. Each is checked as a whole
 // before a byte of it is read, against the size of the file too, so that the memory and the work
 // that a file can ask for are bounded by its size.
-#include "basin/datasets/hdf5_read.h"
+#include "basin/datasets/detail/hdf5_read.h"
 
 #include <algorithm>
 #include <set>
 #include <vector>
 
-#include "basin/datasets/hdf5_decode.h"
+#include "basin/datasets/detail/hdf5_decode.h"
 
 namespace basin {
 namespace {

@@ -1,7 +1,7 @@
 // fork, setrlimit, pipe: see limited_child.h. The answer is framed (length, error or not,
 // bytes), so that it counts only when it is whole, whatever the child does afterwards. The child
 // leaves by _exit: no destructor or atexit handler of the program runs twice.
-#include "basin/datasets/limited_child.h"
+#include "basin/datasets/detail/limited_child.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <numeric>
 
-#include "basin/datasets/folders.h"
+#include "basin/datasets/detail/folders.h"
 #include "basin/datasets/npy.h"
 #include "basin/datasets/shapes.h"
 
@@ -120,6 +120,15 @@ void seal(PointCloudSet& set) {
       sha256_hex(std::span(reinterpret_cast<const uint8_t*>(both.data()), both.size()));
 }
 
+std::vector<int64_t> spread_rows(int64_t n, int64_t limit) {
+  const int64_t kept = limit > 0 ? std::min(n, limit) : n;
+  std::vector<int64_t> rows;
+  for (int64_t i = 0; i < kept; ++i) {
+    rows.push_back(static_cast<int64_t>(static_cast<__int128>(i) * n / kept));
+  }
+  return rows;
+}
+
 std::vector<int64_t> class_counts(const PointCloudSet& set) {
   std::vector<int64_t> counts(set.class_names.size());
   for (int64_t label : set.labels.to_vector<int64_t>()) ++counts.at(static_cast<size_t>(label));
@@ -176,6 +185,13 @@ PointCloudSet load_npy_set(const fs::path& points, const fs::path& labels,
   set.class_names = folders::class_names_of(points.parent_path(), {set.labels});
   seal(set);
   return set;
+}
+
+Tensor load_cloud(const fs::path& file, const LoadOptions& options) {
+  check_options(options);
+  const PointCloudSet one =
+      folders::read_items({{file, 0}}, folders::read_cloud, options, file.string());
+  return one.points.view({one.points_per_cloud(), 3});
 }
 
 PointCloudSplits load_dataset(const std::string& spec, const LoadOptions& options) {

@@ -54,6 +54,10 @@ PointCloudSplits load_point_clouds(const fs::path& dir, const LoadOptions& optio
 PointCloudSet load_npy_set(const fs::path& points, const fs::path& labels,
                            const LoadOptions& options = {});
 
+// One cloud from one file, without a label: .off and .obj are sampled by area, .ply, .npy [P, 3] and
+// text lines x,y,z[,...] give their first points. data error naming the file.   -> [points, 3] f32
+Tensor load_cloud(const fs::path& file, const LoadOptions& options = {});
+
 // "embedded" (datasets/shapes.h, its default size) or a folder.
 PointCloudSplits load_dataset(const std::string& spec, const LoadOptions& options = {});
 
@@ -63,6 +67,9 @@ void normalise_cloud(std::span<float> xyz, Normalisation normalisation);
 // Checks shapes, labels and finiteness (data error naming the source) and fills in the content
 // hash.
 void seal(PointCloudSet& set);
+
+// Rows that a limit keeps of n: floor(i n / limit), so that every part of the split is represented.
+std::vector<int64_t> spread_rows(int64_t n, int64_t limit);
 
 std::vector<int64_t> class_counts(const PointCloudSet& set);
 PointCloudSet subset(const PointCloudSet& set, std::span<const int64_t> rows);  // copies

@@ -9,23 +9,23 @@ namespace basin {
 struct SquareSums {
   static constexpr const char* name = "square_sums";
   // sums[i] = sum of x[i]^2, 0 for an undefined x[i].   sums [number of tensors] f64
-  static void cpu(const Tensors& x, Tensor& sums);
-  static void cuda(const Tensors& x, Tensor& sums);
+  using Run = void(const Tensors& x, Tensor& sums);
+  static Run cpu, cuda;
 };
 
 struct ClipFactor {
   static constexpr const char* name = "clip_factor";
   // factor [1] f64 = max_norm / norm where norm = sqrt(sum of sums) is larger than max_norm and
   // finite, else 1
-  static void cpu(const Tensor& sums, double max_norm, Tensor& factor);
-  static void cuda(const Tensor& sums, double max_norm, Tensor& factor);
+  using Run = void(const Tensor& sums, double max_norm, Tensor& factor);
+  static Run cpu, cuda;
 };
 
 struct ScaleBy {
   static constexpr const char* name = "scale_by";
   // out = x * factor[0], in double
-  static void cpu(const Tensor& x, const Tensor& factor, Tensor& out);
-  static void cuda(const Tensor& x, const Tensor& factor, Tensor& out);
+  using Run = void(const Tensor& x, const Tensor& factor, Tensor& out);
+  static Run cpu, cuda;
 };
 
 }  // namespace basin

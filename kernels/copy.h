@@ -11,23 +11,23 @@ namespace basin {
 // out.
 struct StridedCopy {
   static constexpr const char* name = "strided_copy";
-  static void cpu(const Tensor& x, const std::array<int64_t, kMaxRank>& strides, Tensor& out);
-  static void cuda(const Tensor& x, const std::array<int64_t, kMaxRank>& strides, Tensor& out);
+  using Run = void(const Tensor& x, const std::array<int64_t, kMaxRank>& strides, Tensor& out);
+  static Run cpu, cuda;
 };
 
 // Copies `count` positions along `axis` from x (starting at from) to out (starting at to); the
 // other axes are equal. Positions of out that are not covered keep their values.
 struct CopyAxis {
   static constexpr const char* name = "copy_axis";
-  static void cpu(const Tensor& x, int axis, int64_t from, int64_t count, Tensor& out, int64_t to);
-  static void cuda(const Tensor& x, int axis, int64_t from, int64_t count, Tensor& out, int64_t to);
+  using Run = void(const Tensor& x, int axis, int64_t from, int64_t count, Tensor& out, int64_t to);
+  static Run cpu, cuda;
 };
 
 // out[...] = value.
 struct Fill {
   static constexpr const char* name = "fill";
-  static void cpu(double value, Tensor& out);
-  static void cuda(double value, Tensor& out);
+  using Run = void(double value, Tensor& out);
+  static Run cpu, cuda;
 };
 
 }  // namespace basin

@@ -31,16 +31,30 @@ struct EdgeConvSaved {
 // usage error where an index is outside 0..N-1 (on a GPU: with BASIN_SYNC=1, index.h).
 struct EdgeBnActMaxForward {
   static constexpr const char* name = "edge_bn_act_max";
-  static void cpu(const Tensor& u, const Tensor& v,         // [B, N, C]
-                  const Tensor& index,                      // [B, N, k] i32, within the cloud
-                  const Tensor& gamma, const Tensor& beta,  // [C]
-                  double eps, Act act, double slope, bool given_stats,
-                  Tensor& y,                  // [B, N, C]
-                  Tensor& mean, Tensor& var,  // [C]
-                  EdgeConvSaved& saved);
-  static void cuda(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor& gamma,
-                   const Tensor& beta, double eps, Act act, double slope, bool given_stats,
-                   Tensor& y, Tensor& mean, Tensor& var, EdgeConvSaved& saved);
+  using Run = void(const Tensor& u, const Tensor& v,         // [B, N, C]
+                   const Tensor& index,                      // [B, N, k] i32, within the cloud
+                   const Tensor& gamma, const Tensor& beta,  // [C]
+                   const BnAct& how,
+                   Tensor& y,                  // [B, N, C]
+                   Tensor& mean, Tensor& var,  // [C]
+                   EdgeConvSaved& saved);
+  static Run cpu, cuda;
+};
+
+// Where derivatives are taken: arguments and results of the forward pass.
+struct EdgeConvPoint {
+  Tensor u, v;   // [B, N, C]
+  Tensor index;  // [B, N, k] i32
+  Tensor gamma;  // [C]
+  Tensor var;    // [C]
+  EdgeConvSaved saved;
+  Tensor y;  // [B, N, C]
+};
+
+// Of u, v, gamma and beta: their tangents, where undefined is zero, or their gradients.
+struct EdgeConvTensors {
+  Tensor u, v;         // [B, N, C]
+  Tensor gamma, beta;  // [C]
 };
 
 // With g = ct act'(y), std = sqrt(var + eps), a = gamma / std, zhat = (z - mean) / std:
@@ -50,22 +64,9 @@ struct EdgeBnActMaxForward {
 // given_stats: k1 = k2 = 0. y is not read for Act::none.
 struct EdgeBnActMaxBackward {
   static constexpr const char* name = "edge_bn_act_max_vjp";
-  static void cpu(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor& gamma,
-                  const Tensor& var, const EdgeConvSaved& saved, const Tensor& y,
-                  const Tensor& ct,  // [B, N, C]
-                  double eps, Act act, double slope, bool given_stats, Tensor& du,
-                  Tensor& dv,                      // [B, N, C]
-                  Tensor& dgamma, Tensor& dbeta);  // [C]
-  static void cuda(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor& gamma,
-                   const Tensor& var, const EdgeConvSaved& saved, const Tensor& y, const Tensor& ct,
-                   double eps, Act act, double slope, bool given_stats, Tensor& du, Tensor& dv,
-                   Tensor& dgamma, Tensor& dbeta);
-};
-
-// Tangents of the inputs; undefined: zero.
-struct EdgeConvTangents {
-  Tensor u, v;         // [B, N, C]
-  Tensor gamma, beta;  // [C]
+  using Run = void(const EdgeConvPoint& at, const Tensor& ct,  // [B, N, C]
+                   const BnAct& how, EdgeConvTensors& grads);
+  static Run cpu, cuda;
 };
 
 // With zt = ut[i] + vt[j] the tangent of z: mean_t = mean of zt and var_t = 2 mean of (z - mean) zt
@@ -74,13 +75,9 @@ struct EdgeConvTangents {
 // The sums over edges need sum_q vt[j] only. given_stats: mean_t = var_t = 0.
 struct EdgeBnActMaxTangent {
   static constexpr const char* name = "edge_bn_act_max_jvp";
-  static void cpu(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor& gamma,
-                  const Tensor& var, const EdgeConvSaved& saved, const Tensor& y, double eps,
-                  Act act, double slope, bool given_stats, const EdgeConvTangents& t,
-                  Tensor& y_t);  // [B, N, C]
-  static void cuda(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor& gamma,
-                   const Tensor& var, const EdgeConvSaved& saved, const Tensor& y, double eps,
-                   Act act, double slope, bool given_stats, const EdgeConvTangents& t, Tensor& y_t);
+  using Run = void(const EdgeConvPoint& at, const EdgeConvTensors& t, const BnAct& how,
+                   Tensor& y_t);  // [B, N, C]
+  static Run cpu, cuda;
 };
 
 // The tangents of what EdgeBnActMaxBackward gives, along t and the tangent ct_t of ct (undefined:
@@ -90,17 +87,10 @@ struct EdgeBnActMaxTangent {
 //   dv_t[j] = the same sums over the edges into j.
 struct EdgeBnActMaxBackwardTangent {
   static constexpr const char* name = "edge_bn_act_max_vjp_jvp";
-  static void cpu(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor& gamma,
-                  const Tensor& var, const EdgeConvSaved& saved, const Tensor& y, const Tensor& ct,
-                  double eps, Act act, double slope, bool given_stats, const EdgeConvTangents& t,
-                  const Tensor& ct_t,                  // [B, N, C]
-                  Tensor& du_t, Tensor& dv_t,          // [B, N, C]
-                  Tensor& dgamma_t, Tensor& dbeta_t);  // [C]
-  static void cuda(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor& gamma,
-                   const Tensor& var, const EdgeConvSaved& saved, const Tensor& y, const Tensor& ct,
-                   double eps, Act act, double slope, bool given_stats, const EdgeConvTangents& t,
-                   const Tensor& ct_t, Tensor& du_t, Tensor& dv_t, Tensor& dgamma_t,
-                   Tensor& dbeta_t);
+  using Run = void(const EdgeConvPoint& at, const Tensor& ct, const EdgeConvTensors& t,
+                   const Tensor& ct_t,  // [B, N, C]
+                   const BnAct& how, EdgeConvTensors& grads_t);
+  static Run cpu, cuda;
 };
 
 }  // namespace basin

@@ -29,29 +29,26 @@ struct EdgeMessageTensors {
 // by side, [R, d + 3], or [R, d] where coordinates do not move; preallocated.
 struct EdgeMessage {
   static constexpr const char* name = "edge_message";
-  static void cpu(const EdgeMessageTensors& in, const Tensor& index, Tensor& out);
-  static void cuda(const EdgeMessageTensors& in, const Tensor& index, Tensor& out);
+  using Run = void(const EdgeMessageTensors& in, const Tensor& index, Tensor& out);
+  static Run cpu, cuda;
 };
 
 // out: for each of `tangents` the tangent of EdgeMessage's result along it; value, where not null:
 // that result. Values and several tangents share the work on the values.
 struct EdgeMessageJvp {
   static constexpr const char* name = "edge_message_jvp";
-  static void cpu(const EdgeMessageTensors& in, const Tensor& index,
-                  std::span<const EdgeMessageTensors> tangents, Tensor* value,
-                  std::span<Tensor> out);
-  static void cuda(const EdgeMessageTensors& in, const Tensor& index,
+  using Run = void(const EdgeMessageTensors& in, const Tensor& index,
                    std::span<const EdgeMessageTensors> tangents, Tensor* value,
                    std::span<Tensor> out);
+  static Run cpu, cuda;
 };
 
 // grads: the gradient of <ct, result> for every defined argument, all preallocated.
 struct EdgeMessageVjp {
   static constexpr const char* name = "edge_message_vjp";
-  static void cpu(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
-                  EdgeMessageTensors& grads);
-  static void cuda(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
+  using Run = void(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
                    EdgeMessageTensors& grads);
+  static Run cpu, cuda;
 };
 
 // grads: for each of `tangents` the tangent of what EdgeMessageVjp gives along it and along the
@@ -59,13 +56,11 @@ struct EdgeMessageVjp {
 // EdgeMessageVjp gives.
 struct EdgeMessageVjpJvp {
   static constexpr const char* name = "edge_message_vjp_jvp";
-  static void cpu(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
-                  std::span<const EdgeMessageTensors> tangents, std::span<const Tensor> ct_tangents,
-                  EdgeMessageTensors* value, std::span<EdgeMessageTensors> grads);
-  static void cuda(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
+  using Run = void(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
                    std::span<const EdgeMessageTensors> tangents,
                    std::span<const Tensor> ct_tangents, EdgeMessageTensors* value,
                    std::span<EdgeMessageTensors> grads);
+  static Run cpu, cuda;
 };
 
 }  // namespace basin

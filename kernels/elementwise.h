@@ -82,25 +82,24 @@ void visit_binary(Binary op, F&& f) {
 // out[i] = f(x[i], p). out has x's shape and dtype; out may be x.
 struct UnaryMap {
   static constexpr const char* name = "unary";
-  static void cpu(Unary op, const Tensor& x, double p, Tensor& out);
-  static void cuda(Unary op, const Tensor& x, double p, Tensor& out);
+  using Run = void(Unary op, const Tensor& x, double p, Tensor& out);
+  static Run cpu, cuda;
 };
 
 // out[i] = t[i] * d(x[i], y[i], p): the chain rule in one pass. Either of x, y may be undefined
 // when the formula does not read it.
 struct UnaryChain {
   static constexpr const char* name = "unary_chain";
-  static void cpu(Unary op, const Tensor& t, const Tensor& x, const Tensor& y, double p,
-                  Tensor& out);
-  static void cuda(Unary op, const Tensor& t, const Tensor& x, const Tensor& y, double p,
+  using Run = void(Unary op, const Tensor& t, const Tensor& x, const Tensor& y, double p,
                    Tensor& out);
+  static Run cpu, cuda;
 };
 
 // out = f(a, b), a and b broadcast to out's shape. out may be a or b when it has the same shape.
 struct BinaryMap {
   static constexpr const char* name = "binary";
-  static void cpu(Binary op, const Tensor& a, const Tensor& b, Tensor& out);
-  static void cuda(Binary op, const Tensor& a, const Tensor& b, Tensor& out);
+  using Run = void(Binary op, const Tensor& a, const Tensor& b, Tensor& out);
+  static Run cpu, cuda;
 };
 
 // The broadcast pattern of up to two inputs over an output, with adjacent axes merged where both

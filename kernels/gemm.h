@@ -39,11 +39,11 @@ bool tf32_allowed();
 // 2 and is shared by the whole batch.
 struct Matmul {
   static constexpr const char* name = "matmul";
-  static void cpu(const Tensor& a,  // [.., m, k], or [.., k, m] with trans_a
-                  const Tensor& b,  // [.., k, n], or [.., n, k] with trans_b
-                  bool trans_a, bool trans_b,
-                  Tensor& out);  // [.., m, n], preallocated
-  static void cuda(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, Tensor& out);
+  using Run = void(const Tensor& a,  // [.., m, k], or [.., k, m] with trans_a
+                   const Tensor& b,  // [.., k, n], or [.., n, k] with trans_b
+                   bool trans_a, bool trans_b,
+                   Tensor& out);  // [.., m, n], preallocated
+  static Run cpu, cuda;
 };
 
 }  // namespace basin

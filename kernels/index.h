@@ -12,51 +12,51 @@ namespace basin {
 struct Gather {
   static constexpr const char* name = "gather";
   // x [N, F], index [E] -> out [E, F]; usage error when an index leaves 0..N-1
-  static void cpu(const Tensor& x, const Tensor& index, Tensor& out);
-  static void cuda(const Tensor& x, const Tensor& index, Tensor& out);
+  using Run = void(const Tensor& x, const Tensor& index, Tensor& out);
+  static Run cpu, cuda;
 };
 
 struct ScatterSum {
   static constexpr const char* name = "scatter_sum";
   // x [E, F], index [E] -> out [N, F], rows summed in order of e (the edges are sorted by target
   // first)
-  static void cpu(const Tensor& x, const Tensor& index, Tensor& out);
-  static void cuda(const Tensor& x, const Tensor& index, Tensor& out);
+  using Run = void(const Tensor& x, const Tensor& index, Tensor& out);
+  static Run cpu, cuda;
 };
 
 struct SegmentSum {
   static constexpr const char* name = "segment_sum";
   // x [E, F], offsets [S + 1] rising from 0 to E -> out [S, F]
-  static void cpu(const Tensor& x, const Tensor& offsets, Tensor& out);
-  static void cuda(const Tensor& x, const Tensor& offsets, Tensor& out);
+  using Run = void(const Tensor& x, const Tensor& offsets, Tensor& out);
+  static Run cpu, cuda;
 };
 
 struct SegmentExpand {
   static constexpr const char* name = "segment_expand";
   // x [S, F], offsets [S + 1] -> out [E, F]
-  static void cpu(const Tensor& x, const Tensor& offsets, Tensor& out);
-  static void cuda(const Tensor& x, const Tensor& offsets, Tensor& out);
+  using Run = void(const Tensor& x, const Tensor& offsets, Tensor& out);
+  static Run cpu, cuda;
 };
 
 struct SegmentArgmax {
   static constexpr const char* name = "segment_argmax";
   // x [E, F], offsets [S + 1] -> index [S, F] i32: row of the first largest element, -1 if empty
-  static void cpu(const Tensor& x, const Tensor& offsets, Tensor& index);
-  static void cuda(const Tensor& x, const Tensor& offsets, Tensor& index);
+  using Run = void(const Tensor& x, const Tensor& offsets, Tensor& index);
+  static Run cpu, cuda;
 };
 
 struct TakeAlong {
   static constexpr const char* name = "take_along";
   // x [outer, n, inner], index [outer, m, inner] -> out [outer, m, inner]; index -1 gives 0
-  static void cpu(const Tensor& x, const Tensor& index, int axis, Tensor& out);
-  static void cuda(const Tensor& x, const Tensor& index, int axis, Tensor& out);
+  using Run = void(const Tensor& x, const Tensor& index, int axis, Tensor& out);
+  static Run cpu, cuda;
 };
 
 struct PutAlong {
   static constexpr const char* name = "put_along";
   // x and index [outer, m, inner] -> out [outer, n, inner], zeros plus sums in order of m
-  static void cpu(const Tensor& x, const Tensor& index, int axis, Tensor& out);
-  static void cuda(const Tensor& x, const Tensor& index, int axis, Tensor& out);
+  using Run = void(const Tensor& x, const Tensor& index, int axis, Tensor& out);
+  static Run cpu, cuda;
 };
 
 // usage error unless each index is in lowest..rows-1 (on a GPU: with BASIN_SYNC=1).

@@ -20,8 +20,8 @@ struct Knn {
   static constexpr const char* name = "knn";
   // x [B, N, D] -> index [B, N, k] i32: numbers 0..N-1 within the cloud. A NaN distance counts as
   // infinite.
-  static void cpu(const Tensor& x, int64_t k, bool include_self, Tensor& index);
-  static void cuda(const Tensor& x, int64_t k, bool include_self, Tensor& index);
+  using Run = void(const Tensor& x, int64_t k, bool include_self, Tensor& index);
+  static Run cpu, cuda;
 };
 
 }  // namespace basin

@@ -13,33 +13,29 @@ namespace basin {
 
 struct LayerNorm {
   static constexpr const char* name = "layer_norm";
-  static void cpu(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps, Tensor& y);
-  static void cuda(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps, Tensor& y);
+  using Run = void(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps, Tensor& y);
+  static Run cpu, cuda;
 };
 // dx [.., n], dgamma, dbeta [n]
 struct LayerNormVjp {
   static constexpr const char* name = "layer_norm_vjp";
-  static void cpu(const Tensor& x, const Tensor& gamma, const Tensor& ct, double eps, Tensor& dx,
-                  Tensor& dgamma, Tensor& dbeta);
-  static void cuda(const Tensor& x, const Tensor& gamma, const Tensor& ct, double eps, Tensor& dx,
+  using Run = void(const Tensor& x, const Tensor& gamma, const Tensor& ct, double eps, Tensor& dx,
                    Tensor& dgamma, Tensor& dbeta);
+  static Run cpu, cuda;
 };
 // Undefined tangents are zero.
 struct LayerNormJvp {
   static constexpr const char* name = "layer_norm_jvp";
-  static void cpu(const Tensor& x, const Tensor& gamma, const Tensor& t, const Tensor& gamma_t,
-                  const Tensor& beta_t, double eps, Tensor& y_t);
-  static void cuda(const Tensor& x, const Tensor& gamma, const Tensor& t, const Tensor& gamma_t,
+  using Run = void(const Tensor& x, const Tensor& gamma, const Tensor& t, const Tensor& gamma_t,
                    const Tensor& beta_t, double eps, Tensor& y_t);
+  static Run cpu, cuda;
 };
 struct LayerNormVjpJvp {
   static constexpr const char* name = "layer_norm_vjp_jvp";
-  static void cpu(const Tensor& x, const Tensor& gamma, const Tensor& ct, const Tensor& t,
-                  const Tensor& gamma_t, const Tensor& ct_t, double eps, Tensor& dx_t,
-                  Tensor& dgamma_t, Tensor& dbeta_t);
-  static void cuda(const Tensor& x, const Tensor& gamma, const Tensor& ct, const Tensor& t,
+  using Run = void(const Tensor& x, const Tensor& gamma, const Tensor& ct, const Tensor& t,
                    const Tensor& gamma_t, const Tensor& ct_t, double eps, Tensor& dx_t,
                    Tensor& dgamma_t, Tensor& dbeta_t);
+  static Run cpu, cuda;
 };
 
 }  // namespace basin

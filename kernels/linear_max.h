@@ -16,17 +16,32 @@ namespace basin {
 // them again.
 struct LinearBnActMaxForward {
   static constexpr const char* name = "linear_bn_act_max";
-  static void cpu(const Tensor& x,                          // [B, N, Cin]
-                  const Tensor& w, const Tensor& bias,      // [Cout, Cin], [Cout]
-                  const Tensor& gamma, const Tensor& beta,  // [Cout]
-                  double eps, Act act, double slope, bool given_stats,
-                  Tensor& y,                   // [B, Cout]
-                  Tensor& mean, Tensor& var,   // [Cout]
-                  Tensor& argmax,              // [B, Cout] i32, the row n of each maximum
-                  Tensor* moments = nullptr);  // [1 + Cin, Cin] f64
-  static void cuda(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
-                   const Tensor& beta, double eps, Act act, double slope, bool given_stats,
-                   Tensor& y, Tensor& mean, Tensor& var, Tensor& argmax, Tensor* moments = nullptr);
+  using Run = void(const Tensor& x,                          // [B, N, Cin]
+                   const Tensor& w, const Tensor& bias,      // [Cout, Cin], [Cout]
+                   const Tensor& gamma, const Tensor& beta,  // [Cout]
+                   const BnAct& how,
+                   Tensor& y,                  // [B, Cout]
+                   Tensor& mean, Tensor& var,  // [Cout]
+                   Tensor& argmax,             // [B, Cout] i32, the row n of each maximum
+                   Tensor* moments);           // [1 + Cin, Cin] f64, or null
+  static Run cpu, cuda;
+};
+
+// Where derivatives are taken: arguments and results of the forward pass.
+struct LinearMaxPoint {
+  Tensor x;          // [B, N, Cin]
+  Tensor w;          // [Cout, Cin]
+  Tensor bias;       // [Cout]
+  Tensor gamma;      // [Cout]
+  Tensor y;          // [B, Cout]; not read for Act::none and may then be undefined
+  Tensor mean, var;  // [Cout]
+  Tensor argmax;     // [B, Cout] i32
+  Tensor moments;    // [1 + Cin, Cin] f64, or undefined: then found again
+};
+
+// Of x, w, bias, gamma and beta: their tangents, all defined, or their gradients.
+struct LinearMaxTensors {
+  Tensor x, w, bias, gamma, beta;
 };
 
 // With g = ct act'(y), std = sqrt(var + eps), a = gamma / std, R = B * N, zhat = (z - mean) / std:
@@ -37,40 +52,12 @@ struct LinearBnActMaxForward {
 //   dw = dz^T x = a sum_b g (x[argmax] - mu) + k2 R (w S),
 //   dbias = 0, because the rows of dz add up to zero.
 // given_stats: k1 = k2 = 0, dw = a sum_b g x[argmax], dbias = a dbeta.
-// An output left undefined is not computed. y is not read for Act::none and may then be undefined.
+// A gradient left undefined is not computed.
 struct LinearBnActMaxBackward {
   static constexpr const char* name = "linear_bn_act_max_vjp";
-  static void cpu(const Tensor& x,                        // [B, N, Cin]
-                  const Tensor& w, const Tensor& bias,    // [Cout, Cin], [Cout]
-                  const Tensor& gamma,                    // [Cout]
-                  const Tensor& mean, const Tensor& var,  // [Cout]
-                  const Tensor& argmax,                   // [B, Cout] i32
-                  const Tensor& y, const Tensor& ct,      // [B, Cout]
-                  double eps, Act act, double slope, bool given_stats,
-                  Tensor& dx,                                                // [B, N, Cin]
-                  Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta,  // [Cout, Cin], [Cout]
-                  const Tensor* moments = nullptr);  // from the forward pass of the same x
-  static void cuda(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
-                   const Tensor& mean, const Tensor& var, const Tensor& argmax, const Tensor& y,
-                   const Tensor& ct, double eps, Act act, double slope, bool given_stats,
-                   Tensor& dx, Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta,
-                   const Tensor* moments = nullptr);
-};
-
-// The point where the tangents below are taken: arguments and results of the forward pass.
-struct LinearMaxPrimal {
-  Tensor x;          // [B, N, Cin]
-  Tensor w;          // [Cout, Cin]
-  Tensor bias;       // [Cout]
-  Tensor gamma;      // [Cout]
-  Tensor y;          // [B, Cout]
-  Tensor mean, var;  // [Cout]
-  Tensor argmax;     // [B, Cout] i32
-  Tensor moments;    // [1 + Cin, Cin] f64, or undefined: then found again
-};
-
-struct LinearMaxTangents {
-  Tensor x, w, bias, gamma;  // shapes as above, all defined
+  using Run = void(const LinearMaxPoint& at, const Tensor& ct,  // [B, Cout]
+                   const BnAct& how, LinearMaxTensors& grads);
+  static Run cpu, cuda;
 };
 
 // The tangent of y. With D = mean of (x - mu) (t_x - mean t_x)^T, s = 1 / std,
@@ -80,25 +67,19 @@ struct LinearMaxTangents {
 // given_stats: t_zhat = s (w t_x + t_w x + t_bias).
 struct LinearBnActMaxTangent {
   static constexpr const char* name = "linear_bn_act_max_jvp";
-  static void cpu(const LinearMaxPrimal& in, const LinearMaxTangents& t, const Tensor& t_beta,
-                  double eps, Act act, double slope, bool given_stats,
-                  Tensor& t_y);  // [B, Cout]
-  static void cuda(const LinearMaxPrimal& in, const LinearMaxTangents& t, const Tensor& t_beta,
-                   double eps, Act act, double slope, bool given_stats, Tensor& t_y);
+  using Run = void(const LinearMaxPoint& at, const LinearMaxTensors& t, const BnAct& how,
+                   Tensor& t_y);  // [B, Cout]
+  static Run cpu, cuda;
 };
 
 // The tangents of dx, dw, dbias, dgamma, dbeta: the formulas of LinearBnActMaxBackward
-// differentiated, with t_std = std^2 s r and the tangent D + D^T of S. beta does not enter.
+// differentiated, with t_std = std^2 s r and the tangent D + D^T of S. t.beta does not enter.
 struct LinearBnActMaxBackwardTangent {
   static constexpr const char* name = "linear_bn_act_max_vjp_jvp";
-  static void cpu(const LinearMaxPrimal& in, const LinearMaxTangents& t, const Tensor& ct,
-                  const Tensor& t_ct,  // [B, Cout]
-                  double eps, Act act, double slope, bool given_stats,
-                  LinearMaxTangents& out,  // of dx, dw, dbias, dgamma
-                  Tensor& t_dbeta);        // [Cout]
-  static void cuda(const LinearMaxPrimal& in, const LinearMaxTangents& t, const Tensor& ct,
-                   const Tensor& t_ct, double eps, Act act, double slope, bool given_stats,
-                   LinearMaxTangents& out, Tensor& t_dbeta);
+  using Run = void(const LinearMaxPoint& at, const Tensor& ct, const LinearMaxTensors& t,
+                   const Tensor& t_ct,  // [B, Cout]
+                   const BnAct& how, LinearMaxTensors& t_grads);
+  static Run cpu, cuda;
 };
 
 }  // namespace basin

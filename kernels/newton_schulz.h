@@ -44,8 +44,8 @@ struct MatrixTask {
 // their launches.
 struct NewtonSchulz {
   static constexpr const char* name = "newton_schulz";
-  static void cpu(std::span<const MatrixTask> tasks, DType dtype, const NewtonSchulzPlan& plan);
-  static void cuda(std::span<const MatrixTask> tasks, DType dtype, const NewtonSchulzPlan& plan);
+  using Run = void(std::span<const MatrixTask> tasks, DType dtype, const NewtonSchulzPlan& plan);
+  static Run cpu, cuda;
 };
 
 // Frobenius norm of a tensor on the CPU, as above.

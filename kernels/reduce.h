@@ -14,8 +14,8 @@ AxisView axis_view(const Shape& shape, int axis);
 struct ReduceSum {
   static constexpr const char* name = "sum";
   // x [outer, n, inner] -> out [outer, inner]
-  static void cpu(const Tensor& x, AxisView view, Tensor& out);
-  static void cuda(const Tensor& x, AxisView view, Tensor& out);
+  using Run = void(const Tensor& x, AxisView view, Tensor& out);
+  static Run cpu, cuda;
 };
 
 enum class Extreme : uint8_t { max, min };
@@ -24,8 +24,8 @@ enum class Extreme : uint8_t { max, min };
 struct ArgExtreme {
   static constexpr const char* name = "argmax";
   // x [outer, n, inner] -> index [outer, inner] i32
-  static void cpu(Extreme which, const Tensor& x, AxisView view, Tensor& index);
-  static void cuda(Extreme which, const Tensor& x, AxisView view, Tensor& index);
+  using Run = void(Extreme which, const Tensor& x, AxisView view, Tensor& index);
+  static Run cpu, cuda;
 };
 
 }  // namespace basin

@@ -7,14 +7,14 @@ namespace basin {
 
 struct Blend {
   static constexpr const char* name = "blend";
-  static void cpu(const Tensor& from, double momentum, Tensor& to);  // equal shapes and types
-  static void cuda(const Tensor& from, double momentum, Tensor& to);
+  using Run = void(const Tensor& from, double momentum, Tensor& to);  // equal shapes and types
+  static Run cpu, cuda;
 };
 
 struct CountUp {
   static constexpr const char* name = "count_up";
-  static void cpu(Tensor& counter);  // [] i64, one more
-  static void cuda(Tensor& counter);
+  using Run = void(Tensor& counter);  // [] i64, one more
+  static Run cpu, cuda;
 };
 
 }  // namespace basin

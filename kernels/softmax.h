@@ -16,58 +16,54 @@ namespace basin {
 // log: of the softmax.
 struct Softmax {
   static constexpr const char* name = "softmax";
-  static void cpu(bool log, const Tensor& x, Tensor& out);  // both [.., n]
-  static void cuda(bool log, const Tensor& x, Tensor& out);
+  using Run = void(bool log, const Tensor& x, Tensor& out);  // both [.., n]
+  static Run cpu, cuda;
 };
 // out: what Softmax gave; dx [.., n]
 struct SoftmaxVjp {
   static constexpr const char* name = "softmax_vjp";
-  static void cpu(bool log, const Tensor& out, const Tensor& ct, Tensor& dx);
-  static void cuda(bool log, const Tensor& out, const Tensor& ct, Tensor& dx);
+  using Run = void(bool log, const Tensor& out, const Tensor& ct, Tensor& dx);
+  static Run cpu, cuda;
 };
 struct SoftmaxJvp {
   static constexpr const char* name = "softmax_jvp";
-  static void cpu(bool log, const Tensor& out, const Tensor& t, Tensor& out_t);
-  static void cuda(bool log, const Tensor& out, const Tensor& t, Tensor& out_t);
+  using Run = void(bool log, const Tensor& out, const Tensor& t, Tensor& out_t);
+  static Run cpu, cuda;
 };
 // t and ct_t may be undefined: zero.
 struct SoftmaxVjpJvp {
   static constexpr const char* name = "softmax_vjp_jvp";
-  static void cpu(bool log, const Tensor& out, const Tensor& ct, const Tensor& t,
-                  const Tensor& ct_t, Tensor& dx_t);
-  static void cuda(bool log, const Tensor& out, const Tensor& ct, const Tensor& t,
+  using Run = void(bool log, const Tensor& out, const Tensor& ct, const Tensor& t,
                    const Tensor& ct_t, Tensor& dx_t);
+  static Run cpu, cuda;
 };
 
 // x [B, C], labels [B] i64 in 0..C-1, B >= 1; y [B, C] <- log-softmax, loss [].
 struct CrossEntropy {
   static constexpr const char* name = "cross_entropy";
-  static void cpu(const Tensor& x, const Tensor& labels, double smoothing, Tensor& y, Tensor& loss);
-  static void cuda(const Tensor& x, const Tensor& labels, double smoothing, Tensor& y,
+  using Run = void(const Tensor& x, const Tensor& labels, double smoothing, Tensor& y,
                    Tensor& loss);
+  static Run cpu, cuda;
 };
 // ct []; dx [B, C]
 struct CrossEntropyVjp {
   static constexpr const char* name = "cross_entropy_vjp";
-  static void cpu(const Tensor& y, const Tensor& labels, double smoothing, const Tensor& ct,
-                  Tensor& dx);
-  static void cuda(const Tensor& y, const Tensor& labels, double smoothing, const Tensor& ct,
+  using Run = void(const Tensor& y, const Tensor& labels, double smoothing, const Tensor& ct,
                    Tensor& dx);
+  static Run cpu, cuda;
 };
 struct CrossEntropyJvp {
   static constexpr const char* name = "cross_entropy_jvp";
-  static void cpu(const Tensor& y, const Tensor& labels, double smoothing, const Tensor& t,
-                  Tensor& loss_t);
-  static void cuda(const Tensor& y, const Tensor& labels, double smoothing, const Tensor& t,
+  using Run = void(const Tensor& y, const Tensor& labels, double smoothing, const Tensor& t,
                    Tensor& loss_t);
+  static Run cpu, cuda;
 };
 // t and ct_t may be undefined: zero.
 struct CrossEntropyVjpJvp {
   static constexpr const char* name = "cross_entropy_vjp_jvp";
-  static void cpu(const Tensor& y, const Tensor& labels, double smoothing, const Tensor& ct,
-                  const Tensor& t, const Tensor& ct_t, Tensor& dx_t);
-  static void cuda(const Tensor& y, const Tensor& labels, double smoothing, const Tensor& ct,
+  using Run = void(const Tensor& y, const Tensor& labels, double smoothing, const Tensor& ct,
                    const Tensor& t, const Tensor& ct_t, Tensor& dx_t);
+  static Run cpu, cuda;
 };
 
 }  // namespace basin

@@ -43,8 +43,8 @@ struct SgdNumbers {
 };
 struct SgdUpdate {
   static constexpr const char* name = "sgd";
-  static void cpu(std::span<SgdItem> items, const SgdNumbers& numbers);
-  static void cuda(std::span<SgdItem> items, const SgdNumbers& numbers);
+  using Run = void(std::span<SgdItem> items, const SgdNumbers& numbers);
+  static Run cpu, cuda;
 };
 
 // Muon's momentum:  b = keep b + intake g;  m = direct g + heavy b.
@@ -56,8 +56,8 @@ struct MomentumNumbers {
 };
 struct MomentumUpdate {
   static constexpr const char* name = "momentum";
-  static void cpu(std::span<MomentumItem> items, const MomentumNumbers& numbers);
-  static void cuda(std::span<MomentumItem> items, const MomentumNumbers& numbers);
+  using Run = void(std::span<MomentumItem> items, const MomentumNumbers& numbers);
+  static Run cpu, cuda;
 };
 
 // A step along o:  w = shrink w - rate o on elements [offset, offset + count).

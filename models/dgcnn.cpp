@@ -6,8 +6,8 @@
 #include <memory>
 
 #include "basin/kernels/edge_conv.h"
-#include "basin/models/options.h"
-#include "basin/models/point_graph.h"
+#include "basin/models/detail/points.h"
+#include "basin/models/detail/point_graph.h"
 
 namespace basin {
 namespace {
@@ -67,18 +67,18 @@ class Forward {
     Tensors levels;
     for (size_t i = 0; i < 4; ++i) {
       x = edge_convolution(net_.edges[i], x);
-      keep(str("edge", i + 1), x);
+      keep(str("edge", i + 1), x, Rows::point);
       levels.push_back(x);
     }
     x = activate(net_.points, concat(levels, 2));
-    keep("point_features", x);
+    keep("point_features", x, Rows::point);
     x = concat({max(x, 1), mean(x, 1)}, 1);
-    keep("global_feature", x);
+    keep("global_feature", x, Rows::example);
     x = activate(net_.fc1, x);
-    keep("fc1", x);
+    keep("fc1", x, Rows::example);
     x = activate(net_.fc2, drop(x, "dropout/fc1"));
-    keep("fc2", x);
-    result_.logits = pass_.apply(net_.fc3, drop(x, "dropout/fc2"));
+    keep("fc2", x, Rows::example);
+    result_.outputs = {pass_.apply(net_.fc3, drop(x, "dropout/fc2"))};
     result_.batch_stats = pass_.take_stats();
     return std::move(result_);
   }
@@ -109,8 +109,8 @@ class Forward {
     return basin::drop(x, net_.config.dropout, options_, layer);
   }
 
-  void keep(const std::string& name, const Tensor& value) {
-    if (options_.keep_activations) result_.activations.emplace_back(name, value);
+  void keep(const std::string& name, const Tensor& value, Rows rows) {
+    if (options_.keep_activations) result_.activations.push_back({name, value, rows});
   }
 
   const Dgcnn& net_;
@@ -119,14 +119,14 @@ class Forward {
   ForwardResult result_;
 };
 
-Model dgcnn_from_options(const ModelConfig& config) {
-  const std::vector<int64_t> w = sizes_option(config, "widths", 7);
+Model dgcnn_from_options(const ModelConfig& config, const OptionReader& options) {
+  const std::vector<int64_t> w = options.sizes("widths", 7);
   DgcnnConfig net;
-  net.classes = config.classes;
-  net.k = sizes_option(config, "k", 1)[0];
+  net.classes = config.outputs;
+  net.k = options.sizes("k", 1)[0];
   net.widths = {w[0], w[1], w[2], w[3], w[4], w[5], w[6]};
-  net.dropout = number_option(config, "dropout", 0, 0.99);
-  net.fused = flag_option(config, "fused");
+  net.dropout = options.number_in("dropout", 0, 0.99);
+  net.fused = options.flag("fused");
   return make_dgcnn(net);
 }
 
@@ -145,12 +145,14 @@ Model make_dgcnn(const DgcnnConfig& config) {
   Model model;
   model.name = "dgcnn";
   model.preset = "official";
-  model.classes = config.classes;
+  model.outputs = config.classes;
   model.layout = net->layout;
-  model.forward = [net](const Tensors& params, const Tensors& buffers, const Tensor& points,
+  model.inputs = {points_slot()};
+  model.symmetries = {SymmetryKind::permutation};
+  model.neighbours = config.k;
+  model.forward = [net](const Tensors& params, const Tensors& buffers, const Tensors& inputs,
                         const ForwardOptions& options) {
-    check(points.rank() == 3 && points.size(2) == 3 && points.numel() > 0,
-          "dgcnn: expects points [B, N, 3], got ", points.shape());
+    const Tensor& points = points_of("dgcnn", inputs);
     check(points.size(1) >= net->config.k, "dgcnn: needs at least k = ", net->config.k,
           " points per cloud, got ", points.size(1), "; lower the option k");
     return Forward(*net, params, buffers, options).run(points);
@@ -164,11 +166,13 @@ ModelInfo dgcnn_info() {
   info.summary = "DGCNN: edge convolutions on neighbour graphs of the current features";
   info.presets = {{"official", "the authors' PyTorch code"}};
   info.options = {
-      {"k", "20", "neighbours of a point, itself among them (authors: 40 for 2048 points)"},
-      {"dropout", "0.5", "probability of zeroing a hidden unit of the classifier"},
+      {"k", "20", "neighbours of a point, itself among them (authors: 40 for 2048 points)",
+       OptionKind::integer},
+      {"dropout", "0.5", "probability of zeroing a hidden unit of the classifier",
+       OptionKind::number},
       {"widths", "64,64,128,256,1024,512,256",
        "channels per edge (four), per point and per cloud (two)"},
-      {"fused", "true", "false: plain ops instead of the fused edge convolution"},
+      {"fused", "true", "false: plain ops instead of the fused edge convolution", OptionKind::flag},
   };
   info.make = dgcnn_from_options;
   return info;

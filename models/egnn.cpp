@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "basin/autograd/ops/edge_message.h"
-#include "basin/models/options.h"
+#include "basin/models/detail/points.h"
 
 namespace basin {
 namespace {
@@ -91,15 +91,19 @@ class Forward {
     for (size_t i = 0; i < net_.layers.size(); ++i) {
       const bool last = i + 1 == net_.layers.size();
       apply(net_.layers[i], !last || options_.keep_activations);
-      keep(str("features", i + 1), h_);
-      keep(str("coordinates", i + 1), x_);
+      if (options_.keep_activations) {
+        const std::string number = std::to_string(i + 1);
+        result_.activations.push_back({"features" + number, per_point(h_), Rows::point});
+        result_.activations.push_back(
+            {"coordinates" + number, per_point(x_), Rows::point, 1, true, net_.config.scale});
+      }
     }
-    const Tensor h = reshape(h_, {clouds_, points_, net_.config.hidden});
+    const Tensor h = per_point(h_);
     Tensor y = concat({mean(h, 1), max(h, 1)}, 1);
-    if (options_.keep_activations) result_.activations.emplace_back("global_feature", y);
+    if (options_.keep_activations) result_.activations.push_back({"global_feature", y});
     y = silu(pass_.apply(net_.readout.first, y));
     y = drop(y, net_.config.dropout, options_, "dropout/readout");
-    result_.logits = pass_.apply(net_.readout.second, y);
+    result_.outputs = {pass_.apply(net_.readout.second, y)};
     return std::move(result_);
   }
 
@@ -145,9 +149,8 @@ class Forward {
     h_ = h_ + perceptron(layer.node, concat({h_, m.sum}, 1));
   }
 
-  void keep(const std::string& name, const Tensor& rows) {
-    if (!options_.keep_activations) return;
-    result_.activations.emplace_back(name, reshape(rows, {clouds_, points_, rows.size(1)}));
+  Tensor per_point(const Tensor& rows) const {  // [B N, C] -> [B, N, C]
+    return reshape(rows, {clouds_, points_, rows.size(1)});
   }
 
   const Egnn& net_;
@@ -159,21 +162,19 @@ class Forward {
   ForwardResult result_;
 };
 
-Model egnn_from_options(const ModelConfig& config) {
+Model egnn_from_options(const ModelConfig& config, const OptionReader& options) {
   EgnnConfig net;
-  net.classes = config.classes;
-  net.hidden = sizes_option(config, "hidden", 1)[0];
-  net.layers = sizes_option(config, "layers", 1)[0];
-  net.k = sizes_option(config, "k", 1)[0];
-  net.attention = flag_option(config, "attention");
-  net.radius = flag_option(config, "radius");
-  net.scale = number_option(config, "scale", 1e-6, 1e6);
-  net.last_coordinates = flag_option(config, "last_coordinates");
-  net.dropout = number_option(config, "dropout", 0, 0.99);
-  net.fused = flag_option(config, "fused");
-  Model model = make_egnn(net);
-  model.preset = config.preset;
-  return model;
+  net.classes = config.outputs;
+  net.hidden = options.sizes("hidden", 1)[0];
+  net.layers = options.sizes("layers", 1)[0];
+  net.k = options.sizes("k", 1)[0];
+  net.attention = options.flag("attention");
+  net.radius = options.flag("radius");
+  net.scale = options.number_in("scale", 1e-6, 1e6);
+  net.last_coordinates = options.flag("last_coordinates");
+  net.dropout = options.number_in("dropout", 0, 0.99);
+  net.fused = options.flag("fused");
+  return make_egnn(net);
 }
 
 }  // namespace
@@ -188,12 +189,14 @@ Model make_egnn(const EgnnConfig& config) {
   Model model;
   model.name = "egnn";
   model.preset = "cloud";
-  model.classes = config.classes;
+  model.outputs = config.classes;
   model.layout = net->layout;
-  model.forward = [net](const Tensors& params, const Tensors& buffers, const Tensor& points,
+  model.inputs = {points_slot()};
+  model.symmetries.assign(std::begin(kSymmetryKinds), std::end(kSymmetryKinds));
+  model.neighbours = config.k;
+  model.forward = [net](const Tensors& params, const Tensors& buffers, const Tensors& inputs,
                         const ForwardOptions& options) {
-    check(points.rank() == 3 && points.size(2) == 3 && points.numel() > 0,
-          "egnn: expects points [B, N, 3], got ", points.shape());
+    const Tensor& points = points_of("egnn", inputs);
     check(points.size(1) > net->config.k, "egnn: needs more than k = ", net->config.k,
           " points per cloud, got ", points.size(1), "; lower the option k");
     return Forward(*net, params, buffers, points, options).run();
@@ -208,15 +211,18 @@ ModelInfo egnn_info() {
   info.presets = {{"cloud", "64 channels, 4 layers, constant node input"},
                   {"wide", "128 channels", {{"hidden", "128"}}}};
   info.options = {
-      {"k", "20", "neighbours of a point, without itself"},
-      {"hidden", "64", "channels of nodes and messages"},
-      {"layers", "4", "message passing layers"},
-      {"attention", "false", "a learned gate per message"},
-      {"radius", "false", "squared distance from the centroid as second node input"},
-      {"scale", "1", "unit of length: coordinates are multiplied by it first"},
-      {"last_coordinates", "true", "the last layer's coordinate map, which no logit depends on"},
-      {"dropout", "0.5", "probability of zeroing a hidden unit of the read-out"},
-      {"fused", "true", "false: plain ops instead of the fused message pass"},
+      {"k", "20", "neighbours of a point, without itself", OptionKind::integer},
+      {"hidden", "64", "channels of nodes and messages", OptionKind::integer},
+      {"layers", "4", "message passing layers", OptionKind::integer},
+      {"attention", "false", "a learned gate per message", OptionKind::flag},
+      {"radius", "false", "squared distance from the centroid as second node input",
+       OptionKind::flag},
+      {"scale", "1", "unit of length: coordinates are multiplied by it first", OptionKind::number},
+      {"last_coordinates", "true", "the last layer's coordinate map, which no logit depends on",
+       OptionKind::flag},
+      {"dropout", "0.5", "probability of zeroing a hidden unit of the read-out",
+       OptionKind::number},
+      {"fused", "true", "false: plain ops instead of the fused message pass", OptionKind::flag},
   };
   info.make = egnn_from_options;
   return info;

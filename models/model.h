@@ -1,10 +1,10 @@
 // Model: a network as plain data, without inheritance and without global mode.
-//   forward(params, buffers, points, options) -> logits, penalty, batch statistics
+//   forward(params, buffers, inputs, options) -> outputs, penalty, batch statistics
 // is a pure function of its arguments; parameters live in a ModelState that the caller owns. Models
-// are made by name through a registry; the options a model declares give parser, errors and --help
-// text.
+// are made by name through a registry that is open to other programs (register_model); the options
+// a model declares give parser, errors and --help text.
 //
-//   Model model = make_model({.name = "pointnet", .preset = "port", .classes = 40});
+//   Model model = make_model({.name = "pointnet", .preset = "port", .outputs = 40});
 //   ModelState state = init_model(model, seed, DType::f32);
 //   Fn loss = classification_loss(model, state.buffers.values(), points, labels,
 //                                 ForwardOptions::training(seed, step), smoothing);
@@ -18,7 +18,10 @@
 #include <vector>
 
 #include "basin/autograd/transform.h"
+#include "basin/core/options.h"
+#include "basin/nn/activation.h"
 #include "basin/nn/layers.h"
+#include "basin/nn/objective.h"
 #include "basin/nn/state.h"
 
 namespace basin {
@@ -41,53 +44,69 @@ struct ForwardOptions {
 Tensor drop(const Tensor& x, double p, const ForwardOptions& options, std::string_view layer);
 
 struct ForwardResult {
-  Tensor logits;        // [B, classes]
-  Tensor penalty;       // [], already weighted, to be added to the loss; undefined if there is none
-  Tensors batch_stats;  // mean, unbiased variance of each batch norm in the order of the buffers,
-                        // constants; empty with running statistics
-  std::vector<std::pair<std::string, Tensor>> activations;  // [B, ..]; on request
+  Tensors outputs;      // [0] [B, outputs]: logits of a classifier, values of a regression
+  Tensor penalty;       // [], already weighted, to be added to the loss; undefined: none
+  Tensors batch_stats;  // mean, unbiased variance of each batch norm in the order of the
+                        // buffers, constants; empty with running statistics
+  std::vector<Activation> activations;  // on request, in the order of the network
 };
 
 struct ModelConfig {
   std::string name = "pointnet";
   std::string preset = {};  // empty: the model's first preset
-  int64_t classes = 40;
-  std::map<std::string, std::string> options = {};
+  int64_t outputs = 40;     // per example: classes, or 1 of a regression; a task sets it
+  OptionValues options = {};
+  std::string output_name = "logits";  // of the outputs in reports; a regression: "prediction"
 };
+
+// A transformation of the input under which a network promises to be equivariant: each activation
+// follows it as its own fields say (nn/activation.h), the outputs as features of degree 0.
+enum class SymmetryKind : uint8_t { rotation, reflection, translation, permutation };
+inline constexpr SymmetryKind kSymmetryKinds[] = {SymmetryKind::rotation, SymmetryKind::reflection,
+                                                  SymmetryKind::translation,
+                                                  SymmetryKind::permutation};
+std::string_view name_of(SymmetryKind kind);
 
 struct Model {
   using Forward = std::function<ForwardResult(const Tensors& params, const Tensors& buffers,
-                                              const Tensor& points, const ForwardOptions&)>;
+                                              const Tensors& inputs, const ForwardOptions&)>;
   std::string name;
   std::string preset;
-  int64_t classes = 0;
-  std::map<std::string, std::string> options;  // resolved: every option with its value
-  Layout layout;                               // parameters, buffers and their initial values
-  Forward forward;                             // points [B, N, 3]
+  int64_t outputs = 0;
+  std::string output_name = "logits";    // what reports call the outputs
+  OptionValues options;                  // resolved: every option with its value
+  Layout layout;                         // parameters, buffers and their initial values
+  std::vector<Slot> inputs;              // what forward takes, e.g. points [B, N, 3]
+  std::vector<SymmetryKind> symmetries;  // promised by the architecture
+  bool penalty = false;                  // whether forward gives one
+  int64_t neighbours = 0;  // k of a graph made of the input coordinates; 0: there is none
+  Forward forward;
   // Momentum of the running statistics after so many training samples.
   std::function<double(int64_t samples)> bn_momentum = [](int64_t) { return 0.1; };
+
+  bool declares(SymmetryKind kind) const;
 };
 
 struct ModelPreset {
   std::string name;
   std::string summary;
-  std::map<std::string, std::string> defaults = {};  // where they differ from the option's own
-};
-
-struct ModelOption {
-  std::string name;
-  std::string default_value;
-  std::string help;
+  OptionValues defaults = {};  // where they differ from the option's own
 };
 
 struct ModelInfo {
+  using Make = std::function<Model(const ModelConfig&, const OptionReader&)>;
   std::string name;
   std::string summary;
-  std::vector<ModelPreset> presets;
-  std::vector<ModelOption> options;
-  std::function<Model(const ModelConfig&)> make;  // receives preset and options fully resolved
+  std::vector<ModelPreset> presets;  // at least one
+  std::vector<OptionInfo> options;
+  // Preset and options of the configuration are resolved when it is called. Name, preset, options
+  // and outputs of the result are set by make_model.
+  Make make;
 };
 
+// usage error when the name is taken, or there is no preset or no factory. Returns true, so that a
+// namespace-scope constant can call it.
+bool register_model(ModelInfo info);
 std::vector<std::string> model_names();
 const ModelInfo& model_info(const std::string& name);  // usage error with the nearest name
 std::string model_help();  // every model with presets, options and defaults, for --help
@@ -96,7 +115,18 @@ std::string model_help();  // every model with presets, options and defaults, fo
 Model make_model(const ModelConfig& config);
 ModelState init_model(const Model& model, uint64_t seed, DType dtype);
 
-// params -> {loss, logits, batch statistics...}: the form value_and_grad and grad take.
+// What a network's output is compared with.
+struct Loss {
+  std::vector<std::string> names;  // one per term
+  Fn terms;                        // {output} -> {term [] ..}, each a weighted mean over examples
+};
+// The objective of a network of one output: its forward pass on `inputs`, then the loss.
+Objective supervised(const Model& model, Tensors buffers, Tensors inputs,
+                     const ForwardOptions& options, Loss loss, int64_t examples);
+// mean cross-entropy with label smoothing.   labels [B] i64
+Loss cross_entropy_loss(Tensor labels, double smoothing = 0);
+
+// params -> {loss, logits, batch statistics...}: the training loss of a classifier of one input.
 //   loss = cross_entropy(logits, labels, smoothing) + penalty.   labels [B] i64
 Fn classification_loss(const Model& model, Tensors buffers, Tensor points, Tensor labels,
                        const ForwardOptions& options, double smoothing = 0);

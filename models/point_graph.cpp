@@ -1,5 +1,5 @@
 // Neighbour lists, moved from numbers within a cloud to rows of the batch.
-#include "basin/models/point_graph.h"
+#include "basin/models/detail/point_graph.h"
 
 #include <limits>
 

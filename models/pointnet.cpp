@@ -6,7 +6,7 @@
 #include <memory>
 #include <optional>
 
-#include "basin/models/options.h"
+#include "basin/models/detail/points.h"
 
 namespace basin {
 namespace {
@@ -161,7 +161,7 @@ class Forward {
     const PointNetConfig& config = net_.config;
     if (net_.input_transform) {
       const Tensor t = transform(pass_, *net_.input_transform, x, config.fused);
-      keep("input_transform", t);
+      keep("input_transform", t, Rows::example);
       x = matmul(x, t);
     }
     for (const Block& block : net_.before) {
@@ -169,17 +169,17 @@ class Forward {
     }
     if (net_.feature_transform) {
       const Tensor t = transform(pass_, *net_.feature_transform, x, config.fused);
-      keep("feature_transform", t);
+      keep("feature_transform", t, Rows::example);
       if (config.penalty > 0) {
         result_.penalty = scale(config.original ? orthogonality_half_sum(t) : orthogonality_norm(t),
                                 config.penalty);
       }
       x = matmul(x, t);
     }
-    keep("point_features", x);
+    keep("point_features", x, Rows::point);
     x = pooled(pass_, net_.after, x, config.original ? Act::relu : Act::none, config.fused);
-    keep("global_feature", x);
-    result_.logits = classify(std::move(x));
+    keep("global_feature", x, Rows::example);
+    result_.outputs = {classify(std::move(x))};
     result_.batch_stats = pass_.take_stats();
     return std::move(result_);
   }
@@ -188,12 +188,12 @@ class Forward {
   Tensor classify(Tensor x) {  // [B, w3] -> [B, classes]
     const bool original = net_.config.original;
     x = pass_.apply(net_.fc1.norm, pass_.apply(net_.fc1.map, x), Act::relu);
-    keep("fc1", x);
+    keep("fc1", x, Rows::example);
     if (original) x = drop(x, "dropout/fc1");
     x = pass_.apply(net_.fc2.map, x);
     if (!original) x = drop(x, "dropout/fc2");
     x = pass_.apply(net_.fc2.norm, x, Act::relu);
-    keep("fc2", x);
+    keep("fc2", x, Rows::example);
     if (original) x = drop(x, "dropout/fc2");
     return pass_.apply(net_.fc3, x);
   }
@@ -202,8 +202,8 @@ class Forward {
     return basin::drop(x, net_.config.dropout, options_, layer);
   }
 
-  void keep(const char* name, const Tensor& value) {
-    if (options_.keep_activations) result_.activations.emplace_back(name, value);
+  void keep(const char* name, const Tensor& value, Rows rows) {
+    if (options_.keep_activations) result_.activations.push_back({name, value, rows});
   }
 
   const PointNet& net_;
@@ -226,20 +226,20 @@ Tensor orthogonality_defect(const Tensor& a) {  // A A^T - I
   return matmul(a, a, false, true) - identity(a.size(1), a);
 }
 
-Model pointnet_from_options(const ModelConfig& config) {
-  const std::vector<int64_t> w = sizes_option(config, "widths", 5);
+Model pointnet_from_options(const ModelConfig& config, const OptionReader& options) {
+  const std::vector<int64_t> w = options.sizes("widths", 5);
   PointNetConfig net;
   net.original = config.preset == "original";
-  net.classes = config.classes;
+  net.classes = config.outputs;
   net.widths = {w[0], w[1], w[2], w[3], w[4]};
-  net.input_transform = flag_option(config, "input_transform");
-  net.feature_transform = flag_option(config, "feature_transform");
-  net.dropout = number_option(config, "dropout", 0, 0.99);
-  net.penalty = number_option(config, "penalty", 0, 1e6);
-  net.bn_eps = number_option(config, "bn_eps", 1e-12, 1);
+  net.input_transform = options.flag("input_transform");
+  net.feature_transform = options.flag("feature_transform");
+  net.dropout = options.number_in("dropout", 0, 0.99);
+  net.penalty = options.number_in("penalty", 0, 1e6);
+  net.bn_eps = options.number_in("bn_eps", 1e-12, 1);
   net.tnet_output_role =
-      choice_option(config, "tnet_output", {"matrix", "head"}) == 0 ? Role::matrix : Role::head;
-  net.fused = flag_option(config, "fused");
+      options.choice("tnet_output", {"matrix", "head"}) == 0 ? Role::matrix : Role::head;
+  net.fused = options.flag("fused");
   return make_pointnet(net);
 }
 
@@ -264,12 +264,14 @@ Model make_pointnet(const PointNetConfig& config) {
   Model model;
   model.name = "pointnet";
   model.preset = config.original ? "original" : "port";
-  model.classes = config.classes;
+  model.outputs = config.classes;
   model.layout = net->layout;
-  model.forward = [net](const Tensors& params, const Tensors& buffers, const Tensor& points,
+  model.inputs = {points_slot()};
+  model.symmetries = {SymmetryKind::permutation};
+  model.penalty = config.feature_transform && config.penalty > 0;
+  model.forward = [net](const Tensors& params, const Tensors& buffers, const Tensors& inputs,
                         const ForwardOptions& options) {
-    check(points.rank() == 3 && points.size(2) == 3 && points.numel() > 0,
-          "pointnet: expects points [B, N, 3], got ", points.shape());
+    const Tensor& points = points_of("pointnet", inputs);
     return Forward(*net, params, buffers, options).run(points);
   };
   if (config.original) model.bn_momentum = original_bn_momentum;
@@ -285,14 +287,17 @@ ModelInfo pointnet_info() {
       {"original", "the TensorFlow code of the paper", {{"bn_eps", "1e-3"}}},
   };
   info.options = {
-      {"input_transform", "true", "3x3 T-Net on the points"},
-      {"feature_transform", "true", "T-Net on the point features, with its penalty"},
-      {"dropout", "0.3", "probability of zeroing a hidden unit of the classifier"},
-      {"penalty", "0.001", "weight of the orthogonality penalty"},
-      {"bn_eps", "1e-5", "epsilon of the batch norms (preset original: 1e-3)"},
+      {"input_transform", "true", "3x3 T-Net on the points", OptionKind::flag},
+      {"feature_transform", "true", "T-Net on the point features, with its penalty",
+       OptionKind::flag},
+      {"dropout", "0.3", "probability of zeroing a hidden unit of the classifier",
+       OptionKind::number},
+      {"penalty", "0.001", "weight of the orthogonality penalty", OptionKind::number},
+      {"bn_eps", "1e-5", "epsilon of the batch norms (preset original: 1e-3)", OptionKind::number},
       {"tnet_output", "matrix", "role of the T-Nets' last layers: matrix or head"},
       {"widths", "64,128,1024,512,256", "channels per point (three) and per cloud (two)"},
-      {"fused", "true", "false: plain ops instead of the fused linear-norm-max layer"},
+      {"fused", "true", "false: plain ops instead of the fused linear-norm-max layer",
+       OptionKind::flag},
   };
   info.make = pointnet_from_options;
   return info;

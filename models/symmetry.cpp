@@ -1,36 +1,112 @@
-// Measuring symmetry errors: see symmetry.h.
+// Measuring symmetry errors: transformations of inputs and of what the layers say about them.
 #include "basin/models/symmetry.h"
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <map>
 #include <numeric>
+#include <optional>
 #include <set>
 
 #include "basin/autograd/ops.h"
-#include "basin/core/io.h"
 #include "basin/core/random.h"
 
 namespace basin {
 namespace {
 
-constexpr std::array<double, 3> kNoShift{0, 0, 0};
 constexpr Matrix3 kIdentity{{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}};
 
-// One transformation of a cloud and of what a layer says about it.
+// One transformation of a batch and of what a layer says about it.
 struct Transformation {
   Matrix3 q = kIdentity;
-  std::array<double, 3> shift = kNoShift;
-  std::vector<int64_t> order = {};  // empty: points stay
+  std::array<double, 3> shift{0, 0, 0};
+  std::vector<int64_t> rows = {};  // row r becomes row rows[r] of the batch; empty: all stay
 };
 
-Transformation draw(SymmetryKind kind, int64_t points, uint64_t index,
+// Which rows of a batch change places, and which belong together.
+struct Places {
+  std::optional<Rows> rows;                         // point or node; none: no input has such rows
+  int64_t total = 0;                                // in the whole batch
+  std::vector<std::vector<int64_t>> examples = {};  // the rows of each, by rising number
+};
+
+bool moves(const Slot& slot) { return slot.rows == Rows::point || slot.rows == Rows::node; }
+
+// How many rows of points or nodes a tensor has in the whole batch.
+int64_t leading_rows(Rows rows, const Tensor& x) {
+  return rows == Rows::point && x.rank() > 1 ? x.size(0) * x.size(1) : x.size(0);
+}
+
+void check_input(const Slot& slot, const Tensor& x, Places& places) {
+  if (slot.kind == SlotKind::coordinates) {
+    check(is_float(x.dtype()) && x.rank() >= 2 && x.size(-1) == 3 && x.numel() > 0,
+          "measure_symmetry: expects the coordinates '", slot.name, "' as floats [",
+          slot.rows == Rows::point ? "B, N" : "..", ", 3], got ", name_of(x.dtype()), " ",
+          x.shape());
+  }
+  if (!moves(slot)) return;
+  const int axes = slot.rows == Rows::point ? 2 : 1;
+  check(x.rank() >= axes + (slot.kind == SlotKind::coordinates ? 1 : 0) && x.numel() > 0,
+        "measure_symmetry: expects '", slot.name, "' as [", axes == 2 ? "B, N" : "V", ", ..], got ",
+        x.shape());
+  const int64_t total = leading_rows(slot.rows, x);
+  check(!places.rows || (*places.rows == slot.rows && places.total == total), "measure_symmetry: '",
+        slot.name, "' has other rows than the inputs before it: ", x.shape());
+  places.rows = slot.rows;
+  places.total = total;
+}
+
+// The groups of rows within which places change: the points of one cloud, the nodes of one owner.
+void group_rows(const std::vector<Slot>& slots, const Tensors& inputs, Places& places) {
+  std::map<int64_t, std::vector<int64_t>> by_example;
+  for (size_t i = 0; i < slots.size(); ++i) {
+    if (!moves(slots[i])) continue;
+    const bool owner = slots[i].kind == SlotKind::owner;
+    if (slots[i].rows == Rows::node && !owner) continue;
+    const int64_t points = owner ? 0 : inputs[i].size(1);
+    by_example.clear();
+    for (int64_t r = 0; r < places.total; ++r) {
+      by_example[owner ? static_cast<int64_t>(inputs[i].at(r)) : r / points].push_back(r);
+    }
+  }
+  if (by_example.empty()) {
+    auto& all = by_example[0];
+    all.resize(static_cast<size_t>(places.total));
+    std::iota(all.begin(), all.end(), int64_t{0});
+  }
+  for (auto& [example, rows] : by_example) places.examples.push_back(std::move(rows));
+}
+
+Places places_of(const Model& model, const Tensors& inputs) {
+  check(inputs.size() == model.inputs.size(), "measure_symmetry: the model takes ",
+        model.inputs.size(), " inputs (Model::inputs), got ", inputs.size());
+  Places places;
+  for (size_t i = 0; i < inputs.size(); ++i) check_input(model.inputs[i], inputs[i], places);
+  if (places.rows) group_rows(model.inputs, inputs, places);
+  return places;
+}
+
+// The same order for all examples of one size, so that clouds are permuted alike.
+std::vector<int64_t> shuffled(const Places& places, uint64_t seed) {
+  std::vector<int64_t> rows(static_cast<size_t>(places.total));
+  for (const std::vector<int64_t>& own : places.examples) {
+    const std::vector<int64_t> order = random_permutation(static_cast<int64_t>(own.size()), seed);
+    for (size_t i = 0; i < own.size(); ++i) {
+      rows[static_cast<size_t>(own[i])] = own[static_cast<size_t>(order[i])];
+    }
+  }
+  return rows;
+}
+
+Transformation draw(SymmetryKind kind, const Places& places, uint64_t index,
                     const SymmetryOptions& options) {
   const uint64_t seed = stream_id("symmetry", static_cast<uint64_t>(kind), index) ^ options.seed;
   Transformation out;
   switch (kind) {
     case SymmetryKind::rotation: out.q = random_orthogonal(seed, false); break;
     case SymmetryKind::reflection: out.q = random_orthogonal(seed, true); break;
-    case SymmetryKind::permutation: out.order = random_permutation(points, seed); break;
+    case SymmetryKind::permutation: out.rows = shuffled(places, seed); break;
     case SymmetryKind::translation: {
       Rng rng(seed, 4);
       for (double& s : out.shift) s = rng.uniform(-options.shift, options.shift);
@@ -40,10 +116,58 @@ Transformation draw(SymmetryKind kind, int64_t points, uint64_t index,
   return out;
 }
 
-// The transformation of a batch of clouds, or of an activation that has points.
-Tensor apply(const Transformation& g, const Tensor& x, bool coordinates, bool has_points) {
-  Tensor out = coordinates ? moved(x, g.q, g.shift) : x;
-  return has_points && !g.order.empty() ? permuted(out, g.order) : out;
+// Row r is row rows[r] of x, whose leading axes count that many.
+Tensor with_rows(const Tensor& x, const std::vector<int64_t>& rows) {
+  Tensor out = Tensor::empty(x.shape(), x.dtype());
+  const size_t width = x.bytes() / rows.size();
+  const auto* from = static_cast<const std::byte*>(x.raw());
+  auto* to = static_cast<std::byte*>(out.mutable_raw());
+  for (size_t r = 0; r < rows.size(); ++r) {
+    std::memcpy(to + r * width, from + static_cast<size_t>(rows[r]) * width, width);
+  }
+  return out;
+}
+
+// Values that number rows, after the rows have changed places.
+Tensor renumbered(const Tensor& index, const std::vector<int64_t>& rows) {
+  std::vector<int64_t> place(rows.size());
+  for (size_t r = 0; r < rows.size(); ++r) {
+    place[static_cast<size_t>(rows[r])] = static_cast<int64_t>(r);
+  }
+  std::vector<int64_t> values;
+  for (int64_t i = 0; i < index.numel(); ++i) {
+    const auto row = static_cast<int64_t>(index.at(i));
+    check(row >= 0 && row < static_cast<int64_t>(rows.size()),
+          "measure_symmetry: an index slot holds ", row, ", the batch has ", rows.size(), " rows");
+    values.push_back(place[static_cast<size_t>(row)]);
+  }
+  return Tensor::from(values, index.shape()).to(index.dtype());
+}
+
+Tensor apply(const Transformation& g, const Slot& slot, const Tensor& x) {
+  Tensor out = slot.kind == SlotKind::coordinates ? moved(x, g.q, g.shift) : x;
+  if (g.rows.empty()) return out;
+  if (moves(slot)) out = with_rows(out, g.rows);
+  return slot.kind == SlotKind::index ? renumbered(out, g.rows) : out;
+}
+
+// `moved_along`: the layer follows rotations or shifts of the input.
+Tensor apply(const Transformation& g, const Activation& layer, bool moved_along,
+             const Places& places) {
+  std::array<double, 3> shift = g.shift;
+  for (double& s : shift) s *= layer.translates ? layer.unit : 0;
+  Tensor out = moved_along ? moved(layer.value, g.q, shift) : layer.value;
+  if (g.rows.empty() || layer.rows != places.rows) return out;
+  check(out.rank() > 0 && leading_rows(layer.rows, out) == places.total,
+        "measure_symmetry: the layer '", layer.name, "' is said to have a row per ",
+        layer.rows == Rows::point ? "point" : "node", " of ", places.total, ", it is ",
+        out.shape());
+  return with_rows(out, g.rows);
+}
+
+bool follows(const Activation& layer, SymmetryKind kind) {
+  if (layer.degree != 1 || kind == SymmetryKind::permutation) return false;
+  return kind != SymmetryKind::translation || layer.translates;
 }
 
 double relative_error(const Tensor& actual, const Tensor& expected) {
@@ -62,50 +186,33 @@ double relative_error(const Tensor& actual, const Tensor& expected) {
   return scale > 0 ? worst / scale : INFINITY;
 }
 
-struct Layer {
-  std::string name;
-  Tensor value;
-};
-
-std::vector<Layer> layers_of(const Model& model, const ModelState& state, const Tensor& points) {
+std::vector<Activation> layers_of(const Model& model, const ModelState& state,
+                                  const Tensors& inputs) {
   ForwardOptions options = ForwardOptions::evaluation();
   options.keep_activations = true;
-  const ForwardResult result =
-      model.forward(state.params.values(), state.buffers.values(), points, options);
-  std::vector<Layer> out;
-  for (const auto& [name, value] : result.activations) out.push_back({name, value});
-  out.push_back({"logits", result.logits});
-  return out;
-}
-
-// Which activations have one row per point: those that grow with the cloud. (Their shapes alone do
-// not tell: a T-Net gives [B, 64, 64] for 64 points too.)
-std::vector<bool> rows_per_point(const Model& model, const ModelState& state,
-                                 const Tensor& points) {
-  const Tensor one = slice(points, 0, 0, 1);
-  const std::vector<Layer> small = layers_of(model, state, one);
-  const std::vector<Layer> large = layers_of(model, state, concat({one, slice(one, 1, 0, 1)}, 1));
-  std::vector<bool> out;
-  for (size_t i = 0; i < small.size(); ++i) {
-    out.push_back(small[i].value.rank() == 3 && small[i].value.size(1) != large[i].value.size(1));
+  ForwardResult result =
+      model.forward(state.params.values(), state.buffers.values(), inputs, options);
+  std::vector<Activation> out = std::move(result.activations);
+  for (size_t i = 0; i < result.outputs.size(); ++i) {
+    out.push_back({i == 0 ? model.output_name : str(model.output_name, i + 1), result.outputs[i]});
   }
   return out;
 }
 
 using Neighbours = std::vector<std::set<int64_t>>;
 
-// Numbers of the original points: order[j] of the transformed point j.
-Neighbours neighbours_of(const Tensor& points, int64_t k, const std::vector<int64_t>& order) {
+// Of every point, the rows of its k nearest; both numbered as before the transformation.
+Neighbours neighbours_of(const Tensor& points, int64_t k, const std::vector<int64_t>& rows) {
   const Tensor index = knn(points, k, false);
-  const int64_t n = points.size(1);
-  Neighbours out(static_cast<size_t>(points.size(0) * n));
-  for (int64_t row = 0; row < points.size(0) * n; ++row) {
-    const int64_t cloud = row / n, i = row % n;
-    const int64_t original = order.empty() ? i : order[static_cast<size_t>(i)];
-    auto& set = out[static_cast<size_t>(cloud * n + original)];
+  const int64_t n = points.size(1), total = points.size(0) * n;
+  const auto original = [&](int64_t row) {
+    return rows.empty() ? row : rows[static_cast<size_t>(row)];
+  };
+  Neighbours out(static_cast<size_t>(total));
+  for (int64_t row = 0; row < total; ++row) {
+    auto& set = out[static_cast<size_t>(original(row))];
     for (int64_t q = 0; q < k; ++q) {
-      const int64_t j = index.data<int32_t>()[row * k + q];
-      set.insert(order.empty() ? j : order[static_cast<size_t>(j)]);
+      set.insert(original(row / n * n + index.data<int32_t>()[row * k + q]));
     }
   }
   return out;
@@ -117,55 +224,67 @@ double changed_share(const Neighbours& a, const Neighbours& b) {
   return static_cast<double>(changed) / static_cast<double>(a.size());
 }
 
-int64_t neighbours_option(const Model& model) {
-  const auto it = model.options.find("k");
-  int64_t k = 0;
-  return it != model.options.end() && parse_int64(it->second, k) ? k : 0;
-}
-
-void measure(SymmetryReport& report, const Model& model, const ModelState& state,
-             const Tensor& points, const SymmetryOptions& options, SymmetryKind kind,
-             const std::vector<bool>& has_points) {
-  const std::vector<Layer> clean = layers_of(model, state, points);
-  const size_t first = report.layers.size();
-  for (const Layer& layer : clean) {
-    SymmetryError entry;
-    entry.kind = kind;
-    entry.dtype = points.dtype();
-    entry.layer = layer.name;
-    entry.equivariant = layer.name.starts_with("coordinates") && kind != SymmetryKind::permutation;
-    entry.declared = declares_symmetry(model.name, kind);
-    report.layers.push_back(entry);
-  }
-  const int64_t k = std::min(neighbours_option(model), points.size(1) - 1);
-  const Neighbours graph = k > 0 ? neighbours_of(points, k, {}) : Neighbours{};
-  GraphChange change{kind, points.dtype(), 0};
-  for (int64_t t = 0; t < options.transformations; ++t) {
-    const Transformation g = draw(kind, points.size(1), static_cast<uint64_t>(t), options);
-    const Tensor other = apply(g, points, true, true);
-    const std::vector<Layer> result = layers_of(model, state, other);
-    for (size_t i = 0; i < clean.size(); ++i) {
-      SymmetryError& entry = report.layers[first + i];
-      const Tensor expected = apply(g, clean[i].value, entry.equivariant, has_points[i]);
-      entry.errors.push_back(relative_error(result[i].value, expected));
+// One batch in one precision.
+class Measurement {
+ public:
+  Measurement(const Model& model, const ModelState& state, const Tensors& inputs, DType dtype,
+              const Places& places, const SymmetryOptions& options)
+      : model_(model), state_(state.to(dtype)), dtype_(dtype), places_(places), options_(options) {
+    // In f64 the points are those of f32, unless they came in f64.
+    for (const Tensor& x : inputs) {
+      const bool exact = !is_float(x.dtype()) || x.dtype() == dtype;
+      inputs_.push_back(exact ? x : x.to(DType::f32).to(dtype));
     }
-    if (k > 0)
-      change.share = std::max(change.share, changed_share(neighbours_of(other, k, g.order), graph));
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const Slot& slot = model.inputs[i];
+      if (slot.kind != SlotKind::coordinates) continue;
+      has_coordinates_ = true;
+      if (model.neighbours > 0 && slot.rows == Rows::point) graph_of_ = i;
+    }
   }
-  if (k > 0) report.graph.push_back(change);
-}
+
+  void run(SymmetryKind kind, SymmetryReport& report) const {
+    if (kind == SymmetryKind::permutation ? !places_.rows : !has_coordinates_) return;
+    const std::vector<Activation> clean = layers_of(model_, state_, inputs_);
+    const size_t first = report.layers.size();
+    for (const Activation& layer : clean) {
+      report.layers.push_back(
+          {kind, dtype_, layer.name, follows(layer, kind), model_.declares(kind), {}});
+    }
+    const int64_t k = graph_of_ ? std::min(model_.neighbours, inputs_[*graph_of_].size(1) - 1) : 0;
+    const Neighbours graph = k > 0 ? neighbours_of(inputs_[*graph_of_], k, {}) : Neighbours{};
+    GraphChange change{kind, dtype_, 0};
+    for (int64_t t = 0; t < options_.transformations; ++t) {
+      const Transformation g = draw(kind, places_, static_cast<uint64_t>(t), options_);
+      Tensors other;
+      for (size_t i = 0; i < inputs_.size(); ++i) {
+        other.push_back(apply(g, model_.inputs[i], inputs_[i]));
+      }
+      const std::vector<Activation> result = layers_of(model_, state_, other);
+      for (size_t i = 0; i < clean.size(); ++i) {
+        SymmetryError& entry = report.layers[first + i];
+        const Tensor expected = apply(g, clean[i], entry.equivariant, places_);
+        entry.errors.push_back(relative_error(result[i].value, expected));
+      }
+      if (k == 0) continue;
+      const Neighbours now = neighbours_of(other[*graph_of_], k, g.rows);
+      change.share = std::max(change.share, changed_share(now, graph));
+    }
+    if (k > 0) report.graph.push_back(change);
+  }
+
+ private:
+  const Model& model_;
+  ModelState state_;
+  DType dtype_;
+  const Places& places_;
+  const SymmetryOptions& options_;
+  Tensors inputs_;
+  bool has_coordinates_ = false;
+  std::optional<size_t> graph_of_;  // the slot whose points have neighbours
+};
 
 }  // namespace
-
-std::string_view name_of(SymmetryKind kind) {
-  constexpr std::string_view names[] = {"rotation", "reflection", "translation", "permutation"};
-  return names[static_cast<int>(kind)];
-}
-
-bool declares_symmetry(const std::string& model, SymmetryKind kind) {
-  if (model == "egnn") return true;
-  return (model == "pointnet" || model == "dgcnn") && kind == SymmetryKind::permutation;
-}
 
 Matrix3 random_orthogonal(uint64_t seed, bool reflection) {
   Rng rng(seed, 3);
@@ -214,21 +333,14 @@ Tensor moved(const Tensor& x, const Matrix3& q, const std::array<double, 3>& shi
 }
 
 Tensor permuted(const Tensor& x, const std::vector<int64_t>& order) {
-  check(x.rank() == 3 && x.size(1) == static_cast<int64_t>(order.size()),
-        "permuted: expects [B, N, C] and an order of N points, got ", x.shape(), " and ",
-        order.size());
-  const int64_t n = x.size(1), channels = x.size(2);
-  Tensor out = Tensor::empty(x.shape(), x.dtype());
-  dispatch_float(x.dtype(), "permuted", [&](auto zero) {
-    using T = decltype(zero);
-    const T* from = x.data<T>();
-    T* to = out.mutable_data<T>();
-    for (int64_t r = 0; r < x.size(0) * n; ++r) {
-      const int64_t row = r / n * n + order[static_cast<size_t>(r % n)];
-      std::copy_n(from + row * channels, channels, to + r * channels);
-    }
-  });
-  return out;
+  const auto n = static_cast<int64_t>(order.size());
+  check(x.rank() >= 2 && x.size(1) == n, "permuted: expects [B, N, ..] and an order of N points, ",
+        "got ", x.shape(), " and ", n);
+  std::vector<int64_t> rows;
+  for (int64_t r = 0; r < x.size(0) * n; ++r) {
+    rows.push_back(r / n * n + order[static_cast<size_t>(r % n)]);
+  }
+  return with_rows(x, rows);
 }
 
 double SymmetryError::largest() const {
@@ -250,20 +362,17 @@ const SymmetryError& SymmetryReport::at(SymmetryKind kind, DType dtype,
        name_of(dtype));
 }
 
-SymmetryReport measure_symmetry(const Model& model, const ModelState& state, const Tensor& points,
+SymmetryReport measure_symmetry(const Model& model, const ModelState& state, const Tensors& inputs,
                                 const SymmetryOptions& options) {
-  check(points.rank() == 3 && points.size(2) == 3 && points.numel() > 0,
-        "measure_symmetry: expects points [B, N, 3], got ", points.shape());
+  const Places places = places_of(model, inputs);
   check(options.transformations > 0, "measure_symmetry: expects at least one transformation, got ",
         options.transformations);
-  const ModelState single = state.to(DType::f32), twice = state.to(DType::f64);
-  const Tensor points32 = points.to(DType::f32);
-  const Tensor points64 = points.dtype() == DType::f64 ? points : points32.to(DType::f64);
-  const std::vector<bool> has_points = rows_per_point(model, single, points32);
+  const Measurement single(model, state, inputs, DType::f32, places, options);
+  const Measurement twice(model, state, inputs, DType::f64, places, options);
   SymmetryReport report;
   for (const SymmetryKind kind : kSymmetryKinds) {
-    measure(report, model, single, points32, options, kind, has_points);
-    measure(report, model, twice, points64, options, kind, has_points);
+    single.run(kind, report);
+    twice.run(kind, report);
   }
   return report;
 }

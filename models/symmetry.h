@@ -1,9 +1,10 @@
-// Equivariance as a measured quantity. For random transformations g of a batch of clouds,
-//   error of a layer = max |f(g x) - g f(x)| / max |g f(x)|        over batch, points and channels,
-// where g acts on the coordinates of EGNN (activations called coordinates...), moves the points of
-// per-point activations back for a permutation, and does nothing to everything else. The maxima are
-// taken per transformation; every value is kept, so that a figure can show them all. In f32 and f64
-// with the same weights, in evaluation mode.
+// Equivariance as a measured quantity. For random transformations g of a batch,
+//   error of a layer = max |f(g x) - g f(x)| / max |g f(x)|        over batch, rows and channels,
+// where g acts on an input as its slot says (nn/activation.h: coordinates are moved, rows of points
+// and nodes change places) and on a layer as its Activation says: a value of degree 1 rotates,
+// coordinates are shifted too, rows of points and nodes are moved back. The maxima are taken per
+// transformation; every value is kept, so that a figure can show them all. In f32 and f64 with the
+// same weights, in evaluation mode.
 //   The neighbour graph is made anew for every transformed cloud, as in use: rounding may give some
 // points another neighbour then. The share of such points is part of the result, so an error that
 // comes from the graph can be told from one that comes from the network.
@@ -17,16 +18,6 @@
 
 namespace basin {
 
-enum class SymmetryKind : uint8_t { rotation, reflection, translation, permutation };
-inline constexpr SymmetryKind kSymmetryKinds[] = {SymmetryKind::rotation, SymmetryKind::reflection,
-                                                  SymmetryKind::translation,
-                                                  SymmetryKind::permutation};
-std::string_view name_of(SymmetryKind kind);
-
-// What the architecture promises of its logits (and coordinates): all four for egnn, permutations
-// for pointnet and dgcnn, nothing known of others.
-bool declares_symmetry(const std::string& model, SymmetryKind kind);
-
 using Matrix3 = std::array<std::array<double, 3>, 3>;
 
 // Uniform on SO(3), or on its reflected copy (determinant -1): two Gaussian vectors by
@@ -36,7 +27,7 @@ std::vector<int64_t> random_permutation(int64_t n, uint64_t seed);
 
 // x_i -> Q x_i + shift, computed in f64.   x [.., 3]
 Tensor moved(const Tensor& x, const Matrix3& q, const std::array<double, 3>& shift);
-// Point i of each cloud is point order[i] of x.   x [B, N, C]
+// Point i of each cloud is point order[i] of x.   x [B, N, ..]
 Tensor permuted(const Tensor& x, const std::vector<int64_t>& order);
 
 struct SymmetryOptions {
@@ -48,16 +39,16 @@ struct SymmetryOptions {
 struct SymmetryError {
   SymmetryKind kind = SymmetryKind::rotation;
   DType dtype = DType::f32;
-  std::string layer;           // an activation, or "logits"
-  bool equivariant = false;    // compared with g f(x); else with f(x) (points moved back)
-  bool declared = false;       // declares_symmetry
+  std::string layer;           // an activation, or Model::output_name
+  bool equivariant = false;    // compared with g f(x); else with f(x) (rows moved back)
+  bool declared = false;       // Model::declares
   std::vector<double> errors;  // one per transformation; inf where something is not finite
   double largest() const;
   double mean() const;
 };
 
 // The share of points whose set of k nearest input neighbours is another one after the
-// transformation (the largest over the transformations); for models with an option `k`.
+// transformation (the largest over the transformations); for models with Model::neighbours.
 struct GraphChange {
   SymmetryKind kind = SymmetryKind::rotation;
   DType dtype = DType::f32;
@@ -70,8 +61,14 @@ struct SymmetryReport {
   const SymmetryError& at(SymmetryKind kind, DType dtype, std::string_view layer) const;
 };
 
-// usage error when the points are not [B, N, 3] or no transformation is asked for.
-SymmetryReport measure_symmetry(const Model& model, const ModelState& state, const Tensor& points,
+// The kinds are those that move something: rotations, reflections and translations need a slot of
+// coordinates, permutations one of points or nodes. Points change places in every example alike;
+// nodes within their example, which the slot of kind owner tells (without one, all are of the
+// same); the values of index slots, numbers of such rows in the whole batch, follow; edges keep
+// their order. usage error when the inputs are not what the model's slots say (coordinates [.., 3]
+// of a float type, points [B, N, ..] with one N, not both points and nodes) or no transformation is
+// asked for.
+SymmetryReport measure_symmetry(const Model& model, const ModelState& state, const Tensors& inputs,
                                 const SymmetryOptions& options = {});
 
 }  // namespace basin

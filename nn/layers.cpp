@@ -170,8 +170,7 @@ namespace {
 void blend(Tensor& running, const Tensor& batch, double momentum, const std::string& name) {
   check(batch.defined(), "update_running_stats: the batch statistic of '", name, "' is undefined");
   check(batch.shape() == running.shape() && batch.dtype() == running.dtype(),
-        "update_running_stats: '", name, "' is ", name_of(running.dtype()), " ", running.shape(),
-        ", the batch statistic is ", name_of(batch.dtype()), " ", batch.shape());
+        "update_running_stats: '", name, "' is ", running, ", the batch statistic is ", batch);
   launch<Blend>(running.device(), batch, momentum, running);
 }
 

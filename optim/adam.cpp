@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "basin/kernels/launch.h"
-#include "basin/optim/builtin.h"
+#include "basin/optim/detail/builtin.h"
 
 namespace basin {
 namespace {

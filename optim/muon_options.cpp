@@ -1,6 +1,6 @@
 // The string-keyed configuration of Muon: every switch of muon.h, newton_schulz.h and routing.h.
 
-#include "basin/optim/builtin.h"
+#include "basin/optim/detail/builtin.h"
 #include "basin/optim/muon.h"
 
 namespace basin {

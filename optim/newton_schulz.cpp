@@ -114,8 +114,7 @@ void orthogonalise(std::span<const MatrixTask> tasks, DType dtype,
 
 Tensor orthogonalise(const Tensor& m, const OrthogonaliseConfig& config) {
   check(m.defined() && (m.rank() == 2 || m.rank() == 3),
-        "orthogonalise: expects [rows, cols] or a batch [k, rows, cols], got ",
-        m.defined() ? m.shape().to_string() : "an undefined tensor");
+        "orthogonalise: expects [rows, cols] or a batch [k, rows, cols], got ", m);
   Tensor out = Tensor::empty(m.shape(), m.dtype(), m.device());
   const int64_t rows = m.size(-2), cols = m.size(-1);
   const int64_t count = m.rank() == 3 ? m.size(0) : 1;

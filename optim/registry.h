@@ -3,12 +3,12 @@
 // once; the declaration gives the parser, the error sentences and the --help text.
 #pragma once
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "basin/core/options.h"
 #include "basin/optim/groups.h"
 #include "basin/optim/optimizer.h"
 
@@ -19,32 +19,7 @@ struct OptimizerConfig {
   std::optional<double> lr{};            // unset: the optimizer's own default
   std::optional<double> weight_decay{};  // unset: the optimizer's own default
   std::vector<GroupRule> groups{};       // first match wins; the rest forms the group "default"
-  std::map<std::string, std::string> options{};
-};
-
-struct OptionInfo {
-  std::string name;
-  std::string default_value;
-  std::string help;
-};
-
-// Typed access to the options of one configuration; usage errors name option, value and
-// expectation.
-class OptionReader {
- public:
-  OptionReader(std::string_view owner, const std::vector<OptionInfo>& declared,
-               const std::map<std::string, std::string>& given);
-  const std::string& text(const std::string& name) const;
-  double number(const std::string& name) const;
-  double number_in(const std::string& name, double low, double high) const;  // low <= x <= high
-  int64_t integer_in(const std::string& name, int64_t low, int64_t high) const;
-  bool flag(const std::string& name) const;  // true|false|on|off|1|0
-  // Position of the value in `choices`.
-  size_t choice(const std::string& name, const std::vector<std::string>& choices) const;
-
- private:
-  std::string owner_;
-  std::map<std::string, std::string> values_;
+  OptionValues options{};
 };
 
 struct OptimizerInfo {

@@ -95,7 +95,7 @@ ScheduleConfig parse_schedule(std::string_view text, int64_t total_steps, int64_
     const std::string key = item.substr(0, eq);
     const std::vector<std::string>& keys = kinds()[kind].keys;
     check(std::find(keys.begin(), keys.end(), key) != keys.end(), "schedule: ", name,
-          " has no option '", key, "'", near_hint(key, keys));
+          " has no option '", key, "'", [&] { return near_hint(key, keys); });
     set_key(c, key, eq == std::string::npos ? "" : item.substr(eq + 1), total_steps,
             steps_per_epoch);
   }

@@ -2,7 +2,7 @@
 #include "basin/optim/sgd.h"
 
 #include "basin/kernels/launch.h"
-#include "basin/optim/builtin.h"
+#include "basin/optim/detail/builtin.h"
 
 namespace basin {
 Sgd::Sgd(const SgdConfig& config, const ParamList& params, const std::vector<GroupRule>& groups)

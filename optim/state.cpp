@@ -43,7 +43,7 @@ void ParamSignature::check_step(const ParamList& params, const Tensors& grads,
           ": the gradient of '", e.name, "' must be ", e.shape, ' ', name_of(e.dtype), ", got ",
           g.shape(), ' ', name_of(g.dtype()));
     check(!g.defined() || g.device() == device_, owner_, ": the gradient of '", e.name,
-          "' must be on ", name_of(device_), ", it is on ", g.defined() ? name_of(g.device()) : "");
+          "' must be on ", name_of(device_), ", it is on ", name_of(g.device()));
   }
 }
 

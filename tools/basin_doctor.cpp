@@ -18,8 +18,8 @@
 #include "basin/datasets/hdf5.h"
 #include "basin/datasets/shapes.h"
 #include "basin/models/model.h"
-#include "basin/tools/common/cli.h"
-#include "basin/tools/common/environment.h"
+#include "basin/tools/shell/cli.h"
+#include "basin/tools/shell/environment.h"
 
 namespace basin::tools {
 namespace {
@@ -165,7 +165,7 @@ std::string device_words(Device device) {
 }
 
 std::string facts() {
-  const JsonFields f = parse_flat_json(environment_record().line(), "environment");
+  const RecordFields f = parse_record(environment_record().line(), "environment");
   std::string blas = f.text("blas");
   if (blas.find("Prescott") != blas.npos && cpu_model().find("Prescott") == std::string::npos) {
     blas +=
@@ -200,7 +200,7 @@ int run(int argc, const char* const* argv) {
                                   timed("hessian", [&] { return hessian(s); }),
                                   timed("repeat", repeat)};
   bool passed = true;
-  JsonObject result;
+  Record result;
   for (const Check& c : checks) {
     passed = passed && c.passed;
     std::cout << c.name << (c.passed ? ": passed, " : ": FAILED, ") << c.words << " ("

@@ -14,15 +14,7 @@ namespace basin {
 
 namespace {
 
-struct Settings {
-  double eps;
-  Act act;
-  double slope;
-};
-
 // Inputs u, v, index, gamma, beta [, mean, var]; outputs y, mean, var, then the saved tensors.
-bool frozen(const Tensors& in) { return in.size() == 7; }
-
 EdgeConvSaved saved_of(const Tensors& out) { return {out[3], out[4], out[5], out[6], out[7]}; }
 
 // The neighbour that holds each maximum: [B, N, C] i32.
@@ -60,13 +52,13 @@ std::pair<Tensor, Tensor> edge_statistics(const Tensor& u, const Tensor& v, cons
 }
 
 // The op in public ops, with the arg-max as a constant.
-Tensor reference(const Tensors& in, const Tensors& out, const Settings& s) {
+Tensor composite(const Tensors& in, const Tensors& out, const BnAct& s) {
   const Tensor &u = in[0], &v = in[1], &index = in[2];
   const EdgeConvSaved saved = saved_of(out);
   const int64_t channels = u.size(2);
   const Tensor z = add(u, take_along(v, winning_neighbours(saved.argmax, index, channels), 1));
   Tensor centre, var;
-  if (frozen(in)) {
+  if (s.given_stats) {
     centre = in[5];
     var = in[6];
   } else {
@@ -78,61 +70,64 @@ Tensor reference(const Tensors& in, const Tensors& out, const Settings& s) {
   return activate(add(mul(sub(z, centre), factor), in[4]), s.act, s.slope);
 }
 
-Tensors run(const Tensors& in, const Settings& s) {
-  const DType dtype = in[0].dtype();
-  const Device device = in[0].device();
-  const Shape channels = in[3].shape();
-  EdgeConvSaved saved = EdgeConvSaved::empty(in[0].shape(), dtype, device, frozen(in));
-  Tensor y = Tensor::empty(in[0].shape(), dtype, device);
-  Tensor mean = frozen(in) ? in[5] : Tensor::empty(channels, dtype, device);
-  Tensor var = frozen(in) ? in[6] : Tensor::empty(channels, dtype, device);
-  launch<EdgeBnActMaxForward>(device, in[0], in[1], in[2], in[3], in[4], s.eps, s.act, s.slope,
-                              frozen(in), y, mean, var, saved);
-  return {y, mean, var, saved.argmax, saved.winner, saved.sums, saved.degree, saved.centre};
+EdgeConvPoint point(const Tensors& in, const Tensors& out) {
+  return {in[0], in[1], in[2], in[3], out[2], saved_of(out), out[0]};
 }
 
-Tensors run_vjp(const Tensors& in, const Tensors& out, const Tensor& ct, const Settings& s) {
-  Tensors g(in.size());
-  for (int i : {0, 1, 3, 4}) g[i] = Tensor::empty(in[i].shape(), in[i].dtype(), in[i].device());
-  launch<EdgeBnActMaxBackward>(ct.device(), in[0], in[1], in[2], in[3], out[2], saved_of(out),
-                               out[0], ct, s.eps, s.act, s.slope, frozen(in), g[0], g[1], g[3],
-                               g[4]);
-  return g;
+EdgeConvTensors tangents_of(const Tensors& t) { return {t[0], t[1], t[3], t[4]}; }
+
+EdgeConvTensors empty_gradients(const Tensors& in) {
+  const auto like = [](const Tensor& t) { return Tensor::empty(t.shape(), t.dtype(), t.device()); };
+  return {like(in[0]), like(in[1]), like(in[3]), like(in[4])};
 }
 
-EdgeConvTangents tangents_of(const Tensors& t) { return {t[0], t[1], t[3], t[4]}; }
-
-Tensor run_jvp(const Tensors& in, const Tensors& out, const Tensors& t, const Settings& s) {
-  Tensor y_t = Tensor::empty(in[0].shape(), in[0].dtype(), in[0].device());
-  launch<EdgeBnActMaxTangent>(y_t.device(), in[0], in[1], in[2], in[3], out[2], saved_of(out),
-                              out[0], s.eps, s.act, s.slope, frozen(in), tangents_of(t), y_t);
-  return y_t;
+// One per input; nothing for the index and given statistics.
+Tensors list(const EdgeConvTensors& g, size_t inputs) {
+  Tensors all{g.u, g.v, Tensor(), g.gamma, g.beta};
+  all.resize(inputs);
+  return all;
 }
 
-Tensors run_vjp_jvp(const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
-                    const Tensor& ct_t, const Settings& s) {
-  Tensors g(in.size());
-  for (int i : {0, 1, 3, 4}) g[i] = Tensor::empty(in[i].shape(), in[i].dtype(), in[i].device());
-  launch<EdgeBnActMaxBackwardTangent>(ct.device(), in[0], in[1], in[2], in[3], out[2],
-                                      saved_of(out), out[0], ct, s.eps, s.act, s.slope, frozen(in),
-                                      tangents_of(t), ct_t, g[0], g[1], g[3], g[4]);
-  return g;
-}
+struct EdgeConvRule final : LaneByLaneRule {
+  explicit EdgeConvRule(const BnAct& settings) : s(settings) {}
+  std::string_view name() const override {
+    return s.given_stats ? "edge_bn_act_max_frozen" : "edge_bn_act_max";
+  }
+  Positions differentiable() const override { return Positions::of({0, 1, 3, 4}); }
 
-FusedRule make_rule(std::string_view name, const Settings& s) {
-  return {name,
-          [s](const Tensors& in) { return run(in, s); },
-          [s](const Tensors& in, const Tensors& out, const Tensor& ct) {
-            return run_vjp(in, out, ct, s);
-          },
-          [s](const Tensors& in, const Tensors& out) { return reference(in, out, s); },
-          Positions::of({0, 1, 3, 4}),
-          [s](const Tensors& in, const Tensors& out, const Tensors& t) {
-            return run_jvp(in, out, t, s);
-          },
-          [s](const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
-              const Tensor& ct_t) { return run_vjp_jvp(in, out, ct, t, ct_t, s); }};
-}
+  Tensors forward(const Tensors& in) const override {
+    const DType dtype = in[0].dtype();
+    const Device device = in[0].device();
+    const Shape channels = in[3].shape();
+    EdgeConvSaved saved = EdgeConvSaved::empty(in[0].shape(), dtype, device, s.given_stats);
+    Tensor y = Tensor::empty(in[0].shape(), dtype, device);
+    Tensor mean = s.given_stats ? in[5] : Tensor::empty(channels, dtype, device);
+    Tensor var = s.given_stats ? in[6] : Tensor::empty(channels, dtype, device);
+    launch<EdgeBnActMaxForward>(device, in[0], in[1], in[2], in[3], in[4], s, y, mean, var, saved);
+    return {y, mean, var, saved.argmax, saved.winner, saved.sums, saved.degree, saved.centre};
+  }
+  Tensors vjp(const Tensors& in, const Tensors& out, const Tensor& ct) const override {
+    EdgeConvTensors g = empty_gradients(in);
+    launch<EdgeBnActMaxBackward>(ct.device(), point(in, out), ct, s, g);
+    return list(g, in.size());
+  }
+  Tensor reference(const Tensors& in, const Tensors& out) const override {
+    return composite(in, out, s);
+  }
+  Tensor forward_tangent(const Tensors& in, const Tensors& out, const Tensors& t) const override {
+    Tensor y_t = Tensor::empty(in[0].shape(), in[0].dtype(), in[0].device());
+    launch<EdgeBnActMaxTangent>(y_t.device(), point(in, out), tangents_of(t), s, y_t);
+    return y_t;
+  }
+  Tensors vjp_tangent(const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
+                      const Tensor& ct_t) const override {
+    EdgeConvTensors g = empty_gradients(in);
+    launch<EdgeBnActMaxBackwardTangent>(ct.device(), point(in, out), ct, tangents_of(t), ct_t, s,
+                                        g);
+    return list(g, in.size());
+  }
+  BnAct s;
+};
 
 void check_arguments(const char* op, const Tensor& u, const Tensor& v, const Tensor& index, Act act,
                      double slope, std::initializer_list<const Tensor*> vectors) {
@@ -140,8 +135,7 @@ void check_arguments(const char* op, const Tensor& u, const Tensor& v, const Ten
         ": expects u and v [B, N, C], got ", u.shape(), " and ", v.shape());
   check(index.rank() == 3 && index.dtype() == DType::i32 && index.size(0) == u.size(0) &&
             index.size(1) == u.size(1) && index.size(2) >= 1,
-        op, ": expects index i32 [", u.size(0), ", ", u.size(1), ", k], got ",
-        name_of(index.dtype()), " ", index.shape());
+        op, ": expects index [", u.size(0), ", ", u.size(1), ", k] i32, got ", index);
   check(index.size(2) <= kMaxEdgeNeighbours, op, ": at most ", kMaxEdgeNeighbours,
         " neighbours fit the one-byte arg-max, got ", index.size(2));
   check(u.size(0) * u.size(1) < int64_t{1} << 31, op, ": more points than an i32 counts, ",
@@ -159,8 +153,9 @@ BatchNormResult edge_bn_act_max(const Tensor& u, const Tensor& v, const Tensor& 
                                 const Tensor& gamma, const Tensor& beta, double eps, Act act,
                                 double slope) {
   check_arguments("edge_bn_act_max", u, v, index, act, slope, {&gamma, &beta});
+  const BnAct settings{eps, act, slope, false};
   const Tensors out =
-      fused_op(make_rule("edge_bn_act_max", {eps, act, slope}), {u, v, index, gamma, beta});
+      fused_op(std::make_shared<EdgeConvRule>(settings), {u, v, index, gamma, beta});
   return {out[0], out[1], out[2]};
 }
 
@@ -168,7 +163,8 @@ Tensor edge_bn_act_max_frozen(const Tensor& u, const Tensor& v, const Tensor& in
                               const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                               const Tensor& var, double eps, Act act, double slope) {
   check_arguments("edge_bn_act_max_frozen", u, v, index, act, slope, {&gamma, &beta, &mean, &var});
-  return fused_op(make_rule("edge_bn_act_max_frozen", {eps, act, slope}),
+  const BnAct settings{eps, act, slope, true};
+  return fused_op(std::make_shared<EdgeConvRule>(settings),
                   {u, v, index, gamma, beta, mean.detach(), var.detach()})[0];
 }
 

@@ -38,59 +38,6 @@ struct Gradients {
   EdgeMessageTensors by_name;  // the same memory
 };
 
-Tensors run(const Tensors& in) {
-  Tensor out = result_for(in);
-  launch<EdgeMessage>(out.device(), named(in), in[kIndex], out);
-  return {out};
-}
-
-Tensors run_vjp(const Tensors& in, const Tensors&, const Tensor& ct) {
-  Gradients g(in);
-  launch<EdgeMessageVjp>(ct.device(), named(in), in[kIndex], ct, g.by_name);
-  return g.all;
-}
-
-std::vector<EdgeMessageTensors> named(const std::vector<Tensors>& lanes) {
-  std::vector<EdgeMessageTensors> out;
-  for (const Tensors& t : lanes) out.push_back(named(t));
-  return out;
-}
-
-TangentsOf<Tensor> run_jvp(const Tensors& in, const Tensors&, const std::vector<Tensors>& t,
-                           bool value) {
-  TangentsOf<Tensor> result;
-  if (value) result.value = result_for(in);
-  for (size_t lane = 0; lane < t.size(); ++lane) result.tangents.push_back(result_for(in));
-  const std::vector<EdgeMessageTensors> tangents = named(t);
-  launch<EdgeMessageJvp>(in[kP].device(), named(in), in[kIndex],
-                         std::span<const EdgeMessageTensors>(tangents),
-                         value ? &result.value : nullptr, std::span<Tensor>(result.tangents));
-  return result;
-}
-
-TangentsOf<Tensors> run_vjp_jvp(const Tensors& in, const Tensors&, const Tensor& ct,
-                                const std::vector<Tensors>& t, const Tensors& ct_t, bool value) {
-  TangentsOf<Tensors> result;
-  std::vector<EdgeMessageTensors> grads;
-  for (size_t lane = 0; lane < t.size(); ++lane) {
-    Gradients g(in);
-    result.tangents.push_back(g.all);
-    grads.push_back(g.by_name);
-  }
-  EdgeMessageTensors value_grads;
-  if (value) {
-    Gradients g(in);
-    result.value = g.all;
-    value_grads = g.by_name;
-  }
-  const std::vector<EdgeMessageTensors> tangents = named(t);
-  launch<EdgeMessageVjpJvp>(ct.device(), named(in), in[kIndex], ct,
-                            std::span<const EdgeMessageTensors>(tangents),
-                            std::span<const Tensor>(ct_t), value ? &value_grads : nullptr,
-                            std::span<EdgeMessageTensors>(grads));
-  return result;
-}
-
 // [B, N, k] within the cloud -> [B N k] rows of the batch
 Tensor rows_of(const Tensor& index) {
   const int64_t nodes = index.size(1), edges = nodes * index.size(2);
@@ -99,12 +46,83 @@ Tensor rows_of(const Tensor& index) {
   return rows;
 }
 
-Tensor reference(const Tensors& in, const Tensors&) {
-  const EnMessages m = en_message_composite(
-      in[kP], in[kR], in[kX], in[kIndex],
-      {in[kWs], in[kW2], in[kB2], in[kWa], in[kBa], in[kWc], in[kBc], in[kWx]});
-  return m.shift.defined() ? concat({m.sum, m.shift}, 1) : m.sum;
+std::vector<EdgeMessageTensors> named_inputs(const std::vector<FusedLane>& lanes) {
+  std::vector<EdgeMessageTensors> out;
+  for (const FusedLane& lane : lanes) out.push_back(named(lane.in));
+  return out;
 }
+
+FusedTangents forward_tangents(const Tensors& in, const std::vector<FusedLane>& lanes,
+                               bool want_value) {
+  Tensor value;
+  if (want_value) value = result_for(in);
+  Tensors results;
+  for (size_t lane = 0; lane < lanes.size(); ++lane) results.push_back(result_for(in));
+  const std::vector<EdgeMessageTensors> tangents = named_inputs(lanes);
+  launch<EdgeMessageJvp>(in[kP].device(), named(in), in[kIndex],
+                         std::span<const EdgeMessageTensors>(tangents),
+                         want_value ? &value : nullptr, std::span<Tensor>(results));
+  FusedTangents out;
+  if (want_value) out.value = {value};
+  for (const Tensor& t : results) out.lanes.push_back({t});
+  return out;
+}
+
+FusedTangents vjp_tangents(const Tensors& in, const Tensor& ct, const std::vector<FusedLane>& lanes,
+                           bool want_value) {
+  FusedTangents out;
+  std::vector<EdgeMessageTensors> grads;
+  Tensors ct_tangents;
+  for (const FusedLane& lane : lanes) {
+    Gradients g(in);
+    out.lanes.push_back(g.all);
+    grads.push_back(g.by_name);
+    ct_tangents.push_back(lane.ct);
+  }
+  EdgeMessageTensors value;
+  if (want_value) {
+    Gradients g(in);
+    out.value = g.all;
+    value = g.by_name;
+  }
+  const std::vector<EdgeMessageTensors> tangents = named_inputs(lanes);
+  launch<EdgeMessageVjpJvp>(ct.device(), named(in), in[kIndex], ct,
+                            std::span<const EdgeMessageTensors>(tangents),
+                            std::span<const Tensor>(ct_tangents), want_value ? &value : nullptr,
+                            std::span<EdgeMessageTensors>(grads));
+  return out;
+}
+
+// The kernels make a tile's values once for all lanes.
+struct MessageRule final : FusedRule {
+  std::string_view name() const override { return "en_message_pass"; }
+  Positions differentiable() const override {
+    return Positions::of({kP, kR, kX, kWs, kW2, kB2, kWa, kBa, kWc, kBc, kWx});
+  }
+  Tensors forward(const Tensors& in) const override {
+    Tensor out = result_for(in);
+    launch<EdgeMessage>(out.device(), named(in), in[kIndex], out);
+    return {out};
+  }
+  Tensors vjp(const Tensors& in, const Tensors&, const Tensor& ct) const override {
+    Gradients g(in);
+    launch<EdgeMessageVjp>(ct.device(), named(in), in[kIndex], ct, g.by_name);
+    return g.all;
+  }
+  Tensor reference(const Tensors& in, const Tensors&) const override {
+    const EnMessages m = en_message_composite(
+        in[kP], in[kR], in[kX], in[kIndex],
+        {in[kWs], in[kW2], in[kB2], in[kWa], in[kBa], in[kWc], in[kBc], in[kWx]});
+    return m.shift.defined() ? concat({m.sum, m.shift}, 1) : m.sum;
+  }
+  std::optional<FusedTangents> tangents(const FusedPoint& point,
+                                        const std::vector<FusedLane>& lanes,
+                                        bool want_value) const override {
+    return point.ct.defined() ? vjp_tangents(point.in, point.ct, lanes, want_value)
+                              : forward_tangents(point.in, lanes, want_value);
+  }
+  bool lanes_share_work() const override { return true; }
+};
 
 void check_arguments(const Tensors& in) {
   const char* op = "en_message_pass";
@@ -114,8 +132,7 @@ void check_arguments(const Tensors& in) {
         in[kX].shape());
   check(index.rank() == 3 && index.dtype() == DType::i32 && index.size(2) >= 1 &&
             index.size(0) * index.size(1) == p.size(0),
-        op, ": expects the index [B, N, k] i32 with B N = ", p.size(0), ", got ", index.shape(),
-        " ", name_of(index.dtype()));
+        op, ": expects the index [B, N, k] i32 with B N = ", p.size(0), ", got ", index);
   check(p.numel() > 0 && p.size(0) <= std::numeric_limits<int32_t>::max(), op,
         ": expects at least one row and channel and at most 2^31 - 1 rows, got ", p.shape());
   const int64_t d = p.size(1);
@@ -140,17 +157,6 @@ void check_arguments(const Tensors& in) {
           ": all float arguments need one dtype, got ", name_of(p.dtype()), " and ",
           name_of(in[i].dtype()));
   }
-}
-
-FusedRule message_rule() {
-  FusedRule rule;
-  rule.name = "en_message_pass";
-  rule.forward = run;
-  rule.vjp = run_vjp;
-  rule.reference = reference;
-  rule.differentiable = Positions::of({kP, kR, kX, kWs, kW2, kB2, kWa, kBa, kWc, kBc, kWx});
-  rule.together = {run_jvp, run_vjp_jvp};
-  return rule;
 }
 
 }  // namespace
@@ -180,7 +186,7 @@ EnMessages en_message_pass(const Tensor& p, const Tensor& r, const Tensor& x, co
                            const EnMessageWeights& w) {
   const Tensors in{p, r, x, index.detach(), w.w_s, w.w2, w.b2, w.w_a, w.b_a, w.w_c, w.b_c, w.w_x};
   check_arguments(in);
-  const Tensor out = fused_op(message_rule(), in)[0];
+  const Tensor out = fused_op(std::make_shared<MessageRule>(), in)[0];
   const int64_t d = p.size(1);
   if (!w.w_c.defined()) return {out, Tensor()};
   return {slice(out, 1, 0, d), slice(out, 1, d, d + 3)};

@@ -25,8 +25,8 @@ struct UnaryOp final : Op {
     launch<UnaryMap>(out.device(), kind, in[0], p, out);
     return {out};
   }
-  // t times the derivative at this node; t may have a leading lanes axis.
-  Tensor chain(const Node& node, const Tensor& t, bool lanes) const {
+  // t times the derivative at this node.
+  Tensor chain(const Node& node, const Tensor& t) const {
     const Tensor x = reads == Reads::x ? node.input(0) : Tensor{};
     const Tensor y = reads == Reads::y ? node.output(0) : Tensor{};
     switch (kind) {  // constant derivatives
@@ -37,20 +37,15 @@ struct UnaryOp final : Op {
       case Unary::sign: return {};
       default: break;
     }
-    if (tracking() || lanes) return mul(t, derivative(x, y, p));
+    if (tracking()) return mul(t, derivative(x, y, p));
     Tensor out = Tensor::empty(t.shape(), t.dtype(), t.device());
     launch<UnaryChain>(out.device(), kind, t.detach(), x.detach(), y.detach(), p, out);
     return out;
   }
   Tensors vjp(const Node& node, const Tensors& ct, Positions) const override {
-    return {chain(node, ct[0], false)};
+    return {chain(node, ct[0])};
   }
-  Tensors jvp(const Node& node, const Tensors& t) const override {
-    return {chain(node, t[0], false)};
-  }
-  Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t) const override {
-    return {chain(node, t[0], true)};
-  }
+  Tensors jvp(const Node& node, const Tensors& t) const override { return {chain(node, t[0])}; }
   Keep keep(Positions) const override {
     Keep k;
     if (reads == Reads::x) k.inputs.insert(0);
@@ -70,16 +65,6 @@ Tensor unary(Unary kind, std::string_view name, const Tensor& x, Reads reads, De
   check(x.defined(), name, ": the argument is undefined");
   check(is_float(x.dtype()), name, ": expects f32 or f64, got ", name_of(x.dtype()));
   return emit1(std::make_shared<UnaryOp>(kind, name, reads, derivative, p), {x});
-}
-
-// Brings a tangent [lanes, ...shape] to the rank of the output, so that it broadcasts from the
-// right.
-Tensor align_lanes(const Tensor& t, int64_t lanes, int in_rank, int out_rank) {
-  if (in_rank == out_rank) return t;
-  Shape shape{lanes};
-  for (int i = in_rank; i < out_rank; ++i) shape.push_back(1);
-  for (int i = 1; i < t.rank(); ++i) shape.push_back(t.size(i));
-  return reshape(t, shape);
 }
 
 // Partial of output with respect to argument k, times t. Undefined: zero.
@@ -109,25 +94,15 @@ struct BinaryOp final : Op {
     }
     return grads;
   }
-  Tensors forward_mode(const Node& node, const Tensors& t, int64_t lanes) const {
-    Shape shape = node.output_meta(0).shape();
-    const int rank = shape.rank();
-    if (lanes > 0) shape.push_front(lanes);
+  Tensors jvp(const Node& node, const Tensors& t) const override {
+    const Shape& shape = node.output_meta(0).shape();
     Tensor total;
     for (int k = 0; k < 2; ++k) {
       if (!t[k].defined()) continue;
-      const Tensor aligned =
-          lanes > 0 ? align_lanes(t[k], lanes, node.input_meta(k).rank(), rank) : t[k];
-      const Tensor part = term(node, k, aligned);
+      const Tensor part = term(node, k, t[k]);
       total = total.defined() ? add(total, part) : part;
     }
     return {total.shape() == shape ? total : broadcast_to(total, shape)};
-  }
-  Tensors jvp(const Node& node, const Tensors& t) const override {
-    return forward_mode(node, t, 0);
-  }
-  Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t lanes) const override {
-    return forward_mode(node, t, lanes);
   }
   // Of a product, an argument is kept only when the other one is tracked.
   Keep keep(Positions tracked) const override {
@@ -147,8 +122,7 @@ Tensor binary(Binary kind, std::string_view name, const Tensor& a, const Tensor&
               bool linear) {
   check(a.defined() && b.defined(), name, ": an argument is undefined");
   check(is_float(a.dtype()) && a.dtype() == b.dtype(), name,
-        ": expects two f32 or two f64 tensors, got ", name_of(a.dtype()), " ", a.shape(), " and ",
-        name_of(b.dtype()), " ", b.shape());
+        ": expects two f32 or two f64 tensors, got ", a, " and ", b);
   check(a.device() == b.device(), name, ": the arguments are on different devices, ",
         name_of(a.device()), " and ", name_of(b.device()));
   return emit1(std::make_shared<BinaryOp>(kind, name, partial, linear), {a, b});

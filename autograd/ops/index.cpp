@@ -13,7 +13,7 @@ namespace {
 
 void check_rows_index(const Tensor& index, const char* op) {
   check(index.defined() && index.dtype() == DType::i32 && index.rank() == 1, op,
-        ": the index must be i32 [E], got ", name_of(index.dtype()), " ", index.shape());
+        ": the index must be i32 [E], got ", index);
 }
 
 Tensor with_rows(const Tensor& x, int64_t rows) {
@@ -22,20 +22,9 @@ Tensor with_rows(const Tensor& x, int64_t rows) {
   return Tensor::empty(shape, x.dtype(), x.device());
 }
 
-// The lanes of a row op: rows move behind the lanes axis, so the op runs once on [rows, lanes,
-// ...].
-template <class RowOp>
-Tensor rows_under_lanes(const Tensor& t, const RowOp& op) {
-  std::vector<int> swap;
-  for (int i = 0; i < t.rank(); ++i) swap.push_back(i);
-  std::swap(swap[0], swap[1]);
-  return permute(op(permute(t, swap)), swap);
-}
-
 Shape take_shape(const Tensor& x, const Tensor& index, int axis, const char* op) {
   check(index.defined() && index.dtype() == DType::i32 && index.rank() == x.rank(), op,
-        ": the index must be i32 of x's rank, got ", name_of(index.dtype()), " ", index.shape(),
-        " for ", x.shape());
+        ": the index must be i32 of x's rank, got ", index, " for ", x.shape());
   Shape shape = x.shape();
   shape.set(axis, index.size(axis));
   check(shape == index.shape(), op, ": index ", index.shape(), " and x ", x.shape(),
@@ -55,10 +44,7 @@ Tensor gather(const Tensor& x, const Tensor& index) {
          launch<Gather>(out.device(), t, index, out);
          return out;
        },
-       [index](const Tensor& ct, const Tensor& in) { return scatter_sum(ct, index, in.size(0)); },
-       [index](const Tensor& t, int64_t) {
-         return rows_under_lanes(t, [&](const Tensor& r) { return gather(r, index); });
-       }},
+       [index](const Tensor& ct, const Tensor& in) { return scatter_sum(ct, index, in.size(0)); }},
       x);
 }
 
@@ -73,11 +59,7 @@ Tensor scatter_sum(const Tensor& x, const Tensor& index, int64_t rows) {
                       launch<ScatterSum>(out.device(), t, index, out);
                       return out;
                     },
-                    [index](const Tensor& ct, const Tensor&) { return gather(ct, index); },
-                    [index, rows](const Tensor& t, int64_t) {
-                      return rows_under_lanes(
-                          t, [&](const Tensor& r) { return scatter_sum(r, index, rows); });
-                    }},
+                    [index](const Tensor& ct, const Tensor&) { return gather(ct, index); }},
                    x);
 }
 
@@ -91,10 +73,7 @@ Tensor segment_sum(const Tensor& x, const Tensor& offsets) {
          launch<SegmentSum>(out.device(), t, offsets, out);
          return out;
        },
-       [offsets](const Tensor& ct, const Tensor&) { return segment_expand(ct, offsets); },
-       [offsets](const Tensor& t, int64_t) {
-         return rows_under_lanes(t, [&](const Tensor& r) { return segment_sum(r, offsets); });
-       }},
+       [offsets](const Tensor& ct, const Tensor&) { return segment_expand(ct, offsets); }},
       x);
 }
 
@@ -104,18 +83,15 @@ Tensor segment_expand(const Tensor& x, const Tensor& offsets) {
   // The one value that the shape of the result needs: on a GPU this waits.
   const auto rows = static_cast<int64_t>(offsets.at(offsets.numel() - 1));
   check_offsets(offsets, rows, "segment_expand");
-  return linear_op({"segment_expand",
-                    [offsets, rows](const Tensor& t) {
-                      Tensor out = with_rows(t, rows);
-                      launch<SegmentExpand>(out.device(), t, offsets, out);
-                      return out;
-                    },
-                    [offsets](const Tensor& ct, const Tensor&) { return segment_sum(ct, offsets); },
-                    [offsets](const Tensor& t, int64_t) {
-                      return rows_under_lanes(
-                          t, [&](const Tensor& r) { return segment_expand(r, offsets); });
-                    }},
-                   x);
+  return linear_op(
+      {"segment_expand",
+       [offsets, rows](const Tensor& t) {
+         Tensor out = with_rows(t, rows);
+         launch<SegmentExpand>(out.device(), t, offsets, out);
+         return out;
+       },
+       [offsets](const Tensor& ct, const Tensor&) { return segment_sum(ct, offsets); }},
+      x);
 }
 
 Tensor segment_mean(const Tensor& x, const Tensor& offsets) {
@@ -175,7 +151,7 @@ Tensor put_along(const Tensor& x, const Tensor& index, int axis, int64_t size) {
 
 void check_labels(std::string_view op, const Tensor& labels, int64_t classes) {
   check(labels.rank() == 1 && labels.dtype() == DType::i64, op, ": labels must be i64 [B], got ",
-        name_of(labels.dtype()), " ", labels.shape());
+        labels);
   if (labels.device() != Device::cpu) {
     if (device_checks()) check_labels(op, labels.to(Device::cpu), classes);
     return;

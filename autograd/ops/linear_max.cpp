@@ -13,12 +13,6 @@ namespace basin {
 
 namespace {
 
-struct Settings {
-  double eps;
-  Act act;
-  double slope;
-};
-
 // Rows of x [B * N, in] that hold the maxima of each output channel: [B * out] i32.
 Tensor winning_rows(const Tensor& argmax, int64_t points) {
   Tensor rows = Tensor::empty({argmax.numel()}, DType::i32, argmax.device());
@@ -29,14 +23,14 @@ Tensor winning_rows(const Tensor& argmax, int64_t points) {
 // The op in public ops, with the arg-max as a constant: the linear map is taken at the winning rows
 // only, and the statistics of z = x w^T + b follow from those of x: mean_z = w mean_x + b, var_z =
 // diag(w cov_x w^T). in: x, w, bias, gamma, beta [, mean, var]; out: y, mean, var, argmax, ...
-Tensor reference(const Tensors& in, const Tensors& out, const Settings& s) {
+Tensor composite(const Tensors& in, const Tensors& out, const BnAct& s) {
   const int64_t batch = in[0].size(0), points = in[0].size(1), inner = in[0].size(2);
   const int64_t width = in[1].size(0), count = batch * points;
   const Tensor x = reshape(in[0], {count, inner});
   const Tensor winners = reshape(gather(x, winning_rows(out[3], points)), {batch, width, inner});
   const Tensor z = add(sum(mul(winners, in[1]), -1), in[2]);
   Tensor centre, var;
-  if (in.size() == 7) {
+  if (s.given_stats) {
     centre = in[5];
     var = in[6];
   } else {
@@ -51,79 +45,73 @@ Tensor reference(const Tensors& in, const Tensors& out, const Settings& s) {
   return activate(add(mul(sub(z, centre), factor), in[4]), s.act, s.slope);
 }
 
-// out: y, mean, var, argmax, and (with batch statistics) the moments of x that the VJP needs again
-Tensors run(const Tensors& in, const Settings& s) {
-  const bool frozen = in.size() == 7;
-  const int64_t batch = in[0].size(0), width = in[1].size(0);
-  const DType dtype = in[0].dtype();
-  const Device device = in[0].device();
-  Tensor y = Tensor::empty({batch, width}, dtype, device);
-  Tensor mean = frozen ? in[5] : Tensor::empty({width}, dtype, device);
-  Tensor var = frozen ? in[6] : Tensor::empty({width}, dtype, device);
-  Tensor argmax = Tensor::empty({batch, width}, DType::i32, device);
-  Tensor moments;
-  if (!frozen) moments = Tensor::empty({1 + in[0].size(2), in[0].size(2)}, DType::f64, device);
-  launch<LinearBnActMaxForward>(device, in[0], in[1], in[2], in[3], in[4], s.eps, s.act, s.slope,
-                                frozen, y, mean, var, argmax, frozen ? nullptr : &moments);
-  return {y, mean, var, argmax, moments};
-}
-
-Tensors run_vjp(const Tensors& in, const Tensors& out, const Tensor& ct, const Settings& s) {
-  Tensors g;
-  for (int k = 0; k < 5; ++k) {
-    g.push_back(Tensor::empty(in[k].shape(), in[k].dtype(), in[k].device()));
-  }
-  launch<LinearBnActMaxBackward>(ct.device(), in[0], in[1], in[2], in[3], out[1], out[2], out[3],
-                                 out[0], ct, s.eps, s.act, s.slope, in.size() == 7, g[0], g[1],
-                                 g[2], g[3], g[4], out[4].defined() ? &out[4] : nullptr);
-  g.resize(in.size());
-  return g;
-}
-
-LinearMaxPrimal primal(const Tensors& in, const Tensors& out) {
+LinearMaxPoint point(const Tensors& in, const Tensors& out) {
   return {in[0], in[1], in[2], in[3], out[0], out[1], out[2], out[3], out[4]};
 }
 
-LinearMaxTangents tangents(const Tensors& in, const Tensors& t) {
+LinearMaxTensors tangents_of(const Tensors& in, const Tensors& t) {
   return {or_zeros(t[0], in[0]), or_zeros(t[1], in[1]), or_zeros(t[2], in[2]),
-          or_zeros(t[3], in[3])};
+          or_zeros(t[3], in[3]), or_zeros(t[4], in[4])};
 }
 
-Tensor run_jvp(const Tensors& in, const Tensors& out, const Tensors& t, const Settings& s) {
-  Tensor t_y = Tensor::empty(out[0].shape(), out[0].dtype(), out[0].device());
-  launch<LinearBnActMaxTangent>(t_y.device(), primal(in, out), tangents(in, t),
-                                or_zeros(t[4], in[4]), s.eps, s.act, s.slope, in.size() == 7, t_y);
-  return t_y;
+LinearMaxTensors empty_gradients(const Tensors& in) {
+  const auto like = [](const Tensor& t) { return Tensor::empty(t.shape(), t.dtype(), t.device()); };
+  return {like(in[0]), like(in[1]), like(in[2]), like(in[3]), like(in[4])};
 }
 
-Tensors run_vjp_jvp(const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
-                    const Tensor& ct_t, const Settings& s) {
-  Tensors g;
-  for (int k = 0; k < 5; ++k) {
-    g.push_back(Tensor::empty(in[k].shape(), in[k].dtype(), in[k].device()));
+// One per input; nothing for given statistics.
+Tensors list(const LinearMaxTensors& g, size_t inputs) {
+  Tensors all{g.x, g.w, g.bias, g.gamma, g.beta};
+  all.resize(inputs);
+  return all;
+}
+
+struct LinearMaxRule final : LaneByLaneRule {
+  explicit LinearMaxRule(const BnAct& settings) : s(settings) {}
+  std::string_view name() const override {
+    return s.given_stats ? "linear_bn_act_max_frozen" : "linear_bn_act_max";
   }
-  LinearMaxTangents results{g[0], g[1], g[2], g[3]};
-  launch<LinearBnActMaxBackwardTangent>(ct.device(), primal(in, out), tangents(in, t), ct,
-                                        or_zeros(ct_t, ct), s.eps, s.act, s.slope, in.size() == 7,
-                                        results, g[4]);
-  g.resize(in.size());
-  return g;
-}
+  Positions differentiable() const override { return Positions::of({0, 1, 2, 3, 4}); }
 
-FusedRule make_rule(std::string_view name, const Settings& s) {
-  FusedRule rule{name, [s](const Tensors& in) { return run(in, s); },
-                 [s](const Tensors& in, const Tensors& out, const Tensor& ct) {
-                   return run_vjp(in, out, ct, s);
-                 },
-                 [s](const Tensors& in, const Tensors& out) { return reference(in, out, s); },
-                 Positions::of({0, 1, 2, 3, 4})};
-  rule.jvp = [s](const Tensors& in, const Tensors& out, const Tensors& t) {
-    return run_jvp(in, out, t, s);
-  };
-  rule.vjp_jvp = [s](const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
-                     const Tensor& ct_t) { return run_vjp_jvp(in, out, ct, t, ct_t, s); };
-  return rule;
-}
+  // y, mean, var, argmax, and (with batch statistics) the moments of x that the VJP needs again
+  Tensors forward(const Tensors& in) const override {
+    const int64_t batch = in[0].size(0), width = in[1].size(0);
+    const DType dtype = in[0].dtype();
+    const Device device = in[0].device();
+    Tensor y = Tensor::empty({batch, width}, dtype, device);
+    Tensor mean = s.given_stats ? in[5] : Tensor::empty({width}, dtype, device);
+    Tensor var = s.given_stats ? in[6] : Tensor::empty({width}, dtype, device);
+    Tensor argmax = Tensor::empty({batch, width}, DType::i32, device);
+    Tensor moments;
+    if (!s.given_stats) {
+      moments = Tensor::empty({1 + in[0].size(2), in[0].size(2)}, DType::f64, device);
+    }
+    launch<LinearBnActMaxForward>(device, in[0], in[1], in[2], in[3], in[4], s, y, mean, var,
+                                  argmax, s.given_stats ? nullptr : &moments);
+    return {y, mean, var, argmax, moments};
+  }
+  Tensors vjp(const Tensors& in, const Tensors& out, const Tensor& ct) const override {
+    LinearMaxTensors g = empty_gradients(in);
+    launch<LinearBnActMaxBackward>(ct.device(), point(in, out), ct, s, g);
+    return list(g, in.size());
+  }
+  Tensor reference(const Tensors& in, const Tensors& out) const override {
+    return composite(in, out, s);
+  }
+  Tensor forward_tangent(const Tensors& in, const Tensors& out, const Tensors& t) const override {
+    Tensor y_t = Tensor::empty(out[0].shape(), out[0].dtype(), out[0].device());
+    launch<LinearBnActMaxTangent>(y_t.device(), point(in, out), tangents_of(in, t), s, y_t);
+    return y_t;
+  }
+  Tensors vjp_tangent(const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
+                      const Tensor& ct_t) const override {
+    LinearMaxTensors g = empty_gradients(in);
+    launch<LinearBnActMaxBackwardTangent>(ct.device(), point(in, out), ct, tangents_of(in, t),
+                                          or_zeros(ct_t, ct), s, g);
+    return list(g, in.size());
+  }
+  BnAct s;
+};
 
 void check_arguments(const char* op, const Tensor& x, const Tensor& w, Act act, double slope,
                      std::initializer_list<const Tensor*> vectors) {
@@ -145,8 +133,9 @@ BatchNormResult linear_bn_act_max(const Tensor& x, const Tensor& w, const Tensor
                                   const Tensor& gamma, const Tensor& beta, double eps, Act act,
                                   double slope) {
   check_arguments("linear_bn_act_max", x, w, act, slope, {&bias, &gamma, &beta});
+  const BnAct settings{eps, act, slope, false};
   const Tensors out =
-      fused_op(make_rule("linear_bn_act_max", {eps, act, slope}), {x, w, bias, gamma, beta});
+      fused_op(std::make_shared<LinearMaxRule>(settings), {x, w, bias, gamma, beta});
   return {out[0], out[1], out[2]};
 }
 
@@ -155,7 +144,8 @@ Tensor linear_bn_act_max_frozen(const Tensor& x, const Tensor& w, const Tensor& 
                                 const Tensor& var, double eps, Act act, double slope) {
   check_arguments("linear_bn_act_max_frozen", x, w, act, slope,
                   {&bias, &gamma, &beta, &mean, &var});
-  return fused_op(make_rule("linear_bn_act_max_frozen", {eps, act, slope}),
+  const BnAct settings{eps, act, slope, true};
+  return fused_op(std::make_shared<LinearMaxRule>(settings),
                   {x, w, bias, gamma, beta, mean.detach(), var.detach()})[0];
 }
 

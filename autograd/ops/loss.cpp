@@ -19,79 +19,75 @@ Tensor log_softmax_reference(const Tensor& x) {
   return sub(centred, log(sum(exp(centred), -1, true)));
 }
 
-FusedRule softmax_rule(bool log) {
-  FusedRule rule;
-  rule.name = log ? "log_softmax" : "softmax";
-  rule.forward = [log](const Tensors& in) {
+struct SoftmaxRule final : LaneByLaneRule {
+  explicit SoftmaxRule(bool logarithm) : log(logarithm) {}
+  std::string_view name() const override { return log ? "log_softmax" : "softmax"; }
+  Tensors forward(const Tensors& in) const override {
     Tensor y = like(in[0]);
     launch<Softmax>(y.device(), log, in[0], y);
-    return Tensors{y};
-  };
-  rule.vjp = [log](const Tensors& in, const Tensors& out, const Tensor& ct) {
+    return {y};
+  }
+  Tensors vjp(const Tensors& in, const Tensors& out, const Tensor& ct) const override {
     Tensor dx = like(in[0]);
     launch<SoftmaxVjp>(dx.device(), log, out[0], ct, dx);
-    return Tensors{dx};
-  };
-  rule.reference = [log](const Tensors& in, const Tensors&) {
+    return {dx};
+  }
+  Tensor reference(const Tensors& in, const Tensors&) const override {
     const Tensor y = log_softmax_reference(in[0]);
     return log ? y : exp(y);
-  };
-  rule.jvp = [log](const Tensors& in, const Tensors& out, const Tensors& t) {
+  }
+  Tensor forward_tangent(const Tensors& in, const Tensors& out, const Tensors& t) const override {
     Tensor y_t = like(in[0]);
     launch<SoftmaxJvp>(y_t.device(), log, out[0], t[0], y_t);
     return y_t;
-  };
-  rule.vjp_jvp = [log](const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
-                       const Tensor& ct_t) {
+  }
+  Tensors vjp_tangent(const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
+                      const Tensor& ct_t) const override {
     Tensor dx_t = like(in[0]);
     launch<SoftmaxVjpJvp>(dx_t.device(), log, out[0], ct, t[0], ct_t, dx_t);
-    return Tensors{dx_t};
-  };
-  return rule;
-}
+    return {dx_t};
+  }
+  bool log;
+};
 
 // in: logits, labels; out: the loss and log-softmax of the logits
-Tensor cross_entropy_reference(const Tensors& in, double smoothing) {
-  const int64_t batch = in[0].size(0), classes = in[0].size(1);
-  Tensor target = one_hot(in[1], classes, in[0].dtype());
-  if (smoothing > 0) {  // 1 - s on the label, s / (C - 1) elsewhere
-    const double other = smoothing / static_cast<double>(classes - 1);
-    target = shift(scale(target, 1 - smoothing - other), other);
-  }
-  const Tensor y = log_softmax_reference(in[0]);
-  return scale(sum(mul(y, target)), -1.0 / static_cast<double>(batch));
-}
-
-FusedRule cross_entropy_rule(double s) {
-  FusedRule rule;
-  rule.name = "cross_entropy";
-  rule.forward = [s](const Tensors& in) {
+struct CrossEntropyRule final : LaneByLaneRule {
+  explicit CrossEntropyRule(double label_smoothing) : smoothing(label_smoothing) {}
+  std::string_view name() const override { return "cross_entropy"; }
+  Positions differentiable() const override { return Positions::of({0}); }
+  Tensors forward(const Tensors& in) const override {
     Tensor y = like(in[0]), loss = Tensor::empty({}, y.dtype(), y.device());
-    launch<CrossEntropy>(y.device(), in[0], in[1], s, y, loss);
-    return Tensors{loss, y};
-  };
-  rule.vjp = [s](const Tensors& in, const Tensors& out, const Tensor& ct) {
+    launch<CrossEntropy>(y.device(), in[0], in[1], smoothing, y, loss);
+    return {loss, y};
+  }
+  Tensors vjp(const Tensors& in, const Tensors& out, const Tensor& ct) const override {
     Tensor dx = like(in[0]);
-    launch<CrossEntropyVjp>(dx.device(), out[1], in[1], s, ct, dx);
-    return Tensors{dx, Tensor()};
-  };
-  rule.reference = [s](const Tensors& in, const Tensors&) {
-    return cross_entropy_reference(in, s);
-  };
-  rule.differentiable = Positions::of({0});
-  rule.jvp = [s](const Tensors& in, const Tensors& out, const Tensors& t) {
+    launch<CrossEntropyVjp>(dx.device(), out[1], in[1], smoothing, ct, dx);
+    return {dx, Tensor()};
+  }
+  Tensor reference(const Tensors& in, const Tensors&) const override {
+    const int64_t batch = in[0].size(0), classes = in[0].size(1);
+    Tensor target = one_hot(in[1], classes, in[0].dtype());
+    if (smoothing > 0) {  // 1 - s on the label, s / (C - 1) elsewhere
+      const double other = smoothing / static_cast<double>(classes - 1);
+      target = shift(scale(target, 1 - smoothing - other), other);
+    }
+    const Tensor y = log_softmax_reference(in[0]);
+    return scale(sum(mul(y, target)), -1.0 / static_cast<double>(batch));
+  }
+  Tensor forward_tangent(const Tensors& in, const Tensors& out, const Tensors& t) const override {
     Tensor loss_t = like(out[0]);
-    launch<CrossEntropyJvp>(loss_t.device(), out[1], in[1], s, t[0], loss_t);
+    launch<CrossEntropyJvp>(loss_t.device(), out[1], in[1], smoothing, t[0], loss_t);
     return loss_t;
-  };
-  rule.vjp_jvp = [s](const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
-                     const Tensor& ct_t) {
+  }
+  Tensors vjp_tangent(const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
+                      const Tensor& ct_t) const override {
     Tensor dx_t = like(in[0]);
-    launch<CrossEntropyVjpJvp>(dx_t.device(), out[1], in[1], s, ct, t[0], ct_t, dx_t);
-    return Tensors{dx_t, Tensor()};
-  };
-  return rule;
-}
+    launch<CrossEntropyVjpJvp>(dx_t.device(), out[1], in[1], smoothing, ct, t[0], ct_t, dx_t);
+    return {dx_t, Tensor()};
+  }
+  double smoothing;
+};
 
 void check_same_shape(const char* op, const Tensor& a, const Tensor& b) {
   check(a.shape() == b.shape(), op, ": shapes differ, ", a.shape(), " and ", b.shape());
@@ -101,12 +97,12 @@ void check_same_shape(const char* op, const Tensor& a, const Tensor& b) {
 
 Tensor log_softmax(const Tensor& x) {
   check(x.rank() >= 1 && x.size(-1) >= 1, "log_softmax: the last axis is empty, ", x.shape());
-  return fused_op(softmax_rule(true), {x})[0];
+  return fused_op(std::make_shared<SoftmaxRule>(true), {x})[0];
 }
 
 Tensor softmax(const Tensor& x) {
   check(x.rank() >= 1 && x.size(-1) >= 1, "softmax: the last axis is empty, ", x.shape());
-  return fused_op(softmax_rule(false), {x})[0];
+  return fused_op(std::make_shared<SoftmaxRule>(false), {x})[0];
 }
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double smoothing) {
@@ -119,7 +115,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double smoothin
         "cross_entropy: label smoothing must be in [0, 1) with at least two classes, got ",
         smoothing, " with ", classes);
   check_labels("cross_entropy", labels, classes);
-  return fused_op(cross_entropy_rule(smoothing), {logits, labels.detach()})[0];
+  return fused_op(std::make_shared<CrossEntropyRule>(smoothing), {logits, labels.detach()})[0];
 }
 
 Tensor mse_loss(const Tensor& prediction, const Tensor& target) {

@@ -87,43 +87,6 @@ struct MatmulOp final : Op {
     }
     return {total};
   }
-  // The other side, brought to the lanes' rank: shared when it has rank 2, else repeated.
-  static Tensor beside_lanes(const Tensor& x, int64_t lanes) {
-    if (x.rank() == 2) return x;
-    Shape shape = x.shape();
-    shape.push_front(lanes);
-    return broadcast_to(x, shape);
-  }
-  // A rank-2 side's tangents are [lanes, r, c]; against a batch they need the batch axes.
-  static Tensor tangent_beside_batch(const Tensor& t, const Tensor& own, const Tensor& out,
-                                     int64_t lanes) {
-    if (own.rank() == out.rank() || out.rank() == 2) return t;
-    Shape one{lanes}, full{lanes};
-    for (int k = 0; k + 2 < out.rank(); ++k) {
-      one.push_back(1);
-      full.push_back(out.size(k));
-    }
-    for (int k = -2; k < 0; ++k) {
-      one.push_back(t.size(k));
-      full.push_back(t.size(k));
-    }
-    return broadcast_to(reshape(t, one), full);
-  }
-  Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t lanes) const override {
-    const Tensor& out = node.output_meta(0);
-    Tensor total;
-    if (t[0].defined()) {
-      total = matmul(tangent_beside_batch(t[0], node.input_meta(0), out, lanes),
-                     beside_lanes(node.input(1), lanes), ta, tb);
-    }
-    if (t[1].defined()) {
-      const Tensor part =
-          matmul(beside_lanes(node.input(0), lanes),
-                 tangent_beside_batch(t[1], node.input_meta(1), out, lanes), ta, tb);
-      total = total.defined() ? add(total, part) : part;
-    }
-    return {total};
-  }
   Keep keep(Positions tracked) const override {
     Keep k;
     if (tracked.contains(1)) k.inputs.insert(0);
@@ -138,8 +101,7 @@ struct MatmulOp final : Op {
 Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b) {
   check(a.defined() && b.defined(), "matmul: an argument is undefined");
   check(is_float(a.dtype()) && a.dtype() == b.dtype(),
-        "matmul: expects two f32 or two f64 tensors, got ", name_of(a.dtype()), " ", a.shape(),
-        " and ", name_of(b.dtype()), " ", b.shape());
+        "matmul: expects two f32 or two f64 tensors, got ", a, " and ", b);
   product_shape(a, b, trans_a, trans_b);
   static const OpRef ops[4] = {
       std::make_shared<MatmulOp>(false, false), std::make_shared<MatmulOp>(false, true),

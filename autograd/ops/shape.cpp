@@ -15,23 +15,9 @@ Tensor like(const Tensor& x, const Shape& shape) {
   return Tensor::empty(shape, x.dtype(), x.device());
 }
 
-Shape with_lanes(const Shape& shape, int64_t lanes) {
-  Shape s = shape;
-  s.push_front(lanes);
-  return s;
-}
-
 Shape with_axis(const Shape& shape, int axis, int64_t size) {
   Shape s = shape;
   s.set(axis, size);
-  return s;
-}
-
-// [lanes, ...in] -> [lanes, 1.., ...in] of the given rank + 1.
-Shape lanes_padded(const Shape& in, int64_t lanes, int rank) {
-  Shape s{lanes};
-  for (int i = in.rank(); i < rank; ++i) s.push_back(1);
-  for (int64_t n : in) s.push_back(n);
   return s;
 }
 
@@ -110,7 +96,7 @@ Tensor permute_kernel(const Tensor& x, const std::vector<int>& axes) {
 }
 
 struct ConcatOp final : Op {
-  explicit ConcatOp(int a) : axis(a) {}  // from the end, so that lanes do not move it
+  explicit ConcatOp(int a) : axis(a) {}  // from the end
   std::string_view name() const override { return "concat"; }
   Tensors forward(const Tensors& in) const override {
     int64_t total = 0;
@@ -133,18 +119,14 @@ struct ConcatOp final : Op {
     }
     return grads;
   }
-  Tensors join(const Node& node, const Tensors& t, int64_t lanes) const {
+  Tensors jvp(const Node& node, const Tensors& t) const override {
     Tensors parts;
     for (size_t i = 0; i < t.size(); ++i) {
       const Tensor& meta = node.input_meta(i);
-      const Shape shape = lanes > 0 ? with_lanes(meta.shape(), lanes) : meta.shape();
-      parts.push_back(t[i].defined() ? t[i] : Tensor::zeros(shape, meta.dtype(), meta.device()));
+      parts.push_back(t[i].defined() ? t[i]
+                                     : Tensor::zeros(meta.shape(), meta.dtype(), meta.device()));
     }
     return {concat(parts, axis)};
-  }
-  Tensors jvp(const Node& node, const Tensors& t) const override { return join(node, t, 0); }
-  Tensors jvp_lanes(const Node& node, const Tensors& t, int64_t lanes) const override {
-    return join(node, t, lanes);
   }
   Keep keep(Positions) const override { return {}; }
   int axis;
@@ -156,11 +138,9 @@ Tensor reshape(const Tensor& x, const Shape& shape) {
   check(x.defined(), "reshape: the argument is undefined");
   check(x.numel() == shape.numel(), "reshape: ", x.shape(), " has ", x.numel(), " elements, ",
         shape, " has ", shape.numel());
-  return linear_op(
-      {"reshape", [shape](const Tensor& t) { return t.view(shape); },
-       [](const Tensor& ct, const Tensor& in) { return reshape(ct, in.shape()); },
-       [shape](const Tensor& t, int64_t lanes) { return reshape(t, with_lanes(shape, lanes)); }},
-      x);
+  return linear_op({"reshape", [shape](const Tensor& t) { return t.view(shape); },
+                    [](const Tensor& ct, const Tensor& in) { return reshape(ct, in.shape()); }},
+                   x);
 }
 
 Tensor broadcast_to(const Tensor& x, const Shape& shape) {
@@ -168,11 +148,7 @@ Tensor broadcast_to(const Tensor& x, const Shape& shape) {
         " does not broadcast to ", shape);
   if (x.shape() == shape) return x;
   return linear_op({"broadcast_to", [shape](const Tensor& t) { return broadcast_kernel(t, shape); },
-                    [](const Tensor& ct, const Tensor& in) { return sum_to(ct, in.shape()); },
-                    [shape, in = x.shape()](const Tensor& t, int64_t lanes) {
-                      return broadcast_to(reshape(t, lanes_padded(in, lanes, shape.rank())),
-                                          with_lanes(shape, lanes));
-                    }},
+                    [](const Tensor& ct, const Tensor& in) { return sum_to(ct, in.shape()); }},
                    x);
 }
 
@@ -180,13 +156,10 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
   check(broadcast_shapes(shape, x.shape(), "sum_to") == x.shape(), "sum_to: ", shape,
         " does not broadcast to ", x.shape());
   if (x.shape() == shape) return x;
-  return linear_op({"sum_to", [shape](const Tensor& t) { return sum_to_kernel(t, shape); },
-                    [](const Tensor& ct, const Tensor& in) { return broadcast_to(ct, in.shape()); },
-                    [shape](const Tensor& t, int64_t lanes) {
-                      const Shape padded = lanes_padded(shape, lanes, t.rank() - 1);
-                      return reshape(sum_to(t, padded), with_lanes(shape, lanes));
-                    }},
-                   x);
+  return linear_op(
+      {"sum_to", [shape](const Tensor& t) { return sum_to_kernel(t, shape); },
+       [](const Tensor& ct, const Tensor& in) { return broadcast_to(ct, in.shape()); }},
+      x);
 }
 
 Tensor permute(const Tensor& x, const std::vector<int>& axes) {
@@ -199,12 +172,7 @@ Tensor permute(const Tensor& x, const std::vector<int>& axes) {
     inverse[forward[i]] = static_cast<int>(i);
   }
   return linear_op({"permute", [forward](const Tensor& t) { return permute_kernel(t, forward); },
-                    [inverse](const Tensor& ct, const Tensor&) { return permute(ct, inverse); },
-                    [forward](const Tensor& t, int64_t) {
-                      std::vector<int> shifted{0};
-                      for (int a : forward) shifted.push_back(a + 1);
-                      return permute(t, shifted);
-                    }},
+                    [inverse](const Tensor& ct, const Tensor&) { return permute(ct, inverse); }},
                    x);
 }
 
@@ -222,8 +190,7 @@ Tensor concat(const Tensors& parts, int axis) {
   for (const Tensor& t : parts) {
     check(t.dtype() == parts[0].dtype() && t.rank() == parts[0].rank() &&
               with_axis(t.shape(), from_end, 0) == with_axis(parts[0].shape(), from_end, 0),
-          "concat: ", name_of(t.dtype()), " ", t.shape(), " does not fit beside ",
-          name_of(parts[0].dtype()), " ", parts[0].shape(), " along axis ", axis);
+          "concat: ", t, " does not fit beside ", parts[0], " along axis ", axis);
   }
   return emit1(std::make_shared<ConcatOp>(from_end), parts);
 }
@@ -236,8 +203,7 @@ Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end) {
   if (begin == 0 && end == n) return x;
   return linear_op(
       {"slice", [=](const Tensor& t) { return slice_kernel(t, at, begin, end); },
-       [=](const Tensor& ct, const Tensor&) { return pad_zeros(ct, at, begin, n - end); },
-       [=](const Tensor& t, int64_t) { return slice(t, at, begin, end); }},
+       [=](const Tensor& ct, const Tensor&) { return pad_zeros(ct, at, begin, n - end); }},
       x);
 }
 
@@ -249,14 +215,17 @@ Tensor pad_zeros(const Tensor& x, int axis, int64_t before, int64_t after) {
   if (before == 0 && after == 0) return x;
   return linear_op(
       {"pad_zeros", [=](const Tensor& t) { return pad_kernel(t, at, before, after); },
-       [=](const Tensor& ct, const Tensor&) { return slice(ct, at, before, before + n); },
-       [=](const Tensor& t, int64_t) { return pad_zeros(t, at, before, after); }},
+       [=](const Tensor& ct, const Tensor&) { return slice(ct, at, before, before + n); }},
       x);
 }
 
 Tensor stack(const Tensors& parts) {
   Tensors rows;
-  for (const Tensor& t : parts) rows.push_back(reshape(t, with_lanes(t.shape(), 1)));
+  for (const Tensor& t : parts) {
+    Shape row = t.shape();
+    row.push_front(1);
+    rows.push_back(reshape(t, row));
+  }
   return concat(rows, 0);
 }
 

@@ -62,16 +62,20 @@ Tensor rbf_reference(const Tensor& d) {
   return exp(scale(square(reshape(d, {d.numel(), 1}) - c), -kGamma));
 }
 
+struct RbfRule final : FusedRule {
+  std::string_view name() const override { return "rbf"; }
+  Tensors forward(const Tensors& in) const override { return {rbf_forward(in[0])}; }
+  Tensors vjp(const Tensors& in, const Tensors& out, const Tensor& ct) const override {
+    return {rbf_vjp(in[0], out[0], ct)};
+  }
+  Tensor reference(const Tensors& in, const Tensors&) const override {
+    return rbf_reference(in[0]);
+  }
+};
+
 Tensor rbf(const Tensor& d) {
   check(d.rank() == 1, "rbf: expects distances [E], given ", d.shape());
-  FusedRule rule;
-  rule.name = "rbf";
-  rule.forward = [](const Tensors& in) { return Tensors{rbf_forward(in[0])}; };
-  rule.vjp = [](const Tensors& in, const Tensors& out, const Tensor& ct) {
-    return Tensors{rbf_vjp(in[0], out[0], ct)};
-  };
-  rule.reference = [](const Tensors& in, const Tensors&) { return rbf_reference(in[0]); };
-  return fused_op(rule, {d}).front();
+  return fused_op(std::make_shared<RbfRule>(), {d}).front();
 }
 
 }  // namespace

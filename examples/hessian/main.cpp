@@ -11,7 +11,7 @@ using namespace basin;
 
 int main() {
   Model net =
-      make_model({.name = "pointnet", .classes = 15, .options = {{"widths", "16,32,64,32,16"}}});
+      make_model({.name = "pointnet", .outputs = 15, .options = {{"widths", "16,32,64,32,16"}}});
   ModelState state = init_model(net, /*seed=*/0, DType::f64);
   PointCloudLoader loader(embedded_shapes(8, 1, 128, 0).train, {.batch = 64});
   PointBatch batch = loader.batch(/*epoch=*/0, /*index=*/0);
@@ -46,8 +46,8 @@ int main() {
   const Tensors buffers = state.buffers.values();
   const Tensor points = batch.points.to(DType::f64);
   Fn own = [&](const Tensors& weights) {
-    const ForwardResult out = net.forward(weights, buffers, points, {.batch_statistics = true});
-    Tensor total = mean(sum(square(softmax(out.logits) - target), 1));
+    const ForwardResult out = net.forward(weights, buffers, {points}, {.batch_statistics = true});
+    Tensor total = mean(sum(square(softmax(out.outputs[0]) - target), 1));
     for (const Tensor& t : weights) total = total + scale(dot(t, t), 0.5e-3);
     return Tensors{total};
   };

@@ -122,20 +122,21 @@ void statistics(const T* x, int64_t rows, int64_t channels, T* mean, T* var) {
 }
 
 template <class T>
-void backward(const Tensor& x, const Tensor& gamma, const Tensor& mean, const Tensor& var,
-              const Tensor& y, const Tensor& ct, double eps, Act act, double slope,
-              bool given_stats, Tensor& dx, Tensor& dgamma, Tensor& dbeta) {
+void backward(const BatchNormPoint& at, const Tensor& ct, const BnAct& how,
+              BatchNormTensors& grads) {
+  const Tensor &x = at.x, &gamma = at.gamma, &mean = at.mean, &var = at.var;
+  Tensor &dx = grads.x, &dgamma = grads.gamma, &dbeta = grads.beta;
   const int64_t channels = gamma.numel(), rows = x.numel() / std::max<int64_t>(1, channels);
   const T *px = x.data<T>(), *pct = ct.data<T>(), *pm = mean.data<T>();
-  const T* py = act == Act::none ? nullptr : y.data<T>();
-  const T leak = static_cast<T>(slope);
-  const auto at = [](const T* p, int64_t offset) { return p ? p + offset : nullptr; };
+  const T* py = how.act == Act::none ? nullptr : at.y.data<T>();
+  const T leak = static_cast<T>(how.slope);
+  const auto from = [](const T* p, int64_t offset) { return p ? p + offset : nullptr; };
   Tensor sums;
-  if (dgamma.defined() || dbeta.defined() || !given_stats) {
+  if (dgamma.defined() || dbeta.defined() || !how.given_stats) {
     sums = column_sums(rows, channels, 2, [&](int64_t begin, int64_t count, double* s) {
       const int64_t i = begin * channels;
-      dispatch_act(act, [&](auto a) {
-        add_gradient_sums<T, a()>(px + i, at(py, i), pct + i, pm, leak, count, channels, s,
+      dispatch_act(how.act, [&](auto a) {
+        add_gradient_sums<T, a()>(px + i, from(py, i), pct + i, pm, leak, count, channels, s,
                                   s + channels);
       });
     });
@@ -146,7 +147,7 @@ void backward(const Tensor& x, const Tensor& gamma, const Tensor& mean, const Te
   T* pdg = dgamma.defined() ? dgamma.mutable_data<T>() : nullptr;
   T* pdb = dbeta.defined() ? dbeta.mutable_data<T>() : nullptr;
   for (int64_t c = 0; c < channels; ++c) {
-    const double inv_std = 1 / std::sqrt(static_cast<double>(var.data<T>()[c]) + eps);
+    const double inv_std = 1 / std::sqrt(static_cast<double>(var.data<T>()[c]) + how.eps);
     const double scale = inv_std * gamma.data<T>()[c];
     k0[c] = static_cast<T>(scale);
     if (!p) continue;
@@ -160,11 +161,11 @@ void backward(const Tensor& x, const Tensor& gamma, const Tensor& mean, const Te
   T* pdx = dx.mutable_data<T>();
   parallel_for(rows, rows_per_tile(channels), [&](int64_t begin, int64_t end) {
     const int64_t i = begin * channels;
-    dispatch_act(act, [&](auto a) {
-      if (given_stats) {
-        pull_rows_frozen<T, a()>(at(py, i), pct + i, k0, leak, end - begin, channels, pdx + i);
+    dispatch_act(how.act, [&](auto a) {
+      if (how.given_stats) {
+        pull_rows_frozen<T, a()>(from(py, i), pct + i, k0, leak, end - begin, channels, pdx + i);
       } else {
-        pull_rows<T, a()>(px + i, at(py, i), pct + i, pm, k0, k1, k2, leak, end - begin, channels,
+        pull_rows<T, a()>(px + i, from(py, i), pct + i, pm, k0, k1, k2, leak, end - begin, channels,
                           pdx + i);
       }
     });
@@ -173,44 +174,39 @@ void backward(const Tensor& x, const Tensor& gamma, const Tensor& mean, const Te
 
 }  // namespace
 
-void BatchNormForward::cpu(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps,
-                           Act act, double slope, bool given_stats, Tensor& mean, Tensor& var,
-                           Tensor& y) {
+void BatchNormForward::cpu(const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                           const BnAct& how, Tensor& mean, Tensor& var, Tensor& y) {
   dispatch_float(x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
     const int64_t channels = gamma.numel();
     if (x.numel() == 0) return;
     const int64_t rows = x.numel() / channels;
     const T *px = x.data<T>(), *pbeta = beta.data<T>();
-    if (!given_stats) {
+    if (!how.given_stats) {
       statistics<T>(px, rows, channels, mean.mutable_data<T>(), var.mutable_data<T>());
     }
     const T* pm = mean.data<T>();
     Tensor scratch = Tensor::empty({channels}, kDTypeOf<T>);
     T* scale = scratch.mutable_data<T>();
     for (int64_t c = 0; c < channels; ++c) {
-      const double deviation = std::sqrt(static_cast<double>(var.data<T>()[c]) + eps);
+      const double deviation = std::sqrt(static_cast<double>(var.data<T>()[c]) + how.eps);
       scale[c] = static_cast<T>(gamma.data<T>()[c] / deviation);
     }
     T* py = y.mutable_data<T>();
     parallel_for(rows, rows_per_tile(channels), [&](int64_t begin, int64_t end) {
       const int64_t i = begin * channels;
-      dispatch_act(act, [&](auto a) {
-        normalise_rows<T, a()>(px + i, pm, scale, pbeta, static_cast<T>(slope), end - begin,
+      dispatch_act(how.act, [&](auto a) {
+        normalise_rows<T, a()>(px + i, pm, scale, pbeta, static_cast<T>(how.slope), end - begin,
                                channels, py + i);
       });
     });
   });
 }
 
-void BatchNormBackward::cpu(const Tensor& x, const Tensor& gamma, const Tensor& mean,
-                            const Tensor& var, const Tensor& y, const Tensor& ct, double eps,
-                            Act act, double slope, bool given_stats, Tensor& dx, Tensor& dgamma,
-                            Tensor& dbeta) {
-  dispatch_float(x.dtype(), name, [&](auto zero) {
-    backward<decltype(zero)>(x, gamma, mean, var, y, ct, eps, act, slope, given_stats, dx, dgamma,
-                             dbeta);
-  });
+void BatchNormBackward::cpu(const BatchNormPoint& at, const Tensor& ct, const BnAct& how,
+                            BatchNormTensors& grads) {
+  dispatch_float(at.x.dtype(), name,
+                 [&](auto zero) { backward<decltype(zero)>(at, ct, how, grads); });
 }
 
 }  // namespace basin

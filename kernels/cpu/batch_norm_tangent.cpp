@@ -108,34 +108,33 @@ double inverse_deviation(const Tensor& var, int64_t c, double eps) {
 }
 
 template <class T>
-void tangent(const Tensor& x, const Tensor& gamma, const Tensor& mean, const Tensor& var,
-             const Tensor& y, const Tensor& t_x, const Tensor& t_gamma, const Tensor& t_beta,
-             double eps, Act act, double slope, bool given_stats, Tensor& t_y) {
+void tangent(const BatchNormPoint& at, const BatchNormTensors& t, const BnAct& how, Tensor& t_y) {
+  const Tensor &x = at.x, &gamma = at.gamma;
   const int64_t channels = gamma.numel(), rows = x.numel() / std::max<int64_t>(1, channels);
-  const T *px = x.data<T>(), *pt = t_x.data<T>(), *pm = mean.data<T>();
-  const T* py = act == Act::none ? nullptr : y.data<T>();
+  const T *px = x.data<T>(), *pt = t.x.data<T>(), *pm = at.mean.data<T>();
+  const T* py = how.act == Act::none ? nullptr : at.y.data<T>();
   Tensor sums;
-  if (!given_stats) {
+  if (!how.given_stats) {
     sums = column_sums(rows, channels, 2, [&](int64_t begin, int64_t count, double* p) {
       add_tangent_sums<T>(px + begin * channels, pt + begin * channels, pm, count, channels, p);
     });
   }
-  const double* p = given_stats ? nullptr : sums.data<double>();
+  const double* p = how.given_stats ? nullptr : sums.data<double>();
   const auto count = static_cast<double>(rows);
   Tensor coefficients = Tensor::empty({3, channels}, kDTypeOf<T>);
   T* k = coefficients.mutable_data<T>();
   for (int64_t c = 0; c < channels; ++c) {
-    const double s = inverse_deviation<T>(var, c, eps), g = gamma.data<T>()[c];
+    const double s = inverse_deviation<T>(at.var, c, how.eps), g = gamma.data<T>()[c];
     const double centre = p ? p[c] / count : 0, slant = p ? p[channels + c] / count : 0;
     k[c] = static_cast<T>(g * s);
-    k[channels + c] = static_cast<T>(t_gamma.data<T>()[c] * s - g * s * s * s * slant);
-    k[2 * channels + c] = static_cast<T>(t_beta.data<T>()[c] - g * s * centre);
+    k[channels + c] = static_cast<T>(t.gamma.data<T>()[c] * s - g * s * s * s * slant);
+    k[2 * channels + c] = static_cast<T>(t.beta.data<T>()[c] - g * s * centre);
   }
   T* out = t_y.mutable_data<T>();
   parallel_for(rows, rows_per_tile(channels), [&](int64_t begin, int64_t end) {
     const int64_t i = begin * channels;
-    dispatch_act(act, [&](auto a) {
-      push_rows<T, a()>(px + i, py ? py + i : nullptr, pt + i, pm, k, static_cast<T>(slope),
+    dispatch_act(how.act, [&](auto a) {
+      push_rows<T, a()>(px + i, py ? py + i : nullptr, pt + i, pm, k, static_cast<T>(how.slope),
                         end - begin, channels, out + i);
     });
   });
@@ -144,15 +143,17 @@ void tangent(const Tensor& x, const Tensor& gamma, const Tensor& mean, const Ten
 // The coefficients of push_gradient_rows and the tangents of dgamma and dbeta, per channel, from
 // the sums p [7, C] of add_second_sums.
 template <class T>
-void second_coefficients(const double* p, int64_t channels, double rows, const Tensor& gamma,
-                         const Tensor& t_gamma, const Tensor& var, double eps, bool given_stats,
-                         T* k, T* t_dgamma, T* t_dbeta) {
+void second_coefficients(const double* p, double rows, const BatchNormPoint& at,
+                         const Tensor& t_gamma, const BnAct& how, T* k, BatchNormTensors& t_grads) {
+  const Tensor &gamma = at.gamma, &var = at.var;
+  const int64_t channels = gamma.numel();
+  T *t_dgamma = t_grads.gamma.mutable_data<T>(), *t_dbeta = t_grads.beta.mutable_data<T>();
   for (int64_t c = 0; c < channels; ++c) {
-    const double s = inverse_deviation<T>(var, c, eps);
+    const double s = inverse_deviation<T>(var, c, how.eps);
     const double scale = gamma.data<T>()[c] * s, t_scale_g = t_gamma.data<T>()[c] * s;
     const auto sum = [&](int kind) { return p[kind * channels + c]; };
     const double sum_g = sum(2), sum_gx = sum(3) * s, sum_tg = sum(4);
-    if (given_stats) {
+    if (how.given_stats) {
       const double sum_tgx = s * (sum(5) + sum(6));
       k[c] = static_cast<T>(t_scale_g);
       k[channels + c] = static_cast<T>(scale);
@@ -177,30 +178,28 @@ void second_coefficients(const double* p, int64_t channels, double rows, const T
 }
 
 template <class T>
-void backward_tangent(const Tensor& x, const Tensor& gamma, const Tensor& mean, const Tensor& var,
-                      const Tensor& y, const Tensor& ct, const Tensor& t_x, const Tensor& t_gamma,
-                      const Tensor& t_ct, double eps, Act act, double slope, bool given_stats,
-                      Tensor& t_dx, Tensor& t_dgamma, Tensor& t_dbeta) {
-  const int64_t channels = gamma.numel(), rows = x.numel() / std::max<int64_t>(1, channels);
+void backward_tangent(const BatchNormPoint& at, const Tensor& ct, const BatchNormTensors& t,
+                      const Tensor& t_ct, const BnAct& how, BatchNormTensors& t_grads) {
+  const Tensor& x = at.x;
+  const int64_t channels = at.gamma.numel(), rows = x.numel() / std::max<int64_t>(1, channels);
   const auto rows_from = [&](int64_t begin) {
     const int64_t i = begin * channels;
-    return Rows<T>{x.data<T>() + i,      act == Act::none ? nullptr : y.data<T>() + i,
-                   ct.data<T>() + i,     t_x.data<T>() + i,
-                   t_ct.data<T>() + i,   mean.data<T>(),
-                   static_cast<T>(slope)};
+    return Rows<T>{x.data<T>() + i,          how.act == Act::none ? nullptr : at.y.data<T>() + i,
+                   ct.data<T>() + i,         t.x.data<T>() + i,
+                   t_ct.data<T>() + i,       at.mean.data<T>(),
+                   static_cast<T>(how.slope)};
   };
   const Tensor sums = column_sums(rows, channels, 7, [&](int64_t begin, int64_t count, double* p) {
-    dispatch_act(act,
+    dispatch_act(how.act,
                  [&](auto a) { add_second_sums<T, a()>(rows_from(begin), count, channels, p); });
   });
   Tensor coefficients = Tensor::empty({5, channels}, kDTypeOf<T>);
   T* k = coefficients.mutable_data<T>();
-  second_coefficients<T>(sums.data<double>(), channels, static_cast<double>(rows), gamma, t_gamma,
-                         var, eps, given_stats, k, t_dgamma.mutable_data<T>(),
-                         t_dbeta.mutable_data<T>());
-  T* out = t_dx.mutable_data<T>();
+  second_coefficients<T>(sums.data<double>(), static_cast<double>(rows), at, t.gamma, how, k,
+                         t_grads);
+  T* out = t_grads.x.mutable_data<T>();
   parallel_for(rows, rows_per_tile(channels), [&](int64_t begin, int64_t end) {
-    dispatch_act(act, [&](auto a) {
+    dispatch_act(how.act, [&](auto a) {
       push_gradient_rows<T, a()>(rows_from(begin), k, end - begin, channels,
                                  out + begin * channels);
     });
@@ -209,24 +208,16 @@ void backward_tangent(const Tensor& x, const Tensor& gamma, const Tensor& mean, 
 
 }  // namespace
 
-void BatchNormTangent::cpu(const Tensor& x, const Tensor& gamma, const Tensor& mean,
-                           const Tensor& var, const Tensor& y, const Tensor& t_x,
-                           const Tensor& t_gamma, const Tensor& t_beta, double eps, Act act,
-                           double slope, bool given_stats, Tensor& t_y) {
-  dispatch_float(x.dtype(), name, [&](auto zero) {
-    tangent<decltype(zero)>(x, gamma, mean, var, y, t_x, t_gamma, t_beta, eps, act, slope,
-                            given_stats, t_y);
-  });
+void BatchNormTangent::cpu(const BatchNormPoint& at, const BatchNormTensors& t, const BnAct& how,
+                           Tensor& t_y) {
+  dispatch_float(at.x.dtype(), name, [&](auto zero) { tangent<decltype(zero)>(at, t, how, t_y); });
 }
 
-void BatchNormBackwardTangent::cpu(const Tensor& x, const Tensor& gamma, const Tensor& mean,
-                                   const Tensor& var, const Tensor& y, const Tensor& ct,
-                                   const Tensor& t_x, const Tensor& t_gamma, const Tensor& t_ct,
-                                   double eps, Act act, double slope, bool given_stats,
-                                   Tensor& t_dx, Tensor& t_dgamma, Tensor& t_dbeta) {
-  dispatch_float(x.dtype(), name, [&](auto zero) {
-    backward_tangent<decltype(zero)>(x, gamma, mean, var, y, ct, t_x, t_gamma, t_ct, eps, act,
-                                     slope, given_stats, t_dx, t_dgamma, t_dbeta);
+void BatchNormBackwardTangent::cpu(const BatchNormPoint& at, const Tensor& ct,
+                                   const BatchNormTensors& t, const Tensor& t_ct, const BnAct& how,
+                                   BatchNormTensors& t_grads) {
+  dispatch_float(at.x.dtype(), name, [&](auto zero) {
+    backward_tangent<decltype(zero)>(at, ct, t, t_ct, how, t_grads);
   });
 }
 

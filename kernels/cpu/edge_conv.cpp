@@ -108,13 +108,13 @@ void reduce_edges(const Tensor& u, const Tensor& v, const Tensor& index, const T
 
 template <class T>
 void forward(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor& gamma,
-             const Tensor& beta, double eps, Act act, double slope, bool given_stats, Tensor& y,
-             Tensor& mean, Tensor& var, EdgeConvSaved& saved) {
+             const Tensor& beta, const BnAct& how, Tensor& y, Tensor& mean, Tensor& var,
+             EdgeConvSaved& saved) {
   const EdgeSizes s = EdgeSizes::of(u, index);
   count_degrees(index, saved.degree);
   double* centre = saved.centre.mutable_data<double>();
   std::fill_n(centre, 3 * s.channels, 0.0);
-  if (given_stats) {
+  if (how.given_stats) {
     for (int64_t c = 0; c < s.channels; ++c) centre[c] = mean.at(c);
   } else {
     sample_means<T>(u.data<T>(), s.rows(), s.channels, centre);
@@ -122,12 +122,12 @@ void forward(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor
   }
   Tensor partial = Tensor::empty({s.batch, 2, s.channels}, DType::f64);
   reduce_edges<T>(u, v, index, gamma, s, saved, partial);
-  if (!given_stats) statistics<T>(partial, s, centre, mean, var);
+  if (!how.given_stats) statistics<T>(partial, s, centre, mean, var);
 
   Tensor scratch = Tensor::empty({2, s.channels}, kDTypeOf<T>);
   T *rest = scratch.mutable_data<T>(), *scale = rest + s.channels;
   for (int64_t c = 0; c < s.channels; ++c) {
-    const double deviation = std::sqrt(static_cast<double>(var.data<T>()[c]) + eps);
+    const double deviation = std::sqrt(static_cast<double>(var.data<T>()[c]) + how.eps);
     rest[c] = static_cast<T>(centre[2 * s.channels + c]);
     scale[c] = static_cast<T>(gamma.data<T>()[c] / deviation);
   }
@@ -135,8 +135,8 @@ void forward(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor
   T* out = y.mutable_data<T>();
   parallel_for(s.rows(), s.rows_per_tile(), [&](int64_t begin, int64_t end) {
     const int64_t i = begin * s.channels;
-    dispatch_act(act, [&](auto a) {
-      normalise<T, a()>(winner + i, rest, scale, pbeta, static_cast<T>(slope), end - begin,
+    dispatch_act(how.act, [&](auto a) {
+      normalise<T, a()>(winner + i, rest, scale, pbeta, static_cast<T>(how.slope), end - begin,
                         s.channels, out + i);
     });
   });
@@ -201,20 +201,20 @@ BASIN_HOT void finish_neighbours(const EdgeTile& t, int64_t width, const T* __re
 }
 
 template <class T>
-void backward(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor& gamma,
-              const Tensor& var, const EdgeConvSaved& saved, const Tensor& y, const Tensor& ct,
-              double eps, Act act, double slope, bool given_stats, Tensor& du, Tensor& dv,
-              Tensor& dgamma, Tensor& dbeta) {
-  const EdgeSizes s = EdgeSizes::of(u, index);
+void backward(const EdgeConvPoint& at, const Tensor& ct, const BnAct& how, EdgeConvTensors& grads) {
+  const Tensor &gamma = at.gamma, &var = at.var;
+  const EdgeConvSaved& saved = at.saved;
+  const EdgeSizes s = EdgeSizes::of(at.u, at.index);
   const EdgeChannels<T> channels(s, saved.centre, gamma);
   const T *winner = saved.winner.data<T>(), *pct = ct.data<T>();
-  const T* py = act == Act::none ? pct : y.data<T>();
-  T *g = du.mutable_data<T>(), *out = dv.mutable_data<T>();  // g becomes du in place
+  const T* py = how.act == Act::none ? pct : at.y.data<T>();
+  T *g = grads.u.mutable_data<T>(), *out = grads.v.mutable_data<T>();  // g becomes du in place
   const Tensor sums = edge_column_sums(s, 2, [&](int64_t begin, int64_t rows, double* p) {
     const int64_t i = begin * s.channels;
-    dispatch_act(act, [&](auto a) {
-      pull_activations<T, a()>(py + i, pct + i, winner + i, channels.rest(), static_cast<T>(slope),
-                               rows, s.channels, g + i, p, p + s.channels);
+    dispatch_act(how.act, [&](auto a) {
+      pull_activations<T, a()>(py + i, pct + i, winner + i, channels.rest(),
+                               static_cast<T>(how.slope), rows, s.channels, g + i, p,
+                               p + s.channels);
     });
   });
 
@@ -224,14 +224,14 @@ void backward(const Tensor& u, const Tensor& v, const Tensor& index, const Tenso
   T *a = scratch.mutable_data<T>(), *k2 = a + stride, *per_point = k2 + stride,
     *per_edge = per_point + stride;
   for (int64_t c = 0; c < s.channels; ++c) {
-    const double inv_std = 1 / std::sqrt(static_cast<double>(var.data<T>()[c]) + eps);
+    const double inv_std = 1 / std::sqrt(static_cast<double>(var.data<T>()[c]) + how.eps);
     const double scale = gamma.data<T>()[c] * inv_std;
     const double sum_g = sums.data<double>()[c];
     const double sum_ghat = sums.data<double>()[s.channels + c] * inv_std;
     a[c] = static_cast<T>(scale);
-    dbeta.mutable_data<T>()[c] = static_cast<T>(sum_g);
-    dgamma.mutable_data<T>()[c] = static_cast<T>(sum_ghat);
-    if (given_stats) continue;
+    grads.beta.mutable_data<T>()[c] = static_cast<T>(sum_g);
+    grads.gamma.mutable_data<T>()[c] = static_cast<T>(sum_ghat);
+    if (how.given_stats) continue;
     const double k = -scale * inv_std * sum_ghat / s.edges();
     const double each =
         -scale * sum_g / s.edges() - k * saved.centre.data<double>()[2 * s.channels + c];
@@ -240,16 +240,20 @@ void backward(const Tensor& u, const Tensor& v, const Tensor& index, const Tenso
     per_point[c] = static_cast<T>(each * static_cast<double>(s.neighbours));
   }
 
-  const T *pu = u.data<T>(), *pv = v.data<T>();
-  const T* pointsums = given_stats ? nullptr : saved.sums.data<T>();
+  const T *pu = at.u.data<T>(), *pv = at.v.data<T>();
+  const T* pointsums = how.given_stats ? nullptr : saved.sums.data<T>();
   const uint8_t* argmax = static_cast<const uint8_t*>(saved.argmax.raw());
   const int32_t* degree = saved.degree.data<int32_t>();
-  for_edge_tiles<T>(s, index, [&](const EdgeLoops<T>& loops, const EdgeTile& t, int64_t b) {
+  for_edge_tiles<T>(s, at.index, [&](const EdgeLoops<T>& loops, const EdgeTile& t, int64_t b) {
     Tensor slice = Tensor::empty({s.points, loops.width}, kDTypeOf<T>);
     T* packed = slice.template mutable_data<T>();
     const int64_t base = b * s.points * s.channels, c = t.first;
-    const typename EdgeLoops<T>::Sources from{g + base, given_stats ? nullptr : pu + base, nullptr,
-                                              a + c,    channels.centre_u() + c,           k2 + c,
+    const typename EdgeLoops<T>::Sources from{g + base,
+                                              how.given_stats ? nullptr : pu + base,
+                                              nullptr,
+                                              a + c,
+                                              channels.centre_u() + c,
+                                              k2 + c,
                                               nullptr};
     loops.scatter(t, from, argmax + base, packed);
     finish_points<T>(t, a + c, per_point + c, k2 + c, pointsums ? pointsums + base : nullptr,
@@ -273,24 +277,17 @@ EdgeConvSaved EdgeConvSaved::empty(const Shape& shape, DType dtype, Device devic
 }
 
 void EdgeBnActMaxForward::cpu(const Tensor& u, const Tensor& v, const Tensor& index,
-                              const Tensor& gamma, const Tensor& beta, double eps, Act act,
-                              double slope, bool given_stats, Tensor& y, Tensor& mean, Tensor& var,
-                              EdgeConvSaved& saved) {
+                              const Tensor& gamma, const Tensor& beta, const BnAct& how, Tensor& y,
+                              Tensor& mean, Tensor& var, EdgeConvSaved& saved) {
   dispatch_float(u.dtype(), name, [&](auto zero) {
-    forward<decltype(zero)>(u, v, index, gamma, beta, eps, act, slope, given_stats, y, mean, var,
-                            saved);
+    forward<decltype(zero)>(u, v, index, gamma, beta, how, y, mean, var, saved);
   });
 }
 
-void EdgeBnActMaxBackward::cpu(const Tensor& u, const Tensor& v, const Tensor& index,
-                               const Tensor& gamma, const Tensor& var, const EdgeConvSaved& saved,
-                               const Tensor& y, const Tensor& ct, double eps, Act act, double slope,
-                               bool given_stats, Tensor& du, Tensor& dv, Tensor& dgamma,
-                               Tensor& dbeta) {
-  dispatch_float(u.dtype(), name, [&](auto zero) {
-    backward<decltype(zero)>(u, v, index, gamma, var, saved, y, ct, eps, act, slope, given_stats,
-                             du, dv, dgamma, dbeta);
-  });
+void EdgeBnActMaxBackward::cpu(const EdgeConvPoint& at, const Tensor& ct, const BnAct& how,
+                               EdgeConvTensors& grads) {
+  dispatch_float(at.u.dtype(), name,
+                 [&](auto zero) { backward<decltype(zero)>(at, ct, how, grads); });
 }
 
 }  // namespace basin

@@ -28,23 +28,21 @@ struct Inputs {
   Tensor ut, vt, gamma_t, beta_t;  // defined
   const T *u, *v;
 
-  Inputs(const Tensor& u_in, const Tensor& v_in, const Tensor& index_in, const Tensor& gamma_in,
-         const Tensor& var_in, const EdgeConvSaved& saved_in, double eps_in, bool given,
-         const EdgeConvTangents& t)
-      : s(EdgeSizes::of(u_in, index_in)),
-        index(index_in),
-        gamma(gamma_in),
-        var(var_in),
-        saved(saved_in),
-        channels(s, saved_in.centre, gamma_in),
-        eps(eps_in),
-        given_stats(given),
-        ut(or_zero(t.u, u_in)),
-        vt(or_zero(t.v, v_in)),
-        gamma_t(or_zero(t.gamma, gamma_in)),
-        beta_t(or_zero(t.beta, gamma_in)),
-        u(u_in.data<T>()),
-        v(v_in.data<T>()) {}
+  Inputs(const EdgeConvPoint& at, const EdgeConvTensors& t, const BnAct& how)
+      : s(EdgeSizes::of(at.u, at.index)),
+        index(at.index),
+        gamma(at.gamma),
+        var(at.var),
+        saved(at.saved),
+        channels(s, at.saved.centre, at.gamma),
+        eps(how.eps),
+        given_stats(how.given_stats),
+        ut(or_zero(t.u, at.u)),
+        vt(or_zero(t.v, at.v)),
+        gamma_t(or_zero(t.gamma, at.gamma)),
+        beta_t(or_zero(t.beta, at.gamma)),
+        u(at.u.data<T>()),
+        v(at.v.data<T>()) {}
   const uint8_t* argmax() const { return static_cast<const uint8_t*>(saved.argmax.raw()); }
   double rest(int64_t c) const { return saved.centre.data<double>()[2 * s.channels + c]; }
 };
@@ -157,19 +155,19 @@ BASIN_HOT void push_rows(const T* __restrict y, const T* __restrict winner, cons
 }
 
 template <class T>
-void tangent(const Inputs<T>& in, const Tensor& y, Act act, double slope, Tensor& y_t) {
+void tangent(const Inputs<T>& in, const Tensor& y, const BnAct& how, Tensor& y_t) {
   const EdgeSizes& s = in.s;
   const Moved m = move(in);
   const Padded<T> mean_t(s.channels, m.mean_t), scale(s.channels, m.scale),
       scale_t(s.channels, m.scale_t);
   const T *winner = in.saved.winner.template data<T>(), *zt = m.zt.data<T>();
-  const T* py = act == Act::none ? winner : y.data<T>();
+  const T* py = how.act == Act::none ? winner : y.data<T>();
   T* out = y_t.mutable_data<T>();
   parallel_for(s.rows(), s.rows_per_tile(), [&](int64_t begin, int64_t end) {
     const int64_t i = begin * s.channels;
-    dispatch_act(act, [&](auto a) {
+    dispatch_act(how.act, [&](auto a) {
       push_rows<T, a()>(py + i, winner + i, zt + i, in.channels.rest(), mean_t.data(), scale.data(),
-                        scale_t.data(), in.beta_t.template data<T>(), static_cast<T>(slope),
+                        scale_t.data(), in.beta_t.template data<T>(), static_cast<T>(how.slope),
                         end - begin, s.channels, out + i);
     });
   });
@@ -309,15 +307,14 @@ void sweep_edges(const Inputs<T>& in, const Moved& m, const EdgeConstants<T>& k,
 
 template <class T>
 void backward_tangent(const Inputs<T>& in, const Tensor& y, const Tensor& ct, const Tensor& ct_t,
-                      Act act, double slope, Tensor& du_t, Tensor& dv_t, Tensor& dgamma_t,
-                      Tensor& dbeta_t) {
+                      const BnAct& how, EdgeConvTensors& grads_t) {
   const EdgeSizes& s = in.s;
   const Moved m = move(in);
   const Padded<T> mean_t(s.channels, m.mean_t), scale(s.channels, m.scale),
       scale_t(s.channels, m.scale_t);
   const Tensor second = or_zero(ct_t, ct);
-  const T* py = act == Act::none ? ct.data<T>() : y.data<T>();
-  T* out = du_t.mutable_data<T>();
+  const T* py = how.act == Act::none ? ct.data<T>() : y.data<T>();
+  T* out = grads_t.u.mutable_data<T>();
   const Tensor sums = edge_column_sums(s, 4, [&](int64_t begin, int64_t rows, double* p) {
     const int64_t i = begin * s.channels;
     const GradientRows<T> from{py + i,
@@ -329,37 +326,28 @@ void backward_tangent(const Inputs<T>& in, const Tensor& y, const Tensor& ct, co
                                mean_t.data(),
                                scale.data(),
                                scale_t.data()};
-    dispatch_act(act, [&](auto a) {
-      pull_rows<T, a()>(from, static_cast<T>(slope), rows, s.channels, out + i, p);
+    dispatch_act(how.act, [&](auto a) {
+      pull_rows<T, a()>(from, static_cast<T>(how.slope), rows, s.channels, out + i, p);
     });
   });
-  const EdgeConstants<T> k = finish_channels(in, m, sums.data<double>(), dgamma_t, dbeta_t);
-  sweep_edges(in, m, k, out, dv_t.mutable_data<T>());
+  const EdgeConstants<T> k =
+      finish_channels(in, m, sums.data<double>(), grads_t.gamma, grads_t.beta);
+  sweep_edges(in, m, k, out, grads_t.v.mutable_data<T>());
 }
 
 }  // namespace
 
-void EdgeBnActMaxTangent::cpu(const Tensor& u, const Tensor& v, const Tensor& index,
-                              const Tensor& gamma, const Tensor& var, const EdgeConvSaved& saved,
-                              const Tensor& y, double eps, Act act, double slope, bool given_stats,
-                              const EdgeConvTangents& t, Tensor& y_t) {
-  dispatch_float(u.dtype(), name, [&](auto zero) {
-    using T = decltype(zero);
-    const Inputs<T> in(u, v, index, gamma, var, saved, eps, given_stats, t);
-    tangent<T>(in, y, act, slope, y_t);
-  });
+void EdgeBnActMaxTangent::cpu(const EdgeConvPoint& at, const EdgeConvTensors& t, const BnAct& how,
+                              Tensor& y_t) {
+  dispatch_float(at.u.dtype(), name,
+                 [&](auto zero) { tangent(Inputs<decltype(zero)>(at, t, how), at.y, how, y_t); });
 }
 
-void EdgeBnActMaxBackwardTangent::cpu(const Tensor& u, const Tensor& v, const Tensor& index,
-                                      const Tensor& gamma, const Tensor& var,
-                                      const EdgeConvSaved& saved, const Tensor& y, const Tensor& ct,
-                                      double eps, Act act, double slope, bool given_stats,
-                                      const EdgeConvTangents& t, const Tensor& ct_t, Tensor& du_t,
-                                      Tensor& dv_t, Tensor& dgamma_t, Tensor& dbeta_t) {
-  dispatch_float(u.dtype(), name, [&](auto zero) {
-    using T = decltype(zero);
-    const Inputs<T> in(u, v, index, gamma, var, saved, eps, given_stats, t);
-    backward_tangent<T>(in, y, ct, ct_t, act, slope, du_t, dv_t, dgamma_t, dbeta_t);
+void EdgeBnActMaxBackwardTangent::cpu(const EdgeConvPoint& at, const Tensor& ct,
+                                      const EdgeConvTensors& t, const Tensor& ct_t,
+                                      const BnAct& how, EdgeConvTensors& grads_t) {
+  dispatch_float(at.u.dtype(), name, [&](auto zero) {
+    backward_tangent(Inputs<decltype(zero)>(at, t, how), at.y, ct, ct_t, how, grads_t);
   });
 }
 

@@ -57,8 +57,7 @@ void check_index(const Tensor& index, int64_t rows, int64_t lowest, const char* 
 
 void check_offsets(const Tensor& offsets, int64_t rows, const char* op) {
   check(offsets.dtype() == DType::i32 && offsets.rank() == 1 && offsets.numel() >= 1, op,
-        ": offsets must be i32 [segments + 1], got ", name_of(offsets.dtype()), " ",
-        offsets.shape());
+        ": offsets must be i32 [segments + 1], got ", offsets);
   if (offsets.device() != Device::cpu) {
     if (device_checks()) check_offsets(offsets.to(Device::cpu), rows, op);
     return;

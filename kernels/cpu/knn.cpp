@@ -222,7 +222,7 @@ Shape knn_shape(const Tensor& x, int64_t k, bool include_self) {
 void Knn::cpu(const Tensor& x, int64_t k, bool include_self, Tensor& index) {
   const Shape shape = knn_shape(x, k, include_self);
   check(index.dtype() == DType::i32 && index.shape() == shape, "knn: the index must be i32 ", shape,
-        ", got ", name_of(index.dtype()), " ", index.shape());
+        ", got ", index);
   dispatch_float(x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
     const Sizes s{x.size(0), x.size(1), x.size(2), k, NearestSelector<T>::padded(x.size(1), k)};

@@ -47,8 +47,7 @@ struct Lapack<double> {
 };
 
 void check_matrix(std::string_view op, const Tensor& a) {
-  check(a.defined() && a.rank() == 2, op, ": expects a matrix, got ",
-        a.defined() ? a.shape().to_string() : "an undefined tensor");
+  check(a.defined() && a.rank() == 2, op, ": expects a matrix, got ", a);
   check(is_float(a.dtype()), op, ": expects f32 or f64, got ", name_of(a.dtype()));
   check(std::max(a.size(0), a.size(1)) < std::numeric_limits<int>::max() / 4, op, ": the matrix ",
         a.shape(), " is too large for LAPACK");

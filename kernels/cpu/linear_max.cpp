@@ -53,10 +53,11 @@ void statistics(const Tensor& moments, const Tensor& w, const Tensor& bias, cons
 
 template <class T>
 void forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
-             const Tensor& beta, double eps, Act act, double slope, bool given_stats, Tensor& y,
-             Tensor& mean, Tensor& var, Tensor& argmax, Tensor* moments) {
+             const Tensor& beta, const BnAct& how, Tensor& y, Tensor& mean, Tensor& var,
+             Tensor& argmax, Tensor* moments) {
+  const double eps = how.eps, slope = how.slope;
   const Sizes s = sizes_of(x, w);
-  if (!given_stats) {
+  if (!how.given_stats) {
     statistics<T>(moments_of<T>(x.data<T>(), s, moments), w, bias, s, mean, var);
   }
   Tensor signs = Tensor::empty({s.out}, kDTypeOf<T>);
@@ -76,7 +77,7 @@ void forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor&
     const int64_t b = tile / packed.panels(), panel = tile % packed.panels();
     const int64_t first = packed.first(panel), at = b * s.out + first;
     row_max<T>(packed, panel, px + b * s.points * s.in, s.points, py + at, index + at);
-    dispatch_act(act, [&](auto a) {
+    dispatch_act(how.act, [&](auto a) {
       for (int64_t c = first; c < packed.last(panel); ++c) {
         const double product = static_cast<double>(sign[c]) * py[b * s.out + c];
         const double scale = pg[c] / std::sqrt(static_cast<double>(pv[c]) + eps);
@@ -241,25 +242,23 @@ void store(const Tensor& from, Tensor& to) {
 }
 
 template <class T>
-void backward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
-              const Tensor& mean, const Tensor& var, const Tensor& argmax, const Tensor& y,
-              const Tensor& ct, double eps, Act act, double slope, bool given_stats, Tensor& dx,
-              Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta, const Tensor* moments) {
+void backward(const LinearMaxPoint& at, const Tensor& ct, const BnAct& how,
+              LinearMaxTensors& grads) {
   Gradient<T> d;
-  d.s = sizes_of(x, w);
-  d.given_stats = given_stats;
-  d.x = x.data<T>();
-  d.w = w.data<T>();
-  d.argmax = argmax.data<int32_t>();
+  d.s = sizes_of(at.x, at.w);
+  d.given_stats = how.given_stats;
+  d.x = at.x.data<T>();
+  d.w = at.w.data<T>();
+  d.argmax = at.argmax.data<int32_t>();
   const Sizes s = d.s;
-  pull_activations<T>(d, y, ct, act, slope);
+  pull_activations<T>(d, at.y, ct, how.act, how.slope);
   d.centre = Tensor::zeros({s.in}, kDTypeOf<T>);
-  if (!given_stats) {
-    d.moments = moments && moments->defined() ? *moments : moments_of<T>(d.x, s, nullptr);
+  if (!how.given_stats) {
+    d.moments = at.moments.defined() ? at.moments : moments_of<T>(d.x, s, nullptr);
     std::transform(d.moments.template data<double>(), d.moments.template data<double>() + s.in,
                    d.centre.template mutable_data<T>(), [](double v) { return static_cast<T>(v); });
   }
-  sum_over_batch<T>(d, d.centre.template data<T>(), bias, mean, var, eps);
+  sum_over_batch<T>(d, d.centre.template data<T>(), at.bias, at.mean, at.var, how.eps);
 
   d.scale = Tensor::empty({s.out}, DType::f64);
   double* a = d.scale.template mutable_data<double>();
@@ -268,43 +267,38 @@ void backward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor
   const double *sum_g = d.sum_g.template data<double>(),
                *sum_ghat = d.sum_ghat.template data<double>();
   for (int64_t c = 0; c < s.out; ++c) {
-    const double inv_std = 1 / std::sqrt(static_cast<double>(var.data<T>()[c]) + eps);
-    a[c] = gamma.data<T>()[c] * inv_std;
+    const double inv_std = 1 / std::sqrt(static_cast<double>(at.var.data<T>()[c]) + how.eps);
+    a[c] = at.gamma.data<T>()[c] * inv_std;
     k1[c] = -a[c] * sum_g[c] / static_cast<double>(s.rows());
     k2[c] = -a[c] * inv_std * sum_ghat[c] / static_cast<double>(s.rows());
   }
-  if (dgamma.defined()) store<T>(d.sum_ghat, dgamma);
-  if (dbeta.defined()) store<T>(d.sum_g, dbeta);
-  if (dbias.defined()) {
-    T* p = dbias.mutable_data<T>();
-    for (int64_t c = 0; c < s.out; ++c) p[c] = given_stats ? static_cast<T>(a[c] * sum_g[c]) : T(0);
+  if (grads.gamma.defined()) store<T>(d.sum_ghat, grads.gamma);
+  if (grads.beta.defined()) store<T>(d.sum_g, grads.beta);
+  if (grads.bias.defined()) {
+    T* p = grads.bias.mutable_data<T>();
+    for (int64_t c = 0; c < s.out; ++c) {
+      p[c] = how.given_stats ? static_cast<T>(a[c] * sum_g[c]) : T(0);
+    }
   }
-  if (dw.defined()) pull_weights<T>(d, w, given_stats ? nullptr : k2, dw);
-  if (dx.defined()) pull_inputs<T>(d, k1, k2, dx);
+  if (grads.w.defined()) pull_weights<T>(d, at.w, how.given_stats ? nullptr : k2, grads.w);
+  if (grads.x.defined()) pull_inputs<T>(d, k1, k2, grads.x);
 }
 
 }  // namespace
 
 void LinearBnActMaxForward::cpu(const Tensor& x, const Tensor& w, const Tensor& bias,
-                                const Tensor& gamma, const Tensor& beta, double eps, Act act,
-                                double slope, bool given_stats, Tensor& y, Tensor& mean,
-                                Tensor& var, Tensor& argmax, Tensor* moments) {
+                                const Tensor& gamma, const Tensor& beta, const BnAct& how,
+                                Tensor& y, Tensor& mean, Tensor& var, Tensor& argmax,
+                                Tensor* moments) {
   dispatch_float(x.dtype(), name, [&](auto zero) {
-    forward<decltype(zero)>(x, w, bias, gamma, beta, eps, act, slope, given_stats, y, mean, var,
-                            argmax, moments);
+    forward<decltype(zero)>(x, w, bias, gamma, beta, how, y, mean, var, argmax, moments);
   });
 }
 
-void LinearBnActMaxBackward::cpu(const Tensor& x, const Tensor& w, const Tensor& bias,
-                                 const Tensor& gamma, const Tensor& mean, const Tensor& var,
-                                 const Tensor& argmax, const Tensor& y, const Tensor& ct,
-                                 double eps, Act act, double slope, bool given_stats, Tensor& dx,
-                                 Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta,
-                                 const Tensor* moments) {
-  dispatch_float(x.dtype(), name, [&](auto zero) {
-    backward<decltype(zero)>(x, w, bias, gamma, mean, var, argmax, y, ct, eps, act, slope,
-                             given_stats, dx, dw, dbias, dgamma, dbeta, moments);
-  });
+void LinearBnActMaxBackward::cpu(const LinearMaxPoint& at, const Tensor& ct, const BnAct& how,
+                                 LinearMaxTensors& grads) {
+  dispatch_float(at.x.dtype(), name,
+                 [&](auto zero) { backward<decltype(zero)>(at, ct, how, grads); });
 }
 
 }  // namespace basin

@@ -106,14 +106,13 @@ void push_winners(Pushed<T>& p) {
 }
 
 template <class T>
-Pushed<T> push(const LinearMaxPrimal& in, const LinearMaxTangents& t, double eps,
-               bool given_stats) {
+Pushed<T> push(const LinearMaxPoint& in, const LinearMaxTensors& t, const BnAct& how) {
   Pushed<T> p;
   p.batch = in.x.size(0);
   p.points = in.x.size(1);
   p.in = in.x.size(2);
   p.out = in.w.size(0);
-  p.given = given_stats;
+  p.given = how.given_stats;
   p.x = in.x.data<T>();
   p.w = in.w.data<T>();
   p.bias = in.bias.data<T>();
@@ -125,7 +124,7 @@ Pushed<T> push(const LinearMaxPrimal& in, const LinearMaxTangents& t, double eps
   p.t_w = t.w.data<T>();
   p.t_bias = t.bias.data<T>();
   p.t_gamma = t.gamma.data<T>();
-  p.eps = eps;
+  p.eps = how.eps;
   push_statistics<T>(p, in.w, &in.moments);
   push_winners<T>(p);
   return p;
@@ -288,13 +287,13 @@ void push_inputs(const Pushed<T>& p, const Coefficients& k, Tensor& t_dx) {
 }
 
 template <class T>
-void tangent(const LinearMaxPrimal& in, const LinearMaxTangents& t, const Tensor& t_beta,
-             double eps, Act act, double slope, bool given_stats, Tensor& t_y) {
-  const Pushed<T> p = push<T>(in, t, eps, given_stats);
+void tangent(const LinearMaxPoint& in, const LinearMaxTensors& t, const BnAct& how, Tensor& t_y) {
+  const Pushed<T> p = push<T>(in, t, how);
   const double *zhat = p.zhat.template data<double>(), *t_zhat = p.t_zhat.template data<double>();
   T* out = t_y.mutable_data<T>();
-  const T *py = act == Act::none ? out : in.y.data<T>(), *pb = t_beta.data<T>();
-  dispatch_act(act, [&](auto a) {
+  const T *py = how.act == Act::none ? out : in.y.data<T>(), *pb = t.beta.data<T>();
+  const double slope = how.slope;
+  dispatch_act(how.act, [&](auto a) {
     for (int64_t i = 0; i < p.batch * p.out; ++i) {
       const int64_t c = i % p.out;
       const double t_z = p.t_gamma[c] * zhat[i] + p.gamma[c] * t_zhat[i] + pb[c];
@@ -305,32 +304,27 @@ void tangent(const LinearMaxPrimal& in, const LinearMaxTangents& t, const Tensor
 }
 
 template <class T>
-void backward_tangent(const LinearMaxPrimal& in, const LinearMaxTangents& t, const Tensor& ct,
-                      const Tensor& t_ct, double eps, Act act, double slope, bool given_stats,
-                      LinearMaxTangents& out, Tensor& t_dbeta) {
-  const Pushed<T> p = push<T>(in, t, eps, given_stats);
-  const Coefficients k = coefficients<T>(p, in.y, ct, t_ct, act, slope, out.gamma.mutable_data<T>(),
-                                         t_dbeta.mutable_data<T>());
+void backward_tangent(const LinearMaxPoint& in, const Tensor& ct, const LinearMaxTensors& t,
+                      const Tensor& t_ct, const BnAct& how, LinearMaxTensors& out) {
+  const Pushed<T> p = push<T>(in, t, how);
+  const Coefficients k = coefficients<T>(p, in.y, ct, t_ct, how.act, how.slope,
+                                         out.gamma.mutable_data<T>(), out.beta.mutable_data<T>());
   push_weights<T>(p, k, t.w, out.w, out.bias);
   push_inputs<T>(p, k, out.x);
 }
 
 }  // namespace
 
-void LinearBnActMaxTangent::cpu(const LinearMaxPrimal& in, const LinearMaxTangents& t,
-                                const Tensor& t_beta, double eps, Act act, double slope,
-                                bool given_stats, Tensor& t_y) {
-  dispatch_float(in.x.dtype(), name, [&](auto zero) {
-    tangent<decltype(zero)>(in, t, t_beta, eps, act, slope, given_stats, t_y);
-  });
+void LinearBnActMaxTangent::cpu(const LinearMaxPoint& at, const LinearMaxTensors& t,
+                                const BnAct& how, Tensor& t_y) {
+  dispatch_float(at.x.dtype(), name, [&](auto zero) { tangent<decltype(zero)>(at, t, how, t_y); });
 }
 
-void LinearBnActMaxBackwardTangent::cpu(const LinearMaxPrimal& in, const LinearMaxTangents& t,
-                                        const Tensor& ct, const Tensor& t_ct, double eps, Act act,
-                                        double slope, bool given_stats, LinearMaxTangents& out,
-                                        Tensor& t_dbeta) {
-  dispatch_float(in.x.dtype(), name, [&](auto zero) {
-    backward_tangent<decltype(zero)>(in, t, ct, t_ct, eps, act, slope, given_stats, out, t_dbeta);
+void LinearBnActMaxBackwardTangent::cpu(const LinearMaxPoint& at, const Tensor& ct,
+                                        const LinearMaxTensors& t, const Tensor& t_ct,
+                                        const BnAct& how, LinearMaxTensors& t_grads) {
+  dispatch_float(at.x.dtype(), name, [&](auto zero) {
+    backward_tangent<decltype(zero)>(at, ct, t, t_ct, how, t_grads);
   });
 }
 

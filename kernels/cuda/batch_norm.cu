@@ -186,21 +186,21 @@ void backward_tangent(const Layer<T>& in, const T* t_x, const T* t_gamma, const 
   });
 }
 
+// Of the forward pass, mean, var and y are where its results go.
 template <class T>
-Layer<T> layer(const Tensor& x, const Tensor& gamma, const Tensor& mean, const Tensor& var,
-               const Tensor& y, const Tensor& ct, double eps, Act act, double slope, bool given) {
-  const int64_t channels = gamma.numel();
-  return {cuda::in_ptr<T>(x),
-          cuda::in_ptr<T>(gamma),
-          cuda::in_ptr<T>(mean),
-          cuda::in_ptr<T>(var),
-          act == Act::none ? nullptr : cuda::in_ptr<T>(y),
+Layer<T> layer(const BatchNormPoint& at, const Tensor& ct, const BnAct& how) {
+  const int64_t channels = at.gamma.numel();
+  return {cuda::in_ptr<T>(at.x),
+          cuda::in_ptr<T>(at.gamma),
+          cuda::in_ptr<T>(at.mean),
+          cuda::in_ptr<T>(at.var),
+          how.act == Act::none ? nullptr : cuda::in_ptr<T>(at.y),
           cuda::in_ptr<T>(ct),
-          eps,
-          act,
-          static_cast<T>(slope),
-          given,
-          channels == 0 ? 0 : x.numel() / channels,
+          how.eps,
+          how.act,
+          static_cast<T>(how.slope),
+          how.given_stats,
+          channels == 0 ? 0 : at.x.numel() / channels,
           channels};
 }
 
@@ -211,51 +211,43 @@ T* wanted(Tensor& t) {
 
 }  // namespace
 
-void BatchNormForward::cuda(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps,
-                            Act act, double slope, bool given_stats, Tensor& mean, Tensor& var,
-                            Tensor& y) {
+void BatchNormForward::cuda(const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                            const BnAct& how, Tensor& mean, Tensor& var, Tensor& y) {
   if (x.numel() == 0) return;
   dispatch_float(x.dtype(), name, [&](auto z) {
     using T = decltype(z);
-    const Layer<T> in = layer<T>(x, gamma, mean, var, y, Tensor(), eps, act, slope, given_stats);
-    if (!given_stats) statistics(in, cuda::out_ptr<T>(mean), cuda::out_ptr<T>(var));
+    const Layer<T> in = layer<T>({x, gamma, mean, var, y}, Tensor(), how);
+    if (!how.given_stats) statistics(in, cuda::out_ptr<T>(mean), cuda::out_ptr<T>(var));
     normalise(in, cuda::in_ptr<T>(beta), cuda::out_ptr<T>(y));
   });
 }
 
-void BatchNormBackward::cuda(const Tensor& x, const Tensor& gamma, const Tensor& mean,
-                             const Tensor& var, const Tensor& y, const Tensor& ct, double eps,
-                             Act act, double slope, bool given_stats, Tensor& dx, Tensor& dgamma,
-                             Tensor& dbeta) {
-  dispatch_float(x.dtype(), name, [&](auto z) {
+void BatchNormBackward::cuda(const BatchNormPoint& at, const Tensor& ct, const BnAct& how,
+                             BatchNormTensors& grads) {
+  dispatch_float(at.x.dtype(), name, [&](auto z) {
     using T = decltype(z);
-    backward(layer<T>(x, gamma, mean, var, y, ct, eps, act, slope, given_stats), wanted<T>(dx),
-             wanted<T>(dgamma), wanted<T>(dbeta));
+    backward(layer<T>(at, ct, how), wanted<T>(grads.x), wanted<T>(grads.gamma),
+             wanted<T>(grads.beta));
   });
 }
 
-void BatchNormTangent::cuda(const Tensor& x, const Tensor& gamma, const Tensor& mean,
-                            const Tensor& var, const Tensor& y, const Tensor& t_x,
-                            const Tensor& t_gamma, const Tensor& t_beta, double eps, Act act,
-                            double slope, bool given_stats, Tensor& t_y) {
-  dispatch_float(x.dtype(), name, [&](auto z) {
+void BatchNormTangent::cuda(const BatchNormPoint& at, const BatchNormTensors& t, const BnAct& how,
+                            Tensor& t_y) {
+  dispatch_float(at.x.dtype(), name, [&](auto z) {
     using T = decltype(z);
-    tangent(layer<T>(x, gamma, mean, var, y, Tensor(), eps, act, slope, given_stats),
-            cuda::in_ptr<T>(t_x), cuda::in_ptr<T>(t_gamma), cuda::in_ptr<T>(t_beta),
-            cuda::out_ptr<T>(t_y));
+    tangent(layer<T>(at, Tensor(), how), cuda::in_ptr<T>(t.x), cuda::in_ptr<T>(t.gamma),
+            cuda::in_ptr<T>(t.beta), cuda::out_ptr<T>(t_y));
   });
 }
 
-void BatchNormBackwardTangent::cuda(const Tensor& x, const Tensor& gamma, const Tensor& mean,
-                                    const Tensor& var, const Tensor& y, const Tensor& ct,
-                                    const Tensor& t_x, const Tensor& t_gamma, const Tensor& t_ct,
-                                    double eps, Act act, double slope, bool given_stats,
-                                    Tensor& t_dx, Tensor& t_dgamma, Tensor& t_dbeta) {
-  dispatch_float(x.dtype(), name, [&](auto z) {
+void BatchNormBackwardTangent::cuda(const BatchNormPoint& at, const Tensor& ct,
+                                    const BatchNormTensors& t, const Tensor& t_ct, const BnAct& how,
+                                    BatchNormTensors& t_grads) {
+  dispatch_float(at.x.dtype(), name, [&](auto z) {
     using T = decltype(z);
-    backward_tangent(layer<T>(x, gamma, mean, var, y, ct, eps, act, slope, given_stats),
-                     cuda::in_ptr<T>(t_x), cuda::in_ptr<T>(t_gamma), cuda::in_ptr<T>(t_ct),
-                     cuda::out_ptr<T>(t_dx), cuda::out_ptr<T>(t_dgamma), cuda::out_ptr<T>(t_dbeta));
+    backward_tangent(layer<T>(at, ct, how), cuda::in_ptr<T>(t.x), cuda::in_ptr<T>(t.gamma),
+                     cuda::in_ptr<T>(t_ct), cuda::out_ptr<T>(t_grads.x),
+                     cuda::out_ptr<T>(t_grads.gamma), cuda::out_ptr<T>(t_grads.beta));
   });
 }
 

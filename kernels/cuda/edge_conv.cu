@@ -192,42 +192,38 @@ void sweep_edges(const EdgeArrays<T>& in, const cuda::ByTarget& into, const T* k
 }  // namespace
 
 void EdgeBnActMaxForward::cuda(const Tensor& u, const Tensor& v, const Tensor& index,
-                               const Tensor& gamma, const Tensor& beta, double eps, Act act,
-                               double slope, bool given_stats, Tensor& y, Tensor& mean, Tensor& var,
-                               EdgeConvSaved& saved) {
+                               const Tensor& gamma, const Tensor& beta, const BnAct& how, Tensor& y,
+                               Tensor& mean, Tensor& var, EdgeConvSaved& saved) {
   check_index(index, u.size(1), 0, name);
   count_degrees(name, index, saved.degree);
   dispatch_float(u.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    const EdgeArrays<T> in =
-        cuda::edge_arrays<T>(u, v, index, gamma, saved, eps, act, slope, given_stats);
+    const EdgeArrays<T> in = cuda::edge_arrays<T>({u, v, index, gamma, var, saved, y}, how);
     double* centre = cuda::out_ptr<double>(saved.centre);
     choose_centres(name, in, cuda::in_ptr<T>(mean), centre);
     const Tensor sums =
         reduce_edges(in, cuda::out_ptr<T>(saved.winner), cuda::out_ptr<uint8_t>(saved.argmax),
-                     given_stats ? nullptr : cuda::out_ptr<T>(saved.sums));
-    if (!given_stats) statistics(in, sums, centre, cuda::out_ptr<T>(mean), cuda::out_ptr<T>(var));
+                     how.given_stats ? nullptr : cuda::out_ptr<T>(saved.sums));
+    if (!how.given_stats) {
+      statistics(in, sums, centre, cuda::out_ptr<T>(mean), cuda::out_ptr<T>(var));
+    }
     normalise(in, cuda::in_ptr<T>(var), cuda::in_ptr<T>(beta), cuda::out_ptr<T>(y));
   });
 }
 
-void EdgeBnActMaxBackward::cuda(const Tensor& u, const Tensor& v, const Tensor& index,
-                                const Tensor& gamma, const Tensor& var, const EdgeConvSaved& saved,
-                                const Tensor& y, const Tensor& ct, double eps, Act act,
-                                double slope, bool given_stats, Tensor& du, Tensor& dv,
-                                Tensor& dgamma, Tensor& dbeta) {
-  dispatch_float(u.dtype(), name, [&](auto zero) {
+void EdgeBnActMaxBackward::cuda(const EdgeConvPoint& at, const Tensor& ct, const BnAct& how,
+                                EdgeConvTensors& grads) {
+  dispatch_float(at.u.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    const EdgeArrays<T> in =
-        cuda::edge_arrays<T>(u, v, index, gamma, saved, eps, act, slope, given_stats);
-    const T* signs = act == Act::none ? nullptr : cuda::in_ptr<T>(y);
-    T* g = cuda::out_ptr<T>(du);
+    const EdgeArrays<T> in = cuda::edge_arrays<T>(at, how);
+    const T* signs = how.act == Act::none ? nullptr : cuda::in_ptr<T>(at.y);
+    T* g = cuda::out_ptr<T>(grads.u);
     const Tensor sums = pull_activations(in, signs, cuda::in_ptr<T>(ct), g);
     Tensor scratch = per_channel(4, in.channels, kDTypeOf<T>);
     T* k = cuda::out_ptr<T>(scratch);
-    finish_channels(in, sums, cuda::in_ptr<T>(var), k, cuda::out_ptr<T>(dgamma),
-                    cuda::out_ptr<T>(dbeta));
-    sweep_edges(in, cuda::edges_into(name, index), k, g, cuda::out_ptr<T>(dv));
+    finish_channels(in, sums, cuda::in_ptr<T>(at.var), k, cuda::out_ptr<T>(grads.gamma),
+                    cuda::out_ptr<T>(grads.beta));
+    sweep_edges(in, cuda::edges_into(name, at.index), k, g, cuda::out_ptr<T>(grads.v));
   });
 }
 

@@ -41,28 +41,27 @@ struct EdgeArrays {
   }
 };
 
+// Of the forward pass, at.saved is where its results go.
 template <class T>
-EdgeArrays<T> edge_arrays(const Tensor& u, const Tensor& v, const Tensor& index,
-                          const Tensor& gamma, const EdgeConvSaved& saved, double eps, Act act,
-                          double slope, bool given) {
+EdgeArrays<T> edge_arrays(const EdgeConvPoint& at, const BnAct& how) {
   EdgeArrays<T> a;
-  a.batch = u.size(0);
-  a.points = u.size(1);
-  a.neighbours = index.size(2);
-  a.channels = u.size(2);
-  a.u = in_ptr<T>(u);
-  a.v = in_ptr<T>(v);
-  a.index = in_ptr<int32_t>(index);
-  a.gamma = in_ptr<T>(gamma);
-  a.centre = in_ptr<double>(saved.centre);
-  a.winner = in_ptr<T>(saved.winner);
-  a.sums = given ? nullptr : in_ptr<T>(saved.sums);
-  a.argmax = in_ptr<uint8_t>(saved.argmax);
-  a.degree = in_ptr<int32_t>(saved.degree);
-  a.eps = eps;
-  a.act = act;
-  a.slope = static_cast<T>(slope);
-  a.given = given;
+  a.batch = at.u.size(0);
+  a.points = at.u.size(1);
+  a.neighbours = at.index.size(2);
+  a.channels = at.u.size(2);
+  a.u = in_ptr<T>(at.u);
+  a.v = in_ptr<T>(at.v);
+  a.index = in_ptr<int32_t>(at.index);
+  a.gamma = in_ptr<T>(at.gamma);
+  a.centre = in_ptr<double>(at.saved.centre);
+  a.winner = in_ptr<T>(at.saved.winner);
+  a.sums = how.given_stats ? nullptr : in_ptr<T>(at.saved.sums);
+  a.argmax = in_ptr<uint8_t>(at.saved.argmax);
+  a.degree = in_ptr<int32_t>(at.saved.degree);
+  a.eps = how.eps;
+  a.act = how.act;
+  a.slope = static_cast<T>(how.slope);
+  a.given = how.given_stats;
   return a;
 }
 

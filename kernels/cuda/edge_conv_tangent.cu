@@ -72,22 +72,22 @@ void move_channels(const char* name, const EdgeArrays<T>& in, const Tensor& sums
 }
 
 template <class T>
-Moved<T> move(const char* name, const EdgeArrays<T>& in, const Tensor& u, const Tensor& gamma,
-              const Tensor& var, const EdgeConvTangents& t, Tensors& memory) {
-  const Shape nodes = u.shape();
-  memory = {or_zero(t.u, u),
-            or_zero(t.v, u),
-            or_zero(t.gamma, gamma),
-            or_zero(t.beta, gamma),
-            Tensor::empty(nodes, u.dtype(), Device::cuda),
-            Tensor::empty(nodes, u.dtype(), Device::cuda),
+Moved<T> move(const char* name, const EdgeArrays<T>& in, const EdgeConvPoint& point,
+              const EdgeConvTensors& t, Tensors& memory) {
+  const Shape nodes = point.u.shape();
+  memory = {or_zero(t.u, point.u),
+            or_zero(t.v, point.u),
+            or_zero(t.gamma, point.gamma),
+            or_zero(t.beta, point.gamma),
+            Tensor::empty(nodes, kDTypeOf<T>, Device::cuda),
+            Tensor::empty(nodes, kDTypeOf<T>, Device::cuda),
             per_channel(5, in.channels, DType::f64)};
   const Moved<T> m{cuda::in_ptr<T>(memory[0]),       cuda::in_ptr<T>(memory[1]),
                    cuda::in_ptr<T>(memory[2]),       cuda::in_ptr<T>(memory[3]),
                    cuda::out_ptr<T>(memory[4]),      cuda::out_ptr<T>(memory[5]),
                    cuda::out_ptr<double>(memory[6]), in.channels};
   const Tensor sums = gather_tangents(name, in, m.ut, m.vt, m.zt, m.around);
-  move_channels(name, in, sums, cuda::in_ptr<T>(var), m.gamma_t, m.channel);
+  move_channels(name, in, sums, cuda::in_ptr<T>(point.var), m.gamma_t, m.channel);
   return m;
 }
 
@@ -185,41 +185,35 @@ void sweep_edges(const EdgeArrays<T>& in, const Moved<T>& m, const cuda::ByTarge
 
 }  // namespace
 
-void EdgeBnActMaxTangent::cuda(const Tensor& u, const Tensor& v, const Tensor& index,
-                               const Tensor& gamma, const Tensor& var, const EdgeConvSaved& saved,
-                               const Tensor& y, double eps, Act act, double slope, bool given_stats,
-                               const EdgeConvTangents& t, Tensor& y_t) {
-  dispatch_float(u.dtype(), name, [&](auto zero) {
+void EdgeBnActMaxTangent::cuda(const EdgeConvPoint& at, const EdgeConvTensors& t, const BnAct& how,
+                               Tensor& y_t) {
+  dispatch_float(at.u.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    const EdgeArrays<T> in =
-        cuda::edge_arrays<T>(u, v, index, gamma, saved, eps, act, slope, given_stats);
+    const EdgeArrays<T> in = cuda::edge_arrays<T>(at, how);
     Tensors memory;
-    const Moved<T> m = move(name, in, u, gamma, var, t, memory);
-    push_outputs(in, m, act == Act::none ? nullptr : cuda::in_ptr<T>(y), cuda::out_ptr<T>(y_t));
+    const Moved<T> m = move(name, in, at, t, memory);
+    push_outputs(in, m, how.act == Act::none ? nullptr : cuda::in_ptr<T>(at.y),
+                 cuda::out_ptr<T>(y_t));
   });
 }
 
-void EdgeBnActMaxBackwardTangent::cuda(const Tensor& u, const Tensor& v, const Tensor& index,
-                                       const Tensor& gamma, const Tensor& var,
-                                       const EdgeConvSaved& saved, const Tensor& y,
-                                       const Tensor& ct, double eps, Act act, double slope,
-                                       bool given_stats, const EdgeConvTangents& t,
-                                       const Tensor& ct_t, Tensor& du_t, Tensor& dv_t,
-                                       Tensor& dgamma_t, Tensor& dbeta_t) {
-  dispatch_float(u.dtype(), name, [&](auto zero) {
+void EdgeBnActMaxBackwardTangent::cuda(const EdgeConvPoint& at, const Tensor& ct,
+                                       const EdgeConvTensors& t, const Tensor& ct_t,
+                                       const BnAct& how, EdgeConvTensors& grads_t) {
+  dispatch_float(at.u.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    const EdgeArrays<T> in =
-        cuda::edge_arrays<T>(u, v, index, gamma, saved, eps, act, slope, given_stats);
+    const EdgeArrays<T> in = cuda::edge_arrays<T>(at, how);
     Tensors memory;
-    const Moved<T> m = move(name, in, u, gamma, var, t, memory);
+    const Moved<T> m = move(name, in, at, t, memory);
     const Tensor second = or_zero(ct_t, ct);
-    T* sparse = cuda::out_ptr<T>(du_t);
-    const Tensor sums = pull_outputs(in, m, act == Act::none ? nullptr : cuda::in_ptr<T>(y),
+    T* sparse = cuda::out_ptr<T>(grads_t.u);
+    const Tensor sums = pull_outputs(in, m, how.act == Act::none ? nullptr : cuda::in_ptr<T>(at.y),
                                      cuda::in_ptr<T>(ct), cuda::in_ptr<T>(second), sparse);
     Tensor scratch = per_channel(4, in.channels, kDTypeOf<T>);
     T* k = cuda::out_ptr<T>(scratch);
-    finish_channels(in, m, sums, k, cuda::out_ptr<T>(dgamma_t), cuda::out_ptr<T>(dbeta_t));
-    sweep_edges(in, m, cuda::edges_into(name, index), k, sparse, cuda::out_ptr<T>(dv_t));
+    finish_channels(in, m, sums, k, cuda::out_ptr<T>(grads_t.gamma),
+                    cuda::out_ptr<T>(grads_t.beta));
+    sweep_edges(in, m, cuda::edges_into(name, at.index), k, sparse, cuda::out_ptr<T>(grads_t.v));
   });
 }
 

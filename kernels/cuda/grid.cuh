@@ -84,8 +84,8 @@ void for_items(const char* name, int64_t n, Body body) {
 
 // The device pointer of a tensor, null when it is undefined; usage error when it is elsewhere.
 inline void require_on_device(const Tensor& t) {
-  check(!t.defined() || t.device() == Device::cuda, "cuda: an argument ", name_of(t.dtype()), " ",
-        t.shape(), " is on the CPU, the others are not; move it with to(Device::cuda)");
+  check(!t.defined() || t.device() == Device::cuda, "cuda: an argument ", t,
+        " is on the CPU, the others are not; move it with to(Device::cuda)");
 }
 template <class T>
 const T* in_ptr(const Tensor& t) {

@@ -343,7 +343,7 @@ void search(const Tensor& x, int64_t k, bool include_self, Tensor& index) {
 void Knn::cuda(const Tensor& x, int64_t k, bool include_self, Tensor& index) {
   const Shape shape = knn_shape(x, k, include_self);
   check(index.dtype() == DType::i32 && index.shape() == shape, "knn: the index must be i32 ", shape,
-        ", got ", name_of(index.dtype()), " ", index.shape());
+        ", got ", index);
   if (index.numel() == 0) return;
   dispatch_float(x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);

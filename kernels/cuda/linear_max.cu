@@ -14,28 +14,6 @@ namespace {
 using cuda::layer_scratch;
 using cuda::WideLayer;
 
-template <class T>
-WideLayer<T> layer(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
-                   const Tensor& mean, const Tensor& var, const Tensor& y, const Tensor& argmax,
-                   double eps, Act act, double slope, bool given) {
-  return {x.size(0),
-          x.size(1),
-          x.size(2),
-          w.size(0),
-          cuda::in_ptr<T>(x),
-          cuda::in_ptr<T>(w),
-          cuda::in_ptr<T>(bias),
-          cuda::in_ptr<T>(gamma),
-          cuda::in_ptr<T>(mean),
-          cuda::in_ptr<T>(var),
-          act == Act::none ? nullptr : cuda::in_ptr<T>(y),
-          cuda::in_ptr<int32_t>(argmax),
-          eps,
-          act,
-          static_cast<T>(slope),
-          given};
-}
-
 // mean[c] = w_c mu + bias[c], var[c] = w_c S w_c^T; spread is w S.
 template <class T>
 void statistics(const WideLayer<T>& in, const double* mu, const double* spread, T* mean, T* var) {
@@ -200,14 +178,13 @@ T* wanted(Tensor& t) {
 }  // namespace
 
 void LinearBnActMaxForward::cuda(const Tensor& x, const Tensor& w, const Tensor& bias,
-                                 const Tensor& gamma, const Tensor& beta, double eps, Act act,
-                                 double slope, bool given_stats, Tensor& y, Tensor& mean,
-                                 Tensor& var, Tensor& argmax, Tensor* moments) {
+                                 const Tensor& gamma, const Tensor& beta, const BnAct& how,
+                                 Tensor& y, Tensor& mean, Tensor& var, Tensor& argmax,
+                                 Tensor* moments) {
   dispatch_float(x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    const WideLayer<T> in =
-        layer<T>(x, w, bias, gamma, mean, var, y, argmax, eps, act, slope, given_stats);
-    if (!given_stats) {
+    const WideLayer<T> in = cuda::wide_layer<T>({x, w, bias, gamma, y, mean, var, argmax, {}}, how);
+    if (!how.given_stats) {
       Tensor m =
           moments && moments->defined() ? *moments : layer_scratch(1 + in.in, in.in, DType::f64);
       cuda::row_cross_moments(name, x, x, m);
@@ -216,42 +193,37 @@ void LinearBnActMaxForward::cuda(const Tensor& x, const Tensor& w, const Tensor&
                  cuda::out_ptr<T>(var));
     }
     cuda::row_max(name, x, w, gamma, y, argmax);
-    finish_outputs(in, cuda::in_ptr<T>(beta), slope, cuda::out_ptr<T>(y));
+    finish_outputs(in, cuda::in_ptr<T>(beta), how.slope, cuda::out_ptr<T>(y));
   });
 }
 
-void LinearBnActMaxBackward::cuda(const Tensor& x, const Tensor& w, const Tensor& bias,
-                                  const Tensor& gamma, const Tensor& mean, const Tensor& var,
-                                  const Tensor& argmax, const Tensor& y, const Tensor& ct,
-                                  double eps, Act act, double slope, bool given_stats, Tensor& dx,
-                                  Tensor& dw, Tensor& dbias, Tensor& dgamma, Tensor& dbeta,
-                                  const Tensor* moments) {
-  dispatch_float(x.dtype(), name, [&](auto zero) {
+void LinearBnActMaxBackward::cuda(const LinearMaxPoint& at, const Tensor& ct, const BnAct& how,
+                                  LinearMaxTensors& grads) {
+  dispatch_float(at.x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    const WideLayer<T> in =
-        layer<T>(x, w, bias, gamma, mean, var, y, argmax, eps, act, slope, given_stats);
-    Gradient d{layer_scratch(in.batch, in.out, x.dtype()), layer_scratch(in.out, in.in, DType::f64),
-               layer_scratch(3, in.out, DType::f64), Tensor(), layer_scratch(1, in.in, x.dtype())};
-    if (!given_stats) {
-      d.moments =
-          moments && moments->defined() ? *moments : layer_scratch(1 + in.in, in.in, DType::f64);
-      if (!moments || !moments->defined()) cuda::row_cross_moments(name, x, x, d.moments);
+    const WideLayer<T> in = cuda::wide_layer<T>(at, how);
+    Gradient d{layer_scratch(in.batch, in.out, kDTypeOf<T>),
+               layer_scratch(in.out, in.in, DType::f64), layer_scratch(3, in.out, DType::f64),
+               Tensor(), layer_scratch(1, in.in, kDTypeOf<T>)};
+    if (!how.given_stats) {
+      d.moments = at.moments.defined() ? at.moments : layer_scratch(1 + in.in, in.in, DType::f64);
+      if (!at.moments.defined()) cuda::row_cross_moments(name, at.x, at.x, d.moments);
     }
     set_centre(in, cuda::in_ptr<double>(d.moments), cuda::out_ptr<T>(d.centre));
     const double* sparse = cuda::in_ptr<double>(d.sparse);
     sum_winners(in, cuda::in_ptr<T>(ct), cuda::in_ptr<T>(d.centre), cuda::out_ptr<T>(d.g),
                 cuda::out_ptr<double>(d.sparse));
     finish_channels(in, cuda::in_ptr<T>(d.g), sparse, cuda::out_ptr<double>(d.channels),
-                    wanted<T>(dgamma), wanted<T>(dbeta), wanted<T>(dbias));
-    if (dw.defined()) {
+                    wanted<T>(grads.gamma), wanted<T>(grads.beta), wanted<T>(grads.bias));
+    if (grads.w.defined()) {
       Tensor spread;
-      if (!given_stats) {
-        spread = cuda::wide_product(name, w, cuda::moment_matrix(name, d.moments));
+      if (!how.given_stats) {
+        spread = cuda::wide_product(name, at.w, cuda::moment_matrix(name, d.moments));
       }
       pull_weights(in, cuda::in_ptr<double>(d.channels), sparse, cuda::in_ptr<double>(spread),
-                   cuda::out_ptr<T>(dw));
+                   cuda::out_ptr<T>(grads.w));
     }
-    if (dx.defined()) pull_points(in, d, w, dx);
+    if (grads.x.defined()) pull_points(in, d, at.w, grads.x);
   });
 }
 

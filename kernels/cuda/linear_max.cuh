@@ -27,6 +27,27 @@ struct WideLayer {
   }
 };
 
+// Of the forward pass, the results in `p` are where they go.
+template <class T>
+WideLayer<T> wide_layer(const LinearMaxPoint& p, const BnAct& how) {
+  return {p.x.size(0),
+          p.x.size(1),
+          p.x.size(2),
+          p.w.size(0),
+          in_ptr<T>(p.x),
+          in_ptr<T>(p.w),
+          in_ptr<T>(p.bias),
+          in_ptr<T>(p.gamma),
+          in_ptr<T>(p.mean),
+          in_ptr<T>(p.var),
+          how.act == Act::none ? nullptr : in_ptr<T>(p.y),
+          in_ptr<int32_t>(p.argmax),
+          how.eps,
+          how.act,
+          static_cast<T>(how.slope),
+          how.given_stats};
+}
+
 // [count, C]. Apart from the passes: nvcc loses the braces of a shape beside a device lambda.
 inline Tensor layer_scratch(int64_t rows, int64_t columns, DType dtype) {
   return Tensor::empty({rows, columns}, dtype, Device::cuda);

@@ -30,26 +30,6 @@ struct PushedMemory {
   Tensor slant;                   // [1, Cout] f64
 };
 
-template <class T>
-WideLayer<T> layer(const LinearMaxPrimal& p, double eps, Act act, double slope, bool given) {
-  return {p.x.size(0),
-          p.x.size(1),
-          p.x.size(2),
-          p.w.size(0),
-          cuda::in_ptr<T>(p.x),
-          cuda::in_ptr<T>(p.w),
-          cuda::in_ptr<T>(p.bias),
-          cuda::in_ptr<T>(p.gamma),
-          cuda::in_ptr<T>(p.mean),
-          cuda::in_ptr<T>(p.var),
-          act == Act::none ? nullptr : cuda::in_ptr<T>(p.y),
-          cuda::in_ptr<int32_t>(p.argmax),
-          eps,
-          act,
-          static_cast<T>(slope),
-          given};
-}
-
 // mu and mean t_x in T; zeros where there are no moments.
 template <class T>
 void set_centres(const char* name, const double* mu, const double* t_mu, T* centres, int64_t n) {
@@ -100,8 +80,8 @@ void push_winners(const char* name, const WideLayer<T>& in, const Pushed<T>& p) 
 }
 
 template <class T>
-Pushed<T> push(const char* name, const WideLayer<T>& in, const LinearMaxPrimal& primal,
-               const LinearMaxTangents& t, PushedMemory& m) {
+Pushed<T> push(const char* name, const WideLayer<T>& in, const LinearMaxPoint& primal,
+               const LinearMaxTensors& t, PushedMemory& m) {
   m.centres = layer_scratch(2, in.in, kDTypeOf<T>);
   m.pooled = layer_scratch(2, in.batch * in.out, DType::f64);
   m.slant = layer_scratch(1, in.out, DType::f64);
@@ -300,20 +280,19 @@ Tensor push_points(const WideLayer<T>& in, const Pushed<T>& p, const double* k, 
 }
 
 template <class T>
-void backward_tangent(const LinearMaxPrimal& primal, const LinearMaxTangents& t, const Tensor& ct,
-                      const Tensor& t_ct, double eps, Act act, double slope, bool given_stats,
-                      LinearMaxTangents& out, Tensor& t_dbeta) {
+void backward_tangent(const LinearMaxPoint& primal, const Tensor& ct, const LinearMaxTensors& t,
+                      const Tensor& t_ct, const BnAct& how, LinearMaxTensors& out) {
   const char* name = LinearBnActMaxBackwardTangent::name;
-  const WideLayer<T> in = layer<T>(primal, eps, act, slope, given_stats);
+  const WideLayer<T> in = cuda::wide_layer<T>(primal, how);
   PushedMemory memory;
   const Pushed<T> p = push(name, in, primal, t, memory);
   Tensor gradients = layer_scratch(2, in.batch * in.out, DType::f64);
   Tensor coefficients = layer_scratch(6, in.out, DType::f64);
   double *g = cuda::out_ptr<double>(gradients), *t_g = g + in.batch * in.out;
   double* k = cuda::out_ptr<double>(coefficients);
-  finish_channels(in, p, cuda::in_ptr<T>(ct), cuda::in_ptr<T>(t_ct), slope, g, t_g, k,
-                  cuda::out_ptr<T>(out.gamma), cuda::out_ptr<T>(t_dbeta));
-  const Tensor t_spread = given_stats ? Tensor() : cuda::wide_product(name, t.w, memory.matrix);
+  finish_channels(in, p, cuda::in_ptr<T>(ct), cuda::in_ptr<T>(t_ct), how.slope, g, t_g, k,
+                  cuda::out_ptr<T>(out.gamma), cuda::out_ptr<T>(out.beta));
+  const Tensor t_spread = how.given_stats ? Tensor() : cuda::wide_product(name, t.w, memory.matrix);
   push_weights(in, p, k, g, t_g, cuda::in_ptr<double>(t_spread), cuda::out_ptr<T>(out.w),
                cuda::out_ptr<T>(out.bias));
   const Tensor constant = push_points(in, p, k, primal.w, out.x);
@@ -322,24 +301,22 @@ void backward_tangent(const LinearMaxPrimal& primal, const LinearMaxTangents& t,
 
 }  // namespace
 
-void LinearBnActMaxTangent::cuda(const LinearMaxPrimal& in, const LinearMaxTangents& t,
-                                 const Tensor& t_beta, double eps, Act act, double slope,
-                                 bool given_stats, Tensor& t_y) {
-  dispatch_float(in.x.dtype(), name, [&](auto zero) {
+void LinearBnActMaxTangent::cuda(const LinearMaxPoint& at, const LinearMaxTensors& t,
+                                 const BnAct& how, Tensor& t_y) {
+  dispatch_float(at.x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    const WideLayer<T> wide = layer<T>(in, eps, act, slope, given_stats);
+    const WideLayer<T> wide = cuda::wide_layer<T>(at, how);
     PushedMemory memory;
-    const Pushed<T> p = push(name, wide, in, t, memory);
-    push_outputs(wide, p, cuda::in_ptr<T>(t_beta), slope, cuda::out_ptr<T>(t_y));
+    const Pushed<T> p = push(name, wide, at, t, memory);
+    push_outputs(wide, p, cuda::in_ptr<T>(t.beta), how.slope, cuda::out_ptr<T>(t_y));
   });
 }
 
-void LinearBnActMaxBackwardTangent::cuda(const LinearMaxPrimal& in, const LinearMaxTangents& t,
-                                         const Tensor& ct, const Tensor& t_ct, double eps, Act act,
-                                         double slope, bool given_stats, LinearMaxTangents& out,
-                                         Tensor& t_dbeta) {
-  dispatch_float(in.x.dtype(), name, [&](auto zero) {
-    backward_tangent<decltype(zero)>(in, t, ct, t_ct, eps, act, slope, given_stats, out, t_dbeta);
+void LinearBnActMaxBackwardTangent::cuda(const LinearMaxPoint& at, const Tensor& ct,
+                                         const LinearMaxTensors& t, const Tensor& t_ct,
+                                         const BnAct& how, LinearMaxTensors& t_grads) {
+  dispatch_float(at.x.dtype(), name, [&](auto zero) {
+    backward_tangent<decltype(zero)>(at, ct, t, t_ct, how, t_grads);
   });
 }
 

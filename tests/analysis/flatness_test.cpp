@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-#include "basin/analysis/orthonormal_basis.h"
+#include "basin/analysis/detail/orthonormal_basis.h"
 #include "basin/analysis/symmetry_check.h"
 #include "basin/autograd/ops.h"
 #include "basin/core/error.h"

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "basin/analysis/operator.h"
-#include "basin/analysis/orthonormal_basis.h"
+#include "basin/analysis/detail/orthonormal_basis.h"
 #include "basin/core/tensor.h"
 
 namespace basin::known {

@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "basin/analysis/orthonormal_basis.h"
+#include "basin/analysis/detail/orthonormal_basis.h"
 #include "basin/core/parallel.h"
 #include "basin/tests/analysis/spectra.h"
 

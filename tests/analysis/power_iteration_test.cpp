@@ -5,7 +5,7 @@
 
 #include <limits>
 
-#include "basin/analysis/orthonormal_basis.h"
+#include "basin/analysis/detail/orthonormal_basis.h"
 #include "basin/tests/analysis/spectra.h"
 
 namespace basin {

@@ -48,7 +48,7 @@ struct TinyProblem {
     const ForwardOptions eval = ForwardOptions::evaluation();
     out.loss = classification_loss(model, buffers, part, label, eval, 0.2);
     out.outputs = [forward = model.forward, buffers, part, eval](const Tensors& params) {
-      return Tensors{forward(params, buffers, part, eval).logits};
+      return Tensors{forward(params, buffers, {part}, eval).outputs[0]};
     };
     out.loss_of_outputs = [label](const Tensors& logits) {
       return Tensors{cross_entropy(logits[0], label, 0.2)};

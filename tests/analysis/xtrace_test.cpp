@@ -6,7 +6,7 @@
 #include <cmath>
 #include <set>
 
-#include "basin/analysis/orthonormal_basis.h"
+#include "basin/analysis/detail/orthonormal_basis.h"
 #include "basin/analysis/statistics.h"
 #include "basin/analysis/trace.h"
 #include "basin/core/random.h"

@@ -3,7 +3,7 @@
 // takes both signs in every case. Then ties among different points, and the refusals.
 #include <cmath>
 
-#include "basin/autograd/compare.h"
+#include "basin/autograd/detail/compare.h"
 #include "basin/tests/autograd/composites.h"
 #include "basin/tests/autograd/op_table.h"
 
@@ -210,7 +210,7 @@ TEST_CASE("edge_bn_act_max: refusals") {
   CHECK_THROWS_WITH(run(slice(x[1], 1, 0, 5), index),
                     "edge_bn_act_max: expects u and v [B, N, C], got [2, 6, 4] and [2, 5, 4]");
   CHECK_THROWS_WITH(run(x[1], reshape(x[0], {2, 6, 4})),
-                    "edge_bn_act_max: expects index i32 [2, 6, k], got f64 [2, 6, 4]");
+                    "edge_bn_act_max: expects index [2, 6, k] i32, got [2, 6, 4] f64");
   CHECK_THROWS_WITH(run(x[1], Tensor::zeros({2, 6, 256}, DType::i32)),
                     "edge_bn_act_max: at most 255 neighbours fit the one-byte arg-max, got 256");
   Tensor bad = index.clone();

@@ -1,6 +1,6 @@
 // How a row of the op table runs: derivative checks, reference, stated values, f32 against f64, and
-// the same bits for repeats and thread counts. Small cases take everything; large ones precision
-// and bits.
+// the same bits for repeats, thread counts and lanes. Small cases take everything; large ones
+// precision and bits.
 #include "basin/tests/autograd/op_table.h"
 
 #include <algorithm>
@@ -103,6 +103,10 @@ void run_case(const std::string& op, const Case& c) {
   options.order = c.order;
   judge(op, c, check_precision(c));
   judge(op, c, check_repeatable(c.f, c.x, options));
+  judge(op, c, check_lanes(c.f, c.x, options));
+  Tensors x32;
+  for (const Tensor& t : c.x) x32.push_back(t.to(DType::f32));
+  judge(op, c, check_lanes(c.f, x32, options));
   if (!c.values.empty()) check_values(op, c);
   if (c.size == Size::large) return;
   check_rules(op, c, options);

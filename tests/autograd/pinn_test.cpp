@@ -3,7 +3,7 @@
 // gradient and Hessian-vector products use derivatives of orders 3 and 4.
 #include <doctest/doctest.h>
 
-#include "basin/autograd/compare.h"
+#include "basin/autograd/detail/compare.h"
 #include "basin/autograd/ops.h"
 #include "basin/autograd/transform.h"
 #include "basin/core/random.h"

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <string>
 
-#include "basin/autograd/compare.h"
+#include "basin/autograd/detail/compare.h"
 #include "basin/autograd/ops.h"
 #include "basin/autograd/transform.h"
 #include "basin/tests/autograd/composites.h"

@@ -93,6 +93,21 @@ TEST_CASE("tensor: each in-place write counts as a version") {
   CHECK_THROWS_AS(t.copy_from(Tensor::zeros({2}, DType::f64)), Error);
 }
 
+TEST_CASE("tensor: its text in messages") {
+  CHECK(str(Tensor::zeros({2, 3}, DType::f32)) == "[2, 3] f32");
+  CHECK(str(Tensor::scalar(1, DType::f64)) == "[] f64");
+  CHECK(str(Tensor()) == "an undefined tensor");
+}
+
+TEST_CASE("check: a callable part is worked out when the check fails, and only then") {
+  int calls = 0;
+  const auto count = [&] { return ++calls; };
+  check(true, "never written ", count);
+  CHECK(calls == 0);
+  CHECK_THROWS_WITH_AS(check(false, "call ", count, " of ", 1), "call 1 of 1", Error);
+  CHECK(calls == 1);
+}
+
 TEST_CASE("device: names") {
   CHECK(device_from_name("cpu") == Device::cpu);
   CHECK(device_from_name("cuda") == Device::cuda);

@@ -9,7 +9,7 @@
 #include <set>
 
 #include "basin/datasets/corruptions.h"
-#include "basin/datasets/deformation.h"
+#include "basin/datasets/detail/deformation.h"
 #include "basin/tests/datasets/corruption_clouds.h"
 
 using namespace basin;

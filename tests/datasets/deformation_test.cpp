@@ -1,6 +1,6 @@
 // Deformations: the lattice, interpolation at the control points, affine maps, the Bernstein sum
 // written out once more, the radial maps against an independent solution.
-#include "basin/datasets/deformation.h"
+#include "basin/datasets/detail/deformation.h"
 
 #include <doctest/doctest.h>
 

@@ -1,5 +1,5 @@
 // HDF5 chunks: filters undone in reverse, sizes enforced, elements of every width and order.
-#include "basin/datasets/hdf5_decode.h"
+#include "basin/datasets/detail/hdf5_decode.h"
 
 #include <doctest/doctest.h>
 #include <zlib.h>

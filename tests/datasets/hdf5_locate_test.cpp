@@ -1,5 +1,5 @@
 // The answer of the process that calls libhdf5: whole ones, and what is no such list of numbers.
-#include "basin/datasets/hdf5_locate.h"
+#include "basin/datasets/detail/hdf5_locate.h"
 
 #include <doctest/doctest.h>
 

@@ -1,6 +1,6 @@
 // HDF5 clouds from where they are said to lie: two clouds of two points and their labels in a file
 // of 50 bytes, and every way in which what was located can contradict the file or itself.
-#include "basin/datasets/hdf5_read.h"
+#include "basin/datasets/detail/hdf5_read.h"
 
 #include <doctest/doctest.h>
 

@@ -1,6 +1,6 @@
 // The confined process: answers, errors, every way to end without an answer, and system calls that
 // fail on either side.
-#include "basin/datasets/limited_child.h"
+#include "basin/datasets/detail/limited_child.h"
 
 #include <doctest/doctest.h>
 #include <signal.h>

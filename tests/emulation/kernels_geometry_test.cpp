@@ -126,16 +126,17 @@ void compare_edge_conv(const EdgeCase& c, int round) {
   const Tensor index = testing::indices(rng, {c.batch, c.points, c.neighbours}, 0, c.points);
   const Tensor gamma = gains(rng, c.channels), beta = uniform(rng, row);
   const Tensor mean0 = uniform(rng, row), var0 = uniform(rng, row, 0.5, 2);
-  const EdgeConvTangents t{uniform(rng, nodes), round % 3 == 1 ? Tensor() : uniform(rng, nodes),
-                           uniform(rng, row), uniform(rng, row)};
+  const EdgeConvTensors t{uniform(rng, nodes), round % 3 == 1 ? Tensor() : uniform(rng, nodes),
+                          uniform(rng, row), uniform(rng, row)};
   const Tensor ct_t = round % 3 == 2 ? Tensor() : uniform(rng, nodes);
+  const BnAct how{1e-5, c.act, 0.2, c.given};
   const auto forward = [&](const Place& on, Tensor& mean, Tensor& var, Tensor& y) {
     EdgeConvSaved saved = EdgeConvSaved::empty(nodes, on.dtype, on.device, c.given);
     mean = on(mean0).clone();
     var = on(var0).clone();
     y = on.empty(nodes);
-    launch<EdgeBnActMaxForward>(on.device, on(u), on(v), on(index), on(gamma), on(beta), 1e-5,
-                                c.act, 0.2, c.given, y, mean, var, saved);
+    launch<EdgeBnActMaxForward>(on.device, on(u), on(v), on(index), on(gamma), on(beta), how, y,
+                                mean, var, saved);
     return saved;
   };
   const std::string shapes = str("u ", nodes, ", k ", c.neighbours, ", act ",
@@ -147,16 +148,18 @@ void compare_edge_conv(const EdgeCase& c, int round) {
     return Tensors{y, mean, var, saved.degree, who};
   });
   // The same saved tensors for both devices: the CPU's, in the precision at hand.
-  const auto saved_at = [&](const Place& on, Tensor& var, Tensor& y) {
-    Tensor mean;
+  const auto point = [&](const Place& on) {
+    Tensor mean, var, y;
     const EdgeConvSaved s = forward({Device::cpu, on.dtype}, mean, var, y);
-    var = on(var);
-    y = on(y);
-    return EdgeConvSaved{s.argmax.to(on.device), s.winner.to(on.device), s.sums.to(on.device),
-                         s.degree.to(on.device), s.centre.to(on.device)};
+    const EdgeConvSaved saved{s.argmax.to(on.device), s.winner.to(on.device), s.sums.to(on.device),
+                              s.degree.to(on.device), s.centre.to(on.device)};
+    return EdgeConvPoint{on(u), on(v), on(index), on(gamma), on(var), saved, on(y)};
   };
-  const auto here = [](const Place& on, const EdgeConvTangents& x) {
-    return EdgeConvTangents{on(x.u), on(x.v), on(x.gamma), on(x.beta)};
+  const auto results = [&](const Place& on) {
+    return EdgeConvTensors{on.empty(nodes), on.empty(nodes), on.empty(row), on.empty(row)};
+  };
+  const auto here = [](const Place& on, const EdgeConvTensors& x) {
+    return EdgeConvTensors{on(x.u), on(x.v), on(x.gamma), on(x.beta)};
   };
   // A single edge is its own mean: the terms of du and dv, of size 1 / sqrt(eps), cancel.
   const bool single = c.batch * c.points * c.neighbours == 1;
@@ -165,28 +168,20 @@ void compare_edge_conv(const EdgeCase& c, int round) {
     compare(kernel, shapes, launched, least);
   };
   compare_gradients("edge_conv_vjp", [&](const Place& on) {
-    Tensor var, y, du = on.empty(nodes), dv = du.clone(), dgamma = on.empty(row);
-    Tensor dbeta = dgamma.clone();
-    const EdgeConvSaved saved = saved_at(on, var, y);
-    launch<EdgeBnActMaxBackward>(on.device, on(u), on(v), on(index), on(gamma), var, saved, y,
-                                 on(ct), 1e-5, c.act, 0.2, c.given, du, dv, dgamma, dbeta);
-    return Tensors{du, dv, dgamma, dbeta};
+    EdgeConvTensors d = results(on);
+    launch<EdgeBnActMaxBackward>(on.device, point(on), on(ct), how, d);
+    return Tensors{d.u, d.v, d.gamma, d.beta};
   });
   compare("edge_conv_jvp", shapes, [&](const Place& on) {
-    Tensor var, y, y_t = on.empty(nodes);
-    const EdgeConvSaved saved = saved_at(on, var, y);
-    launch<EdgeBnActMaxTangent>(on.device, on(u), on(v), on(index), on(gamma), var, saved, y, 1e-5,
-                                c.act, 0.2, c.given, here(on, t), y_t);
+    Tensor y_t = on.empty(nodes);
+    launch<EdgeBnActMaxTangent>(on.device, point(on), here(on, t), how, y_t);
     return Tensors{y_t};
   });
   compare_gradients("edge_conv_vjp_jvp", [&](const Place& on) {
-    Tensor var, y, du = on.empty(nodes), dv = du.clone(), dgamma = on.empty(row);
-    Tensor dbeta = dgamma.clone();
-    const EdgeConvSaved saved = saved_at(on, var, y);
-    launch<EdgeBnActMaxBackwardTangent>(on.device, on(u), on(v), on(index), on(gamma), var, saved,
-                                        y, on(ct), 1e-5, c.act, 0.2, c.given, here(on, t), on(ct_t),
-                                        du, dv, dgamma, dbeta);
-    return Tensors{du, dv, dgamma, dbeta};
+    EdgeConvTensors d = results(on);
+    launch<EdgeBnActMaxBackwardTangent>(on.device, point(on), on(ct), here(on, t), on(ct_t), how,
+                                        d);
+    return Tensors{d.u, d.v, d.gamma, d.beta};
   });
 }
 
@@ -223,68 +218,63 @@ void compare_linear_max(const WideCase& c, int round) {
   const Tensor w = uniform(rng, weights), bias = uniform(rng, row), gamma = gains(rng, c.out);
   const Tensor beta = uniform(rng, row), mean0 = uniform(rng, row), ct = uniform(rng, pooled);
   const Tensor var0 = uniform(rng, row, 0.5, 2), t_ct = uniform(rng, pooled);
-  const LinearMaxTangents t{uniform(rng, points), uniform(rng, weights), uniform(rng, row),
-                            uniform(rng, row)};
-  const Tensor t_beta = uniform(rng, row);
+  const LinearMaxTensors t{uniform(rng, points), uniform(rng, weights), uniform(rng, row),
+                           uniform(rng, row), uniform(rng, row)};
+  const BnAct how{1e-5, c.act, 0.2, c.given};
   const bool kept = round % 2 == 0;  // the moments, for the passes after the forward one
   const auto forward = [&](const Place& on) {
-    LinearMaxPrimal p{on(x),
-                      on(w),
-                      on(bias),
-                      on(gamma),
-                      on.empty(pooled),
-                      on(mean0).clone(),
-                      on(var0).clone(),
-                      on.empty(pooled, DType::i32),
-                      kept && !c.given ? on.empty({1 + c.in, c.in}, DType::f64) : Tensor()};
-    launch<LinearBnActMaxForward>(on.device, p.x, p.w, p.bias, p.gamma, on(beta), 1e-5, c.act, 0.2,
-                                  c.given, p.y, p.mean, p.var, p.argmax, &p.moments);
+    LinearMaxPoint p{on(x),
+                     on(w),
+                     on(bias),
+                     on(gamma),
+                     on.empty(pooled),
+                     on(mean0).clone(),
+                     on(var0).clone(),
+                     on.empty(pooled, DType::i32),
+                     kept && !c.given ? on.empty({1 + c.in, c.in}, DType::f64) : Tensor()};
+    launch<LinearBnActMaxForward>(on.device, p.x, p.w, p.bias, p.gamma, on(beta), how, p.y, p.mean,
+                                  p.var, p.argmax, &p.moments);
     return p;
   };
   const auto primal = [&](const Place& on) {
-    const LinearMaxPrimal p = forward({Device::cpu, on.dtype});
+    const LinearMaxPoint p = forward({Device::cpu, on.dtype});
     const auto here = [&](const Tensor& v) { return v.to(on.device); };
-    return LinearMaxPrimal{here(p.x),    here(p.w),   here(p.bias),   here(p.gamma),  here(p.y),
-                           here(p.mean), here(p.var), here(p.argmax), here(p.moments)};
+    return LinearMaxPoint{here(p.x),    here(p.w),   here(p.bias),   here(p.gamma),  here(p.y),
+                          here(p.mean), here(p.var), here(p.argmax), here(p.moments)};
   };
   const auto tangents = [&](const Place& on) {
-    return LinearMaxTangents{on(t.x), on(t.w), on(t.bias), on(t.gamma)};
+    return LinearMaxTensors{on(t.x), on(t.w), on(t.bias), on(t.gamma), on(t.beta)};
   };
   const auto results = [&](const Place& on) {
-    return LinearMaxTangents{on.empty(points), on.empty(weights), on.empty(row), on.empty(row)};
+    return LinearMaxTensors{on.empty(points), on.empty(weights), on.empty(row), on.empty(row),
+                            on.empty(row)};
   };
   const std::string shapes = str("x ", points, ", w ", weights, ", act ", static_cast<int>(c.act),
                                  c.given ? ", given" : "");
   compare("linear_max", shapes, [&](const Place& on) {
-    const LinearMaxPrimal p = forward(on);
+    const LinearMaxPoint p = forward(on);
     return Tensors{p.y, p.mean, p.var, p.argmax, p.moments};
   });
   compare("linear_max_vjp", shapes, [&](const Place& on) {
-    const LinearMaxPrimal p = primal(on);
-    LinearMaxTangents d = results(on);
-    Tensor dbeta = on.empty(row), none;
-    launch<LinearBnActMaxBackward>(on.device, p.x, p.w, p.bias, p.gamma, p.mean, p.var, p.argmax,
-                                   p.y, on(ct), 1e-5, c.act, 0.2, c.given, d.x, d.w, d.bias,
-                                   d.gamma, dbeta, &p.moments);
-    if (round == 0) {  // outputs that nobody asked for
-      launch<LinearBnActMaxBackward>(on.device, p.x, p.w, p.bias, p.gamma, p.mean, p.var, p.argmax,
-                                     p.y, on(ct), 1e-5, c.act, 0.2, c.given, none, none, none, none,
-                                     none, nullptr);
+    LinearMaxTensors d = results(on), none;
+    launch<LinearBnActMaxBackward>(on.device, primal(on), on(ct), how, d);
+    if (round == 0) {  // outputs that nobody asked for, moments that nobody kept
+      LinearMaxPoint bare = primal(on);
+      bare.moments = {};
+      launch<LinearBnActMaxBackward>(on.device, bare, on(ct), how, none);
     }
-    return Tensors{d.x, d.w, d.bias, d.gamma, dbeta};
+    return Tensors{d.x, d.w, d.bias, d.gamma, d.beta};
   });
   compare("linear_max_jvp", shapes, [&](const Place& on) {
     Tensor t_y = on.empty(pooled);
-    launch<LinearBnActMaxTangent>(on.device, primal(on), tangents(on), on(t_beta), 1e-5, c.act, 0.2,
-                                  c.given, t_y);
+    launch<LinearBnActMaxTangent>(on.device, primal(on), tangents(on), how, t_y);
     return Tensors{t_y};
   });
   compare("linear_max_vjp_jvp", shapes, [&](const Place& on) {
-    LinearMaxTangents d = results(on);
-    Tensor t_dbeta = on.empty(row);
-    launch<LinearBnActMaxBackwardTangent>(on.device, primal(on), tangents(on), on(ct), on(t_ct),
-                                          1e-5, c.act, 0.2, c.given, d, t_dbeta);
-    return Tensors{d.x, d.w, d.bias, d.gamma, t_dbeta};
+    LinearMaxTensors d = results(on);
+    launch<LinearBnActMaxBackwardTangent>(on.device, primal(on), on(ct), tangents(on), on(t_ct),
+                                          how, d);
+    return Tensors{d.x, d.w, d.bias, d.gamma, d.beta};
   });
 }
 
@@ -314,8 +304,9 @@ TEST_CASE("emulation: a NaN, an infinity and repeated points in the wide layer")
     const Place on{device, DType::f32};
     Tensor y = on.empty({2, 3}), argmax = on.empty({2, 3}, DType::i32), mean = on(row).clone();
     Tensor variance = on(var).clone();
-    launch<LinearBnActMaxForward>(device, on(x), on(w), on(row), on(gamma), on(row), 1e-5,
-                                  Act::relu, 0.0, true, y, mean, variance, argmax, nullptr);
+    launch<LinearBnActMaxForward>(device, on(x), on(w), on(row), on(gamma), on(row),
+                                  BnAct{1e-5, Act::relu, 0.0, true}, y, mean, variance, argmax,
+                                  nullptr);
     CHECK(std::isnan(y.at(3)));
     return argmax.to_vector<int32_t>();
   };

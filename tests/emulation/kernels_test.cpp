@@ -232,34 +232,40 @@ TEST_CASE("emulation: batch norm and its derivatives") {
     const Tensor t_beta = testing::uniform(rng, channels);
     const Tensor mean0 = testing::uniform(rng, channels);
     const Tensor var0 = testing::uniform(rng, channels, 0.5, 2);
+    const BnAct how{1e-5, act, 0.2, given};
     // The signs of y come from the CPU: a value at the kink may round to either side.
     Tensor sign = Tensor::zeros(all, DType::f64), m = mean0.clone(), v = var0.clone();
-    launch<BatchNormForward>(Device::cpu, x, gamma, beta, 1e-5, act, 0.2, given, m, v, sign);
+    launch<BatchNormForward>(Device::cpu, x, gamma, beta, how, m, v, sign);
+    const auto point = [&](const Place& on) {
+      return BatchNormPoint{on(x), on(gamma), on(m), on(v), on(sign)};
+    };
+    const auto tangents = [&](const Place& on) {
+      return BatchNormTensors{on(t_x), on(t_gamma), on(t_beta)};
+    };
+    const auto results = [&](const Place& on) {
+      return BatchNormTensors{on.empty(all), on.empty(channels), on.empty(channels)};
+    };
     const std::string shapes = str("x ", all, ", act ", round % 3, given ? ", given" : "");
     compare("batch_norm", shapes, [&](const Place& on) {
       Tensor mean = on(mean0).clone(), var = on(var0).clone(), y = on.empty(all);
-      launch<BatchNormForward>(on.device, on(x), on(gamma), on(beta), 1e-5, act, 0.2, given, mean,
-                               var, y);
+      launch<BatchNormForward>(on.device, on(x), on(gamma), on(beta), how, mean, var, y);
       return Tensors{mean, var, y};
     });
     compare("batch_norm_vjp", shapes, [&](const Place& on) {
-      Tensor dx = on.empty(all), dgamma = on.empty(channels), dbeta = on.empty(channels);
-      launch<BatchNormBackward>(on.device, on(x), on(gamma), on(m), on(v), on(sign), on(ct), 1e-5,
-                                act, 0.2, given, dx, dgamma, dbeta);
-      return Tensors{dx, dgamma, dbeta};
+      BatchNormTensors d = results(on);
+      launch<BatchNormBackward>(on.device, point(on), on(ct), how, d);
+      return Tensors{d.x, d.gamma, d.beta};
     });
     compare("batch_norm_jvp", shapes, [&](const Place& on) {
       Tensor t_y = on.empty(all);
-      launch<BatchNormTangent>(on.device, on(x), on(gamma), on(m), on(v), on(sign), on(t_x),
-                               on(t_gamma), on(t_beta), 1e-5, act, 0.2, given, t_y);
+      launch<BatchNormTangent>(on.device, point(on), tangents(on), how, t_y);
       return Tensors{t_y};
     });
     compare("batch_norm_vjp_jvp", shapes, [&](const Place& on) {
-      Tensor t_dx = on.empty(all), t_dgamma = on.empty(channels), t_dbeta = on.empty(channels);
-      launch<BatchNormBackwardTangent>(on.device, on(x), on(gamma), on(m), on(v), on(sign), on(ct),
-                                       on(t_x), on(t_gamma), on(t_ct), 1e-5, act, 0.2, given, t_dx,
-                                       t_dgamma, t_dbeta);
-      return Tensors{t_dx, t_dgamma, t_dbeta};
+      BatchNormTensors d = results(on);
+      launch<BatchNormBackwardTangent>(on.device, point(on), on(ct), tangents(on), on(t_ct), how,
+                                       d);
+      return Tensors{d.x, d.gamma, d.beta};
     });
   }
 }

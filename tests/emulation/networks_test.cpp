@@ -20,13 +20,13 @@ struct Case {
 
 // Logits, loss, gradients and H v on one device; the dropout masks are those of step 3.
 Tensors measured(const Case& c, Device device, DType dtype) {
-  const Model model = make_model({.name = c.name, .classes = 4, .options = c.options});
+  const Model model = make_model({.name = c.name, .outputs = 4, .options = c.options});
   const ModelState state = init_model(model, 1, dtype).to(device);
   Rng rng(5, stream_id("networks"));
   const Tensor points = uniform(rng, {3, 16, 3}).to(dtype).to(device);
   const Tensor labels = Tensor::from(std::vector<int64_t>{0, 3, 1}, {3}, device);
   const Tensors params = state.params.values(), buffers = state.buffers.values();
-  Tensors out{model.forward(params, buffers, points, ForwardOptions::evaluation()).logits};
+  Tensors out{model.forward(params, buffers, {points}, ForwardOptions::evaluation()).outputs[0]};
   const Fn loss =
       classification_loss(model, buffers, points, labels, ForwardOptions::training(0, 3), 0.1);
   const ValueGrad result = value_and_grad(loss)(params);

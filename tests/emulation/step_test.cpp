@@ -12,7 +12,7 @@
 #include "basin/optim/clip.h"
 #include "basin/optim/registry.h"
 #include "basin/tests/emulation/compare.h"
-#include "basin/tools/common/train_step.h"
+#include "basin/train/step.h"
 
 using namespace basin;
 using namespace basin::tools;
@@ -187,7 +187,7 @@ Run train(const std::string& optimizer, Device device, GraphMode graph, DType dt
           int steps) {
   Model model =
       make_model({.name = "pointnet",
-                  .classes = 5,
+                  .outputs = 5,
                   .options = {{"widths", "8,16,32,16,8"},
                               {"fused", optimizer.starts_with("descent") ? "false" : "true"}}});
   // Another momentum from the third step on: the recording of the second one must not stay.
@@ -208,7 +208,7 @@ Run train(const std::string& optimizer, Device device, GraphMode graph, DType dt
     const StepOutput out = step.finish();
     run.losses.push_back(out.loss);
     run.norms.push_back(out.norm);
-    run.logits = out.logits.to_vector<double>();
+    run.logits = out.outputs[0].to_vector<double>();
   }
   for (const ParamList* list : {&state.params, &state.buffers}) {
     for (const Param& p : *list) run.weights.push_back(p.value.to_vector<double>());
@@ -254,7 +254,7 @@ TEST_CASE("emulation step: recorded and not recorded give the same bits, the CPU
 }
 
 TEST_CASE("emulation step: a graph on the CPU is refused") {
-  const Model model = make_model({.name = "pointnet", .classes = 5});
+  const Model model = make_model({.name = "pointnet", .outputs = 5});
   ModelState state = init_model(model, 0, DType::f32);
   const auto rule = make_optimizer({.name = "adamw"}, state.params);
   CHECK(sentence_of([&] { TrainStep(model, state, *rule, {.graph = GraphMode::on}); }) ==

@@ -1,7 +1,7 @@
 // Fuzz target: configuration files, one setting of each kind and one open prefix. What is wrong in
 // one is a usage error. What was accepted is written and read back.
 #include "basin/tests/fuzz/fuzz.h"
-#include "basin/tools/common/config.h"
+#include "basin/tools/shell/config.h"
 
 namespace {
 

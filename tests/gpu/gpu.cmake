@@ -9,15 +9,9 @@ file(GLOB tests CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/emulation/kernels
      "${CMAKE_CURRENT_SOURCE_DIR}/emulation/step_test.cpp"
      "${CMAKE_CURRENT_SOURCE_DIR}/emulation/networks_test.cpp"
      "${CMAKE_CURRENT_SOURCE_DIR}/autograd/op_*.cpp")
-if(TARGET basin_tools_common)
-  list(APPEND tests tools/trainer_device_test.cpp)
-  set(tools basin_tools_common)
-else()
-  list(APPEND tests "${PROJECT_SOURCE_DIR}/tools/common/train_step.cpp")
-  set(tools)
-endif()
+list(APPEND tests train/trainer_device_test.cpp)
 add_executable(test_gpu ${tests} gpu/main.cpp)
-target_link_libraries(test_gpu PRIVATE basin::basin ${tools} doctest::doctest)
+target_link_libraries(test_gpu PRIVATE basin::basin doctest::doctest)
 target_compile_definitions(test_gpu PRIVATE
   BASIN_SOURCE_DIR="${PROJECT_SOURCE_DIR}" BASIN_BIN_DIR="${PROJECT_BINARY_DIR}/bin")
 basin_private_flags(test_gpu)

@@ -57,13 +57,13 @@ struct Layer {
     }
     return other;
   }
-  void forward() {
-    launch<BatchNormForward>(Device::cpu, x, gamma, beta, kEps, act, kSlope, given, mean, var, y);
-  }
+  void forward() { launch<BatchNormForward>(Device::cpu, x, gamma, beta, how(), mean, var, y); }
   void backward() {
-    launch<BatchNormBackward>(Device::cpu, x, gamma, mean, var, y, ct, kEps, act, kSlope, given, dx,
-                              dgamma, dbeta);
+    BatchNormTensors grads{dx, dgamma, dbeta};
+    launch<BatchNormBackward>(Device::cpu, BatchNormPoint{x, gamma, mean, var, y}, ct, how(),
+                              grads);
   }
+  BnAct how() const { return {kEps, act, kSlope, given}; }
   double objective() {
     forward();
     double sum = 0;

@@ -70,13 +70,14 @@ struct Layer {
     return other;
   }
   void forward() {
-    launch<EdgeBnActMaxForward>(Device::cpu, u, v, index, gamma, beta, kEps, act, kSlope, given, y,
-                                mean, var, saved);
+    launch<EdgeBnActMaxForward>(Device::cpu, u, v, index, gamma, beta, how(), y, mean, var, saved);
   }
   void backward() {
-    launch<EdgeBnActMaxBackward>(Device::cpu, u, v, index, gamma, var, saved, y, ct, kEps, act,
-                                 kSlope, given, du, dv, dgamma, dbeta);
+    EdgeConvTensors grads{du, dv, dgamma, dbeta};
+    launch<EdgeBnActMaxBackward>(Device::cpu, EdgeConvPoint{u, v, index, gamma, var, saved, y}, ct,
+                                 how(), grads);
   }
+  BnAct how() const { return {kEps, act, kSlope, given}; }
   int64_t winner(int64_t i) const { return static_cast<const uint8_t*>(saved.argmax.raw())[i]; }
   int64_t edge(int64_t point, int64_t q) const {  // row of the neighbour
     const int64_t points = u.size(1);

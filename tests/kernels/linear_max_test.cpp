@@ -65,12 +65,16 @@ struct Layer {
     return other;
   }
   void forward() {
-    launch<LinearBnActMaxForward>(Device::cpu, x, w, bias, gamma, beta, kEps, act, kSlope, given, y,
-                                  mean, var, argmax);
+    launch<LinearBnActMaxForward>(Device::cpu, x, w, bias, gamma, beta, how(), y, mean, var, argmax,
+                                  nullptr);
   }
   void backward() {
-    launch<LinearBnActMaxBackward>(Device::cpu, x, w, bias, gamma, mean, var, argmax, y, ct, kEps,
-                                   act, kSlope, given, dx, dw, dbias, dgamma, dbeta);
+    LinearMaxTensors grads{dx, dw, dbias, dgamma, dbeta};
+    launch<LinearBnActMaxBackward>(Device::cpu, point(), ct, how(), grads);
+  }
+  BnAct how() const { return {kEps, act, kSlope, given}; }
+  LinearMaxPoint point(const Tensor& moments = {}) const {
+    return {x, w, bias, gamma, y, mean, var, argmax, moments};
   }
   double objective() {
     forward();
@@ -314,11 +318,10 @@ TEST_CASE("linear max: moments kept by the forward pass change no bit of the bac
     kept.dx.fill(0);
     kept.dw.fill(0);
     Tensor moments = Tensor::zeros({7, 6}, DType::f64);
-    LinearBnActMaxForward::cpu(kept.x, kept.w, kept.bias, kept.gamma, kept.beta, kEps, kept.act,
-                               kSlope, false, kept.y, kept.mean, kept.var, kept.argmax, &moments);
-    LinearBnActMaxBackward::cpu(kept.x, kept.w, kept.bias, kept.gamma, kept.mean, kept.var,
-                                kept.argmax, kept.y, kept.ct, kEps, kept.act, kSlope, false,
-                                kept.dx, kept.dw, kept.dbias, kept.dgamma, kept.dbeta, &moments);
+    LinearBnActMaxForward::cpu(kept.x, kept.w, kept.bias, kept.gamma, kept.beta, kept.how(), kept.y,
+                               kept.mean, kept.var, kept.argmax, &moments);
+    LinearMaxTensors grads{kept.dx, kept.dw, kept.dbias, kept.dgamma, kept.dbeta};
+    LinearBnActMaxBackward::cpu(kept.point(moments), kept.ct, kept.how(), grads);
     double mean = 0, product = 0;
     for (int64_t r = 0; r < 1200; ++r) mean += l.x.at(r * 6 + 1) / 1200;
     for (int64_t r = 0; r < 1200; ++r)

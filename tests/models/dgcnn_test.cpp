@@ -69,10 +69,10 @@ TEST_CASE("dgcnn: the logits do not depend on the order of the points") {
   const Tensor other = permuted(points, random_permutation(40, 5));
   REQUIRE(difference(other, points) > 0.1);
   for (const ForwardOptions& options : {ForwardOptions::evaluation(), batch_mode()}) {
-    const Tensor logits = model.forward(params, buffers, points, options).logits;
+    const Tensor logits = model.forward(params, buffers, {points}, options).outputs[0];
     REQUIRE(logits.shape() == Shape{4, 40});
     REQUIRE(difference(logits, Tensor::zeros(logits.shape(), DType::f64)) > 0.1);
-    CHECK(difference(model.forward(params, buffers, other, options).logits, logits) < 1e-9);
+    CHECK(difference(model.forward(params, buffers, {other}, options).outputs[0], logits) < 1e-9);
   }
 }
 
@@ -169,7 +169,7 @@ TEST_CASE("dgcnn: the definition, evaluated in scalar loops") {
   const ModelState state = generic_state(model, 17);
   const Tensor points = random_clouds(3, 12, 4);
   const Tensor logits =
-      model.forward(state.params.values(), state.buffers.values(), points, {}).logits;
+      model.forward(state.params.values(), state.buffers.values(), {points}, {}).outputs[0];
   for (int64_t b = 0; b < 3; ++b) {
     Loops::Rows cloud;
     for (int64_t i = 0; i < 12; ++i) {
@@ -191,18 +191,21 @@ TEST_CASE("dgcnn: duplicated points, activations, dropout, refusals") {
   const Tensor doubled = concat({points, points}, 1);
   ForwardOptions options = ForwardOptions::training(1, 2);
   options.keep_activations = true;
-  const ForwardResult result = model.forward(params, buffers, doubled, options);
+  const ForwardResult result = model.forward(params, buffers, {doubled}, options);
   REQUIRE(result.activations.size() == 8);
-  CHECK(result.activations[3].first == "edge4");
-  CHECK(result.activations[3].second.shape() == Shape{2, 12, 3});
-  CHECK(result.activations[5].first == "global_feature");
-  CHECK(result.activations[5].second.shape() == Shape{2, 8});
+  CHECK(result.activations[3].name == "edge4");
+  CHECK(result.activations[3].value.shape() == Shape{2, 12, 3});
+  CHECK(result.activations[5].name == "global_feature");
+  CHECK(result.activations[5].value.shape() == Shape{2, 8});
   CHECK(result.batch_stats.size() == 14);
-  for (int64_t i = 0; i < result.logits.numel(); ++i) CHECK(std::isfinite(result.logits.at(i)));
-  CHECK(difference(model.forward(params, buffers, doubled, options).logits, result.logits) == 0);
+  for (int64_t i = 0; i < result.outputs[0].numel(); ++i)
+    CHECK(std::isfinite(result.outputs[0].at(i)));
+  CHECK(difference(model.forward(params, buffers, {doubled}, options).outputs[0],
+                   result.outputs[0]) == 0);
   options.step = 5;
-  CHECK(difference(model.forward(params, buffers, doubled, options).logits, result.logits) > 1e-6);
-  CHECK_THROWS_WITH(model.forward(params, buffers, Tensor::zeros({2, 2, 3}, DType::f64), {}),
+  CHECK(difference(model.forward(params, buffers, {doubled}, options).outputs[0],
+                   result.outputs[0]) > 1e-6);
+  CHECK_THROWS_WITH(model.forward(params, buffers, {Tensor::zeros({2, 2, 3}, DType::f64)}, {}),
                     "dgcnn: needs at least k = 3 points per cloud, got 2; lower the option k");
 }
 

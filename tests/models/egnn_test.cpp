@@ -76,11 +76,11 @@ TEST_CASE("egnn: names, shapes, roles and initial values") {
 }
 
 const Tensor& activation(const ForwardResult& result, const std::string& name) {
-  for (const auto& [key, value] : result.activations) {
-    if (key == name) return value;
+  for (const Activation& a : result.activations) {
+    if (a.name == name) return a.value;
   }
   FAIL("no activation ", name);
-  return result.logits;
+  return result.outputs[0];
 }
 
 ForwardOptions keeping() {
@@ -98,9 +98,9 @@ TEST_CASE("egnn: invariant logits and equivariant coordinates under O(3), shifts
     const ModelState state = generic_state(model, 3);
     const Tensors params = state.params.values();
     const Tensor points = random_clouds(3, 30, 8);
-    const ForwardResult plain = model.forward(params, {}, points, keeping());
-    REQUIRE(plain.logits.shape() == Shape{3, 40});
-    REQUIRE(difference(slice(plain.logits, 0, 0, 1), slice(plain.logits, 0, 1, 2)) > 1e-3);
+    const ForwardResult plain = model.forward(params, {}, {points}, keeping());
+    REQUIRE(plain.outputs[0].shape() == Shape{3, 40});
+    REQUIRE(difference(slice(plain.outputs[0], 0, 0, 1), slice(plain.outputs[0], 0, 1, 2)) > 1e-3);
     REQUIRE(difference(activation(plain, "coordinates3"), points) > 1e-2);
     for (const bool reflection : {false, true}) {
       CAPTURE(switched);
@@ -108,8 +108,8 @@ TEST_CASE("egnn: invariant logits and equivariant coordinates under O(3), shifts
       const Matrix3 q = random_orthogonal(9, reflection);
       const std::array<double, 3> shift{0.7, -1.3, 0.4};
       const Tensor other = moved(points, q, shift);
-      const ForwardResult result = model.forward(params, {}, other, keeping());
-      CHECK(difference(result.logits, plain.logits) < 1e-9);
+      const ForwardResult result = model.forward(params, {}, {other}, keeping());
+      CHECK(difference(result.outputs[0], plain.outputs[0]) < 1e-9);
       for (const char* layer : {"1", "2", "3"}) {
         const std::string x = str("coordinates", layer), h = str("features", layer);
         CHECK(difference(activation(result, x), moved(activation(plain, x), q, shift)) < 1e-9);
@@ -117,8 +117,8 @@ TEST_CASE("egnn: invariant logits and equivariant coordinates under O(3), shifts
       }
     }
     const std::vector<int64_t> order = random_permutation(30, 4);
-    const ForwardResult result = model.forward(params, {}, permuted(points, order), keeping());
-    CHECK(difference(result.logits, plain.logits) < 1e-9);
+    const ForwardResult result = model.forward(params, {}, {permuted(points, order)}, keeping());
+    CHECK(difference(result.outputs[0], plain.outputs[0]) < 1e-9);
     CHECK(difference(activation(result, "coordinates3"),
                      permuted(activation(plain, "coordinates3"), order)) < 1e-9);
   }
@@ -131,8 +131,8 @@ TEST_CASE("egnn: invariance in f32 at the size of the preset") {
   const Tensor other = moved(points, random_orthogonal(5, true), {0.1, 0.2, -0.3});
   const auto gap = [&](DType dtype) {
     const Tensors params = state.to(dtype).params.values();
-    const Tensor a = model.forward(params, {}, points.to(dtype), {}).logits;
-    return difference(model.forward(params, {}, other.to(dtype), {}).logits, a);
+    const Tensor a = model.forward(params, {}, {points.to(dtype)}, {}).outputs[0];
+    return difference(model.forward(params, {}, {other.to(dtype)}, {}).outputs[0], a);
   };
   CHECK(gap(DType::f64) < 1e-9);
   CHECK(gap(DType::f32) < 1e-4);
@@ -228,7 +228,7 @@ TEST_CASE("egnn: the definition, evaluated in scalar loops") {
   const Model model = make_egnn(config);
   const ModelState state = generic_state(model, 17);
   const Tensor points = random_clouds(3, 10, 4);
-  const Tensor logits = model.forward(state.params.values(), {}, points, {}).logits;
+  const Tensor logits = model.forward(state.params.values(), {}, {points}, {}).outputs[0];
   for (int64_t b = 0; b < 3; ++b) {
     std::vector<Loops::Row> cloud;
     for (int64_t i = 0; i < 10; ++i) {
@@ -253,8 +253,8 @@ TEST_CASE("egnn: one layer with constant inputs sees only the neighbour distance
   std::vector<double> right = left;
   right[16] = -4;
   const Tensor a = Tensor::from(left, {1, 6, 3}), b = Tensor::from(right, {1, 6, 3});
-  CHECK(difference(model.forward(params, {}, a, {}).logits,
-                   model.forward(params, {}, b, {}).logits) < 1e-12);
+  CHECK(difference(model.forward(params, {}, {a}, {}).outputs[0],
+                   model.forward(params, {}, {b}, {}).outputs[0]) < 1e-12);
 }
 
 TEST_CASE("egnn: the last coordinate map is no part of the function") {
@@ -265,8 +265,8 @@ TEST_CASE("egnn: the last coordinate map is no part of the function") {
   const ModelState a = init_model(full, 3, DType::f64), b = init_model(part, 3, DType::f64);
   const Tensor points = random_clouds(2, 8, 1);
   const Tensor labels = Tensor::from(std::vector<int64_t>{0, 1}, {2});
-  CHECK(difference(full.forward(a.params.values(), {}, points, {}).logits,
-                   part.forward(b.params.values(), {}, points, {}).logits) == 0);
+  CHECK(difference(full.forward(a.params.values(), {}, {points}, {}).outputs[0],
+                   part.forward(b.params.values(), {}, {points}, {}).outputs[0]) == 0);
   const Tensors g = grad(classification_loss(full, {}, points, labels, {}))(a.params.values());
   for (size_t i = 0; i < g.size(); ++i) {
     const bool unused = a.params[i].name.starts_with("gcl_1.coord_mlp");
@@ -293,7 +293,7 @@ TEST_CASE("egnn: first and second derivatives exist at coinciding points") {
     }
     // By the points themselves too: forces and their tangents.
     const Fn by_points = [&](const Tensors& x) {
-      return Tensors{cross_entropy(model.forward(params, {}, x[0], {}).logits, labels, 0.2)};
+      return Tensors{cross_entropy(model.forward(params, {}, {x[0]}, {}).outputs[0], labels, 0.2)};
     };
     const Tensors force = linearize(grad(by_points), {points})({random_tensor(points.shape(), 2)});
     for (int64_t i = 0; i < points.numel(); ++i) CHECK(std::isfinite(force[0].at(i)));
@@ -305,11 +305,11 @@ TEST_CASE("egnn: dropout is a function of (seed, step); too few points are refus
   const Tensors params = generic_state(model, 9).params.values();
   const Tensor points = random_clouds(4, 9, 6);
   const auto run = [&](uint64_t step) {
-    return model.forward(params, {}, points, ForwardOptions::training(7, step)).logits;
+    return model.forward(params, {}, {points}, ForwardOptions::training(7, step)).outputs[0];
   };
   CHECK(difference(run(3), run(3)) == 0);
   CHECK(difference(run(4), run(3)) > 1e-6);
-  CHECK_THROWS_WITH(model.forward(params, {}, Tensor::zeros({2, 3, 3}, DType::f64), {}),
+  CHECK_THROWS_WITH(model.forward(params, {}, {Tensor::zeros({2, 3, 3}, DType::f64)}, {}),
                     "egnn: needs more than k = 3 points per cloud, got 3; lower the option k");
 }
 
@@ -353,7 +353,7 @@ TEST_CASE("egnn: the fused network is the plain one, with gradients and Hessian 
 TEST_CASE("egnn: invariance after training") {
   const Model model =
       make_model({.name = "egnn",
-                  .classes = static_cast<int64_t>(embedded_class_names().size()),
+                  .outputs = static_cast<int64_t>(embedded_class_names().size()),
                   .options = {{"hidden", "16"}, {"layers", "3"}, {"k", "8"}, {"dropout", "0"}}});
   const PointCloudSplits data = embedded_shapes(2, 1, 48, 3);
   ModelState state = init_model(model, 4, DType::f32);
@@ -371,14 +371,14 @@ TEST_CASE("egnn: invariance after training") {
   CHECK(least < 0.3 * first);
   const Tensor points = data.test.points.to(DType::f64);
   const auto logits = [&](const Tensor& x, DType dtype) {
-    return model.forward(state.to(dtype).params.values(), {}, x.to(dtype), {}).logits;
+    return model.forward(state.to(dtype).params.values(), {}, {x.to(dtype)}, {}).outputs[0];
   };
   const Tensor plain = logits(points, DType::f64);
   REQUIRE(difference(slice(plain, 0, 0, 1), slice(plain, 0, 1, 2)) > 1e-2);
-  REQUIRE(difference(
-              activation(model.forward(state.to(DType::f64).params.values(), {}, points, keeping()),
-                         "coordinates2"),
-              points) > 1e-2);
+  REQUIRE(difference(activation(model.forward(state.to(DType::f64).params.values(), {}, {points},
+                                              keeping()),
+                                "coordinates2"),
+                     points) > 1e-2);
   for (const bool reflection : {false, true}) {
     const Tensor other = permuted(moved(points, random_orthogonal(6, reflection), {0.4, -0.2, 0.9}),
                                   random_permutation(48, 8));
@@ -394,11 +394,11 @@ TEST_CASE("egnn: scale is a unit of length") {
   const Model scaled = make_egnn(config);
   const Tensors params = generic_state(plain, 3).params.values();
   const Tensor points = random_clouds(2, 9, 4);
-  const ForwardResult a = scaled.forward(params, {}, points, keeping());
-  const ForwardResult b = plain.forward(params, {}, points * 4, keeping());
-  CHECK(difference(a.logits, b.logits) == 0);
+  const ForwardResult a = scaled.forward(params, {}, {points}, keeping());
+  const ForwardResult b = plain.forward(params, {}, {points * 4}, keeping());
+  CHECK(difference(a.outputs[0], b.outputs[0]) == 0);
   CHECK(difference(activation(a, "coordinates2"), activation(b, "coordinates2")) == 0);
-  CHECK(difference(a.logits, plain.forward(params, {}, points, {}).logits) > 1e-3);
+  CHECK(difference(a.outputs[0], plain.forward(params, {}, {points}, {}).outputs[0]) > 1e-3);
   config.scale = 0;
   CHECK_THROWS_WITH_AS(make_egnn(config), "egnn: scale must be positive, got 0", Error);
 }

@@ -74,8 +74,9 @@ TEST_CASE("parity: logits equal PyTorch's, running and batch statistics") {
         const Loaded n = load(network, dtype, fused);
         const Tensor points = n.numbers.read("points").to(dtype);
         const auto logits = [&](const ForwardOptions& options) {
-          return n.model.forward(n.state.params.values(), n.state.buffers.values(), points, options)
-              .logits;
+          return n.model
+              .forward(n.state.params.values(), n.state.buffers.values(), {points}, options)
+              .outputs[0];
         };
         const double eval = gap(logits({}), n.numbers.read("logits_eval"));
         const double train = gap(logits(batch_mode()), n.numbers.read("logits_train"));

@@ -163,8 +163,8 @@ TEST_CASE("pointnet: logits and penalty of both presets against scalar loops") {
       ForwardOptions options;
       options.batch_statistics = batch_statistics;
       const ForwardResult result =
-          model.forward(state.params.values(), state.buffers.values(), points, options);
-      CHECK(testing::difference(result.logits, Tensor::from(expected.v, {kClouds, 3})) < 1e-12);
+          model.forward(state.params.values(), state.buffers.values(), {points}, options);
+      CHECK(testing::difference(result.outputs[0], Tensor::from(expected.v, {kClouds, 3})) < 1e-12);
       CHECK(result.penalty.item() == doctest::Approx(config.penalty * penalty).epsilon(1e-12));
       CHECK(result.batch_stats.size() == (batch_statistics ? 2 * state.buffers.size() / 3 : 0));
     }

@@ -85,8 +85,8 @@ TEST_CASE("pointnet: the logits do not depend on the order of the points") {
         CAPTURE(batch_statistics);
         ForwardOptions options;
         options.batch_statistics = batch_statistics;
-        const Tensor a = model.forward(params, buffers, points, options).logits;
-        const Tensor b = model.forward(params, buffers, permuted(points), options).logits;
+        const Tensor a = model.forward(params, buffers, {points}, options).outputs[0];
+        const Tensor b = model.forward(params, buffers, {permuted(points)}, options).outputs[0];
         REQUIRE(a.shape() == Shape{16, 40});
         CHECK(difference(b, a) < (dtype == DType::f64 ? 1e-9 : 1e-5));
       }
@@ -152,18 +152,18 @@ TEST_CASE("pointnet: original starts at identity transforms and without penalty"
   ForwardOptions options = batch_mode();
   options.keep_activations = true;
   const ForwardResult result = model.forward(state.params.values(), state.buffers.values(),
-                                             random_tensor({3, 5, 3}, 2), options);
+                                             {random_tensor({3, 5, 3}, 2)}, options);
   CHECK(result.penalty.item() == 0);
   REQUIRE(result.activations.size() == 6);
-  CHECK(result.activations[0].first == "input_transform");
+  CHECK(result.activations[0].name == "input_transform");
   for (int64_t i = 0; i < 27; ++i) {
-    CHECK(result.activations[0].second.at(i) == (i % 9 % 4 == 0 ? 1 : 0));
+    CHECK(result.activations[0].value.at(i) == (i % 9 % 4 == 0 ? 1 : 0));
   }
-  CHECK(result.activations[1].first == "feature_transform");
-  CHECK(result.activations[2].first == "point_features");
-  CHECK(result.activations[2].second.shape() == Shape{3, 5, 2});
-  CHECK(result.activations[3].first == "global_feature");
-  CHECK(result.activations[3].second.shape() == Shape{3, 3});
+  CHECK(result.activations[1].name == "feature_transform");
+  CHECK(result.activations[2].name == "point_features");
+  CHECK(result.activations[2].value.shape() == Shape{3, 5, 2});
+  CHECK(result.activations[3].name == "global_feature");
+  CHECK(result.activations[3].value.shape() == Shape{3, 3});
 }
 
 TEST_CASE("pointnet: the port's global feature is not rectified, the original's is") {
@@ -174,11 +174,11 @@ TEST_CASE("pointnet: the port's global feature is not rectified, the original's 
     state.params[static_cast<size_t>(last)].value.fill(-50);
     ForwardOptions options;
     options.keep_activations = true;
-    const Tensor feature =
-        model
-            .forward(state.params.values(), state.buffers.values(), random_clouds(8, 5, 2), options)
-            .activations[3]
-            .second;
+    const Tensor feature = model
+                               .forward(state.params.values(), state.buffers.values(),
+                                        {random_clouds(8, 5, 2)}, options)
+                               .activations[3]
+                               .value;
     for (int64_t i = 0; i < feature.numel(); ++i) {
       if (original) CHECK(feature.at(i) == 0);
       if (!original) CHECK(feature.at(i) < 0);
@@ -194,13 +194,13 @@ TEST_CASE("pointnet: dropout is a function of (seed, step) and sits where the pr
     ModelState state = generic_state(model, 9);
     const Tensor points = random_tensor({4, 9, 3}, 6);
     const auto run = [&](const ForwardOptions& options) {
-      return model.forward(state.params.values(), state.buffers.values(), points, options);
+      return model.forward(state.params.values(), state.buffers.values(), {points}, options);
     };
-    const Tensor once = run(ForwardOptions::training(7, 3)).logits;
-    CHECK(difference(run(ForwardOptions::training(7, 3)).logits, once) == 0);
-    CHECK(difference(run(ForwardOptions::training(7, 4)).logits, once) > 1e-6);
-    CHECK(difference(run(ForwardOptions::training(8, 3)).logits, once) > 1e-6);
-    CHECK(difference(run(batch_mode()).logits, once) > 1e-6);
+    const Tensor once = run(ForwardOptions::training(7, 3)).outputs[0];
+    CHECK(difference(run(ForwardOptions::training(7, 3)).outputs[0], once) == 0);
+    CHECK(difference(run(ForwardOptions::training(7, 4)).outputs[0], once) > 1e-6);
+    CHECK(difference(run(ForwardOptions::training(8, 3)).outputs[0], once) > 1e-6);
+    CHECK(difference(run(batch_mode()).outputs[0], once) > 1e-6);
 
     // With a constant fc2 only a mask between fc2 and its batch norm can make the batch vary.
     state.params[static_cast<size_t>(state.params.find("fc2.weight"))].value.fill(0);
@@ -210,10 +210,10 @@ TEST_CASE("pointnet: dropout is a function of (seed, step) and sits where the pr
     const std::vector<double> var = result.batch_stats.back().to_vector<double>();
     const double total = std::accumulate(var.begin(), var.end(), 0.0);
     CHECK((total > 0) == !original);
-    const Tensor row0 = slice(result.logits, 0, 0, 1), row1 = slice(result.logits, 0, 1, 2);
+    const Tensor row0 = slice(result.outputs[0], 0, 0, 1), row1 = slice(result.outputs[0], 0, 1, 2);
     CHECK(difference(row0, row1) > 1e-6);  // original: a mask after the batch norm of fc2
-    CHECK(difference(slice(run(batch_mode()).logits, 0, 0, 1),
-                     slice(run(batch_mode()).logits, 0, 1, 2)) < 1e-12);
+    CHECK(difference(slice(run(batch_mode()).outputs[0], 0, 0, 1),
+                     slice(run(batch_mode()).outputs[0], 0, 1, 2)) < 1e-12);
   }
 }
 
@@ -256,7 +256,7 @@ TEST_CASE("pointnet: refuses points of another shape") {
   const Model model = make_pointnet(tiny_config());
   const ModelState state = init_model(model, 1, DType::f64);
   CHECK_THROWS_WITH(model.forward(state.params.values(), state.buffers.values(),
-                                  Tensor::zeros({2, 3, 5}, DType::f64), {}),
+                                  {Tensor::zeros({2, 3, 5}, DType::f64)}, {}),
                     doctest::Contains("expects points [B, N, 3], got [2, 3, 5]"));
 }
 

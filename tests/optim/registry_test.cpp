@@ -86,15 +86,15 @@ TEST_CASE("registry: error sentences") {
   CHECK(make_error({.name = "adam", .options = {{"beta", "1"}}}) ==
         "adam: no option 'beta'; did you mean 'beta1'?");
   CHECK(make_error({.name = "adam", .options = {{"eps", "small"}}}) ==
-        "adam: option eps must be a number, got 'small'");
+        "adam: option 'eps' must be a number, got 'small'");
   CHECK(make_error({.name = "adam", .options = {{"amsgrad", "maybe"}}}) ==
-        "adam: option amsgrad must be true or false, got 'maybe'");
+        "adam: option 'amsgrad' must be true or false, got 'maybe'");
   CHECK(make_error({.name = "muon", .options = {{"scale", "orginal"}}}) ==
-        "muon: option scale has no choice 'orginal'; did you mean 'original'?");
+        "muon: option 'scale' has no choice 'orginal'; did you mean 'original'?");
   CHECK(make_error({.name = "muon", .options = {{"ns_set", "polar"}}}).find("no coefficient set") !=
         std::string::npos);
   CHECK(make_error({.name = "muon", .options = {{"ns_steps", "100"}}}) ==
-        "muon: option ns_steps must be an integer from -1 to 99, got '100'");
+        "muon: option 'ns_steps' must be an integer from -1 to 99, got '100'");
   CHECK(make_error({.name = "adam", .lr = -1}) == "adam: lr must be at least 0, got -1");
   CHECK(make_error({.name = "adam", .groups = {{"nothing*", 1.0, {}}}}) ==
         "groups: the rule 'nothing*' matches no parameter");

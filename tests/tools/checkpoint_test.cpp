@@ -1,5 +1,5 @@
 // The checkpoint protocol: round trip, damage, what a kill leaves behind, pruning.
-#include "basin/tools/common/checkpoint.h"
+#include "basin/train/checkpoint.h"
 
 #include "basin/tests/tools/helpers.h"
 
@@ -21,7 +21,7 @@ OptimizerState optimizer() {
 
 fs::path write(const fs::path& folder, int64_t step) {
   return write_checkpoint(folder, step, model(static_cast<float>(step)), optimizer(),
-                          JsonObject().add("step", step).add("loss_sum", 0.1));
+                          Record().add("step", step).add("loss_sum", 0.1));
 }
 
 void flip_a_byte(const fs::path& file) {

@@ -1,9 +1,9 @@
 // Layers of the configuration, their order, the sentences for what is wrong, and the round trip
 // through the recorded file.
-#include "basin/tools/common/config.h"
+#include "basin/tools/shell/config.h"
 
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/common/cli.h"
+#include "basin/tools/shell/cli.h"
 
 namespace basin::tools {
 namespace {
@@ -33,8 +33,8 @@ TEST_CASE("config: flag > --set > environment > file > preset > default") {
   const TempDir dir;
   write_file_atomic(dir / "run.toml", std::string_view("lr = 0.3\nepochs = 3\n"));
   const Variable variable("BASIN_LR", "0.4");
-  const Source order[] = {Source::builtin,     Source::preset, Source::file,
-                          Source::environment, Source::set,    Source::flag};
+  const Layer order[] = {Layer::builtin,     Layer::preset, Layer::file,
+                          Layer::environment, Layer::set,    Layer::flag};
   const double expected[] = {0.001, 0.2, 0.3, 0.4, 0.5, 0.6};
   // Whatever the order in which the layers arrive.
   for (const bool reversed : {false, true}) {
@@ -42,9 +42,9 @@ TEST_CASE("config: flag > --set > environment > file > preset > default") {
       Config config = small();
       for (int i = 1; i <= last; ++i) {
         const int layer = reversed ? last + 1 - i : i;
-        if (order[layer] == Source::file) {
+        if (order[layer] == Layer::file) {
           config.load_toml(dir / "run.toml");
-        } else if (order[layer] == Source::environment) {
+        } else if (order[layer] == Layer::environment) {
           config.load_environment();
         } else {
           config.set("lr", str(expected[layer]), order[layer], "test");
@@ -81,7 +81,7 @@ TEST_CASE("config: command line fills the layers") {
 TEST_CASE("config: unknown keys name the nearest known one and where they stand") {
   const TempDir dir;
   Config config = small();
-  const auto by_set = error_of([&] { config.set("epoch", "3", Source::set, "--set"); });
+  const auto by_set = error_of([&] { config.set("epoch", "3", Layer::set, "--set"); });
   CHECK(by_set.first == ErrorKind::usage);
   CHECK(by_set.second == "--set: unknown key 'epoch'; did you mean 'epochs'?");
 
@@ -126,11 +126,11 @@ TEST_CASE("config: a bad TOML file is a usage error with file and line") {
 TEST_CASE("config: the recorded file reads back as itself, actions are left out") {
   const TempDir dir;
   Config config = small();
-  config.set("lr", "0.1", Source::flag, "--lr");
-  config.set("out", "somewhere", Source::flag, "--out");
-  config.set("optimizer.name", "muon", Source::set, "--set");
-  config.set("optimizer.view", "reference \"x\"", Source::set, "--set");
-  config.set("optimizer.ns_steps", "7", Source::set, "--set");
+  config.set("lr", "0.1", Layer::flag, "--lr");
+  config.set("out", "somewhere", Layer::flag, "--out");
+  config.set("optimizer.name", "muon", Layer::set, "--set");
+  config.set("optimizer.view", "reference \"x\"", Layer::set, "--set");
+  config.set("optimizer.ns_steps", "7", Layer::set, "--set");
   write_file_atomic(dir / "config.toml", config.to_toml());
   CHECK(!contains(config.to_toml(), "somewhere"));
   Config again = small();
@@ -138,9 +138,9 @@ TEST_CASE("config: the recorded file reads back as itself, actions are left out"
   CHECK(again.to_toml() == config.to_toml());
   CHECK(again.first_difference(config).empty());
   CHECK(again.hash() == config.hash());
-  again.set("threads", "2", Source::flag, "--threads");
+  again.set("threads", "2", Layer::flag, "--threads");
   CHECK(again.hash() == config.hash());  // does not decide the numbers
-  again.set("epochs", "21", Source::flag, "--epochs");
+  again.set("epochs", "21", Layer::flag, "--epochs");
   CHECK(again.hash() != config.hash());
   CHECK(again.first_difference(config) == "epochs");
 }
@@ -157,7 +157,7 @@ TEST_CASE("config: a near miss in the environment draws a warning") {
 TEST_CASE("config: defaults of the optimizers") {
   const auto resolved = [](const std::string& optimizer) {
     Config config = train_settings();
-    config.set("optimizer", optimizer, Source::flag, "--optimizer");
+    config.set("optimizer", optimizer, Layer::flag, "--optimizer");
     return train_config_from(config);
   };
   CHECK(*resolved("adam").optimizer.lr == 1e-3);
@@ -173,14 +173,14 @@ TEST_CASE("config: defaults of the optimizers") {
   CHECK(contains(wrong.second, "--optimizer: "));
   CHECK(contains(wrong.second, "muon"));
   Config config = tiny_settings("muon");
-  config.set("optimizer.ns_step", "3", Source::set, "--set");
+  config.set("optimizer.ns_step", "3", Layer::set, "--set");
   const auto option = error_of([&] { train_config_from(config); });
   CHECK(option.second == "--set: optimizer muon has no option 'ns_step'; did you mean 'ns_steps'?");
 }
 
 TEST_CASE("config: warm-up joins the schedule, ranges are checked") {
   Config config = tiny_settings("adamw");
-  config.set("warmup", "2e", Source::flag, "--warmup");
+  config.set("warmup", "2e", Layer::flag, "--warmup");
   CHECK(train_config_from(config).schedule == "cosine:warmup=2e");
   for (const auto& wrong : std::map<std::string, std::string>{{"batch", "0"},
                                                               {"val_fraction", "1"},
@@ -195,7 +195,7 @@ TEST_CASE("config: warm-up joins the schedule, ranges are checked") {
                                                               {"preset", "por"}}) {
     Config bad = tiny_settings("adamw");
     const std::string& key = wrong.first;
-    bad.set(key, wrong.second, Source::flag, "--" + key);
+    bad.set(key, wrong.second, Layer::flag, "--" + key);
     const auto error = error_of([&] { train_config_from(bad); });
     CHECK_MESSAGE(error.first == ErrorKind::usage, key, ": ", error.second);
   }

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/common/config.h"
+#include "basin/tools/shell/config.h"
 
 namespace basin::tools {
 namespace {
@@ -24,7 +24,7 @@ Config settings() {
 
 std::pair<ErrorKind, std::string> refused(const std::string& key, const std::string& value) {
   Config config = settings();
-  return error_of([&] { config.set(key, value, Source::set, "--set"); });
+  return error_of([&] { config.set(key, value, Layer::set, "--set"); });
 }
 
 // Set while it lives; afterwards what was there before.
@@ -54,10 +54,10 @@ class Variables {
 TEST_CASE("config values: every spelling of a flag, and numbers that are none") {
   Config config = settings();
   for (const char* yes : {"true", "on", "1", "yes"}) {
-    config.set("eval_only", yes, Source::set, "--set");
+    config.set("eval_only", yes, Layer::set, "--set");
     CHECK_MESSAGE(config.flag("eval_only"), yes);
     for (const char* no : {"false", "off", "0", "no"}) {
-      config.set("eval-only", no, Source::set, "--set");
+      config.set("eval-only", no, Layer::set, "--set");
       CHECK_MESSAGE(!config.flag("eval_only"), no);
     }
   }
@@ -107,12 +107,12 @@ TEST_CASE("config values: an entry of the environment that is no pair") {
 TEST_CASE("config values: unset, long and open values are described and recorded") {
   const TempDir dir;
   Config config = settings();
-  config.set("name", std::string(60, 'n'), Source::flag, "--name");
-  config.set("model.depth", "3", Source::set, "--set");
-  config.set("model.rate", "nan", Source::set, "--set");
-  config.set("model.share", "0.25", Source::set, "--set");
-  config.set("model.on", "true", Source::set, "--set");
-  config.set("model.a{b", "", Source::set, "--set");
+  config.set("name", std::string(60, 'n'), Layer::flag, "--name");
+  config.set("model.depth", "3", Layer::set, "--set");
+  config.set("model.rate", "nan", Layer::set, "--set");
+  config.set("model.share", "0.25", Layer::set, "--set");
+  config.set("model.on", "true", Layer::set, "--set");
+  config.set("model.a{b", "", Layer::set, "--set");
   const std::string toml = config.to_toml();
   CHECK(!contains(toml, "lr ="));
   CHECK(contains(toml, "\n[loss]\neps = 0\n"));
@@ -131,11 +131,11 @@ TEST_CASE("config values: unset, long and open values are described and recorded
   CHECK(file.under("model.").at("list") == "true,1,0.5,x");
   CHECK(file.first_difference(config) == "lr");
   Config without = settings();
-  without.set("eval_only", "true", Source::set, "--set");
-  without.set("lr", "0.5", Source::set, "--set");
+  without.set("eval_only", "true", Layer::set, "--set");
+  without.set("lr", "0.5", Layer::set, "--set");
   CHECK(file.first_difference(without) == "model.list");
   CHECK(without.first_difference(file) == "model.list");
-  file.set("lr", "0.1", Source::preset, "preset");  // a layer below stays below
+  file.set("lr", "0.1", Layer::preset, "preset");  // a layer below stays below
   CHECK(file.number("lr") == 0.5);
 }
 

@@ -1,5 +1,5 @@
 // The contact sheet: every panel is there, meshes stand upright.
-#include "basin/tools/common/contact_sheet.h"
+#include "basin/tools/train_modelnet/contact_sheet.h"
 
 #include "basin/tests/tools/corruption_helpers.h"
 
@@ -31,8 +31,8 @@ TEST_CASE("contact sheet: shapes of a mesh folder stand with y up, as their dept
   const TempDir dir;
   write_mesh_tree(dir);
   Config settings = few_shapes("64");
-  settings.set("data", dir.path().string(), Source::flag, "--data");
-  settings.set("limit", "0", Source::flag, "--limit");
+  settings.set("data", dir.path().string(), Layer::flag, "--data");
+  settings.set("limit", "0", Layer::flag, "--limit");
   const TrainConfig config = train_config_from(settings);
   const SheetShape shape = sheet_shape(config, "2");
   CHECK(shape.name == "pillar, test shape 2");

@@ -1,6 +1,6 @@
 // Accuracy under corruption: equal to an evaluation by hand, with the rule for the number of
 // points, the reasons for what is skipped, and meshes in the axes of their run.
-#include "basin/tools/common/corruption_eval.h"
+#include "basin/tools/train_modelnet/corruption_eval.h"
 
 #include <tuple>
 
@@ -121,8 +121,8 @@ TEST_CASE("corruption eval: what the stored clouds cannot give is skipped with t
   const TempDir dir;
   write_npy_layout(dir, 1024);
   Config settings = few_shapes("64");
-  settings.set("data", dir.path().string(), Source::flag, "--data");
-  settings.set("limit", "0", Source::flag, "--limit");
+  settings.set("data", dir.path().string(), Layer::flag, "--data");
+  settings.set("limit", "0", Layer::flag, "--limit");
   const Subject subject(settings);
   CorruptionOptions options;
   options.points = 64;
@@ -136,7 +136,7 @@ TEST_CASE("corruption eval: what the stored clouds cannot give is skipped with t
 
   const TempDir sparse;
   write_npy_layout(sparse, 64);
-  settings.set("data", sparse.path().string(), Source::flag, "--data");
+  settings.set("data", sparse.path().string(), Layer::flag, "--data");
   const Subject poor(settings);
   const CorruptionSource nothing(poor.config, {"0", "1"}, options);
   const auto error = error_of(
@@ -182,8 +182,8 @@ TEST_CASE("corruption eval: meshes give occlusion and lidar, in the axes of thei
   const TempDir dir;
   write_mesh_tree(dir);
   Config settings = few_shapes("64");
-  settings.set("data", dir.path().string(), Source::flag, "--data");
-  settings.set("limit", "0", Source::flag, "--limit");
+  settings.set("data", dir.path().string(), Layer::flag, "--data");
+  settings.set("limit", "0", Layer::flag, "--limit");
   const Subject subject(settings);
   const CorruptionOptions options;
   const CorruptionSource source(subject.config, {"ball", "pillar"}, options);

@@ -7,7 +7,7 @@
 #include "basin/datasets/shapes.h"
 #include "basin/tests/datasets/test_meshes.h"
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/common/corruption_eval.h"
+#include "basin/tools/train_modelnet/corruption_eval.h"
 
 namespace basin::tools {
 
@@ -27,9 +27,9 @@ inline const std::string& shapes_folder() {
 
 inline Config few_shapes(const std::string& points) {
   Config config = tiny_settings("adamw");
-  config.set("data", shapes_folder(), Source::flag, "--data");
-  config.set("limit", "6", Source::flag, "--limit");
-  config.set("points", points, Source::flag, "--points");
+  config.set("data", shapes_folder(), Layer::flag, "--data");
+  config.set("limit", "6", Layer::flag, "--limit");
+  config.set("points", points, Layer::flag, "--points");
   return config;
 }
 

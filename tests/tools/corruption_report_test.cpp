@@ -1,6 +1,6 @@
 // Reports of corrupted accuracy: the means, and files, table and figure that read back as what was
 // measured.
-#include "basin/tools/common/corruption_report.h"
+#include "basin/tools/train_modelnet/corruption_report.h"
 
 #include <cmath>
 
@@ -123,7 +123,7 @@ TEST_CASE("corruption report: the files read back as the numbers") {
     }
   }
   const fs::path file = dir / "tables/corruptions.json";
-  const JsonFields json = parse_flat_json(read_text_file(file), file.string());
+  const RecordFields json = parse_record(read_text_file(file), file.string());
   CHECK(json.number("mean_error_rate") == report.error_rate());
   CHECK(json.number("mean_accuracy") == 1 - report.error_rate());
   CHECK(json.number("error_rate_density") == row_of(report.rows, "density").error_rate());

@@ -13,7 +13,7 @@
 
 #include "basin/datasets/npy.h"
 #include "basin/datasets/shapes.h"
-#include "basin/tools/common/environment.h"
+#include "basin/tools/shell/environment.h"
 
 namespace basin::tools {
 namespace {
@@ -28,7 +28,7 @@ std::string timeless(const fs::path& file, const std::set<std::string>& left_out
   const bool lines = file.extension() == ".jsonl";
   std::string text;
   while (lines ? static_cast<bool>(std::getline(in, text)) : (text = in.str(), out.empty())) {
-    const JsonFields fields = parse_flat_json(text, file.string());
+    const RecordFields fields = parse_record(text, file.string());
     for (const auto& [key, value] : fields.values()) {
       if (left_out.count(key) == 0) out += key + "=" + value + " ";
     }
@@ -61,7 +61,7 @@ std::string checkpoint_difference(const fs::path& a, const fs::path& b) {
     if (read_file(a / file) != read_file(b / file)) return str((a / file).string(), ": other bits");
   }
   // A request to stop in the evaluation of an epoch leaves a state from before it.
-  const JsonFields state = parse_flat_json(read_text_file(a / "state.json"), "state.json");
+  const RecordFields state = parse_record(read_text_file(a / "state.json"), "state.json");
   if (state.integer("epoch_seen") != 0) return "";
   if (timeless_state(a) != timeless_state(b)) return str(a.string(), ": another state.json");
   return "";
@@ -257,7 +257,7 @@ std::string CrashBench::difference() const {
   if (read_text_file(out() / "config.toml") != read_text_file(whole / "config.toml")) {
     return "config.toml: other settings";
   }
-  const JsonFields record = parse_flat_json(read_text_file(out() / "run.json"), "run.json");
+  const RecordFields record = parse_record(read_text_file(out() / "run.json"), "run.json");
   return record.text("exit_reason") == "completed" ? "" : "run.json: not completed";
 }
 

@@ -6,7 +6,7 @@
 #include <csignal>
 #include <random>
 
-#include "basin/tools/common/environment.h"
+#include "basin/tools/shell/environment.h"
 
 namespace basin::tools {
 namespace {
@@ -120,7 +120,7 @@ StopCounts stop_at_random(CrashBench& bench, int64_t stops, uint64_t seed) {
       REQUIRE_MESSAGE(ended.code == 75, ended.err);
       CHECK_FALSE(bench.has_temporaries());
       const fs::path record = bench.out() / "run.json";
-      const JsonFields fields = parse_flat_json(read_text_file(record), "run.json");
+      const RecordFields fields = parse_record(read_text_file(record), "run.json");
       CHECK(fields.text("exit_reason") == (signal == SIGTERM ? "SIGTERM" : "SIGUSR1"));
       CHECK(fields.integer("exit_code") == 75);
       ++counts.stopped;

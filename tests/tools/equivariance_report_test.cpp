@@ -1,5 +1,5 @@
 // The table, CSV files and figure of symmetry errors say what was measured.
-#include "basin/tools/common/equivariance_report.h"
+#include "basin/tools/shell/equivariance_report.h"
 
 #include <algorithm>
 #include <cmath>

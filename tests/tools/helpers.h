@@ -10,7 +10,7 @@
 
 #include "basin/core/log.h"
 #include "basin/tests/core/files.h"
-#include "basin/tools/common/trainer.h"
+#include "basin/train/trainer.h"
 
 namespace basin::tools {
 
@@ -70,7 +70,7 @@ inline Finished run_built(const TempDir& dir, const std::string& program,
 inline Config tiny_settings(const std::string& optimizer) {
   Config config = train_settings();
   const auto set = [&](const char* key, const std::string& value) {
-    config.set(key, value, Source::flag, key);
+    config.set(key, value, Layer::flag, key);
   };
   set("data", "embedded");
   set("limit", "45");

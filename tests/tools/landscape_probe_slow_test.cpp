@@ -5,7 +5,7 @@
 
 #include "basin/analysis/slice_file.h"
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/common/json.h"
+#include "basin/core/record.h"
 
 namespace basin::tools {
 namespace {

@@ -2,8 +2,8 @@
 // accepted as a configuration, written and read back.
 #include "basin/tests/core/malformed.h"
 
-#include "basin/tools/common/config.h"
-#include "basin/tools/common/json.h"
+#include "basin/tools/shell/config.h"
+#include "basin/core/record.h"
 
 using namespace basin;
 using namespace basin::tools;
@@ -45,7 +45,7 @@ TEST_CASE("malformed: configurations") {
 
 TEST_CASE("malformed: flat JSON") {
   const auto read = [](const fs::path& path) {
-    parse_flat_json(read_text_file(path), path.string());
+    parse_record(read_text_file(path), path.string());
   };
   const test::Reader reader{"flat_json", "a.json", read, ErrorKind::data};
   const test::Refusals r = run_malformed(reader, test::fuzz_seeds("flat_json"), 100, 100);
@@ -95,5 +95,5 @@ TEST_CASE("config and json: a quoted name stays on the line of its message") {
   test::check_error(ErrorKind::usage, {"a.toml:2", "kkk...'"},
                     [&] { settings().load_toml(dir / "a.toml"); });
   test::check_error(ErrorKind::data, {"name", "'a?b'", "it is a list"},
-                    [] { parse_flat_json("{\"a\\nb\": [1]}", "name"); });
+                    [] { parse_record("{\"a\\nb\": [1]}", "name"); });
 }

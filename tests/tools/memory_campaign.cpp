@@ -6,7 +6,7 @@
 #include <set>
 
 #include "basin/tests/tools/crash_campaign.h"
-#include "basin/tools/common/environment.h"
+#include "basin/tools/shell/environment.h"
 
 namespace basin::tools {
 namespace {
@@ -166,7 +166,7 @@ std::string ProbeBench::damage(bool complete) const {
     if (!text.ends_with("}\n")) return str(part, ".json is torn");
   }
   if (!complete) return "";
-  const JsonFields record = parse_flat_json(read_text_file(out() / "run.json"), "run.json");
+  const RecordFields record = parse_record(read_text_file(out() / "run.json"), "run.json");
   return record.text("exit_reason") == "completed" ? "" : "run.json: not completed";
 }
 

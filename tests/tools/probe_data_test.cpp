@@ -1,5 +1,5 @@
 // The fixed data of a probe: which shapes, the loss on them, statistics made anew, representations.
-#include "basin/tools/common/probe_data.h"
+#include "basin/train/probe_data.h"
 
 #include <cmath>
 
@@ -19,7 +19,7 @@ struct Problem {
                                                                          {"points", "32"},
                                                                          {"model.hidden", "8"},
                                                                          {"model.layers", "2"}}) {
-        settings.set(key, value, Source::flag, key);
+        settings.set(key, value, Layer::flag, key);
       }
     }
     config = train_config_from(settings);

@@ -51,8 +51,8 @@ RepresentationsRecord representations() {
 SharpnessRecords sharpness() { return {{{"adaptive", "max over a ball", estimate(0.7), ""}}}; }
 SlicesRecord slices() { return {{{"random", "slice-random.jsonl", "64", 9, 1, 2, 0.5}}}; }
 
-JsonObject identity() {
-  JsonObject out;
+Record identity() {
+  Record out;
   out.add("weights", "1f").add("probes", int64_t{16});
   return out;
 }
@@ -166,7 +166,7 @@ TEST_CASE("probe record: a file of another probe is not taken for this one") {
   write_all(dir.path());
   const PartFiles files(dir.path());
   CHECK_NOTHROW(files.refuse_other("ranks", identity()));
-  JsonObject other;
+  Record other;
   other.add("weights", "2e");
   const auto [kind, sentence] = error_of([&] { files.refuse_other("ranks", other); });
   CHECK(kind == ErrorKind::output);

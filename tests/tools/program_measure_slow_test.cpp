@@ -4,7 +4,7 @@
 #include "basin/datasets/shapes.h"
 #include "basin/tests/analysis/xml.h"
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/common/json.h"
+#include "basin/core/record.h"
 
 namespace basin::tools {
 namespace {
@@ -16,8 +16,8 @@ Finished run(const TempDir& dir, const std::string& arguments) {
   return run_built(dir, "train_modelnet", arguments);
 }
 
-JsonFields json_of(const fs::path& file) {
-  return parse_flat_json(read_text_file(file), file.string());
+RecordFields json_of(const fs::path& file) {
+  return parse_record(read_text_file(file), file.string());
 }
 
 void write_shapes(const TempDir& dir) {
@@ -57,14 +57,14 @@ TEST_CASE("program: corruptions, symmetry and pictures of a run") {
   }
   const std::string png = read_text_file(dir / "a/figures/corruptions_shape.png");
   CHECK(png.substr(1, 3) == "PNG");
-  const JsonFields summary = json_of(dir / "a/tables/corruptions.json");
+  const RecordFields summary = json_of(dir / "a/tables/corruptions.json");
   CHECK(summary.text("weights") == "ckpt/step-9");
   CHECK(summary.integer("corruption_points") == 64);
   CHECK(summary.text("weights_sha256") ==
         sha256_hex_of_file(dir / "a/ckpt/step-9/model.safetensors"));
-  const JsonFields result = json_of(dir / "a/result.json");
+  const RecordFields result = json_of(dir / "a/result.json");
   CHECK(summary.number("clean_accuracy") == result.number("last_overall_accuracy"));
-  const JsonFields all = json_of(dir / "all.json");
+  const RecordFields all = json_of(dir / "all.json");
   CHECK(all.number("overall_accuracy") == result.number("last_overall_accuracy"));
   CHECK(all.number("mean_error_rate") == summary.number("mean_error_rate"));
   CHECK(all.number("logits_permutation_f64") < 1e-9);

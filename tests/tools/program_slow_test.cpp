@@ -2,7 +2,7 @@
 #include <fstream>
 
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/common/json.h"
+#include "basin/core/record.h"
 
 namespace basin::tools {
 namespace {
@@ -15,8 +15,8 @@ Finished run(const TempDir& dir, const std::string& arguments) {
   return run_built(dir, "train_modelnet", arguments);
 }
 
-JsonFields json_of(const fs::path& file) {
-  return parse_flat_json(read_text_file(file), file.string());
+RecordFields json_of(const fs::path& file) {
+  return parse_record(read_text_file(file), file.string());
 }
 
 }  // namespace
@@ -85,9 +85,9 @@ TEST_CASE("program: train, evaluate, compare; refuse a used folder") {
   CHECK(contains(first.out, "best on test"));
   CHECK(contains(first.out, "last epoch"));
   CHECK(contains(first.err, "writing to a"));
-  const JsonFields result = json_of(dir / "a.json");
+  const RecordFields result = json_of(dir / "a.json");
   CHECK(result.text("run") == "a");
-  const JsonFields record = json_of(dir / "a/run.json");
+  const RecordFields record = json_of(dir / "a/run.json");
   CHECK(record.text("exit_reason") == "completed");
   CHECK(contains(record.text("command"), "--epochs 2 --out a"));
   CHECK(record.text("data_hash") == result.text("data_hash"));
@@ -152,7 +152,7 @@ TEST_CASE("program: signals and kill -9, then resume") {
       continue;
     }
     CHECK_MESSAGE(ended == code, signal, ": ", read_text_file(dir / "log.err"));
-    const JsonFields record = json_of(dir / (std::string(signal) + "/run.json"));
+    const RecordFields record = json_of(dir / (std::string(signal) + "/run.json"));
     CHECK(record.text("exit_reason") == (code == 137 ? "running" : reason));
     const Finished resumed = run(dir, str(arguments, "--resume auto --out ", signal));
     CHECK_MESSAGE(resumed.code == 0, resumed.err);
@@ -205,7 +205,7 @@ TEST_CASE("program: bench lists its cases") {
   const Finished small = run_built(
       dir, "bench", "pointnet peak --batch 2 --points 32 --hvp-batch 2 --repeats 2 --json b.json");
   CHECK_MESSAGE(small.code == 0, small.err);
-  const JsonFields numbers = json_of(dir / "b.json");
+  const RecordFields numbers = json_of(dir / "b.json");
   for (const char* threads : {"t1", "t2"}) {
     for (const char* what :
          {"forward", "forward_backward", "adam_step", "muon_step", "hvp_one_shot", "hvp_probe"}) {
@@ -216,7 +216,7 @@ TEST_CASE("program: bench lists its cases") {
 }
 
 // The rate times the time is the count again.
-double giga_operations(const JsonFields& numbers, const std::string& key, const char* count) {
+double giga_operations(const RecordFields& numbers, const std::string& key, const char* count) {
   return numbers.number(key + count) * numbers.number(key + ".median_ms") * 1e-3;
 }
 
@@ -226,7 +226,7 @@ TEST_CASE("program: bench of graph networks, one part, and of k nearest neighbou
                                    "dgcnn egnn knn --batch 2 --points 32 --parts forward --threads "
                                    "1 --dims 3,16 --repeats 2 --json b.json");
   CHECK_MESSAGE(small.code == 0, small.err);
-  const JsonFields numbers = json_of(dir / "b.json");
+  const RecordFields numbers = json_of(dir / "b.json");
   for (const char* key : {"dgcnn.t1.forward", "egnn.t1.forward", "knn.t1.d3", "knn.t1.d16"}) {
     CHECK(numbers.number(str(key, ".median_ms")) > 0);
     CHECK(numbers.number(str(key, ".peak_bytes")) > 0);

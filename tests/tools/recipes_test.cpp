@@ -1,6 +1,6 @@
 // Presets as recipes: what they set for each network, who wins over whom, what goes with the
 // optimizer, the neighbours k, and that a recorded run resolves to itself.
-#include "basin/tools/common/recipes.h"
+#include "basin/tools/shell/recipes.h"
 
 #include "basin/tests/tools/helpers.h"
 
@@ -11,7 +11,7 @@ using Flags = std::vector<std::pair<std::string, std::string>>;
 
 Config config_with(const Flags& flags) {
   Config config = train_settings();
-  for (const auto& [key, value] : flags) config.set(key, value, Source::flag, "--" + key);
+  for (const auto& [key, value] : flags) config.set(key, value, Layer::flag, "--" + key);
   return config;
 }
 
@@ -89,7 +89,7 @@ TEST_CASE("recipes: precedence") {
   const TrainConfig t = train_config_from(config);
   CHECK(t.epochs == 7);
   CHECK(t.points == 128);
-  CHECK(config.source("batch") == Source::preset);
+  CHECK(config.source("batch") == Layer::preset);
   CHECK(config.origin("batch") == "preset paper300");
   CHECK(config.origin("lr") == "optimizer adamw");
 }
@@ -134,8 +134,8 @@ TEST_CASE("recipes: k is model.k where there is one, and said to be idle elsewhe
   CHECK(error.second == "--k: k is expected to be at least 1, given 0");
   // A file's k yields to --set model.k.
   Config config = config_with({{"model", "egnn"}});
-  config.set("k", "30", Source::file, "a.toml:1");
-  config.set("model.k", "5", Source::set, "--set");
+  config.set("k", "30", Layer::file, "a.toml:1");
+  config.set("model.k", "5", Layer::set, "--set");
   CHECK(option(train_config_from(config), "k") == "5");
 }
 

@@ -6,9 +6,9 @@
 
 #include "basin/tests/core/faults.h"
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/common/checkpoint.h"
-#include "basin/tools/common/metrics.h"
-#include "basin/tools/common/run_dir.h"
+#include "basin/train/checkpoint.h"
+#include "basin/train/metrics_file.h"
+#include "basin/tools/shell/run_dir.h"
 
 namespace basin::tools {
 namespace {
@@ -18,7 +18,7 @@ using test::Fault;
 
 fs::path write(const fs::path& folder, int64_t step) {
   const Tensor weight = Tensor::from<float>({1, 2, static_cast<float>(step)}, {3});
-  return write_checkpoint(folder, step, {{{"w", weight}}, {}}, {}, JsonObject().add("step", step));
+  return write_checkpoint(folder, step, {{{"w", weight}}, {}}, {}, Record().add("step", step));
 }
 
 void check_output_error(const std::pair<ErrorKind, std::string>& error, const std::string& word) {
@@ -116,7 +116,7 @@ TEST_CASE("checkpoint faults: a state that is none of ours") {
 TEST_CASE("metrics faults: half a line does not stay") {
   const TempDir dir;
   const fs::path file = dir / "metrics.jsonl";
-  const JsonObject line = JsonObject().add("step", 1);
+  const Record line = Record().add("step", 1);
   {
     MetricsFile metrics(file, 0);
     metrics.append(line);
@@ -195,9 +195,9 @@ TEST_CASE("run directory faults: a record that cannot be written goes on saying 
   CHECK(run.config_file() == dir / "run/config.toml");
   run.write_config("seed = 1\n");
   CHECK(read_text_file(run.config_file()) == "seed = 1\n");
-  run.begin(JsonObject().add("seed", 1));
+  run.begin(Record().add("seed", 1));
   const auto reason = [&] {
-    return parse_flat_json(read_text_file(dir / "run/run.json"), "run.json").text("exit_reason");
+    return parse_record(read_text_file(dir / "run/run.json"), "run.json").text("exit_reason");
   };
   {
     const Fault fault(Call::write, ENOSPC);

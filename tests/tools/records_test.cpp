@@ -1,80 +1,16 @@
-// JSON lines, the metrics file, the run directory, tables.
+// The metrics file, the run directory, tables.
 #include <sys/stat.h>
 
-#include <array>
 #include <cmath>
-#include <cstdio>
 #include <iostream>
-#include <limits>
 #include <sstream>
 
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/common/cli.h"
-#include "basin/tools/common/environment.h"
-#include "basin/tools/common/report.h"
+#include "basin/tools/shell/cli.h"
+#include "basin/tools/shell/environment.h"
+#include "basin/tools/shell/report.h"
 
 namespace basin::tools {
-
-TEST_CASE("json: 17 digits, NaN as null with a flag, round trip") {
-  JsonObject object;
-  object.add("third", 1.0 / 3)
-      .add("loss", std::nan(""))
-      .add("low", -std::numeric_limits<double>::infinity())
-      .add("big", int64_t{9007199254740993})
-      .add("text", "a \"quoted\"\nline \x01")
-      .add("yes", true);
-  CHECK(contains(object.line(), "\"third\": 0.33333333333333331"));
-  CHECK(contains(object.line(), "\"loss\": null, \"loss_non_finite\": \"nan\""));
-  CHECK(object.line().find('\n') == std::string::npos);
-  for (const std::string& text : {object.line(), object.pretty()}) {
-    const JsonFields fields = parse_flat_json(text, "x");
-    CHECK(fields.number("third") == 1.0 / 3);
-    CHECK(std::isnan(fields.number("loss")));
-    CHECK(fields.number("low") == -std::numeric_limits<double>::infinity());
-    CHECK(fields.integer("big") == 9007199254740993);
-    CHECK(fields.text("text") == "a \"quoted\"\nline \x01");
-    CHECK(fields.flag("yes"));
-  }
-  for (const char* bad : {"", "{\"a\": 1", "[1]", "{\"a\": [1]}", "{\"a\": 1} x"}) {
-    CHECK(error_of([&] { parse_flat_json(bad, "x"); }).first == ErrorKind::data);
-  }
-  const JsonFields fields = parse_flat_json(R"({"a": "x"})", "f.json");
-  CHECK(error_of([&] { fields.number("a"); }).second ==
-        "f.json: 'a' is expected to be a number, it is 'x'");
-  CHECK(error_of([&] { fields.text("b"); }).second == "f.json: the key 'b' is missing");
-}
-
-TEST_CASE("json: every kind of value, and what is none of ours") {
-  const JsonFields fields = parse_flat_json(
-      R"({"up": null, "up_non_finite": "inf", "none": null, "no": false, "half": 0.5, "n": 7})",
-      "f.json");
-  CHECK(fields.number("up") == std::numeric_limits<double>::infinity());
-  CHECK(std::isnan(fields.number("none")));
-  CHECK(!fields.flag("no"));
-  CHECK(fields.number("half") == 0.5);
-  CHECK(fields.number("n") == 7);
-  CHECK(error_of([&] { fields.integer("half"); }).second ==
-        "f.json: 'half' is expected to be an integer, it is '0.5'");
-  CHECK(error_of([&] { fields.flag("n"); }).second ==
-        "f.json: 'n' is expected to be true or false, it is '7'");
-  CHECK(error_of([] { parse_flat_json(R"({"a": null, "a_non_finite": 5})", "f.json"); }).second ==
-        "f.json: 'a_non_finite' is expected to be nan, inf or -inf, it is '5'");
-  CHECK(error_of([] { parse_flat_json("{\"a\": }", "f.json"); }).second ==
-        "f.json: offset 7: not valid JSON");
-  CHECK(error_of([] { parse_flat_json(R"({"a": {"b": null}, "c": [null]})", "f.json"); }).second ==
-        "f.json: 'a' is expected to be one value, it is a list");
-  CHECK(error_of([] { parse_flat_json("[null, [null], {}]", "f.json"); }).second ==
-        "f.json: expected one JSON object");
-  for (const double x :
-       {0.1, -1e-310, 1e22, 123456789012345678.0, 5e-324, 1.7976931348623157e308}) {
-    std::array<char, 40> printed{};
-    std::snprintf(printed.data(), printed.size(), "%.17g", x);
-    CHECK(number_text(x) == printed.data());
-  }
-  CHECK(number_text(std::nan("")) == "nan");
-  CHECK(number_text(-std::numeric_limits<double>::infinity()) == "-inf");
-  CHECK(json_string("\"\\\n\t\r\x1f\x7f") == R"("\"\\\n\t\r\u001f\u007f")");
-}
 
 TEST_CASE("metrics: a resumed file is cut to the length of the checkpoint") {
   const TempDir dir;
@@ -82,15 +18,15 @@ TEST_CASE("metrics: a resumed file is cut to the length of the checkpoint") {
   uint64_t at_checkpoint = 0;
   {
     MetricsFile metrics(file, 0);
-    metrics.append(JsonObject().add("step", 1));
+    metrics.append(Record().add("step", 1));
     metrics.sync();
     at_checkpoint = metrics.bytes();
-    metrics.append(JsonObject().add("step", 2));
+    metrics.append(Record().add("step", 2));
   }
   CHECK(read_text_file(file) == "{\"step\": 1}\n{\"step\": 2}\n");
   {
     MetricsFile metrics(file, at_checkpoint);
-    metrics.append(JsonObject().add("step", 3));
+    metrics.append(Record().add("step", 3));
   }
   CHECK(read_text_file(file) == "{\"step\": 1}\n{\"step\": 3}\n");
   const auto shorter = error_of([&] { MetricsFile(file, 1000); });
@@ -111,8 +47,8 @@ TEST_CASE("run directory: foreign and used folders are refused, one writer at a 
 
   {
     RunDir run = RunDir::create(dir / "deep/run");
-    run.begin(JsonObject().add("seed", 3).add("command", "train 'a b'"));
-    const JsonFields begun = parse_flat_json(read_text_file(dir / "deep/run/run.json"), "run.json");
+    run.begin(Record().add("seed", 3).add("command", "train 'a b'"));
+    const RecordFields begun = parse_record(read_text_file(dir / "deep/run/run.json"), "run.json");
     CHECK(begun.text("exit_reason") == "running");
     CHECK(begun.integer("seed") == 3);
     for (const char* key : {"basin_version", "git_hash", "git_dirty", "compiler", "flags", "cpu",
@@ -123,7 +59,7 @@ TEST_CASE("run directory: foreign and used folders are refused, one writer at a 
     CHECK(second.first == ErrorKind::output);
     run.finish("completed", 0);
   }
-  const JsonFields ended = parse_flat_json(read_text_file(dir / "deep/run/run.json"), "run.json");
+  const RecordFields ended = parse_record(read_text_file(dir / "deep/run/run.json"), "run.json");
   CHECK(ended.text("exit_reason") == "completed");
   CHECK(ended.integer("exit_code") == 0);
   CHECK(ended.has("end"));

@@ -1,5 +1,5 @@
 // Where a run goes on from and where it writes, for every meaning of --resume and --out.
-#include "basin/tools/common/run_place.h"
+#include "basin/tools/shell/run_place.h"
 
 #include "basin/tests/tools/helpers.h"
 
@@ -22,7 +22,7 @@ class Here {
 void add_checkpoint(const fs::path& run, int64_t step, int64_t best) {
   write_checkpoint(
       run / "ckpt", step, {}, {},
-      JsonObject().add("step", step).add("best_test_step", best).add("metrics_bytes", int64_t{4}));
+      Record().add("step", step).add("best_test_step", best).add("metrics_bytes", int64_t{4}));
 }
 
 // A run with checkpoints of the steps 5, 10 and 15; 10 was the best when 15 was written.
@@ -36,8 +36,8 @@ void make_run(const fs::path& path) {
 
 Config asked(const std::string& resume, const std::string& out) {
   Config config = tiny_settings("adamw");
-  config.set("resume", resume, Source::flag, "--resume");
-  config.set("out", out, Source::flag, "--out");
+  config.set("resume", resume, Layer::flag, "--resume");
+  config.set("out", out, Layer::flag, "--out");
   return config;
 }
 
@@ -132,7 +132,7 @@ TEST_CASE("run place: settings of the run that is resumed") {
   train_config_from(config);  // with the defaults of the optimizer, as they are recorded
   write_file_atomic("a/config.toml", config.to_toml());
   CHECK_NOTHROW(refuse_changed_settings(config, "a"));
-  config.set("optimizer.beta9", "0.5", Source::set, "--set optimizer.beta9");
+  config.set("optimizer.beta9", "0.5", Layer::set, "--set optimizer.beta9");
   const auto more = error_of([&] { refuse_changed_settings(config, "a"); });
   CHECK(more.first == ErrorKind::usage);
   CHECK(more.second ==

@@ -1,6 +1,6 @@
 // Steps that are not finite: what they are blamed on, the bundle and its replay, the policies stop
 // and skip with their counts, and the programs' exit codes.
-#include "basin/tools/common/step_failure.h"
+#include "basin/train/step_failure.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,8 +9,8 @@
 #include <sstream>
 
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/common/folder.h"
-#include "basin/tools/common/progress.h"
+#include "basin/core/folder.h"
+#include "basin/tools/shell/progress.h"
 
 namespace basin::tools {
 namespace {
@@ -22,7 +22,7 @@ struct Problem {
 };
 
 Config with(Config config, const std::string& key, const std::string& value) {
-  config.set(key, value, Source::flag, key);
+  config.set(key, value, Layer::flag, key);
   return config;
 }
 
@@ -54,11 +54,11 @@ TrainOutcome train(const Problem& problem, const fs::path& path, int stop_after 
   return trainer.run(dir, {[&] { return stop_after > 0 && --left <= 0 ? SIGTERM : 0; }, false});
 }
 
-std::vector<JsonFields> events(const fs::path& run, const std::string& kind) {
-  std::vector<JsonFields> out;
+std::vector<RecordFields> events(const fs::path& run, const std::string& kind) {
+  std::vector<RecordFields> out;
   std::istringstream in(read_text_file(run / "metrics.jsonl"));
   for (std::string line; std::getline(in, line);) {
-    JsonFields fields = parse_flat_json(line, "line");
+    RecordFields fields = parse_record(line, "line");
     if (fields.text("event") == kind) out.push_back(std::move(fields));
   }
   return out;
@@ -200,12 +200,12 @@ TEST_CASE("failed step: skip leaves everything as it is, counts, and resumes to 
     }
     const auto epochs = events(dir / "whole", "epoch");
     REQUIRE(epochs.size() == 3);
-    for (const JsonFields& e : epochs) {
+    for (const RecordFields& e : epochs) {
       CHECK(std::isfinite(e.number("train_loss")));
       CHECK(std::isfinite(e.number("grad_norm")));
     }
     CHECK(epochs[2].integer("skipped_steps") == 3);
-    CHECK(parse_flat_json(out.result.line(), "result").integer("skipped_steps") == 3);
+    CHECK(parse_record(out.result.line(), "result").integer("skipped_steps") == 3);
     CHECK(fs::exists(dir / "whole" / str("failure-step-", skipped[0].integer("step"), "/DONE")));
     CHECK_FALSE(fs::exists(dir / "whole" / str("failure-step-", skipped[1].integer("step"))));
 
@@ -283,7 +283,7 @@ TEST_CASE("failed step: exit code 4, the replay's too, 1 where it does not fail 
   CHECK(trained.out == "");
   CHECK(std::count(trained.err.begin(), trained.err.end(), '\n') == 1);
   CHECK(trained.err.rfind("train_modelnet: epoch 1, step ", 0) == 0);
-  const JsonFields record = parse_flat_json(read_text_file(dir / "run/run.json"), "run.json");
+  const RecordFields record = parse_record(read_text_file(dir / "run/run.json"), "run.json");
   CHECK(record.integer("exit_code") == 4);
   const size_t at = trained.err.find("--replay ");
   REQUIRE(at != trained.err.npos);
@@ -293,9 +293,9 @@ TEST_CASE("failed step: exit code 4, the replay's too, 1 where it does not fail 
       run_built(dir, "train_modelnet", "--json again.json --replay " + bundle);
   CHECK(replayed.code == 4);
   CHECK(replayed.err.rfind("train_modelnet: replay: epoch 1, step ", 0) == 0);
-  const JsonFields now = parse_flat_json(read_text_file(dir / "again.json"), "again.json");
+  const RecordFields now = parse_record(read_text_file(dir / "again.json"), "again.json");
   const fs::path file = dir / bundle / "failure.json";
-  const JsonFields then = parse_flat_json(read_text_file(file), "failure.json");
+  const RecordFields then = parse_record(read_text_file(file), "failure.json");
   for (const char* key : {"op", "sweep", "layer", "parameters", "element", "value", "rows"}) {
     CHECK(now.text(key) == then.text(key));
   }
@@ -335,7 +335,7 @@ TEST_CASE("failed step: a probe of weights that are not finite ends with exit co
   for (auto& [name, tensor] : c.model.tensors) {
     if (name.ends_with("weight")) tensor.mutable_data<float>()[0] = std::nanf("");
   }
-  JsonObject state;
+  Record state;
   for (const auto& [key, value] : c.state.values()) state.add(key, std::string_view(value));
   write_checkpoint(dir / "run/ckpt", c.step, c.model, c.optimizer, state);
   for (const std::string part : {"ranks", "representations", "curvature", "sharpness", "slices"}) {

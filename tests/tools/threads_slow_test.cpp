@@ -8,7 +8,7 @@
 #include <regex>
 
 #include "basin/tests/tools/crash.h"
-#include "basin/tools/common/json.h"
+#include "basin/core/record.h"
 
 namespace basin::tools {
 namespace {
@@ -68,7 +68,7 @@ Hashes train_and_probe(const TempDir& dir, const Case& c, int threads, bool whol
                 str(scale, "--data embedded --eval-batch 16 --log-every 1 --keep 1 --model ",
                     c.model, neighbours, " --optimizer ", c.optimizer, common, "--out run"));
   REQUIRE_MESSAGE(train.code == 0, train.err);
-  const JsonFields record = parse_flat_json(read_text_file(dir / "run/run.json"), "run.json");
+  const RecordFields record = parse_record(read_text_file(dir / "run/run.json"), "run.json");
   REQUIRE(record.integer("threads") == threads);
   if (whole || !c.parts.empty()) {
     const Finished probe =

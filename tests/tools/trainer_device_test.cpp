@@ -7,7 +7,7 @@
 
 #include "basin/core/storage.h"
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/common/progress.h"
+#include "basin/tools/shell/progress.h"
 
 namespace basin::tools {
 namespace {
@@ -24,11 +24,11 @@ bool have_device() {
 
 Config settings(const std::string& optimizer, const std::string& device, const std::string& graph) {
   Config config = tiny_settings(optimizer);
-  config.set("limit", "20", Source::flag, "limit");
-  config.set("points", "24", Source::flag, "points");
-  config.set("epochs", "2", Source::flag, "epochs");
-  config.set("device", device, Source::flag, "device");
-  config.set("graph", graph, Source::flag, "graph");
+  config.set("limit", "20", Layer::flag, "limit");
+  config.set("points", "24", Layer::flag, "points");
+  config.set("epochs", "2", Layer::flag, "epochs");
+  config.set("device", device, Layer::flag, "device");
+  config.set("graph", graph, Layer::flag, "graph");
   return config;
 }
 
@@ -106,7 +106,7 @@ TEST_CASE("device trainer: losses are those of the CPU, recorded or not") {
     // In f64: a network this small on batches this small makes a percent of f32's rounding.
     const auto in_f64 = [&](const char* device, const char* graph) {
       Config config = settings(optimizer, device, graph);
-      config.set("dtype", "f64", Source::flag, "dtype");
+      config.set("dtype", "f64", Layer::flag, "dtype");
       return Problem(config);
     };
     const Problem here = in_f64("cpu", "auto"), there = in_f64("cuda", "off"),
@@ -142,9 +142,9 @@ TEST_CASE("device: a step that is not finite leaves a bundle that fails on the C
     for (const char* graph : {"off", "on"}) {
       const TempDir dir;
       Config config = settings("adamw", "cuda", graph);
-      config.set("on_nonfinite", policy, Source::flag, "on_nonfinite");
-      config.set("augment", "none", Source::flag, "augment");
-      config.set("batch", "5", Source::flag, "batch");
+      config.set("on_nonfinite", policy, Layer::flag, "on_nonfinite");
+      config.set("augment", "none", Layer::flag, "augment");
+      config.set("batch", "5", Layer::flag, "batch");
       Problem problem(config);
       problem.data.train.points.mutable_data<float>()[0] = std::numeric_limits<float>::infinity();
       const CaughtWarnings warnings;

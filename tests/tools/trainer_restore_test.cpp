@@ -6,7 +6,7 @@ namespace basin::tools {
 TEST_CASE("trainer restore: another format is refused, another build draws a warning") {
   const TempDir dir;
   Config settings = tiny_settings("adamw");
-  settings.set("steps", "1", Source::flag, "--steps");
+  settings.set("steps", "1", Layer::flag, "--steps");
   const TrainConfig config = train_config_from(settings);
   const TrainData data = load_train_data(config);
   {
@@ -20,7 +20,7 @@ TEST_CASE("trainer restore: another format is refused, another build draws a war
     Checkpoint out = written;
     auto fields = written.state.values();
     fields[key] = value;
-    out.state = JsonFields("state.json", fields);
+    out.state = RecordFields("state.json", fields);
     return out;
   };
   Trainer trainer(config, data);
@@ -46,9 +46,9 @@ TEST_CASE("trainer restore: another format is refused, another build draws a war
   Checkpoint early = written;
   auto fields = written.state.values();
   for (const char* key : {"skipped_steps", "skipped_in_row", "epoch_skipped"}) fields.erase(key);
-  early.state = JsonFields("state.json", fields);
+  early.state = RecordFields("state.json", fields);
   trainer.restore(early);
-  CHECK(parse_flat_json(trainer.result().line(), "result").integer("skipped_steps") == 0);
+  CHECK(parse_record(trainer.result().line(), "result").integer("skipped_steps") == 0);
 }
 
 }  // namespace basin::tools

@@ -1,6 +1,6 @@
 // The training loop: resume, threads, failures, bookkeeping. Bitwise means bitwise: files are
 // compared byte by byte, metrics lines text by text but for the fields that depend on the clock.
-#include "basin/tools/common/trainer.h"
+#include "basin/train/trainer.h"
 
 #include <cmath>
 #include <csignal>
@@ -8,8 +8,8 @@
 
 #include "basin/core/parallel.h"
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/common/progress.h"
-#include "basin/tools/common/report.h"
+#include "basin/tools/shell/progress.h"
+#include "basin/tools/shell/report.h"
 
 namespace basin::tools {
 namespace {
@@ -22,7 +22,7 @@ struct Problem {
 };
 
 Config with(Config config, const std::string& key, const std::string& value) {
-  config.set(key, value, Source::flag, key);
+  config.set(key, value, Layer::flag, key);
   return config;
 }
 
@@ -32,7 +32,7 @@ std::vector<std::string> timeless_lines(const fs::path& run) {
   std::istringstream in(read_text_file(run / "metrics.jsonl"));
   for (std::string line; std::getline(in, line);) {
     std::string kept;
-    const JsonFields fields = parse_flat_json(line, "line");
+    const RecordFields fields = parse_record(line, "line");
     for (const auto& [key, value] : fields.values()) {
       if (key != "seconds" && key != "examples_per_second") kept += key + "=" + value + " ";
     }
@@ -149,18 +149,18 @@ TEST_CASE("trainer: training moves the loss, both bests are reported") {
   const Problem problem(settings);
   CHECK(problem.data.validation.size() > 0);
   const TrainOutcome out = train(problem, dir / "run");
-  const JsonFields r = parse_flat_json(out.result.line(), "result");
+  const RecordFields r = parse_record(out.result.line(), "result");
   const auto lines = timeless_lines(dir / "run");
   std::istringstream in(read_text_file(dir / "run/metrics.jsonl"));
-  std::vector<JsonFields> epochs;
+  std::vector<RecordFields> epochs;
   for (std::string line; std::getline(in, line);) {
-    JsonFields fields = parse_flat_json(line, "line");
+    RecordFields fields = parse_record(line, "line");
     if (fields.text("event") == "epoch") epochs.push_back(std::move(fields));
   }
   REQUIRE(epochs.size() == 20);
   CHECK(epochs.back().number("train_loss") < epochs.front().number("train_loss") - 0.1);
   double best = 0;
-  for (const JsonFields& e : epochs) best = std::max(best, e.number("test_overall_accuracy"));
+  for (const RecordFields& e : epochs) best = std::max(best, e.number("test_overall_accuracy"));
   CHECK(r.number("best_overall_accuracy") == best);
   CHECK(r.number("last_overall_accuracy") == epochs.back().number("test_overall_accuracy"));
   const auto at = static_cast<size_t>(r.integer("best_val_epoch")) - 1;

@@ -1,6 +1,6 @@
 // Measurements along a training: they change nothing, they repeat bit for bit after a stop
 // anywhere, and their numbers are those of the estimators on the same weights.
-#include "basin/tools/common/training_probe.h"
+#include "basin/train/training_probe.h"
 
 #include <cmath>
 #include <csignal>
@@ -8,7 +8,7 @@
 
 #include "basin/analysis/ranks.h"
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/common/progress.h"
+#include "basin/tools/shell/progress.h"
 
 namespace basin::tools {
 namespace {
@@ -22,8 +22,8 @@ struct Problem {
 
 Config probed(const std::string& optimizer, const std::string& plan) {
   Config config = tiny_settings(optimizer);
-  config.set("probe", plan, Source::flag, "--probe");
-  config.set("keep", "0", Source::flag, "--keep");
+  config.set("probe", plan, Layer::flag, "--probe");
+  config.set("keep", "0", Layer::flag, "--keep");
   return config;
 }
 
@@ -39,11 +39,11 @@ void train(const Problem& problem, const fs::path& path, int stop_after = 0) {
   trainer.run(dir, {[&] { return stop_after > 0 && --left <= 0 ? SIGTERM : 0; }, false});
 }
 
-std::vector<JsonFields> events(const fs::path& run, const std::string& event) {
-  std::vector<JsonFields> out;
+std::vector<RecordFields> events(const fs::path& run, const std::string& event) {
+  std::vector<RecordFields> out;
   std::istringstream in(read_text_file(run / "metrics.jsonl"));
   for (std::string line; std::getline(in, line);) {
-    JsonFields fields = parse_flat_json(line, "metrics.jsonl");
+    RecordFields fields = parse_record(line, "metrics.jsonl");
     if (fields.text("event").starts_with(event)) out.push_back(std::move(fields));
   }
   return out;
@@ -103,7 +103,7 @@ TEST_CASE("training probe: its numbers are those of the weights") {
   train(problem, dir / "run");
   Trainer trainer(problem.config, problem.data);
   trainer.restore(*read_newest_checkpoint(dir / "run/ckpt"));
-  const JsonFields line = events(dir / "run", "probe").front();
+  const RecordFields line = events(dir / "run", "probe").front();
 
   const ProbeData data = probe_data(problem.data.train, "training", problem.config, 20, 32, 0);
   const MeanLoss loss =

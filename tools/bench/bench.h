@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "basin/core/device.h"
-#include "basin/tools/common/json.h"
+#include "basin/core/record.h"
 
 namespace basin::tools {
 
@@ -66,10 +66,10 @@ class BenchReport {
   void add(const std::string& key, const std::string& label, const Timing& timing, const Work& work,
            double peak);
   void value(const std::string& key, double number) { json_.add(key, number); }
-  JsonObject& json() { return json_; }
+  Record& json() { return json_; }
 
  private:
-  JsonObject json_;
+  Record json_;
 };
 
 struct BenchCase {

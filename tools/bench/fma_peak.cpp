@@ -3,7 +3,7 @@
 // run time; every thread runs the same loop.
 #include "basin/core/parallel.h"
 #include "basin/tools/bench/bench.h"
-#include "basin/tools/common/environment.h"
+#include "basin/tools/shell/environment.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define BASIN_FMA_X86

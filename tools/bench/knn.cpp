@@ -9,7 +9,7 @@
 #include "basin/core/random.h"
 #include "basin/tools/bench/bench.h"
 #include "basin/tools/bench/knn_tree.h"
-#include "basin/tools/common/environment.h"
+#include "basin/tools/shell/environment.h"
 
 namespace basin::tools {
 namespace {

@@ -9,8 +9,8 @@
 #include "basin/core/params.h"
 #include "basin/tools/bench/bench.h"
 #include "basin/tools/bench/network.h"
-#include "basin/tools/common/cli.h"
-#include "basin/tools/common/environment.h"
+#include "basin/tools/shell/cli.h"
+#include "basin/tools/shell/environment.h"
 
 namespace basin::tools {
 
@@ -135,7 +135,7 @@ int run(int argc, const char* const* argv) {
 
   BenchReport report;
   report.json().add("command", command_line(argc, argv)).add("time", utc_now());
-  const JsonObject environment = environment_record();
+  const Record environment = environment_record();
   report.json().append(environment);
   report.json().append(device_record(options.device));
   std::cout << environment.pretty();

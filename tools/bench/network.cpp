@@ -8,8 +8,8 @@
 #include "basin/core/random.h"
 #include "basin/core/storage.h"
 #include "basin/optim/registry.h"
-#include "basin/tools/common/environment.h"
-#include "basin/tools/common/train_step.h"
+#include "basin/tools/shell/environment.h"
+#include "basin/train/step.h"
 
 namespace basin::tools {
 namespace {
@@ -32,8 +32,8 @@ double newton_schulz_flops(const ParamList& params, const Optimizer& muon) {
 }
 
 Model bench_model(const NetworkCase& network, const BenchOptions& options) {
-  ModelConfig config{.name = network.model, .preset = network.preset, .classes = kClasses};
-  for (const ModelOption& option : model_info(network.model).options) {
+  ModelConfig config{.name = network.model, .preset = network.preset, .outputs = kClasses};
+  for (const OptionInfo& option : model_info(network.model).options) {
     if (option.name == "k" && options.k > 0) config.options["k"] = std::to_string(options.k);
   }
   return make_model(config);
@@ -62,7 +62,7 @@ struct Problem {
 
   ForwardOptions training() { return ForwardOptions::training(0, static_cast<uint64_t>(step++)); }
   void forward() {
-    model.forward(state.params.values(), state.buffers.values(), points, training());
+    model.forward(state.params.values(), state.buffers.values(), {points}, training());
   }
   Fn loss() {
     return classification_loss(model, state.buffers.values(), points, labels, training());
@@ -188,15 +188,14 @@ class Section {
     const Timing probe = add("hvp_probe", "HVP, each further probe", [&] { h(direction); },
                              {2 * work.naive_flops, 0, 0});
     constexpr int64_t kTogether = 8;
-    Tensors several;
-    for (const Tensor& d : direction) several.push_back(stack(Tensors(kTogether, d)));
-    Timing lane = measure(options_, [&] { h.lanes(several, kTogether); });
+    const std::vector<Tensors> several(kTogether, direction);
+    Timing lane = measure(options_, [&] { h.lanes(several); });
     for (double* t : {&lane.median, &lane.min, &lane.max}) *t /= kTogether;
-    report_.add(prefix_ + "hvp_lane", str("HVP, each of ", kTogether, " probes in one sweep"), lane,
+    report_.add(prefix_ + "hvp_lane", str("HVP, each of ", kTogether, " probes at once"), lane,
                 {2 * work.naive_flops, 0, 0}, peak_);
     ratios("hvp_one_shot", "one shot", once, gradient);
     ratios("hvp_probe", "each further probe", probe, gradient);
-    ratios("hvp_lane", str("each of ", kTogether, " probes in one sweep"), lane, gradient);
+    ratios("hvp_lane", str("each of ", kTogether, " probes at once"), lane, gradient);
   }
 
   void ratios(const std::string& key, const std::string& label, const Timing& hvp,

@@ -9,7 +9,7 @@
 #include "basin/core/parallel.h"
 #include "basin/core/storage.h"
 #include "basin/tools/bench/bench.h"
-#include "basin/tools/common/environment.h"
+#include "basin/tools/shell/environment.h"
 
 namespace basin::tools {
 

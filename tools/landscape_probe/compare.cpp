@@ -6,11 +6,11 @@
 
 #include "basin/analysis/cka.h"
 #include "basin/analysis/csv_table.h"
-#include "basin/analysis/report.h"
+#include "basin/figures/report.h"
 #include "basin/core/version.h"
-#include "basin/tools/common/environment.h"
-#include "basin/tools/common/progress.h"
-#include "basin/tools/common/run_dir.h"
+#include "basin/tools/shell/environment.h"
+#include "basin/tools/shell/progress.h"
+#include "basin/tools/shell/run_dir.h"
 #include "basin/tools/landscape_probe/figures.h"
 #include "basin/tools/landscape_probe/probe.h"
 #include "basin/tools/landscape_probe/tables.h"
@@ -21,7 +21,7 @@ namespace {
 constexpr int64_t kCkaShapes = 512;
 
 Provenance provenance_of(const std::vector<LoadedProbe>& probes, const std::string& command) {
-  const JsonFields& f = probes.front().facts;
+  const RecordFields& f = probes.front().facts;
   Provenance out;
   out.version = f.text("basin_version");
   out.commit = f.text("git_hash") + (f.text("git_dirty") == "true" ? " (changed)" : "");

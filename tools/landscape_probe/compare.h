@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "basin/tools/common/config.h"
+#include "basin/tools/shell/config.h"
 
 namespace basin::tools {
 

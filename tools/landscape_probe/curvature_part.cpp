@@ -8,8 +8,8 @@
 #include "basin/analysis/spectral_density.h"
 #include "basin/analysis/trace.h"
 #include "basin/core/safetensors.h"
-#include "basin/tools/common/environment.h"
-#include "basin/tools/common/progress.h"
+#include "basin/tools/shell/environment.h"
+#include "basin/tools/shell/progress.h"
 #include "basin/tools/landscape_probe/probe.h"
 
 namespace basin::tools {
@@ -28,7 +28,7 @@ void save_eigenvectors(const ProbeContext& context, const std::vector<Eigenpair>
     file.tensors.emplace_back(str("top.", i), top[i].vector);
   }
   file.metadata["weights_sha256"] =
-      parse_flat_json(context.subject.facts().line(), "facts").text("weights_sha256");
+      parse_record(context.subject.facts().line(), "facts").text("weights_sha256");
   write_safetensors(eigenvector_file(context.dir), file);
 }
 

@@ -3,10 +3,10 @@
 
 #include <new>
 
-#include "basin/tools/common/progress.h"
-#include "basin/tools/common/run_dir.h"
-#include "basin/tools/common/signals.h"
-#include "basin/tools/common/trainer.h"
+#include "basin/tools/shell/progress.h"
+#include "basin/tools/shell/run_dir.h"
+#include "basin/tools/shell/signals.h"
+#include "basin/train/trainer.h"
 #include "basin/tools/landscape_probe/probe.h"
 
 namespace basin::tools {
@@ -30,9 +30,9 @@ const std::vector<std::pair<std::string, std::string>> kSettings{
 Config demo_config(const std::string& optimizer) {
   Config config = train_settings();
   for (const auto& [key, value] : kSettings) {
-    config.set(key, value, Source::set, "landscape_probe demo");
+    config.set(key, value, Layer::set, "landscape_probe demo");
   }
-  config.set("optimizer.name", optimizer, Source::set, "landscape_probe demo");
+  config.set("optimizer.name", optimizer, Layer::set, "landscape_probe demo");
   return config;
 }
 
@@ -48,7 +48,7 @@ void train_one(const fs::path& path, const std::string& optimizer, const std::st
   // A demo that was killed after the last checkpoint still owes the result.
   const bool complete = trainer.steps_done() == trainer.total_steps();
   if (complete && fs::exists(dir.result_file())) return;
-  JsonObject facts;
+  Record facts;
   dir.begin(facts.add("program", "landscape_probe")
                 .add("command", command)
                 .add("seed", static_cast<int64_t>(train.seed))

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "basin/analysis/curvature_figures.h"
+#include "basin/figures/curvature_figures.h"
 #include "basin/analysis/spectral_density.h"
-#include "basin/analysis/spectrum_figures.h"
+#include "basin/figures/spectrum_figures.h"
 #include "basin/analysis/statistics.h"
 
 namespace basin::tools {
@@ -31,7 +31,7 @@ FigureConditions curvature_conditions(const std::vector<LoadedProbe>& probes,
   FigureConditions out = conditions_of(probes, command);
   for (const LoadedProbe& p : probes) {
     if (p.curvature.empty()) continue;
-    const JsonFields id = PartFiles(p.dir).identity("curvature");
+    const RecordFields id = PartFiles(p.dir).identity("curvature");
     out.data = str(id.text("probe_shapes"), " training shapes of ", id.text("points"),
                    " points, batch norm ", id.text("probe_batch_norm"));
     out.dtype = id.text("probe_dtype");

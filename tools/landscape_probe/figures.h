@@ -3,7 +3,7 @@
 #pragma once
 #include <vector>
 
-#include "basin/analysis/figure.h"
+#include "basin/figures/figure.h"
 #include "basin/tools/landscape_probe/loaded.h"
 
 namespace basin::tools {

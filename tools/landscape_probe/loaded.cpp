@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "basin/analysis/slice_file.h"
-#include "basin/tools/common/run_dir.h"
+#include "basin/tools/shell/run_dir.h"
 
 namespace basin::tools {
 
@@ -20,7 +20,7 @@ LoadedProbe load_probe(const fs::path& dir) {
   LoadedProbe out;
   out.dir = dir;
   const fs::path record = dir / "run.json";
-  out.facts = parse_flat_json(read_text_file(record), record.string());
+  out.facts = parse_record(read_text_file(record), record.string());
   out.network = out.facts.text("model");
   out.optimizer = out.facts.text("optimizer");
   if (RunDir::is_run(dir.parent_path())) out.run = dir.parent_path();

@@ -6,10 +6,10 @@
 // stdout: results only. stderr: the log. Exit codes: --help.
 #include <iostream>
 
-#include "basin/tools/common/cli.h"
-#include "basin/tools/common/environment.h"
-#include "basin/tools/common/progress.h"
-#include "basin/tools/common/signals.h"
+#include "basin/tools/shell/cli.h"
+#include "basin/tools/shell/environment.h"
+#include "basin/tools/shell/progress.h"
+#include "basin/tools/shell/signals.h"
 #include "basin/tools/landscape_probe/compare.h"
 #include "basin/tools/landscape_probe/demo.h"
 #include "basin/tools/landscape_probe/probe.h"
@@ -49,7 +49,7 @@ void apply_demo_settings(Config& config) {
                                                         {"grid", "15"},
                                                         {"resamples", "100"},
                                                         {"rank_shapes", "200"}}) {
-    config.set(key, value, Source::preset, "landscape_probe demo");
+    config.set(key, value, Layer::preset, "landscape_probe demo");
   }
 }
 

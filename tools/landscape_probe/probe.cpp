@@ -3,10 +3,10 @@
 
 #include <new>
 
-#include "basin/tools/common/environment.h"
-#include "basin/tools/common/progress.h"
-#include "basin/tools/common/run_dir.h"
-#include "basin/tools/common/signals.h"
+#include "basin/tools/shell/environment.h"
+#include "basin/tools/shell/progress.h"
+#include "basin/tools/shell/run_dir.h"
+#include "basin/tools/shell/signals.h"
 
 namespace basin::tools {
 namespace {
@@ -27,15 +27,15 @@ const std::vector<std::pair<std::string, std::vector<std::string>>> kDependsOn{
       "batch_norm", "dtype", "seed"}},
 };
 
-JsonObject identity_of(const Subject& subject, const Config& config,
+Record identity_of(const Subject& subject, const Config& config,
                        const std::vector<std::string>& keys) {
-  JsonObject out = subject.facts();
+  Record out = subject.facts();
   for (const std::string& key : keys) out.add("probe_" + key, std::string_view(config.text(key)));
   return out;
 }
 
 template <class Measure>
-void run_part(const PartFiles& files, const std::string& part, const JsonObject& identity,
+void run_part(const PartFiles& files, const std::string& part, const Record& identity,
               const ProbeContext& context, Measure&& measure) {
   if (files.has(part)) {
     files.refuse_other(part, identity);
@@ -92,12 +92,12 @@ fs::path probe_run(const std::string& path, const Config& config, const fs::path
     return dir;
   }
   RunDir run = open_probe(dir, config);
-  JsonObject facts = subject.facts();
+  Record facts = subject.facts();
   run.begin(facts.add("program", "landscape_probe").add("command", command));
   try {
     for (const auto& [part, keys] : kDependsOn) {
       if (!settings.parts.contains(part)) continue;
-      const JsonObject identity = identity_of(subject, config, keys);
+      const Record identity = identity_of(subject, config, keys);
       if (part == "ranks") run_part(files, part, identity, context, measure_ranks);
       if (part == "representations") {
         run_part(files, part, identity, context, measure_representations);

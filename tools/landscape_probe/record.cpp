@@ -253,16 +253,16 @@ void check_values(const Record&, const std::string&) {}
 
 bool PartFiles::has(const std::string& part) const { return fs::exists(file(part)); }
 
-JsonFields read_identity(const fs::path& file) {
+RecordFields read_identity(const fs::path& file) {
   const Tree tree = parse_part(file);
   const auto it = tree.root.find("identity");
   if (it == tree.root.end()) fail(ErrorKind::data, file.string(), ": 'identity' is missing");
-  return parse_flat_json(it->dump(), file.string());
+  return parse_record(it->dump(), file.string());
 }
 
-void PartFiles::refuse_other(const std::string& part, const JsonObject& identity) const {
-  const JsonFields found = this->identity(part);
-  const JsonFields wanted = parse_flat_json(identity.line(), part);
+void PartFiles::refuse_other(const std::string& part, const Record& identity) const {
+  const RecordFields found = this->identity(part);
+  const RecordFields wanted = parse_record(identity.line(), part);
   for (const auto& [key, value] : wanted.values()) {
     const std::string there = found.has(key) ? found.text(key) : "nothing";
     if (there == value) continue;
@@ -272,7 +272,7 @@ void PartFiles::refuse_other(const std::string& part, const JsonObject& identity
 }
 
 template <class Record>
-void PartFiles::write(const std::string& part, const JsonObject& identity,
+void PartFiles::write(const std::string& part, const Record& identity,
                       const Record& record) const {
   Tree tree;
   json& whole = tree.root;
@@ -292,14 +292,14 @@ Record read_record(const fs::path& file) {
   return out;
 }
 
-template void PartFiles::write(const std::string&, const JsonObject&,
+template void PartFiles::write(const std::string&, const Record&,
                                const std::vector<CurvatureRecord>&) const;
-template void PartFiles::write(const std::string&, const JsonObject&, const RanksRecord&) const;
-template void PartFiles::write(const std::string&, const JsonObject&,
+template void PartFiles::write(const std::string&, const Record&, const RanksRecord&) const;
+template void PartFiles::write(const std::string&, const Record&,
                                const RepresentationsRecord&) const;
-template void PartFiles::write(const std::string&, const JsonObject&,
+template void PartFiles::write(const std::string&, const Record&,
                                const SharpnessRecords&) const;
-template void PartFiles::write(const std::string&, const JsonObject&, const SlicesRecord&) const;
+template void PartFiles::write(const std::string&, const Record&, const SlicesRecord&) const;
 template std::vector<CurvatureRecord> read_record(const fs::path&);
 template RanksRecord read_record(const fs::path&);
 template RepresentationsRecord read_record(const fs::path&);

@@ -9,7 +9,7 @@
 
 #include "basin/analysis/estimate.h"
 #include "basin/core/io.h"
-#include "basin/tools/common/json.h"
+#include "basin/core/record.h"
 
 namespace basin::tools {
 
@@ -109,7 +109,7 @@ struct SlicesRecord {
 // that are not of the record are passed over.
 template <class Record>
 Record read_record(const fs::path& file);
-JsonFields read_identity(const fs::path& file);  // what the record depends on; data error
+RecordFields read_identity(const fs::path& file);  // what the record depends on; data error
 
 // The files of one probe. `identity`: what a part depends on, as a flat object; writing gives every
 // part its own copy.
@@ -119,14 +119,14 @@ class PartFiles {
   fs::path file(const std::string& part) const { return dir_ / (part + ".json"); }
   bool has(const std::string& part) const;
   // output error naming the first setting that differs from `identity`.
-  void refuse_other(const std::string& part, const JsonObject& identity) const;
+  void refuse_other(const std::string& part, const Record& identity) const;
   template <class Record>
-  void write(const std::string& part, const JsonObject& identity, const Record& record) const;
+  void write(const std::string& part, const Record& identity, const Record& record) const;
   template <class Record>
   Record read(const std::string& part) const {
     return read_record<Record>(file(part));
   }
-  JsonFields identity(const std::string& part) const { return read_identity(file(part)); }
+  RecordFields identity(const std::string& part) const { return read_identity(file(part)); }
 
  private:
   fs::path dir_;

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "basin/analysis/directions.h"
-#include "basin/tools/common/cli.h"
+#include "basin/tools/shell/cli.h"
 
 namespace basin::tools {
 namespace {

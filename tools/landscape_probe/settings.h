@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "basin/analysis/representation.h"
-#include "basin/tools/common/config.h"
-#include "basin/tools/common/probe_data.h"
+#include "basin/tools/shell/config.h"
+#include "basin/train/probe_data.h"
 
 namespace basin::tools {
 

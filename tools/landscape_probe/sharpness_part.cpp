@@ -9,7 +9,7 @@
 #include "basin/analysis/sharpness.h"
 #include "basin/analysis/trace.h"
 #include "basin/core/safetensors.h"
-#include "basin/tools/common/progress.h"
+#include "basin/tools/shell/progress.h"
 #include "basin/tools/landscape_probe/probe.h"
 
 namespace basin::tools {

@@ -1,6 +1,6 @@
 // Figures of loss slices from probes: planes as contours, lines as curves; see figures.h.
-#include "basin/analysis/contour.h"
-#include "basin/analysis/line_plot.h"
+#include "basin/figures/contour.h"
+#include "basin/figures/line_plot.h"
 #include "basin/tools/landscape_probe/figures.h"
 
 namespace basin::tools {
@@ -16,7 +16,7 @@ const SliceRecord* record_of(const LoadedProbe& p, const std::string& name) {
 
 FigureConditions conditions_of(const LoadedProbe& p, const SliceRecord& s,
                                const std::string& command) {
-  const JsonFields id = PartFiles(p.dir).identity("slices");
+  const RecordFields id = PartFiles(p.dir).identity("slices");
   FigureConditions out;
   out.runs = 1;
   out.seeds = {static_cast<uint64_t>(p.facts.integer("train_seed"))};

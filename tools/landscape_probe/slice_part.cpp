@@ -8,9 +8,9 @@
 #include "basin/analysis/slices.h"
 #include "basin/core/listing.h"
 #include "basin/core/safetensors.h"
-#include "basin/tools/common/environment.h"
-#include "basin/tools/common/progress.h"
-#include "basin/tools/common/signals.h"
+#include "basin/tools/shell/environment.h"
+#include "basin/tools/shell/progress.h"
+#include "basin/tools/shell/signals.h"
 #include "basin/tools/landscape_probe/probe.h"
 
 namespace basin::tools {

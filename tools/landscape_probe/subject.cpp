@@ -5,7 +5,7 @@
 
 #include "basin/core/io.h"
 #include "basin/optim/registry.h"
-#include "basin/tools/common/run_place.h"
+#include "basin/tools/shell/run_place.h"
 
 namespace basin::tools {
 namespace {
@@ -34,11 +34,11 @@ std::string layer_of(const std::string& parameter) {
 
 Subject::Subject(const std::string& path, const Config& probe) {
   Config config = train_settings();
-  config.set("resume", path, Source::flag, "landscape_probe");
+  config.set("resume", path, Layer::flag, "landscape_probe");
   run_ = resumed_run(config);
   load_resumed_settings(config, run_);
   if (const std::string& data = probe.text("data"); !data.empty()) {
-    config.set("data", data, Source::flag, probe.origin("data"));
+    config.set("data", data, Layer::flag, probe.origin("data"));
   }
   train_ = train_config_from(config);
   const Place place = find_place(config, train_, true);
@@ -54,8 +54,8 @@ Subject::Subject(const std::string& path, const Config& probe) {
 
 std::string Subject::label() const { return train_.model.name + " " + train_.optimizer.name; }
 
-JsonObject Subject::facts() const {
-  JsonObject out;
+Record Subject::facts() const {
+  Record out;
   out.add("run", run_.filename().string())
       .add("checkpoint", checkpoint_.path.filename().string())
       .add("step", checkpoint_.step)

@@ -6,7 +6,7 @@
 
 #include "basin/analysis/csv_table.h"
 #include "basin/analysis/statistics.h"
-#include "basin/tools/common/report.h"
+#include "basin/tools/shell/report.h"
 
 namespace basin::tools {
 namespace {

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "basin/analysis/report.h"
+#include "basin/figures/report.h"
 #include "basin/tools/landscape_probe/loaded.h"
 
 namespace basin::tools {

@@ -3,21 +3,21 @@
 #include <algorithm>
 #include <cmath>
 
-#include "basin/analysis/curvature_figures.h"
+#include "basin/figures/curvature_figures.h"
 #include "basin/analysis/statistics.h"
-#include "basin/analysis/training_figures.h"
+#include "basin/figures/training_figures.h"
 #include "basin/tools/landscape_probe/figures.h"
 
 namespace basin::tools {
 namespace {
 
-std::vector<JsonFields> metrics_of(const LoadedProbe& p, const std::string& event) {
-  std::vector<JsonFields> out;
+std::vector<RecordFields> metrics_of(const LoadedProbe& p, const std::string& event) {
+  std::vector<RecordFields> out;
   const fs::path file = p.run / "metrics.jsonl";
   if (p.run.empty() || !fs::exists(file)) return out;
   TextReader in(read_text_file(file));
   for (std::string line; std::getline(in, line);) {
-    JsonFields fields = parse_flat_json(line, file.string());
+    RecordFields fields = parse_record(line, file.string());
     if (fields.text("event") == event) out.push_back(std::move(fields));
   }
   return out;
@@ -27,7 +27,7 @@ TrainingSeries series_of(const LoadedProbe& p, const std::string& event, const s
                          double scale = 1) {
   TrainingSeries out;
   out.optimizer = p.optimizer;
-  for (const JsonFields& f : metrics_of(p, event)) {
+  for (const RecordFields& f : metrics_of(p, event)) {
     if (!f.has(key)) continue;
     out.steps.push_back(f.number("step"));
     out.values.push_back(scale * f.number(key));

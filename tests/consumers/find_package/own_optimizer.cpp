@@ -43,7 +43,7 @@ const bool kRegistered =
 
 int main(int argc, char** argv) try {
   const Model net =
-      make_model({.name = "pointnet", .classes = 15, .options = {{"widths", "8,16,32,16,8"}}});
+      make_model({.name = "pointnet", .outputs = 15, .options = {{"widths", "8,16,32,16,8"}}});
   ModelState state = init_model(net, 0, DType::f64);
   const PointBatch batch =
       PointCloudLoader(embedded_shapes(2, 1, 64, 0).train, {.batch = 30}).batch(0, 0);

@@ -10,7 +10,7 @@ using namespace basin;
 int main(int argc, char** argv) try {
   check(argc == 2, "expects one safetensors file");
   const Model net =
-      make_model({.name = "pointnet", .classes = 15, .options = {{"widths", "8,16,32,16,8"}}});
+      make_model({.name = "pointnet", .outputs = 15, .options = {{"widths", "8,16,32,16,8"}}});
   ModelState state = init_model(net, 7, DType::f64);
   load_state(argv[1], state);
   const PointBatch batch =

@@ -1,0 +1,125 @@
+// Resuming, branching and naming checkpoints.
+#include "basin/tools/shell/run_place.h"
+
+namespace basin::tools {
+namespace {
+
+// Also RUN/ckpt/best, which is no folder but a way to name one.
+bool is_checkpoint(const fs::path& path) {
+  const bool named = fs::exists(path / "DONE") || path.filename() == "best";
+  return named && path.parent_path().filename() == "ckpt";
+}
+
+fs::path without_trailing_slash(const std::string& text) {
+  const fs::path path(text);
+  return path.has_filename() ? path : path.parent_path();
+}
+
+// Which one was the best is written in the newest.
+fs::path real_checkpoint(const fs::path& named, const fs::path& run) {
+  if (named.filename() != "best") return named;
+  const fs::path folder = run / "ckpt";
+  const auto newest = read_newest_checkpoint(folder);
+  const int64_t step = newest ? newest->state.integer("best_test_step") : 0;
+  check(step > 0, "--resume: ", run.string(), " has no complete epoch yet, so no best checkpoint");
+  return checkpoint_path(folder, step);
+}
+
+}  // namespace
+
+fs::path resumed_run(const std::string& resume) {
+  if (resume.empty() || resume == "auto") return {};
+  const fs::path path = without_trailing_slash(resume);
+  fs::path run = is_checkpoint(path) ? path.parent_path().parent_path() : path;
+  check(RunDir::is_run(run), "--resume: ", path.string(),
+        " is neither a run directory (run.json) nor a checkpoint in one (ckpt/step-N)");
+  return run;
+}
+
+std::string task_of_run(const fs::path& run) {
+  const fs::path file = run / "run.json";
+  const RecordFields record = parse_record(read_text_file(file), file.string());
+  return record.has("task") ? record.text("task") : "modelnet";
+}
+
+void load_resumed_settings(Config& config, const fs::path& run) {
+  if (run.empty() || !fs::exists(run / "config.toml")) return;
+  config.load_toml(run / "config.toml");
+  // Runs from before tasks had names counted epochs between checkpoints.
+  int64_t epochs = 0;
+  if (config.given("task") || config.source("checkpoint_every") != Layer::file) return;
+  if (parse_int64(config.text("checkpoint_every"), epochs)) {
+    config.set("checkpoint_every", str(epochs, "e"), Layer::file,
+               config.origin("checkpoint_every"));
+  }
+}
+
+std::optional<Checkpoint> named_checkpoint(const std::string& resume, const fs::path& run) {
+  const fs::path named = without_trailing_slash(resume);
+  if (resume != "auto" && is_checkpoint(named)) {
+    return read_checkpoint(real_checkpoint(named, run));
+  }
+  return read_newest_checkpoint(run / "ckpt");
+}
+
+Place find_place(const Config& config, const RunSettings& settings, bool measuring) {
+  Place place;
+  const std::string& resume = config.text("resume");
+  const std::string& out = config.text("out");
+  if (resume.empty()) {
+    place.out = out.empty() ? first_free(default_run_name(settings)) : without_trailing_slash(out);
+    return place;
+  }
+  if (resume == "auto") {
+    place.out = out.empty() ? fs::path(default_run_name(settings)) : without_trailing_slash(out);
+    if (RunDir::is_run(place.out)) place.source = place.out;
+  } else {
+    place.source = resumed_run(resume);
+    place.out = out.empty() ? place.source : without_trailing_slash(out);
+  }
+  if (place.source.empty()) return place;
+  place.in_place = fs::weakly_canonical(place.out) == fs::weakly_canonical(place.source);
+  place.checkpoint = named_checkpoint(resume, place.source);
+  const fs::path named = without_trailing_slash(resume);
+  if (resume != "auto" && is_checkpoint(named)) {
+    const auto steps = checkpoint_steps(place.source / "ckpt");
+    // A copy under another name does not stand among the steps.
+    const bool newest = !steps.empty() && place.checkpoint->step == steps.back();
+    check(measuring || !place.in_place || newest, "--resume: ", named.string(),
+          " is not the newest checkpoint of its run; give --out to branch off from it");
+  }
+  return place;
+}
+
+void refuse_changed_settings(const Config& config, const fs::path& run) {
+  Config recorded = train_settings(config.text("task"));
+  load_resumed_settings(recorded, run);
+  run_settings_from(recorded);
+  const std::string key = config.first_difference(recorded);
+  const auto value = [&](const Config& c) { return c.has(key) ? c.text(key) : "not set"; };
+  check(key.empty(), config.origin(key), ": ", key, " differs from the run ", run.string(),
+        " that is resumed: ", value(config), ", there ", value(recorded),
+        "; leave it out, or start a new run with --out");
+}
+
+Fitted fitted_of(const Checkpoint& checkpoint) {
+  constexpr std::string_view kPrefix = "fitted.";
+  Fitted out;
+  for (const auto& [key, value] : checkpoint.state.values()) {
+    if (key.starts_with(kPrefix)) out[key.substr(kPrefix.size())] = value;
+  }
+  return out;
+}
+
+// A branch takes along the metrics up to its checkpoint.
+void copy_metrics(const Place& place, const RunDir& dir) {
+  std::string text = read_text_file(place.source / "metrics.jsonl");
+  const auto bytes = static_cast<size_t>(place.checkpoint->state.integer("metrics_bytes"));
+  if (text.size() < bytes) {
+    fail(ErrorKind::data, (place.source / "metrics.jsonl").string(), ": expected at least ", bytes,
+         " bytes, the file has ", text.size());
+  }
+  write_file_atomic(dir.metrics_file(), std::string_view(text).substr(0, bytes));
+}
+
+}  // namespace basin::tools

@@ -1,0 +1,39 @@
+// The settings of a training program for one task, and the plain structs that the library takes.
+// Defaults that depend on the optimizer, on a recipe or on the preset of the model enter as the
+// layer `preset` of the configuration.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "basin/tools/shell/config.h"
+#include "basin/train/trainer.h"
+
+namespace basin::tools {
+
+// What a configuration says, in the library's terms.
+struct RunSettings {
+  TaskConfig task;
+  TrainOptions train;
+  std::vector<std::string> notes;  // what the user should know of the settings, for the log
+};
+
+// The options of the task become settings of their own name; those of network and optimizer are
+// open: model.KEY, optimizer.KEY.
+Config train_settings(const std::string& task);
+
+// Fills in what depends on the chosen optimizer and preset, checks every value and its combination.
+// usage errors name where the value came from. No data are read.
+RunSettings run_settings_from(Config& config);
+
+// The task with its errors at the settings' origins. Data are read where the task has to fit.
+Task task_from(const RunSettings& settings, const Config& config);
+
+// The name of a run directory that a run gets without --out: "runs/pointnet-muon-s0".
+std::string default_run_name(const RunSettings& settings);
+
+// Every setting with its source, options of the network and of the optimizer included.
+std::string describe_settings(const Config& config, const RunSettings& settings);
+
+std::string train_help(const std::string& task);  // models, recipes, optimizers, schedules
+
+}  // namespace basin::tools

@@ -1,0 +1,286 @@
+// The order of things in a training program: settings, place, data, loop, report.
+#include "basin/tools/shell/train_main.h"
+
+#include <algorithm>
+#include <iostream>
+
+#include "basin/core/text.h"
+#include "basin/optim/routing.h"
+#include "basin/tools/shell/cli.h"
+#include "basin/tools/shell/environment.h"
+#include "basin/tools/shell/progress.h"
+#include "basin/tools/shell/replay.h"
+#include "basin/tools/shell/signals.h"
+#include "basin/train/tasks/tasks.h"
+
+namespace basin::tools {
+namespace {
+
+struct Invocation {
+  std::string program;
+  const std::vector<std::string>& tasks;
+  const TrainExtras& extras;
+  std::string command;  // as typed
+};
+
+void check_disk(const RunDir& dir, const Trainer& trainer) {
+  const TrainOptions& train = trainer.options();
+  std::error_code error;
+  const fs::space_info space = fs::space(dir.path(), error);
+  if (error) return;
+  const int64_t kept = train.keep > 0 ? train.keep + 3 : train.epochs;
+  const auto needed = static_cast<uint64_t>(3 * kept * trainer.state().params.total_elements()) *
+                      size_of(train.dtype);
+  if (space.available < needed) {
+    fail(ErrorKind::output, dir.path().string(), ": ", bytes_text(static_cast<double>(needed)),
+         " are needed for checkpoints, ", bytes_text(static_cast<double>(space.available)),
+         " are free; try a smaller --keep");
+  }
+}
+
+void check_json_target(const Config& config) {
+  const fs::path file = config.text("json");
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  if (!file.empty() && !fs::is_directory(folder)) {
+    fail(ErrorKind::output, config.origin("json"), ": the folder ", folder.string(),
+         " does not exist");
+  }
+}
+
+void log_plan(const Trainer& trainer) {
+  const Model& model = trainer.task().model;
+  log_line("data: " + data_summary(trainer.task()));
+  log_line(str("model: ", model.name, " (", model.preset, "), ",
+               trainer.state().params.total_elements(), " parameters; ", trainer.total_steps(),
+               " steps, ", trainer.steps_per_epoch(), " per epoch"));
+  log_line(format_routing_table(trainer.optimizer().routing()));
+}
+
+int plan_only(const Config& config, Trainer& trainer, const Place& place) {
+  const Record plan = dry_run(trainer);
+  const RecordFields p = parse_record(plan.line(), "plan");
+  std::cout << "# resolved configuration\n"
+            << config.to_toml() << "\n# data: " << trainer.task().data().description << "\n\n"
+            << format_routing_table(trainer.optimizer().routing()) << "\nparameters      "
+            << p.text("parameters") << "\nsteps           " << p.text("steps") << " ("
+            << p.text("steps_per_epoch") << " per epoch)"
+            << "\nstep            " << duration_text(p.number("step_seconds"))
+            << "\nestimated time  " << duration_text(p.number("estimated_seconds"))
+            << "\npeak memory     " << bytes_text(p.number("peak_rss_bytes"))
+            << "\noutput          " << place.out.string() << ", about "
+            << bytes_text(p.number("output_bytes")) << " (nothing was written)\n";
+  write_json(config, plan);
+  return 0;
+}
+
+// The directory, opened or created, with its configuration and the record of this start.
+RunDir open_run(const Config& config, const Place& place, const Trainer& trainer,
+                const Invocation& call) {
+  RunDir dir = place.in_place ? RunDir::open(place.out) : RunDir::create(place.out);
+  if (place.checkpoint && !place.in_place) copy_metrics(place, dir);
+  if (!place.in_place) dir.write_config(config.to_toml());
+  const DataFacts data = trainer.task().data();
+  const TrainOptions& train = trainer.options();
+  Record facts;
+  facts.add("program", call.program)
+      .add("task", std::string_view(trainer.task().name))
+      .add("command", call.command)
+      .add("seed", static_cast<int64_t>(train.seed))
+      .add("data", data.source)
+      .add("data_hash", data.hash)
+      .add("config_hash", train.config_hash)
+      .add("resumed_from_step", place.checkpoint ? place.checkpoint->step : int64_t{0});
+  facts.append(device_record(train.device));
+  dir.begin(facts);
+  return dir;
+}
+
+// The bar of the epoch under way; it ends where an evaluation begins.
+class EpochProgress {
+ public:
+  void operator()(const Trainer& trainer, const StepResult* step) {
+    if (step == nullptr) return bar_.reset();
+    const int64_t per_epoch = trainer.steps_per_epoch();
+    const int64_t epoch = (trainer.steps_done() - 1) / per_epoch + 1;
+    if (!bar_ || epoch != epoch_) {
+      bar_.reset();
+      bar_ = std::make_unique<Progress>(str("epoch ", epoch), per_epoch);
+      epoch_ = epoch;
+    }
+    bar_->update(trainer.steps_done() - (epoch - 1) * per_epoch,
+                 str("loss ", fixed_text(step->loss, 4), " lr ", short_text(step->lr, 3)));
+  }
+
+ private:
+  std::unique_ptr<Progress> bar_;
+  int64_t epoch_ = 0;
+};
+
+int train_and_report(const Config& config, Trainer& trainer, RunDir& dir, const Invocation& call) {
+  TrainOutcome out;
+  const auto bar = std::make_shared<EpochProgress>();
+  TrainHooks hooks;
+  hooks.stop = stop_signal;
+  hooks.progress = [bar](const Trainer& t, const StepResult* step) { (*bar)(t, step); };
+  hooks.log = log_line;
+  hooks.replay_command = call.program + " --replay";
+  try {
+    check_disk(dir, trainer);
+    out = trainer.run(dir.path(), hooks);
+  } catch (const Error& e) {
+    dir.finish_failed(e.what(), e.exit_code());
+    throw;
+  } catch (const std::bad_alloc&) {
+    dir.finish_failed("out of memory", static_cast<int>(ErrorKind::resource));
+    throw;
+  }
+  const std::string where = dir.path().string();
+  if (!out.completed) {
+    const int code = exit_code_of(out.signal);
+    dir.finish(signal_name(out.signal), code);
+    warning_line(str("stopped by ", signal_name(out.signal), " after step ", trainer.steps_done(),
+                     "; continue with --resume ", where));
+    return code;
+  }
+  Record result = out.result;
+  result.add("peak_rss_bytes", peak_rss_bytes());
+  write_file_atomic(dir.result_file(), result.pretty());
+  dir.finish("completed", 0);
+  const RecordFields fields = parse_record(result.line(), "result");
+  std::cout << result_table(fields) << "run: " << where << '\n';
+  write_json(config, result.add("run", where));
+  log_line(str("written: ", where, "/{config.toml, run.json, metrics.jsonl, result.json, ckpt/}; ",
+               "best: ", checkpoint_path(dir.checkpoints(), fields.integer("best_step")).string()));
+  return 0;
+}
+
+int train(const Config& config, const RunSettings& settings, const Place& place,
+          const Invocation& call) {
+  if (!place.in_place) RunDir::refuse_used(place.out);
+  if (!place.source.empty()) refuse_changed_settings(config, place.source);
+  // From here on a request to stop waits for the end of a step, reading the data included.
+  if (!config.flag("dry_run")) install_signal_handlers();
+  if (config.has("data")) log_line("reading " + config.text("data"));
+  RunSettings known = settings;
+  if (place.checkpoint) known.task.fitted = fitted_of(*place.checkpoint);
+  Trainer trainer(task_from(known, config), settings.train);
+  if (const std::string& weights = config.text("weights"); !weights.empty()) {
+    load_state(weights, trainer.state(), {.skip_head = config.flag("skip_head")});
+  }
+  if (place.checkpoint) trainer.restore(*place.checkpoint);
+  if (config.flag("dry_run")) return plan_only(config, trainer, place);
+  RunDir dir = open_run(config, place, trainer, call);
+  log_plan(trainer);
+  log_line(str(place.checkpoint
+                   ? "resuming after step " + std::to_string(trainer.steps_done()) + ", "
+                   : std::string(),
+               "writing to ", dir.path().string(),
+               "/{config.toml, run.json, metrics.jsonl, result.json, ckpt/}"));
+  return train_and_report(config, trainer, dir, call);
+}
+
+int compare(const std::vector<std::string>& positionals, const TrainExtras& extras) {
+  const std::vector<fs::path> runs(positionals.begin(), positionals.end());
+  check(!runs.empty(), "compare: expects run directories, none given");
+  std::cout << comparison_table(runs, extras.columns);
+  return 0;
+}
+
+// Which task the command line is about decides which settings there are, so it is looked for before
+// the rest is read: --task NAME, else that of the run which --resume names, else the first.
+std::string task_asked_for(const std::vector<std::string>& tasks, int argc,
+                           const char* const* argv) {
+  const auto value_of = [&](const std::string& flag) -> std::string {
+    std::string found;
+    for (int i = 1; i < argc; ++i) {
+      const std::string word = argv[i];
+      if (word == flag && i + 1 < argc) found = argv[i + 1];
+      if (word.starts_with(flag + "=")) found = word.substr(flag.size() + 1);
+    }
+    return found;
+  };
+  std::string name = value_of("--task");
+  if (name.empty() && tasks.size() > 1) {
+    const fs::path run = resumed_run(value_of("--resume"));
+    if (!run.empty()) name = task_of_run(run);
+  }
+  if (name.empty()) return tasks.front();
+  if (std::find(tasks.begin(), tasks.end(), name) == tasks.end()) {
+    std::string known;
+    for (const std::string& t : tasks) known += (known.empty() ? "" : ", ") + t;
+    const std::string near = nearest_name(name, tasks);
+    fail(ErrorKind::usage, "--task: expected one of ", known, ", given '", name, "'",
+         near.empty() ? "" : "; did you mean '" + near + "'?");
+  }
+  return name;
+}
+
+Config settings_with(const std::string& task, const TrainExtras& extras) {
+  Config base = train_settings(task);
+  std::vector<Setting> all = base.settings();
+  for (const Measurement& m : extras.measurements) {
+    all.insert(all.end(), m.settings.begin(), m.settings.end());
+  }
+  return Config(std::move(all), {"optimizer.", "model."});
+}
+
+// "compare" or "predict" when the first free word says so.
+std::string take_action(CommandLine& line, const Config& config) {
+  static const std::vector<std::string> known{"compare", "predict"};
+  if (config.flag("compare")) return "compare";
+  if (line.positionals.empty()) return "";
+  const std::string word = line.positionals.front();
+  if (std::find(known.begin(), known.end(), word) == known.end()) {
+    fail(ErrorKind::usage, "unexpected argument '", word, "'; --help lists the options");
+  }
+  line.positionals.erase(line.positionals.begin());
+  return word;
+}
+
+int run(const Invocation& call, int argc, const char* const* argv) {
+  const std::string task = task_asked_for(call.tasks, argc, argv);
+  Config config = settings_with(task, call.extras);
+  const Program program{call.program,
+                        "Trains networks (" + task_info(task).summary +
+                            "); compares runs (compare RUN...); predicts (predict FILE...).",
+                        [task] { return train_help(task); },
+                        "ACTION",
+                        "compare, then run directories; predict, then files or folders"};
+  CommandLine line = parse_command_line(program, config, argc, argv);
+  if (line.done) return 0;
+  check(config.text("task") == task, config.origin("task"), ": the task is chosen by --task alone, ",
+        "which says ", task);
+  const std::string action = take_action(line, config);
+  if (action == "compare") return compare(line.positionals, call.extras);
+  if (!config.text("replay").empty()) {
+    apply_shared_settings(config);
+    return replay(config);
+  }
+  load_resumed_settings(config, resumed_run(config.text("resume")));
+  apply_shared_settings(config);
+  const RunSettings settings = run_settings_from(config);
+  if (config.flag("print_config")) {
+    std::cout << describe_settings(config, settings);
+    return 0;
+  }
+  for (const std::string& note : settings.notes) log_line(note);
+  const bool measuring = action == "predict" || is_measurement(config, call.extras.measurements);
+  const Place place = find_place(config, settings, measuring);
+  check_json_target(config);
+  if (action == "predict") return predict_files(config, settings, place, line.positionals);
+  if (measuring) return measure(config, settings, place, call.extras.measurements);
+  return train(config, settings, place, call);
+}
+
+}  // namespace
+
+int train_main(const std::vector<std::string>& tasks, int argc, const char* const* argv,
+               const TrainExtras& extras) {
+  const std::string program = fs::path(argv[0]).filename().string();
+  return run_program(program, [&] {
+    register_builtin_tasks();
+    return run({program, tasks, extras, command_line(argc, argv)}, argc, argv);
+  });
+}
+
+}  // namespace basin::tools

@@ -1,0 +1,46 @@
+// Meters that several tasks share.
+//   classification  overall accuracy = correct / total; mean class accuracy = unweighted mean of
+//                   the recalls of the classes that occur; loss = mean cross-entropy without
+//                   smoothing and without penalty terms
+//   regression      mean absolute error, root of the mean squared error
+// Sums are taken in f64 in the order of the examples.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "basin/train/task.h"
+
+namespace basin {
+
+// Counts predictions; the arg-max of equal logits is the first.
+class Tally {
+ public:
+  explicit Tally(int64_t classes)
+      : correct_(static_cast<size_t>(classes), 0), total_(static_cast<size_t>(classes), 0) {}
+  void add(const Tensor& logits, const Tensor& labels);  // [B, C] on any device, [B] i64
+  int64_t correct() const;
+  int64_t total() const;
+  double loss() const;  // mean
+  double overall_accuracy() const;
+  double mean_class_accuracy() const;
+  std::vector<double> recall() const;  // per class; NaN for a class that does not occur
+
+ private:
+  std::vector<int64_t> correct_, total_;
+  double loss_sum_ = 0;
+};
+
+// overall_accuracy, mean_class_accuracy, loss.   predictions {logits [B, C]}; the labels [B] i64
+// are the last tensor of the batch
+std::vector<Metric> classification_metrics();
+std::unique_ptr<Meter> classification_meter(int64_t classes);
+
+// accuracy, of the training steps. Saved as "correct" (and counted examples as "seen").
+std::vector<Metric> accuracy_metrics();
+std::unique_ptr<Meter> accuracy_meter(int64_t classes);
+
+// mae, rmse.   predictions {[B, 1]}; the targets [B, 1] in report units are the last tensor
+std::vector<Metric> regression_metrics(const std::string& unit);
+std::unique_ptr<Meter> regression_meter();
+
+}  // namespace basin

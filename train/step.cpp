@@ -1,0 +1,201 @@
+// The two ways of a step: at once on the CPU, or started as one piece of work on a device.
+#include "basin/train/step.h"
+
+#include <cmath>
+
+#include "basin/core/log.h"
+#include "basin/kernels/clip.h"
+#include "basin/kernels/launch.h"
+#include "basin/optim/clip.h"
+
+namespace basin {
+
+GraphMode graph_mode_from_name(const std::string& name) {
+  if (name == "off") return GraphMode::off;
+  if (name == "on") return GraphMode::on;
+  check(name == "auto", "expected on, off or auto, given '", name, "'");
+  return GraphMode::automatic;
+}
+
+bool StepOutput::finite() const { return std::isfinite(loss) && std::isfinite(norm); }
+
+TrainStep::TrainStep(const Task& task, ModelState& state, Optimizer& optimizer,
+                     const StepOptions& options)
+    : task_(task),
+      state_(state),
+      optimizer_(optimizer),
+      options_(options),
+      device_(state.params[0].value.device()),
+      dtype_(state.params[0].value.dtype()) {
+  check(options.graph != GraphMode::on || device_ != Device::cpu,
+        "--graph on: the CPU records nothing; add --device cuda or use --graph auto");
+  // With BASIN_SYNC=1 values on the device are checked by the host, which a recording refuses.
+  const bool automatic = options.graph == GraphMode::automatic && !device_checks();
+  if (device_ != Device::cpu && (options.graph == GraphMode::on || automatic)) {
+    repeated_ = std::make_unique<RepeatedWork>(device_);
+  }
+  if (device_ == Device::cpu) return;
+  step_ = Tensor::zeros({}, DType::i64, device_);
+  loss_ = Tensor::zeros({}, dtype_, device_);
+  squares_ = Tensor::zeros({static_cast<int64_t>(state.params.size())}, DType::f64, device_);
+}
+
+Objective TrainStep::objective(const ForwardOptions& options) const {
+  return task_.objective(state_.buffers.values(), batch_, options);
+}
+
+namespace {
+
+bool same_places(const Batch& a, const Batch& b) {
+  if (a.tensors.size() != b.tensors.size()) return false;
+  for (size_t i = 0; i < a.tensors.size(); ++i) {
+    if (!(a.tensors[i].shape() == b.tensors[i].shape())) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void TrainStep::make_places(const Batch& like) {
+  const bool same = same_places(batch_, like);
+  if (!same && repeated_ && !batch_.tensors.empty()) {
+    check(
+        options_.graph != GraphMode::on,
+        "--graph on: the shapes of the batches differ from step to step, a recorded step has one; "
+        "use --graph off or auto");
+    log_message(LogLevel::info,
+                "the shapes of the batches differ from step to step: steps are not recorded");
+    repeated_.reset();
+  }
+  batch_.examples = like.examples;
+  batch_.rows = like.rows;
+  if (same) return;
+  batch_.tensors.clear();
+  for (const Tensor& t : like.tensors) {
+    const DType type = is_float(t.dtype()) ? dtype_ : t.dtype();
+    batch_.tensors.push_back(Tensor::zeros(t.shape(), type, device_));
+  }
+  terms_.clear();
+  outputs_.clear();
+}
+
+void TrainStep::set_batch(const Batch& batch) {
+  if (device_ == Device::cpu) {
+    batch_ = batch.to(dtype_);
+    return;
+  }
+  make_places(batch);
+  const Batch given = batch.to(dtype_);
+  for (size_t i = 0; i < given.tensors.size(); ++i) {
+    batch_.tensors[i].copy_from(given.tensors[i]);
+  }
+}
+
+StepOutput TrainStep::output_of(const Tensor& loss, const Tensor& squares, const Tensors& terms,
+                                const Tensors& outputs) const {
+  StepOutput out;
+  out.loss = loss.item();
+  out.squares = squares.to_vector<double>();
+  double total = 0;
+  for (const double s : out.squares) total += s;
+  out.norm = std::sqrt(total);
+  if (std::isfinite(out.norm)) out.squares.clear();
+  for (const Tensor& t : terms) out.terms.push_back(t.item());
+  if (task_.train_meter) {
+    for (const Tensor& t : outputs) out.outputs.push_back(t.to(Device::cpu));
+  }
+  return out;
+}
+
+// The results get their places before anything is recorded: what is made inside a recording belongs
+// to it. One forward pass tells their shapes.
+void TrainStep::make_results() {
+  if (!outputs_.empty()) return;
+  const Objective asked = objective(ForwardOptions::training(options_.seed, 0));
+  for (const Tensor& t : outputs_only(asked)(state_.params.values())) {
+    outputs_.push_back(Tensor::zeros(t.shape(), t.dtype(), device_));
+  }
+  const size_t terms = asked.term_names.size() > 1 ? asked.term_names.size() : 0;
+  for (size_t i = 0; i < terms; ++i) terms_.push_back(Tensor::zeros({}, dtype_, device_));
+}
+
+void TrainStep::start(int64_t step, double lr_scale) {
+  if (device_ == Device::cpu) return start_here(step, lr_scale);
+  make_results();
+  const double momentum = task_.model.bn_momentum(step * options_.batch);
+  if (repeated_ && momentum != momentum_) repeated_->forget();
+  momentum_ = momentum;
+  step_.copy_from(Tensor::full({}, DType::i64, static_cast<double>(step)));
+  StepInfo info{step, 0, lr_scale};
+  if (whole()) optimizer_.prepare(state_.params, info);
+  if (repeated_) {
+    if (!repeated_->recorded()) {  // their memory is the recording's
+      grads_.clear();
+      stats_.clear();
+    }
+    repeated_->run([this] { launch_all(); });
+  } else {
+    launch_all();
+  }
+  if (whole()) return;
+  info.loss = loss_.item();
+  if (options_.guarded && !output_of(loss_, squares_, {}, {}).finite()) return;
+  optimizer_.step(state_.params, grads_, info);
+  if (options_.guarded && state_.buffers.size() > 0) {
+    update_running_stats(state_.buffers, stats_, momentum_);
+  }
+}
+
+// Nothing here may depend on a value that changes from step to step, or wait.
+void TrainStep::launch_all() {
+  auto options = ForwardOptions::training(options_.seed, 0);
+  options.step_there = step_;
+  const Objective asked = objective(options);
+  ValueGrad result = value_and_grad(training_loss(asked))(state_.params.values());
+  launch<SquareSums>(device_, result.grads, squares_);
+  if (options_.clip > 0) result.grads = clip_by_sums(result.grads, squares_, options_.clip);
+  if (whole()) {
+    optimizer_.apply(state_.params, result.grads);
+  } else {
+    grads_ = std::move(result.grads);
+  }
+  const LossParts parts = parts_of(asked, result.aux);
+  if (options_.guarded) {
+    stats_ = parts.batch_statistics;
+  } else if (!parts.batch_statistics.empty()) {
+    update_running_stats(state_.buffers, parts.batch_statistics, momentum_);
+  }
+  loss_.copy_from(result.value);
+  for (size_t i = 0; i < terms_.size(); ++i) terms_[i].copy_from(parts.terms[i]);
+  for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i].copy_from(parts.outputs[i]);
+}
+
+void TrainStep::start_here(int64_t step, double lr_scale) {
+  const Objective asked =
+      objective(ForwardOptions::training(options_.seed, static_cast<uint64_t>(step)));
+  ValueGrad result = value_and_grad(training_loss(asked))(state_.params.values());
+  Tensor squares = Tensor::empty({static_cast<int64_t>(result.grads.size())}, DType::f64);
+  launch<SquareSums>(device_, result.grads, squares);
+  const LossParts parts = parts_of(asked, result.aux);
+  done_ = output_of(result.value, squares, parts.terms, parts.outputs);
+  if (!done_.finite()) return;
+  if (options_.clip > 0 && done_.norm > options_.clip) {
+    result.grads = clip_by_sums(result.grads, squares, options_.clip);
+  }
+  optimizer_.step(state_.params, result.grads, {step, done_.loss, lr_scale});
+  if (parts.batch_statistics.empty()) return;
+  update_running_stats(state_.buffers, parts.batch_statistics,
+                       task_.model.bn_momentum(step * options_.batch));
+}
+
+StepOutput TrainStep::finish() {
+  return device_ == Device::cpu ? std::move(done_) : output_of(loss_, squares_, terms_, outputs_);
+}
+
+std::string TrainStep::describe() const {
+  return str(name_of(device_), !repeated_ ? ""
+                               : whole()  ? ", steps are recorded"
+                                          : ", gradients are recorded");
+}
+
+}  // namespace basin

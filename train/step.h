@@ -1,0 +1,93 @@
+// One training step on the device of its parameters: loss and gradient, clipping, optimizer,
+// running statistics. What is trained is an Objective of the task.
+//   CPU      step by step; nothing is written when the loss or a gradient is not finite.
+//   device   the tensors of the batch, loss, outputs and norms have fixed places; everything from
+//            the forward pass to the last weight is started without waiting, then the results are
+//            read. With a graph that part is recorded once and replayed, to the same bits: what
+//            changes from step to step (rates, dropout masks) is read from device memory. The step
+//            of an optimizer that is not recordable follows the graph, launch by launch. A batch of
+//            another shape needs other places: an automatic graph is given up then, one that was
+//            asked for (on) is a usage error.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "basin/core/device_graph.h"
+#include "basin/optim/optimizer.h"
+#include "basin/train/task.h"
+
+namespace basin {
+
+enum class GraphMode : uint8_t { off, on, automatic };
+GraphMode graph_mode_from_name(const std::string& name);  // off, on, auto; else a usage error
+
+struct StepOptions {
+  double clip = 0;  // global gradient norm; 0: off
+  uint64_t seed = 0;
+  int64_t batch = 32;  // examples per step, for the momentum of the running statistics
+  GraphMode graph = GraphMode::off;
+  // On a device too nothing is written when the loss or a gradient is not finite. The update waits
+  // for the loss then, and is no part of a graph.
+  bool guarded = false;
+};
+
+struct StepOutput {
+  double loss = 0;              // training loss
+  double norm = 0;              // of all gradients, before clipping
+  std::vector<double> squares;  // of each gradient; only where the norm is not finite
+  std::vector<double> terms;    // of the data loss, where it has several
+  Tensors outputs;              // of the objective, on the CPU; empty unless the task meters them
+  bool finite() const;
+};
+
+class TrainStep {
+ public:
+  // The arguments must outlive it. usage error when a graph is asked for (on) on the CPU.
+  TrainStep(const Task& task, ModelState& state, Optimizer& optimizer, const StepOptions& options);
+
+  // The batch of the step to come (any device). On a device it is copied to its fixed places.
+  void set_batch(const Batch& batch);
+  // The fixed places on a device, for who fills them there: floats in the dtype of the step.
+  Batch& places() { return batch_; }
+  void make_places(const Batch& like);
+
+  void start(int64_t step, double lr_scale);  // 0-based step; a device works on while the host...
+  StepOutput finish();                        // ...comes to wait here
+
+  Device device() const { return device_; }
+  DType dtype() const { return dtype_; }
+  // After a step that is not finite everything is as it was before.
+  bool keeps_state() const { return device_ == Device::cpu || options_.guarded; }
+  bool with_graph() const { return repeated_ != nullptr; }
+  std::string describe() const;  // "cuda, steps are recorded", for the log
+
+ private:
+  Objective objective(const ForwardOptions& options) const;
+  void start_here(int64_t step, double lr_scale);
+  bool whole() const { return optimizer_.recordable() && !options_.guarded; }
+  void make_results();
+  void launch_all();
+  StepOutput output_of(const Tensor& loss, const Tensor& squares, const Tensors& terms,
+                       const Tensors& outputs) const;
+
+  const Task& task_;
+  ModelState& state_;
+  Optimizer& optimizer_;
+  StepOptions options_;
+  Device device_;
+  DType dtype_;
+  Batch batch_;
+  // On a device:
+  Tensor step_;              // [] i64
+  Tensor loss_, squares_;    // results
+  Tensors terms_, outputs_;  // results; made for the shapes of the batch
+  double momentum_ = -1;     // of the running statistics; a change of it needs a new graph
+  Tensors grads_;            // for an optimizer whose step is not recorded
+  Tensors stats_;            // the batch statistics of a guarded step
+  std::unique_ptr<RepeatedWork> repeated_;
+  // On the CPU:
+  StepOutput done_;
+};
+
+}  // namespace basin

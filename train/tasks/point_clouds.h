@@ -1,0 +1,27 @@
+// The settings of the task "modelnet" as a struct, for programs that make clouds of their own from
+// the same data (corruptions, contact sheets).
+#pragma once
+#include <string>
+
+#include "basin/core/options.h"
+#include "basin/datasets/loader.h"
+
+namespace basin {
+
+struct CloudSettings {
+  std::string data;  // folder, or "embedded"
+  LoadOptions load;
+  int64_t points = 0;  // per cloud, as the network sees them
+  PointSelection selection = PointSelection::first;
+  Augment augment;
+  PoseProtocol pose;
+  Axis up = Axis::y;
+  double val_fraction = 0, label_smoothing = 0;
+  uint64_t seed = 0;
+};
+
+std::vector<OptionInfo> cloud_options();
+CloudSettings cloud_settings(const OptionReader& options, uint64_t seed);  // usage errors
+CloudSettings cloud_settings(const OptionValues& values, uint64_t seed);
+
+}  // namespace basin

@@ -1,0 +1,15 @@
+// The list of tasks.
+#include "basin/train/tasks/tasks.h"
+
+namespace basin {
+
+void register_builtin_tasks() {
+  static const bool done = [] {
+    register_point_clouds();
+    register_molecules();
+    return true;
+  }();
+  static_cast<void>(done);
+}
+
+}  // namespace basin

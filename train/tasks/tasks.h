@@ -1,0 +1,11 @@
+// The tasks that come with Basin. A program registers them before it looks one up; nothing in
+// train/ itself knows them.
+#pragma once
+
+namespace basin {
+
+void register_point_clouds();   // "modelnet"
+void register_molecules();      // "molecules"
+void register_builtin_tasks();  // all of them; more than one call is harmless
+
+}  // namespace basin

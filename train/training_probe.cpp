@@ -1,0 +1,168 @@
+// One measurement along a training, as lines of metrics.jsonl.
+#include "basin/train/training_probe.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "basin/analysis/lanczos.h"
+#include "basin/analysis/ranks.h"
+#include "basin/analysis/trace.h"
+#include "basin/models/symmetry.h"
+
+namespace basin {
+namespace {
+
+constexpr int64_t kBatch = 32;
+constexpr int64_t kSymmetryExamples = 4;
+
+double mean_of(const std::vector<double>& values) {
+  double sum = 0;
+  for (double v : values) sum += v;
+  return values.empty() ? NAN : sum / static_cast<double>(values.size());
+}
+
+void add_curvature(Record& line, const CurvatureOperator& h, const ProbePlan& plan, uint64_t seed) {
+  LanczosOptions lanczos_options;
+  lanczos_options.tolerance = 1e-3;
+  lanczos_options.max_products = plan.steps;
+  lanczos_options.find_copies = false;
+  lanczos_options.seed = seed;
+  const LanczosResult top = lanczos(h, lanczos_options);
+  TraceOptions trace_options;
+  trace_options.products = plan.probes;
+  trace_options.lanes = plan.probes;
+  trace_options.seed = seed;
+  const Estimate trace = hutchinson_trace(h, trace_options).estimate;
+  line.add("lambda_max", top.top.front().value)
+      .add("lambda_max_residual", top.top.front().residual)
+      .add("lambda_max_converged", top.top.front().converged)
+      .add("lambda_products", top.products)
+      .add("trace", trace.value)
+      .add("trace_standard_error", trace.standard_error)
+      .add("trace_low", trace.interval.low)
+      .add("trace_high", trace.interval.high)
+      .add("trace_probes", trace.samples);
+}
+
+// The largest error at the outputs over the transformations that the network declares.
+void add_symmetry(Record& line, const Task& task, const ModelState& state, const Batch& few,
+                  uint64_t seed) {
+  SymmetryOptions options;
+  options.transformations = 1;
+  options.seed = seed;
+  const size_t count = task.model.inputs.size();
+  const Tensors inputs(few.tensors.begin(),
+                       few.tensors.begin() + static_cast<std::ptrdiff_t>(count));
+  const SymmetryReport report = measure_symmetry(task.model, state, inputs, options);
+  for (SymmetryKind k : task.model.symmetries) {
+    line.add(str("equivariance_error_", name_of(k)),
+             report.at(k, DType::f32, task.model.output_name).largest());
+  }
+}
+
+}  // namespace
+
+ProbePlan parse_probe_plan(const std::string& text) {
+  ProbePlan plan;
+  TextReader in(text);
+  const auto expect = [&](bool held) {
+    check(held,
+          "probe: expected every=E[,examples=S,probes=P,steps=L] with E an interval (5e, 500), "
+          "S >= 1 and P, L >= 2, given '",
+          text, "'");
+  };
+  for (std::string part; std::getline(in, part, ',');) {
+    const size_t equals = part.find('=');
+    expect(equals != part.npos);
+    const std::string key = part.substr(0, equals), value = part.substr(equals + 1);
+    if (key == "every") {
+      int64_t epochs = 0;  // a bare number counts epochs here
+      plan.every = parse_int64(value, epochs) ? Interval{epochs, true} : parse_interval(value);
+      expect(plan.every.count >= 1);
+      continue;
+    }
+    int64_t* target = key == "examples" || key == "shapes" ? &plan.examples
+                      : key == "probes"                    ? &plan.probes
+                      : key == "steps"                     ? &plan.steps
+                                                           : nullptr;
+    const int64_t low = key == "probes" || key == "steps" ? 2 : 1;
+    expect(target != nullptr && parse_int64(value, *target) && *target >= low);
+  }
+  expect(text.empty() || plan.every.count > 0);
+  return plan;
+}
+
+TrainingProbe::TrainingProbe(const ProbePlan& plan, const Task& task, DType dtype, uint64_t seed)
+    : plan_(plan), task_(task), dtype_(dtype), seed_(seed) {
+  if (plan_.every.count == 0) return;
+  data_ = probe_data(task, Split::train, plan_.examples, kBatch, seed);
+  if (task.model.symmetries.empty()) return;
+  few_ = task.source({.split = Split::train,
+                      .batch = kSymmetryExamples,
+                      .limit = plan_.examples,
+                      .seed = seed})
+             ->batch(0, 0);
+}
+
+void TrainingProbe::watch(Optimizer& optimizer) { optimizer.set_observer(meter_.observer()); }
+
+void TrainingProbe::measure(const ModelState& trained, int64_t epoch, int64_t step, double lr,
+                            MetricsFile& metrics) const {
+  const ModelState state = trained.to(Device::cpu);  // the estimators' vectors live there
+  const CurvatureOperator h(
+      loss_batches(task_, state.buffers, data_, NormStatistics::frozen, dtype_), state.params);
+  const Tensor gradient = h.gradient();
+  const WeightSpectra weights = weight_spectra(state.params);
+  const WeightSpectra gradients = weight_spectra(state.params, h.space().unflatten(gradient));
+  std::vector<Record> matrices;
+  std::vector<double> stable, effective, nuclear;
+  for (size_t i = 0; i < weights.matrices.size(); ++i) {
+    const MatrixSpectrum& w = weights.matrices[i];
+    const RankNumbers& g = gradients.matrices[i].ranks;
+    stable.push_back(w.ranks.relative(w.ranks.stable));
+    effective.push_back(w.ranks.relative(w.ranks.effective));
+    nuclear.push_back(g.relative(g.nuclear));
+    Record line;
+    line.add("event", "probe_matrix")
+        .add("epoch", epoch)
+        .add("step", step)
+        .add("name", w.name)
+        .add("spectral_norm", w.singular_values.at(0))
+        .add("stable_rank", w.ranks.stable)
+        .add("effective_rank", w.ranks.effective)
+        .add("gradient_nuclear_rank", g.nuclear)
+        .add("gradient_stable_rank", g.stable);
+    for (const UpdateSize& u : meter_.parameters()) {
+      if (u.name == state.params[static_cast<size_t>(w.parameter)].name) {
+        line.add("update_rms", u.rms).add("update_spectral", u.spectral);
+      }
+    }
+    matrices.push_back(std::move(line));
+  }
+  double update = 0;
+  int64_t elements = 0;
+  for (const UpdateSize& u : meter_.parameters()) {
+    update += u.rms * u.rms * static_cast<double>(u.elements);
+    elements += u.elements;
+  }
+  double square = 0;
+  for (int64_t i = 0; i < gradient.numel(); ++i) square += gradient.at(i) * gradient.at(i);
+  Record line;
+  line.add("event", "probe")
+      .add("epoch", epoch)
+      .add("step", step)
+      .add(str("probe_", task_.example, "s"), data_.examples)
+      .add("probe_loss", h.loss())
+      .add("gradient_norm", std::sqrt(square));
+  add_curvature(line, h, plan_, seed_);
+  line.add("two_over_lr", lr > 0 ? 2 / lr : NAN)
+      .add("stable_rank_share", mean_of(stable))
+      .add("effective_rank_share", mean_of(effective))
+      .add("gradient_nuclear_rank_share", mean_of(nuclear))
+      .add("update_rms", elements > 0 ? std::sqrt(update / static_cast<double>(elements)) : NAN);
+  if (!few_.tensors.empty()) add_symmetry(line, task_, state, few_, seed_);
+  metrics.append(line);
+  for (const Record& m : matrices) metrics.append(m);
+}
+
+}  // namespace basin
