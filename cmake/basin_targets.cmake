@@ -75,6 +75,7 @@ function(basin_wide_vectors)
   foreach(folder IN LISTS ARGN)
     get_target_property(type basin_${folder} TYPE)
     if(type STREQUAL "STATIC_LIBRARY")
+      set_target_properties(basin_${folder} PROPERTIES UNITY_BUILD OFF)
       target_compile_options(basin_${folder} PRIVATE
         $<$<COMPILE_LANGUAGE:CXX>:-mprefer-vector-width=512>)
     endif()
