@@ -124,6 +124,7 @@ class Trainer {
     int64_t step = 0;
     double loss_sum = 0, norm_sum = 0, period_seconds = 0;  // since
     std::vector<double> term_sums;                          // since
+    std::vector<std::string> term_names;                    // of the loss, where it has several
     int64_t seen = 0;                                       // examples since
     int64_t steps = 0;                                      // since, skipped ones included
     double seconds = 0;                                     // of the whole run, resumes included
@@ -172,7 +173,6 @@ class Trainer {
   TrainingProbe probe_;
   Schedule schedule_;
   std::unique_ptr<Meter> train_meter_;  // since the last evaluation; null where the task has none
-  std::vector<std::string> term_names_;
   int64_t steps_per_epoch_ = 0;
   int64_t total_steps_ = 0;
   bool best_unsaved_ = false;
