@@ -224,7 +224,7 @@ void Trainer::report_evaluation(MetricsFile& metrics, const Evaluation& validati
     for (size_t i = 0; i < values.size(); ++i) line.add(prefix + named[i].name, values[i]);
   };
   for (size_t i = 0; i < at_.term_sums.size(); ++i) {
-    line.add("train_loss_" + term_names_[i], at_.term_sums[i] / static_cast<double>(at_.seen));
+    line.add("train_loss_" + at_.term_names[i], at_.term_sums[i] / static_cast<double>(at_.seen));
   }
   add("train_", task_->train_metrics, at_.train_metrics);
   line.add("train_loss_rose", rose);
