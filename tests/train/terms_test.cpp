@@ -32,7 +32,7 @@ TEST_CASE("terms: each is in the metrics, they add up, and a resume repeats them
   Settings settings = tiny_molecules("adamw");
   settings.train.keep = 0;
   settings.train.log_every = 1;
-  settings.train.checkpoint_every = parse_interval("4");
+  settings.train.checkpoint_every = parse_period("4");
   Problem problem(settings);
   problem.task = with_loss(problem.task, {"energy", "slope"}, two_terms);
   REQUIRE(train(problem, dir / "whole").completed);

@@ -42,11 +42,11 @@ void resumes_everywhere(const Problem& problem, const TempDir& dir) {
 
 }  // namespace
 
-TEST_CASE("trainer intervals: evaluations more often than checkpoints") {
+TEST_CASE("trainer periods: evaluations more often than checkpoints") {
   const TempDir dir;
   Settings settings = tiny_shapes("adamw");  // 3 epochs of 5 steps
-  settings.train.eval_every = parse_interval("2");
-  settings.train.checkpoint_every = parse_interval("4");
+  settings.train.eval_every = parse_period("2");
+  settings.train.checkpoint_every = parse_period("4");
   settings.train.keep = 0;
   settings.train.schedule = "plateau:patience=0,factor=0.5";
   settings.task.options["val_fraction"] = "0.2";
@@ -76,11 +76,11 @@ TEST_CASE("trainer intervals: evaluations more often than checkpoints") {
   resumes_everywhere(problem, dir);
 }
 
-TEST_CASE("trainer intervals: checkpoints more often than evaluations") {
+TEST_CASE("trainer periods: checkpoints more often than evaluations") {
   const TempDir dir;
   Settings settings = tiny_shapes("muon");
-  settings.train.eval_every = parse_interval("2e");
-  settings.train.checkpoint_every = parse_interval("3");
+  settings.train.eval_every = parse_period("2e");
+  settings.train.checkpoint_every = parse_period("3");
   settings.train.keep = 0;
   const Problem problem(settings);
   REQUIRE(train(problem, dir / "whole").completed);
@@ -89,12 +89,12 @@ TEST_CASE("trainer intervals: checkpoints more often than evaluations") {
   resumes_everywhere(problem, dir);
 }
 
-TEST_CASE("trainer intervals: the best is kept where checkpoints are rare") {
+TEST_CASE("trainer periods: the best is kept where checkpoints are rare") {
   const TempDir dir;
   Settings settings = tiny_shapes("adamw");
   settings.train.epochs = 4;
-  settings.train.eval_every = parse_interval("1");
-  settings.train.checkpoint_every = parse_interval("100e");
+  settings.train.eval_every = parse_period("1");
+  settings.train.checkpoint_every = parse_period("100e");
   settings.train.keep = 1;
   const Problem problem(settings);
   const RecordFields r = parse_record(train(problem, dir / "run").result.line(), "result");
@@ -118,11 +118,11 @@ TEST_CASE("trainer intervals: the best is kept where checkpoints are rare") {
   CHECK(trainer.test().values.front() == best);
 }
 
-TEST_CASE("trainer intervals: batches of several shapes, resumed in the middle of a period") {
+TEST_CASE("trainer periods: batches of several shapes, resumed in the middle of a period") {
   const TempDir dir;
   Settings settings = tiny_molecules("muon");
-  settings.train.eval_every = parse_interval("7");
-  settings.train.checkpoint_every = parse_interval("3");
+  settings.train.eval_every = parse_period("7");
+  settings.train.checkpoint_every = parse_period("3");
   settings.train.keep = 0;
   const Problem problem(settings);
   REQUIRE(train(problem, dir / "whole").completed);
@@ -139,12 +139,12 @@ TEST_CASE("trainer intervals: batches of several shapes, resumed in the middle o
   resumes_everywhere(problem, dir);
 }
 
-TEST_CASE("trainer intervals: a probe of the training follows its own") {
+TEST_CASE("trainer periods: a probe of the training follows its own") {
   const TempDir dir;
   Settings settings = tiny_shapes("adamw");
   settings.train.epochs = 1;
   settings.train.probe = parse_probe_plan("every=5e,examples=8,probes=2,steps=2");
-  settings.train.probe.every = parse_interval("2");
+  settings.train.probe.every = parse_period("2");
   const Problem problem(settings);
   train(problem, dir / "run");
   std::vector<int64_t> at;
