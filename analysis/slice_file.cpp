@@ -37,13 +37,13 @@ std::string json_text(std::string_view text) {
   return out + '"';
 }
 
-std::string asked_text(const RecordFields& asked) {
+std::string asked_text(const SliceFields& asked) {
   std::string out;
   for (const auto& [name, value] : asked) out += str(",", json_text(name), ":", json_text(value));
   return out;
 }
 
-std::string header_line(const RecordFields& asked) {
+std::string header_line(const SliceFields& asked) {
   const std::string text = asked_text(asked);
   const std::string hash = sha256_hex({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
   return str("{", json_text(kFormat), ":1,", json_text(kHash), ":", json_text(hash), text, "}\n");
@@ -143,14 +143,14 @@ class LineParser {
   size_t at_ = 0;
 };
 
-RecordFields parse_header(std::string_view line, const std::string& name) {
+SliceFields parse_header(std::string_view line, const std::string& name) {
   LineParser parser(line, str(name, ": line 1"));
   auto fields = parser.fields();
   if (fields.size() < 2 || fields[0].first != kFormat || fields[0].second.text != "1" ||
       fields[1].first != kHash) {
     fail(ErrorKind::data, name, ": line 1: expected the head of a slice, version 1");
   }
-  RecordFields asked;
+  SliceFields asked;
   for (size_t i = 2; i < fields.size(); ++i) {
     asked.emplace_back(fields[i].first, fields[i].second.text);
   }
@@ -252,7 +252,7 @@ size_t parse_points(Slice& slice, std::string_view text, size_t begin, const std
   return begin;
 }
 
-SliceGrid grid_of(const RecordFields& asked, const std::string& name) {
+SliceGrid grid_of(const SliceFields& asked, const std::string& name) {
   SliceGrid grid;
   const auto find = [&](const std::string& field) {
     for (const auto& [known, value] : asked) {
@@ -274,7 +274,7 @@ SliceGrid grid_of(const RecordFields& asked, const std::string& name) {
 }
 
 // The first field in which two questions differ, as a sentence; empty when they are the same.
-std::string difference(const RecordFields& there, const RecordFields& here) {
+std::string difference(const SliceFields& there, const SliceFields& here) {
   for (size_t i = 0; i < std::max(there.size(), here.size()); ++i) {
     if (i >= there.size()) return printable(str("it has no field '", here[i].first, "'"));
     if (i >= here.size() || there[i].first != here[i].first) {
@@ -290,8 +290,8 @@ std::string difference(const RecordFields& there, const RecordFields& here) {
 
 }  // namespace
 
-RecordFields grid_fields(const SliceGrid& grid) {
-  RecordFields out;
+SliceFields grid_fields(const SliceGrid& grid) {
+  SliceFields out;
   for (const auto& [axis, prefix] :
        {std::pair(&grid.x, "grid.x."), std::pair(&grid.y, "grid.y.")}) {
     out.emplace_back(str(prefix, "label"), axis->label);
@@ -306,7 +306,7 @@ Slice read_slice(const fs::path& path) {
   const std::string text = read_text_file(path, kMaxBytes), name = path.string();
   const size_t end = text.find('\n');
   if (end == text.npos) fail(ErrorKind::data, name, ": line 1: expected the head of a slice");
-  RecordFields asked = parse_header(std::string_view(text).substr(0, end), name);
+  SliceFields asked = parse_header(std::string_view(text).substr(0, end), name);
   SliceGrid grid = grid_of(asked, name);
   try {
     Slice slice(std::move(grid), std::move(asked));
@@ -362,7 +362,7 @@ SliceFile::SliceFile(const fs::path& path, Slice& slice) : path_(path) {
     }
     size_t keep = 0;
     if (end != text.npos) {
-      const RecordFields there = parse_header(std::string_view(text).substr(0, end), path.string());
+      const SliceFields there = parse_header(std::string_view(text).substr(0, end), path.string());
       const std::string other = difference(there, slice.asked);
       if (!other.empty()) {
         fail(ErrorKind::data, path.string(), ": holds another slice: ", other,

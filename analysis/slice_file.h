@@ -13,7 +13,7 @@
 namespace basin {
 
 // The grid as fields "grid.x.low" .. "grid.y.count", and back (data error naming the field).
-RecordFields grid_fields(const SliceGrid& grid);
+SliceFields grid_fields(const SliceGrid& grid);
 
 // A slice kept in a file. data error: damaged (naming the line), or a point with two values.
 Slice read_slice(const fs::path& path);

@@ -24,15 +24,15 @@ void check_axis(const SliceAxis& axis, std::string_view name) {
         ", expected low < high (equal for one point)");
 }
 
-void add_field(RecordFields& fields, const std::string& name, const std::string& value) {
+void add_field(SliceFields& fields, const std::string& name, const std::string& value) {
   for (const auto& [known, ignored] : fields) {
     check(known != name, "slice: the field '", name, "' is given twice");
   }
   fields.emplace_back(name, value);
 }
 
-RecordFields asked_fields(const ParamList& base, const SliceRequest& request) {
-  RecordFields fields = grid_fields(request.grid);
+SliceFields asked_fields(const ParamList& base, const SliceRequest& request) {
+  SliceFields fields = grid_fields(request.grid);
   add_field(fields, "batch_norm", std::string(name_of(request.batch_norm)));
   add_field(fields, "first", request.first.what);
   add_field(fields, "first.sha256", fingerprint(request.first));
@@ -83,7 +83,7 @@ std::string_view name_of(BatchStatistics s) {
   return s == BatchStatistics::frozen ? "frozen" : "re-estimated";
 }
 
-Slice::Slice(SliceGrid g, RecordFields fields) : grid(std::move(g)), asked(std::move(fields)) {
+Slice::Slice(SliceGrid g, SliceFields fields) : grid(std::move(g)), asked(std::move(fields)) {
   check_axis(grid.x, "x");
   check_axis(grid.y, "y");
   check(grid.size() <= kMaxPoints, "slice: ", grid.size(), " points, at most ", kMaxPoints);

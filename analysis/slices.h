@@ -46,18 +46,18 @@ enum class PointState : uint8_t { missing, done, failed };
 enum class BatchStatistics : uint8_t { frozen, reestimated };
 std::string_view name_of(BatchStatistics s);
 
-using RecordFields = std::vector<std::pair<std::string, std::string>>;  // name, value; unique names
+using SliceFields = std::vector<std::pair<std::string, std::string>>;  // name, value; unique names
 
 struct Slice {
   SliceGrid grid;
-  RecordFields asked;                      // everything that the values depend on
+  SliceFields asked;                      // everything that the values depend on
   std::vector<PointState> state;           // per point, as are the following
   std::vector<double> loss;                // NaN unless done
   std::vector<double> accuracy;            // NaN unless done and the function gives one
   std::map<int64_t, std::string> reasons;  // of the failed points, by index
 
   Slice() = default;
-  Slice(SliceGrid grid, RecordFields asked);  // every point missing; usage error for a bad grid
+  Slice(SliceGrid grid, SliceFields asked);  // every point missing; usage error for a bad grid
   int64_t count(PointState s) const;
   int64_t lowest() const;  // index of the least loss, the first of equals; -1 without any
   std::string field(std::string_view name) const;  // of `asked`; empty when absent
@@ -75,7 +75,7 @@ struct SliceRequest {
   BatchStatistics batch_norm = BatchStatistics::frozen;
   // What else the values depend on: checkpoint, data subset, loss. The engine adds grid,
   // batch_norm, dtype and the fingerprints of weights and directions itself.
-  RecordFields fields = {};
+  SliceFields fields = {};
 };
 
 struct SliceRun {

@@ -155,23 +155,23 @@ class Checker {
   // J t is the sum over the arguments, with every other tangent left undefined; J^T u likewise.
   double symbolic_zeros() {
     const Tape tape = record(f_, x_);
-    Tensors rest = push(tape, t_);
-    double size = norm(rest);
+    Tensors remainder = push(tape, t_);
+    double size = norm(remainder);
     for (size_t i = 0; i < t_.size(); ++i) {
       Tensors only(t_.size());
       only[i] = t_[i];
-      rest = difference(rest, push(tape, only));
+      remainder = difference(remainder, push(tape, only));
     }
-    const double forward = ratio(norm(rest), size);
-    rest = pull(tape, u_);
-    size = norm(rest);
+    const double forward = ratio(norm(remainder), size);
+    remainder = pull(tape, u_);
+    size = norm(remainder);
     for (size_t i = 0; i < u_.size(); ++i) {
       Tensors only(u_.size());
       only[i] = u_[i];
-      rest = difference(rest, pull(tape, only));
+      remainder = difference(remainder, pull(tape, only));
     }
     const double zero = norm(push(tape, Tensors(t_.size()))) + norm(pull(tape, Tensors(u_.size())));
-    return std::max({forward, ratio(norm(rest), size), zero});
+    return std::max({forward, ratio(norm(remainder), size), zero});
   }
 
   // Each recorded op by itself: its own jvp against the transpose of its vjp, and `needs`. Outputs

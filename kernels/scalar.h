@@ -1,7 +1,10 @@
-// Scalar formulas of the elementwise ops, shared by the CPU loops and the CUDA kernels: f(x, p) is
-// the value, d(x, y, p) the derivative as a multiplier (y = f(x); p is the op's one attribute). The
-// f32 exponential is a polynomial so that loops over it vectorise: Cody-Waite reduction, degree-6
-// minimax polynomial as in Cephes' expf, relative error below 2 ulp; f64 uses the C library.
+// Scalar formulas of the elementwise ops: f(x, p) is the value, d(x, y, p) the derivative as a
+// multiplier (y = f(x); p is the op's one attribute). The CPU loops and the CUDA kernels take them
+// with float and double; d is also taken with tensors in the place of numbers, where the derivative
+// is itself recorded (autograd/ops/term.h), and so is written in operators and in the functions
+// with a trailing underscore. The f32 exponential is a polynomial so that loops over it vectorise:
+// Cody-Waite reduction, degree-6 minimax polynomial as in Cephes' expf, relative error below 2 ulp;
+// f64 uses the C library.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -67,6 +70,31 @@ BASIN_HD T sigmoid_(T x) {
 }
 
 template <class T>
+BASIN_HD T square_(T x) {
+  return x * x;
+}
+template <class T>
+BASIN_HD T sin_(T x) {
+  return static_cast<T>(::sin(x));
+}
+template <class T>
+BASIN_HD T cos_(T x) {
+  return static_cast<T>(::cos(x));
+}
+template <class T>
+BASIN_HD T pow_(T x, T p) {
+  return static_cast<T>(::pow(x, p));
+}
+template <class T>
+BASIN_HD T step_(T x, T below) {
+  return x > T(0) ? T(1) : below;
+}
+template <class T>
+BASIN_HD T sign_(T x) {
+  return x > T(0) ? T(1) : (x < T(0) ? T(-1) : T(0));
+}
+
+template <class T>
 BASIN_HD T erf_(T x) {
   return static_cast<T>(::erf(x));
 }
@@ -102,7 +130,7 @@ struct Expm1 {
   }
   template <class T>
   BASIN_HD static T d(T, T y, T) {
-    return y + T(1);
+    return T(1) + y;
   }
 };
 struct Log {
@@ -142,7 +170,7 @@ struct Rsqrt {
   }
   template <class T>
   BASIN_HD static T d(T, T y, T) {
-    return T(-0.5) * y * y * y;
+    return T(-0.5) * (square_(y) * y);
   }
 };
 struct Reciprocal {
@@ -152,47 +180,47 @@ struct Reciprocal {
   }
   template <class T>
   BASIN_HD static T d(T, T y, T) {
-    return -y * y;
+    return -square_(y);
   }
 };
 struct Square {
   template <class T>
   BASIN_HD static T f(T x, T) {
-    return x * x;
+    return square_(x);
   }
   template <class T>
   BASIN_HD static T d(T x, T, T) {
-    return x + x;
+    return T(2) * x;
   }
 };
 struct Pow {
   template <class T>
   BASIN_HD static T f(T x, T p) {
-    return static_cast<T>(::pow(x, p));
+    return pow_(x, p);
   }
   template <class T>
   BASIN_HD static T d(T x, T, T p) {
-    return p == T(0) ? T(0) : p * static_cast<T>(::pow(x, p - T(1)));
+    return p == T(0) ? T(0) : p * pow_(x, p - T(1));
   }
 };
 struct Sin {
   template <class T>
   BASIN_HD static T f(T x, T) {
-    return static_cast<T>(::sin(x));
+    return sin_(x);
   }
   template <class T>
   BASIN_HD static T d(T x, T, T) {
-    return static_cast<T>(::cos(x));
+    return cos_(x);
   }
 };
 struct Cos {
   template <class T>
   BASIN_HD static T f(T x, T) {
-    return static_cast<T>(::cos(x));
+    return cos_(x);
   }
   template <class T>
   BASIN_HD static T d(T x, T, T) {
-    return -static_cast<T>(::sin(x));
+    return -sin_(x);
   }
 };
 struct Tanh {
@@ -202,7 +230,7 @@ struct Tanh {
   }
   template <class T>
   BASIN_HD static T d(T, T y, T) {
-    return T(1) - y * y;
+    return T(1) - square_(y);
   }
 };
 struct Erf {
@@ -212,7 +240,7 @@ struct Erf {
   }
   template <class T>
   BASIN_HD static T d(T x, T, T) {
-    return T(2 * std::numbers::inv_sqrtpi) * exp_(-x * x);
+    return T(2 * std::numbers::inv_sqrtpi) * exp_(-square_(x));
   }
 };
 struct Sigmoid {
@@ -254,9 +282,8 @@ struct Gelu {
   }
   template <class T>
   BASIN_HD static T d(T x, T, T) {
-    constexpr T kInvSqrt2Pi = T(std::numbers::inv_sqrtpi / std::numbers::sqrt2);
     return T(0.5) * (T(1) + erf_(x * T(1 / std::numbers::sqrt2))) +
-           x * kInvSqrt2Pi * exp_(T(-0.5) * x * x);
+           x * T(std::numbers::inv_sqrtpi / std::numbers::sqrt2) * exp_(T(-0.5) * x * x);
   }
 };
 struct Relu {  // written so that NaN passes through
@@ -266,7 +293,7 @@ struct Relu {  // written so that NaN passes through
   }
   template <class T>
   BASIN_HD static T d(T, T y, T) {
-    return y > T(0) ? T(1) : T(0);
+    return step_(y, T(0));
   }
 };
 struct LeakyRelu {
@@ -276,13 +303,13 @@ struct LeakyRelu {
   }
   template <class T>
   BASIN_HD static T d(T x, T, T p) {
-    return x > T(0) ? T(1) : p;
+    return step_(x, p);
   }
 };
 struct Sign {
   template <class T>
   BASIN_HD static T f(T x, T) {
-    return x > T(0) ? T(1) : (x < T(0) ? T(-1) : T(0));
+    return sign_(x);
   }
   template <class T>
   BASIN_HD static T d(T, T, T) {
@@ -296,7 +323,7 @@ struct Abs {
   }
   template <class T>
   BASIN_HD static T d(T x, T, T) {
-    return Sign::f(x, x);
+    return sign_(x);
   }
 };
 struct Scale {
@@ -322,7 +349,7 @@ struct Shift {
 struct Step {
   template <class T>
   BASIN_HD static T f(T x, T p) {
-    return x > T(0) ? T(1) : p;
+    return step_(x, p);
   }
   template <class T>
   BASIN_HD static T d(T, T, T) {

@@ -32,6 +32,7 @@ struct Egnn {
 // keeps the near-zero start of phi_x (an orthogonalised update would undo it in a few steps).
 constexpr Role kOneOutput = Role::head;
 constexpr double kCoordinateGain = 0.001;
+constexpr int64_t kMostTypes = 1000;
 
 Layer declare_layer(Layout& layout, const std::string& prefix, const EgnnConfig& config,
                     bool moves) {
@@ -59,7 +60,7 @@ Layer declare_layer(Layout& layout, const std::string& prefix, const EgnnConfig&
 std::shared_ptr<const Egnn> declare(const EgnnConfig& config) {
   auto net = std::make_shared<Egnn>();
   net->config = config;
-  const int64_t d = config.hidden, inputs = config.radius ? 2 : 1;
+  const int64_t d = config.hidden, inputs = 1 + (config.radius ? 1 : 0) + config.types;
   Layout& layout = net->layout;
   net->embedding = layout.linear("embedding_in", inputs, d, Role::first, torch_linear_init(inputs));
   for (int64_t i = 0; i < config.layers; ++i) {
@@ -74,8 +75,9 @@ std::shared_ptr<const Egnn> declare(const EgnnConfig& config) {
 
 class Forward {
  public:
+  // `types` is undefined where there are none.
   Forward(const Egnn& net, const Tensors& params, const Tensors& buffers, const Tensor& points,
-          const ForwardOptions& options)
+          const Tensor& types, const ForwardOptions& options)
       : net_(net),
         options_(options),
         pass_(net.layout, params, buffers, options.batch_statistics),
@@ -84,7 +86,7 @@ class Forward {
         index_(knn(points, net.config.k, false)) {
     const Tensor x = net.config.scale == 1 ? points : points * net.config.scale;
     x_ = reshape(x, {clouds_ * points_, 3});
-    h_ = pass_.apply(net.embedding, node_inputs(x));
+    h_ = pass_.apply(net.embedding, node_inputs(x, types));
   }
 
   ForwardResult run() {
@@ -108,11 +110,17 @@ class Forward {
   }
 
  private:
-  Tensor node_inputs(const Tensor& points) const {  // [B N, 1 or 2]
-    Tensor one = Tensor::full({clouds_ * points_, 1}, points.dtype(), 1, points.device());
-    if (!net_.config.radius) return one;
-    const Tensor square = sum(basin::square(points - mean(points, 1, true)), 2);
-    return concat({one, reshape(square, {clouds_ * points_, 1})}, 1);
+  Tensor node_inputs(const Tensor& points, const Tensor& types) const {  // [B N, inputs]
+    const int64_t nodes = clouds_ * points_;
+    Tensors columns{Tensor::full({nodes, 1}, points.dtype(), 1, points.device())};
+    if (net_.config.radius) {
+      const Tensor square = sum(basin::square(points - mean(points, 1, true)), 2);
+      columns.push_back(reshape(square, {nodes, 1}));
+    }
+    if (types.defined()) {
+      columns.push_back(one_hot(types.view({nodes}), net_.config.types, points.dtype()));
+    }
+    return columns.size() == 1 ? columns.front() : concat(columns, 1);
   }
 
   Tensor perceptron(const Perceptron& p, const Tensor& x) const {
@@ -170,11 +178,30 @@ Model egnn_from_options(const ModelConfig& config, const OptionReader& options) 
   net.k = options.sizes("k", 1)[0];
   net.attention = options.flag("attention");
   net.radius = options.flag("radius");
+  net.types = options.integer_in("types", 0, kMostTypes);
   net.scale = options.number_in("scale", 1e-6, 1e6);
   net.last_coordinates = options.flag("last_coordinates");
   net.dropout = options.number_in("dropout", 0, 0.99);
   net.fused = options.flag("fused");
   return make_egnn(net);
+}
+
+// The second input, if the network has one. Values on a GPU are checked by one_hot with
+// BASIN_SYNC=1: reading them here would wait.
+Tensor types_of(const Tensors& inputs, int64_t kinds) {
+  if (kinds == 0) return {};
+  const Tensor &points = inputs[0], &types = inputs[1];
+  check(types.dtype() == DType::i64 && types.shape() == Shape{points.size(0), points.size(1)},
+        "egnn: expects types i64 [B, N] beside points ", points.shape(), ", got ",
+        name_of(types.dtype()), " ", types.shape());
+  if (types.device() != Device::cpu) return types;
+  const int64_t* kind = types.data<int64_t>();
+  for (int64_t i = 0; i < types.numel(); ++i) {
+    if (kind[i] >= 0 && kind[i] < kinds) continue;
+    fail(ErrorKind::data, "egnn: point ", i % types.size(1), " of example ", i / types.size(1),
+         " has the type ", kind[i], ", expected 0 to ", kinds - 1, "; raise the option types?");
+  }
+  return types;
 }
 
 }  // namespace
@@ -185,6 +212,8 @@ Model make_egnn(const EgnnConfig& config) {
   check(config.dropout >= 0 && config.dropout < 1, "egnn: dropout must be in [0, 1), got ",
         config.dropout);
   check(config.scale > 0, "egnn: scale must be positive, got ", config.scale);
+  check(config.types >= 0 && config.types <= kMostTypes, "egnn: types must be from 0 to ",
+        kMostTypes, ", got ", config.types);
   const std::shared_ptr<const Egnn> net = declare(config);
   Model model;
   model.name = "egnn";
@@ -192,14 +221,16 @@ Model make_egnn(const EgnnConfig& config) {
   model.outputs = config.classes;
   model.layout = net->layout;
   model.inputs = {points_slot()};
+  if (config.types > 0) model.inputs.push_back({"types", Rows::point, SlotKind::feature});
   model.symmetries.assign(std::begin(kSymmetryKinds), std::end(kSymmetryKinds));
   model.neighbours = config.k;
   model.forward = [net](const Tensors& params, const Tensors& buffers, const Tensors& inputs,
                         const ForwardOptions& options) {
-    const Tensor& points = points_of("egnn", inputs);
+    const Tensor& points = points_of("egnn", inputs, net->config.types > 0 ? 2 : 1);
     check(points.size(1) > net->config.k, "egnn: needs more than k = ", net->config.k,
           " points per cloud, got ", points.size(1), "; lower the option k");
-    return Forward(*net, params, buffers, points, options).run();
+    return Forward(*net, params, buffers, points, types_of(inputs, net->config.types), options)
+        .run();
   };
   return model;
 }
@@ -217,8 +248,10 @@ ModelInfo egnn_info() {
       {"attention", "false", "a learned gate per message", OptionKind::flag},
       {"radius", "false", "squared distance from the centroid as second node input",
        OptionKind::flag},
+      {"types", "0", "kinds of points, told by a second input; 0: all are alike",
+       OptionKind::integer},
       {"scale", "1", "unit of length: coordinates are multiplied by it first", OptionKind::number},
-      {"last_coordinates", "true", "the last layer's coordinate map, which no logit depends on",
+      {"last_coordinates", "true", "the last layer's coordinate map, which no output depends on",
        OptionKind::flag},
       {"dropout", "0.5", "probability of zeroing a hidden unit of the read-out",
        OptionKind::number},

@@ -1,11 +1,12 @@
-// EGNN (Satorras, Hoogeboom, Welling, ICML 2021) as a classifier of point clouds. Nodes carry
-// features h_i and coordinates x_i; the edges are the k nearest neighbours j of i in the *input*
-// coordinates, without i itself, the same for all layers.
+// EGNN (Satorras, Hoogeboom, Welling, ICML 2021) with one output vector per point cloud. Nodes
+// carry features h_i and coordinates x_i; the edges are the k nearest neighbours j of i in the
+// *input* coordinates, without i itself, the same for all layers.
 //   d_ij = x_i - x_j,  m_ij = phi_e(h_i, h_j, |d_ij|^2)   [attention: m_ij sigmoid(w m_ij + b)]
 //   x_i' = x_i + mean_j d_ij phi_x(m_ij),  h_i' = h_i + phi_h(h_i, sum_j m_ij)
-//   logits from the mean and the maximum of h over the points.
-// The node input is constant (or invariant, option `radius`), so logits are invariant under O(3),
-// translations and permutations, and coordinates equivariant. Only squared distances are used:
+//   outputs from the mean and the maximum of h over the points.
+// The node input is constant (or invariant: options `radius`, and `types` for points of several
+// kinds, such as atoms), so outputs are invariant under O(3), translations and permutations, and
+// coordinates equivariant. Only squared distances are used:
 // every derivative exists at coinciding points.
 #pragma once
 #include "basin/models/model.h"
@@ -13,18 +14,21 @@
 namespace basin {
 
 struct EgnnConfig {
-  int64_t classes = 40;
+  int64_t classes = 40;  // outputs per cloud; 1 of a regression
   int64_t hidden = 64;
   int64_t layers = 4;
   int64_t k = 20;
   bool attention = false;
   bool radius = false;  // |x_i - mean x|^2 as second node input
+  // Kinds of points: a second input [B, N] i64 tells the kind of each, 0 <= kind < types, and the
+  // node inputs gain as many columns, one of them 1. 0: there is no second input.
+  int64_t types = 0;
   // The unit of length: coordinates are multiplied by it first. phi_e sees squared distances, about
   // 0.01 between neighbours in the unit sphere, and the constant node input carries nothing else,
   // so with 1 the features are almost equal at first and training starts slowly.
   double scale = 1;
-  // The last layer's phi_x moves coordinates that no logit reads: its gradient is zero. It is there
-  // in the reference code; without it the model is the same function.
+  // The last layer's phi_x moves coordinates that no output reads: its gradient is zero. It is
+  // there in the reference code; without it the model is the same function.
   bool last_coordinates = true;
   double dropout = 0.5;
   bool fused = true;  // false: the same network from plain ops only, which store every edge

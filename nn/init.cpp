@@ -21,13 +21,15 @@ Init xavier_uniform(int64_t fan_in, int64_t fan_out, double gain) {
 Tensor draw(const Init& init, const Shape& shape, DType dtype, uint64_t seed,
             std::string_view name) {
   Tensor out = Tensor::full(shape, dtype, init.center);
-  if (init.bound == 0) return out;
+  if (init.bound == 0 && init.deviation == 0) return out;
   Rng rng(seed, stream_id(name));
   dispatch_float(dtype, "draw", [&](auto zero) {
     using T = decltype(zero);
     T* values = out.mutable_data<T>();
     for (int64_t i = 0, n = out.numel(); i < n; ++i) {
-      values[i] = static_cast<T>(rng.uniform(init.center - init.bound, init.center + init.bound));
+      values[i] = static_cast<T>(
+          init.deviation != 0 ? init.center + init.deviation * rng.normal()
+                              : rng.uniform(init.center - init.bound, init.center + init.bound));
     }
   });
   return out;

@@ -1,4 +1,4 @@
-// Declaration and application of linear and batch-norm layers, and the running statistics.
+// Declaration and application of layers, and the running statistics of batch norms.
 #include "basin/nn/layers.h"
 
 #include "basin/kernels/launch.h"
@@ -42,12 +42,29 @@ Linear Layout::weight_only(const std::string& name, int64_t in, int64_t out, Rol
   return {static_cast<int>(params_.size()) - 1, -1};
 }
 
-BatchNorm Layout::batch_norm(const std::string& name, int64_t channels, double eps) {
-  const int index = static_cast<int>(params_.size());
+int Layout::declare_norm(const std::string& name, int64_t channels) {
   params_.push_back({name + ".weight", {channels}, {channels}, Role::gain, constant_init(1)});
   params_.push_back({name + ".bias", {channels}, {channels}, Role::bias, constant_init(0)});
+  return static_cast<int>(params_.size()) - 2;
+}
+
+BatchNorm Layout::batch_norm(const std::string& name, int64_t channels, double eps) {
+  const int gain = declare_norm(name, channels);
   batch_norms_.push_back({name, channels});
-  return {index, index + 1, batch_norms() - 1, eps};
+  return {gain, gain + 1, batch_norms() - 1, eps};
+}
+
+LayerNorm Layout::layer_norm(const std::string& name, int64_t channels, double eps) {
+  const int gain = declare_norm(name, channels);
+  return {gain, gain + 1, eps};
+}
+
+Embedding Layout::embedding(const std::string& name, int64_t rows, int64_t channels,
+                            const Init& init) {
+  check(rows > 0 && channels > 0, "embedding '", name,
+        "': rows and channels must be positive, got ", rows, " and ", channels);
+  params_.push_back({name + ".weight", {rows, channels}, {rows, channels}, Role::embedding, init});
+  return {static_cast<int>(params_.size()) - 1};
 }
 
 int64_t Layout::total_elements() const {
@@ -117,6 +134,25 @@ Tensor Pass::apply(const BatchNorm& layer, const Tensor& x, Act act, double slop
                           buffers_[3 * layer.layer + 1], layer.eps, act, slope);
   }
   return x.rank() == 2 ? y : reshape(y, x.shape());
+}
+
+Tensor Pass::apply(const LayerNorm& layer, const Tensor& x) const {
+  return layer_norm(x, params_[layer.gamma], params_[layer.beta], layer.eps);
+}
+
+Tensor Pass::apply(const Embedding& layer, const Tensor& index) const {
+  const Tensor& table = params_[layer.table];
+  check(index.defined() && !is_float(index.dtype()), "embedding: the index must be i32 or i64");
+  if (index.device() == Device::cpu) {  // before 64 bits become 32
+    for (int64_t i = 0; i < index.numel(); ++i) {
+      const double row = index.at(i);
+      check(row >= 0 && row < static_cast<double>(table.size(0)), "embedding: the index ", row,
+            " is outside the ", table.size(0), " rows of the table");
+    }
+  }
+  Shape shape = index.shape();
+  shape.push_back(table.size(1));
+  return reshape(gather(table, index.to(DType::i32).view({index.numel()})), shape);
 }
 
 Tensor Pass::apply_max(const Linear& layer, const BatchNorm& norm, const Tensor& x, Act act,

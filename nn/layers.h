@@ -2,7 +2,9 @@
 // into the parameter and buffer lists); a forward pass applies the handles to any list of tensors.
 // No look-up by name and no state in a step; the same function serves values, tangents and probes.
 //   linear / conv1d (kernel 1): y = x w^T + b, w [out, in]; a convolution is [out, in, 1] in files.
-//   batch norm: y = gamma (x - mean) / sqrt(var + eps) + beta over all axes but the last.
+//   batch norm: y = gamma (x - mean) / sqrt(var + eps) + beta over all axes but the last;
+//   layer norm: the same over the last axis, biased variance;
+//   embedding: y = row `index` of a table [n, d].
 #pragma once
 #include <string>
 #include <vector>
@@ -33,6 +35,16 @@ struct BatchNorm {
   double eps = 1e-5;
 };
 
+struct LayerNorm {
+  int gamma = -1;
+  int beta = -1;
+  double eps = 1e-5;
+};
+
+struct Embedding {
+  int table = -1;
+};
+
 struct LinearInit {
   Init weight;
   Init bias;
@@ -51,6 +63,10 @@ class Layout {
   Linear weight_only(const std::string& name, int64_t in, int64_t out, Role role, const Init& init,
                      int kernel_axes = 0);
   BatchNorm batch_norm(const std::string& name, int64_t channels, double eps = 1e-5);
+  LayerNorm layer_norm(const std::string& name, int64_t channels, double eps = 1e-5);
+  // A table of `rows` kinds, NAME.weight [rows, channels].
+  Embedding embedding(const std::string& name, int64_t rows, int64_t channels,
+                      const Init& init = normal_init());
 
   const std::vector<ParamSpec>& params() const { return params_; }
   int batch_norms() const { return static_cast<int>(batch_norms_.size()); }
@@ -62,6 +78,8 @@ class Layout {
     std::string name;
     int64_t channels;
   };
+  // Gain and bias of a norm; the index of the gain.
+  int declare_norm(const std::string& name, int64_t channels);
   Linear declare(const std::string& name, int64_t in, int64_t out, Role role,
                  const LinearInit& init, bool conv);
 
@@ -78,6 +96,10 @@ class Pass {
 
   Tensor apply(const Linear& layer, const Tensor& x) const;                          // x [.., in]
   Tensor apply(const BatchNorm& layer, const Tensor& x, Act act, double slope = 0);  // x [.., C]
+  Tensor apply(const LayerNorm& layer, const Tensor& x) const;                       // x [.., C]
+  // index [..], i32 or i64, each 0 <= i < rows -> [.., channels]; usage error for another (on a
+  // GPU: with BASIN_SYNC=1, kernels/index.h)
+  Tensor apply(const Embedding& layer, const Tensor& index) const;
   // max over points of act(BN(linear(x))): x [B, N, in] -> [B, out]. `fused` picks the fused op.
   Tensor apply_max(const Linear& linear, const BatchNorm& norm, const Tensor& x, Act act,
                    bool fused, double slope = 0);

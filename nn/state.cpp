@@ -2,6 +2,7 @@
 #include "basin/nn/state.h"
 
 #include <cstring>
+#include <set>
 #include <unordered_map>
 
 #include "basin/core/log.h"
@@ -111,11 +112,32 @@ void save_state(const fs::path& path, const ModelState& state) {
   write_safetensors(path, state_file(state));
 }
 
-void load_state(const fs::path& path, ModelState& state) {
-  load_state(read_safetensors(path), path.string(), state);
+namespace {
+
+std::string_view layer_of(std::string_view name) { return name.substr(0, name.rfind('.')); }
+
+// The layers that give the outputs and have another shape in the file.
+std::set<std::string, std::less<>> other_heads(
+    const ModelState& state, const std::unordered_map<std::string, const Tensor*>& given) {
+  std::set<std::string, std::less<>> layers;
+  for (const Param& param : state.params) {
+    const auto found = given.find(param.name);
+    if (param.role != Role::head || found == given.end()) continue;
+    const Shape& shape = found->second->shape();
+    if (shape == param.value.shape() || shape == param.reference_shape) continue;
+    layers.emplace(layer_of(param.name));
+  }
+  return layers;
 }
 
-void load_state(const SafetensorsFile& file, const std::string& source, ModelState& state) {
+}  // namespace
+
+void load_state(const fs::path& path, ModelState& state, const LoadStateOptions& options) {
+  load_state(read_safetensors(path), path.string(), state, options);
+}
+
+void load_state(const SafetensorsFile& file, const std::string& source, ModelState& state,
+                const LoadStateOptions& options) {
   const size_t prefix = has_prefix(file) ? kPrefix.size() : 0;
   Faults faults;
   std::unordered_map<std::string, const Tensor*> given;
@@ -126,9 +148,12 @@ void load_state(const SafetensorsFile& file, const std::string& source, ModelSta
     if (is_second_name(name, tensor, file, prefix, state)) continue;
     (is_buffer_name(name) ? faults.extra_buffers : faults.extra).push_back(name);
   }
+  std::set<std::string, std::less<>> kept;
+  if (options.skip_head) kept = other_heads(state, given);
   std::vector<std::pair<Param*, Tensor>> updates;
   for (ParamList* list : {&state.params, &state.buffers}) {
     for (Param& param : *list) {
+      if (kept.contains(layer_of(param.name))) continue;
       const auto found = given.find(param.name);
       const Tensor* tensor = found == given.end() ? nullptr : found->second;
       updates.emplace_back(&param, fitted(param, tensor, faults));

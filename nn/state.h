@@ -31,7 +31,13 @@ void save_state(const fs::path& path, const ModelState& state);  // atomic
 // that is named like a buffer only draws a warning, and one that repeats a tensor of the model byte
 // for byte (a module that PyTorch wrote under two names) is passed over. Nothing is written unless
 // everything fits.
-void load_state(const fs::path& path, ModelState& state);
-void load_state(const SafetensorsFile& file, const std::string& source, ModelState& state);
+//   skip_head: a layer of role `head` whose shape in the file is another one keeps its values: for
+//              weights that were trained on another number of classes.
+struct LoadStateOptions {
+  bool skip_head = false;
+};
+void load_state(const fs::path& path, ModelState& state, const LoadStateOptions& options = {});
+void load_state(const SafetensorsFile& file, const std::string& source, ModelState& state,
+                const LoadStateOptions& options = {});
 
 }  // namespace basin

@@ -44,9 +44,10 @@ std::pair<Tensor, Tensor> edge_statistics(const Tensor& u, const Tensor& v, cons
   const Tensor degree = reshape(degrees.to(u.dtype()), {rows, 1});
   const Tensor mean_u = mean(u, 0), mean_v = scale(sum(mul(v, degree), 0), 1 / edges);
   const Tensor cu = sub(u, mean_u), cv = sub(v, mean_v);
-  Tensor around = gather(cv, rows_at(index, 0));
-  for (int64_t q = 1; q < neighbours; ++q) around = add(around, gather(cv, rows_at(index, q)));
-  const Tensor own = mul(cu, add(scale(cu, k), scale(around, 2)));
+  Tensor neighbour_sum = gather(cv, rows_at(index, 0));
+  for (int64_t q = 1; q < neighbours; ++q)
+    neighbour_sum = add(neighbour_sum, gather(cv, rows_at(index, q)));
+  const Tensor own = mul(cu, add(scale(cu, k), scale(neighbour_sum, 2)));
   const Tensor square = add(sum(own, 0), sum(mul(degree, basin::square(cv)), 0));
   return {add(mean_u, mean_v), scale(square, 1 / edges)};
 }

@@ -1,23 +1,21 @@
-// Elementwise ops. One rule each: the derivative as public ops (used while recording) next to the
-// formula d(x, y, p) of kernels/scalar.h (one pass, used otherwise); the op table holds the two
-// together.
-#include <numbers>
-
+// Elementwise ops. The derivative of a unary op is the formula d(x, y, p) of kernels/scalar.h: in
+// one pass of a kernel, or where the derivative is itself followed, as the ops that the formula
+// consists of.
+#include "basin/kernels/elementwise.h"
 #include "basin/autograd/node.h"
 #include "basin/autograd/ops.h"
-#include "basin/kernels/elementwise.h"
+#include "basin/autograd/ops/term.h"
 #include "basin/kernels/launch.h"
 
 namespace basin {
 namespace {
 
-enum class Reads : uint8_t { nothing, x, y };
-
-using Derivative = Tensor (*)(const Tensor& x, const Tensor& y, double p);  // undefined = 0
+// What the derivative reads; flat: it is zero.
+enum class Reads : uint8_t { flat, nothing, x, y };
 
 struct UnaryOp final : Op {
-  UnaryOp(Unary k, std::string_view n, Reads r, Derivative d, double attribute)
-      : kind(k), id(n), reads(r), derivative(d), p(attribute) {}
+  UnaryOp(Unary k, std::string_view n, Reads r, double attribute)
+      : kind(k), id(n), reads(r), p(attribute) {}
   std::string_view name() const override { return id; }
 
   Tensors forward(const Tensors& in) const override {
@@ -25,19 +23,22 @@ struct UnaryOp final : Op {
     launch<UnaryMap>(out.device(), kind, in[0], p, out);
     return {out};
   }
-  // t times the derivative at this node.
+  Term derivative(const Tensor& x, const Tensor& y) const {
+    Term d(0.0);
+    visit_unary(kind, [&](auto formula) { d = formula.d(Term(x), Term(y), Term(p)); });
+    return d;
+  }
+  static Tensor times(const Tensor& t, const Term& factor) {
+    if (!factor.constant()) return mul(t, factor.t);
+    if (factor.c == 1) return t;
+    return factor.c == -1 ? neg(t) : scale(t, factor.c);
+  }
+  // t times the derivative at this node; undefined: zero.
   Tensor chain(const Node& node, const Tensor& t) const {
+    if (reads == Reads::flat) return {};
     const Tensor x = reads == Reads::x ? node.input(0) : Tensor{};
     const Tensor y = reads == Reads::y ? node.output(0) : Tensor{};
-    switch (kind) {  // constant derivatives
-      case Unary::neg: return neg(t);
-      case Unary::scale: return scale(t, p);
-      case Unary::shift: return t;
-      case Unary::step:
-      case Unary::sign: return {};
-      default: break;
-    }
-    if (tracking()) return mul(t, derivative(x, y, p));
+    if (tracking() || reads == Reads::nothing) return times(t, derivative(x, y));
     Tensor out = Tensor::empty(t.shape(), t.dtype(), t.device());
     launch<UnaryChain>(out.device(), kind, t.detach(), x.detach(), y.detach(), p, out);
     return out;
@@ -56,15 +57,13 @@ struct UnaryOp final : Op {
   Unary kind;
   std::string_view id;
   Reads reads;
-  Derivative derivative;
   double p;
 };
 
-Tensor unary(Unary kind, std::string_view name, const Tensor& x, Reads reads, Derivative derivative,
-             double p = 0) {
+Tensor unary(Unary kind, std::string_view name, const Tensor& x, Reads reads, double p = 0) {
   check(x.defined(), name, ": the argument is undefined");
   check(is_float(x.dtype()), name, ": expects f32 or f64, got ", name_of(x.dtype()));
-  return emit1(std::make_shared<UnaryOp>(kind, name, reads, derivative, p), {x});
+  return emit1(std::make_shared<UnaryOp>(kind, name, reads, p), {x});
 }
 
 // Partial of output with respect to argument k, times t. Undefined: zero.
@@ -146,135 +145,39 @@ Tensor through_mask(int k, const Tensor& t, const Tensor& mask) {
 
 }  // namespace
 
-Tensor neg(const Tensor& x) { return unary(Unary::neg, "neg", x, Reads::nothing, nullptr); }
-
-Tensor exp(const Tensor& x) {
-  return unary(Unary::exp, "exp", x, Reads::y,
-               [](const Tensor&, const Tensor& y, double) { return y; });
-}
-
-Tensor expm1(const Tensor& x) {
-  return unary(Unary::expm1, "expm1", x, Reads::y,
-               [](const Tensor&, const Tensor& y, double) { return shift(y, 1); });
-}
-
-Tensor log(const Tensor& x) {
-  return unary(Unary::log, "log", x, Reads::x,
-               [](const Tensor& x, const Tensor&, double) { return reciprocal(x); });
-}
-
-Tensor log1p(const Tensor& x) {
-  return unary(Unary::log1p, "log1p", x, Reads::x,
-               [](const Tensor& x, const Tensor&, double) { return reciprocal(shift(x, 1)); });
-}
-
-Tensor sqrt(const Tensor& x) {
-  return unary(Unary::sqrt, "sqrt", x, Reads::y,
-               [](const Tensor&, const Tensor& y, double) { return scale(reciprocal(y), 0.5); });
-}
-
-Tensor rsqrt(const Tensor& x) {
-  return unary(Unary::rsqrt, "rsqrt", x, Reads::y, [](const Tensor&, const Tensor& y, double) {
-    return scale(mul(square(y), y), -0.5);
-  });
-}
-
-Tensor reciprocal(const Tensor& x) {
-  return unary(Unary::reciprocal, "reciprocal", x, Reads::y,
-               [](const Tensor&, const Tensor& y, double) { return neg(square(y)); });
-}
-
-Tensor square(const Tensor& x) {
-  return unary(Unary::square, "square", x, Reads::x,
-               [](const Tensor& x, const Tensor&, double) { return scale(x, 2); });
-}
-
-Tensor pow(const Tensor& x, double p) {
-  return unary(
-      Unary::pow, "pow", x, Reads::x,
-      [](const Tensor& x, const Tensor&, double p) {
-        if (p == 0) return scale(x, 0);
-        return scale(pow(x, p - 1), p);
-      },
-      p);
-}
-
-Tensor sin(const Tensor& x) {
-  return unary(Unary::sin, "sin", x, Reads::x,
-               [](const Tensor& x, const Tensor&, double) { return cos(x); });
-}
-
-Tensor cos(const Tensor& x) {
-  return unary(Unary::cos, "cos", x, Reads::x,
-               [](const Tensor& x, const Tensor&, double) { return neg(sin(x)); });
-}
-
-Tensor tanh(const Tensor& x) {
-  return unary(Unary::tanh, "tanh", x, Reads::y,
-               [](const Tensor&, const Tensor& y, double) { return shift(neg(square(y)), 1); });
-}
-
-Tensor erf(const Tensor& x) {
-  return unary(Unary::erf, "erf", x, Reads::x, [](const Tensor& x, const Tensor&, double) {
-    return scale(exp(neg(square(x))), 2 * std::numbers::inv_sqrtpi);
-  });
-}
-
-Tensor sigmoid(const Tensor& x) {
-  return unary(Unary::sigmoid, "sigmoid", x, Reads::y,
-               [](const Tensor&, const Tensor& y, double) { return mul(y, shift(neg(y), 1)); });
-}
-
-Tensor softplus(const Tensor& x) {
-  return unary(Unary::softplus, "softplus", x, Reads::x,
-               [](const Tensor& x, const Tensor&, double) { return sigmoid(x); });
-}
-
-Tensor silu(const Tensor& x) {
-  return unary(Unary::silu, "silu", x, Reads::x, [](const Tensor& x, const Tensor&, double) {
-    const Tensor s = sigmoid(x);
-    return add(s, mul(mul(x, s), shift(neg(s), 1)));
-  });
-}
-
-Tensor gelu(const Tensor& x) {
-  return unary(Unary::gelu, "gelu", x, Reads::x, [](const Tensor& x, const Tensor&, double) {
-    const Tensor cdf = scale(shift(erf(scale(x, 1 / std::numbers::sqrt2)), 1), 0.5);
-    const Tensor density =
-        scale(exp(scale(square(x), -0.5)), std::numbers::inv_sqrtpi / std::numbers::sqrt2);
-    return add(cdf, mul(x, density));
-  });
-}
-
-Tensor relu(const Tensor& x) {
-  return unary(Unary::relu, "relu", x, Reads::y,
-               [](const Tensor&, const Tensor& y, double) { return step(y, 0); });
-}
-
+Tensor neg(const Tensor& x) { return unary(Unary::neg, "neg", x, Reads::nothing); }
+Tensor exp(const Tensor& x) { return unary(Unary::exp, "exp", x, Reads::y); }
+Tensor expm1(const Tensor& x) { return unary(Unary::expm1, "expm1", x, Reads::y); }
+Tensor log(const Tensor& x) { return unary(Unary::log, "log", x, Reads::x); }
+Tensor log1p(const Tensor& x) { return unary(Unary::log1p, "log1p", x, Reads::x); }
+Tensor sqrt(const Tensor& x) { return unary(Unary::sqrt, "sqrt", x, Reads::y); }
+Tensor rsqrt(const Tensor& x) { return unary(Unary::rsqrt, "rsqrt", x, Reads::y); }
+Tensor reciprocal(const Tensor& x) { return unary(Unary::reciprocal, "reciprocal", x, Reads::y); }
+Tensor square(const Tensor& x) { return unary(Unary::square, "square", x, Reads::x); }
+Tensor pow(const Tensor& x, double p) { return unary(Unary::pow, "pow", x, Reads::x, p); }
+Tensor sin(const Tensor& x) { return unary(Unary::sin, "sin", x, Reads::x); }
+Tensor cos(const Tensor& x) { return unary(Unary::cos, "cos", x, Reads::x); }
+Tensor tanh(const Tensor& x) { return unary(Unary::tanh, "tanh", x, Reads::y); }
+Tensor erf(const Tensor& x) { return unary(Unary::erf, "erf", x, Reads::x); }
+Tensor sigmoid(const Tensor& x) { return unary(Unary::sigmoid, "sigmoid", x, Reads::y); }
+Tensor softplus(const Tensor& x) { return unary(Unary::softplus, "softplus", x, Reads::x); }
+Tensor silu(const Tensor& x) { return unary(Unary::silu, "silu", x, Reads::x); }
+Tensor gelu(const Tensor& x) { return unary(Unary::gelu, "gelu", x, Reads::x); }
+Tensor relu(const Tensor& x) { return unary(Unary::relu, "relu", x, Reads::y); }
 Tensor leaky_relu(const Tensor& x, double slope) {
-  return unary(
-      Unary::leaky_relu, "leaky_relu", x, Reads::x,
-      [](const Tensor& x, const Tensor&, double p) { return step(x, p); }, slope);
+  return unary(Unary::leaky_relu, "leaky_relu", x, Reads::x, slope);
 }
-
-Tensor abs(const Tensor& x) {
-  return unary(Unary::abs, "abs", x, Reads::x,
-               [](const Tensor& x, const Tensor&, double) { return sign(x); });
-}
-
+Tensor abs(const Tensor& x) { return unary(Unary::abs, "abs", x, Reads::x); }
 Tensor scale(const Tensor& x, double c) {
-  return unary(Unary::scale, "scale", x, Reads::nothing, nullptr, c);
+  return unary(Unary::scale, "scale", x, Reads::nothing, c);
 }
-
 Tensor shift(const Tensor& x, double c) {
-  return unary(Unary::shift, "shift", x, Reads::nothing, nullptr, c);
+  return unary(Unary::shift, "shift", x, Reads::nothing, c);
 }
-
 Tensor step(const Tensor& x, double below) {
-  return unary(Unary::step, "step", x, Reads::nothing, nullptr, below);
+  return unary(Unary::step, "step", x, Reads::flat, below);
 }
-
-Tensor sign(const Tensor& x) { return unary(Unary::sign, "sign", x, Reads::nothing, nullptr); }
+Tensor sign(const Tensor& x) { return unary(Unary::sign, "sign", x, Reads::flat); }
 
 Tensor add(const Tensor& a, const Tensor& b) {
   return binary(

@@ -64,20 +64,20 @@ void statistics(const Tensor& partial, const EdgeSizes& s, double* centre, Tenso
       total += p[2 * b * s.channels + c];
       square += p[(2 * b + 1) * s.channels + c];
     }
-    const double rest = total / edges, v = square / edges - rest * rest;
-    centre[2 * s.channels + c] = rest;
-    mean.mutable_data<T>()[c] = static_cast<T>(centre[c] + centre[s.channels + c] + rest);
+    const double mean_offset = total / edges, v = square / edges - mean_offset * mean_offset;
+    centre[2 * s.channels + c] = mean_offset;
+    mean.mutable_data<T>()[c] = static_cast<T>(centre[c] + centre[s.channels + c] + mean_offset);
     var.mutable_data<T>()[c] = static_cast<T>(v < 0 ? 0 : v);
   }
 }
 
 template <class T, Act kAct>
-BASIN_HOT void normalise(const T* __restrict winner, const T* __restrict rest,
+BASIN_HOT void normalise(const T* __restrict winner, const T* __restrict mean_offset,
                          const T* __restrict scale, const T* __restrict beta, T slope, int64_t rows,
                          int64_t n, T* __restrict y) {
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < n; ++c) {
-      const T z = (winner[r * n + c] - rest[c]) * scale[c] + beta[c];
+      const T z = (winner[r * n + c] - mean_offset[c]) * scale[c] + beta[c];
       y[r * n + c] = activate<T, kAct>(z, slope);
     }
   }
@@ -125,10 +125,10 @@ void forward(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor
   if (!how.given_stats) statistics<T>(partial, s, centre, mean, var);
 
   Tensor scratch = Tensor::empty({2, s.channels}, kDTypeOf<T>);
-  T *rest = scratch.mutable_data<T>(), *scale = rest + s.channels;
+  T *mean_offset = scratch.mutable_data<T>(), *scale = mean_offset + s.channels;
   for (int64_t c = 0; c < s.channels; ++c) {
     const double deviation = std::sqrt(static_cast<double>(var.data<T>()[c]) + how.eps);
-    rest[c] = static_cast<T>(centre[2 * s.channels + c]);
+    mean_offset[c] = static_cast<T>(centre[2 * s.channels + c]);
     scale[c] = static_cast<T>(gamma.data<T>()[c] / deviation);
   }
   const T *winner = saved.winner.data<T>(), *pbeta = beta.data<T>();
@@ -136,18 +136,18 @@ void forward(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor
   parallel_for(s.rows(), s.rows_per_tile(), [&](int64_t begin, int64_t end) {
     const int64_t i = begin * s.channels;
     dispatch_act(how.act, [&](auto a) {
-      normalise<T, a()>(winner + i, rest, scale, pbeta, static_cast<T>(how.slope), end - begin,
-                        s.channels, out + i);
+      normalise<T, a()>(winner + i, mean_offset, scale, pbeta, static_cast<T>(how.slope),
+                        end - begin, s.channels, out + i);
     });
   });
 }
 
-// g = ct act'(y), and its sums: s[c] += g, q[c] += g (winner - rest).
+// g = ct act'(y), and its sums: s[c] += g, q[c] += g (winner - mean_offset).
 template <class T, Act kAct>
 BASIN_HOT void pull_activations(const T* __restrict y, const T* __restrict ct,
-                                const T* __restrict winner, const T* __restrict rest, T slope,
-                                int64_t rows, int64_t n, T* __restrict g, double* __restrict s,
-                                double* __restrict q) {
+                                const T* __restrict winner, const T* __restrict mean_offset,
+                                T slope, int64_t rows, int64_t n, T* __restrict g,
+                                double* __restrict s, double* __restrict q) {
   const auto at = [&](int64_t i) {
     g[i] = pull_activation<T, kAct>(ct[i], kAct == Act::none ? T(0) : y[i], slope);
     return g[i];
@@ -156,7 +156,8 @@ BASIN_HOT void pull_activations(const T* __restrict y, const T* __restrict ct,
   for (; r + 4 <= rows; r += 4) {  // four rows are added in T before they join the doubles
     const int64_t i0 = r * n, i1 = i0 + n, i2 = i1 + n, i3 = i2 + n;
     for (int64_t c = 0; c < n; ++c) {
-      const T m = rest[c], g0 = at(i0 + c), g1 = at(i1 + c), g2 = at(i2 + c), g3 = at(i3 + c);
+      const T m = mean_offset[c], g0 = at(i0 + c), g1 = at(i1 + c), g2 = at(i2 + c),
+              g3 = at(i3 + c);
       s[c] += static_cast<double>((g0 + g1) + (g2 + g3));
       q[c] += static_cast<double>((g0 * (winner[i0 + c] - m) + g1 * (winner[i1 + c] - m)) +
                                   (g2 * (winner[i2 + c] - m) + g3 * (winner[i3 + c] - m)));
@@ -166,7 +167,7 @@ BASIN_HOT void pull_activations(const T* __restrict y, const T* __restrict ct,
     for (int64_t c = 0; c < n; ++c) {
       const T g0 = at(r * n + c);
       s[c] += static_cast<double>(g0);
-      q[c] += static_cast<double>(g0 * (winner[r * n + c] - rest[c]));
+      q[c] += static_cast<double>(g0 * (winner[r * n + c] - mean_offset[c]));
     }
   }
 }
@@ -212,7 +213,7 @@ void backward(const EdgeConvPoint& at, const Tensor& ct, const BnAct& how, EdgeC
   const Tensor sums = edge_column_sums(s, 2, [&](int64_t begin, int64_t rows, double* p) {
     const int64_t i = begin * s.channels;
     dispatch_act(how.act, [&](auto a) {
-      pull_activations<T, a()>(py + i, pct + i, winner + i, channels.rest(),
+      pull_activations<T, a()>(py + i, pct + i, winner + i, channels.mean_offset(),
                                static_cast<T>(how.slope), rows, s.channels, g + i, p,
                                p + s.channels);
     });

@@ -40,7 +40,7 @@ class EdgeChannels {
   int64_t stride() const { return stride_; }
   const T* centre_u() const { return values_.data<T>(); }
   const T* centre_v() const { return centre_u() + stride_; }
-  const T* rest() const { return centre_u() + 2 * stride_; }  // mean - centre_u - centre_v
+  const T* mean_offset() const { return centre_u() + 2 * stride_; }  // mean - centre_u - centre_v
   const T* sign() const { return centre_u() + 3 * stride_; }  // -1 where the minimum is wanted
   const bool* tied() const { return static_cast<const bool*>(tied_.raw()); }  // gamma = 0
 

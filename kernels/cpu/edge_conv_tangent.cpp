@@ -44,20 +44,20 @@ struct Inputs {
         u(at.u.data<T>()),
         v(at.v.data<T>()) {}
   const uint8_t* argmax() const { return static_cast<const uint8_t*>(saved.argmax.raw()); }
-  double rest(int64_t c) const { return saved.centre.data<double>()[2 * s.channels + c]; }
+  double mean_offset(int64_t c) const { return saved.centre.data<double>()[2 * s.channels + c]; }
 };
 
 // Rows of one cloud and slice.
 template <class T>
 struct Rows {
-  const T *u, *v, *ut, *vt, *sums, *around;  // [N, C] of the cloud
-  const int32_t* degree;                     // [N]
+  const T *u, *v, *ut, *vt, *sums, *neighbour_sum;  // [N, C] of the cloud
+  const int32_t* degree;                            // [N]
 };
 
 // Tangents at the winners and of the statistics.
 struct Moved {
   Tensor zt;                                          // [B, N, C]: tangent of z at the winner
-  Tensor around;                                      // [B, N, C]: sum_q vt[j]
+  Tensor neighbour_sum;                               // [B, N, C]: sum_q vt[j]
   Tensor mean_t, inv_std, inv_std_t, scale, scale_t;  // [C] f64; scale = gamma inv_std
 };
 
@@ -76,14 +76,14 @@ class Padded {
   Tensor values_;
 };
 
-// zt and around; returns the partial sums [B, 2, C] over the edges of zt and zc zt, zc =
+// zt and neighbour_sum; returns the partial sums [B, 2, C] over the edges of zt and zc zt, zc =
 // z - centre_u - centre_v.
 template <class T>
 Tensor gather_tangents(const Inputs<T>& in, Moved& m) {
   const EdgeSizes& s = in.s;
   m.zt = Tensor::empty(in.ut.shape(), kDTypeOf<T>);
-  m.around = Tensor::empty(in.ut.shape(), kDTypeOf<T>);
-  T *zt = m.zt.mutable_data<T>(), *around = m.around.mutable_data<T>();
+  m.neighbour_sum = Tensor::empty(in.ut.shape(), kDTypeOf<T>);
+  T *zt = m.zt.mutable_data<T>(), *neighbour_sum = m.neighbour_sum.mutable_data<T>();
   const T *ut = in.ut.template data<T>(), *vt = in.vt.template data<T>();
   const Tensor zero = Tensor::zeros({kEdgeWidth}, kDTypeOf<T>);
   const Tensor one = Tensor::full({kEdgeWidth}, kDTypeOf<T>, 1);
@@ -105,7 +105,8 @@ Tensor gather_tangents(const Inputs<T>& in, Moved& m) {
     }
     double first[kEdgeWidth] = {}, second[kEdgeWidth] = {};
     loops.pack(t, vt + base, zero.template data<T>(), one.template data<T>(), packed);
-    loops.gather(t, from, packed, in.argmax() + base, around + base, zt + base, first, second);
+    loops.gather(t, from, packed, in.argmax() + base, neighbour_sum + base, zt + base, first,
+                 second);
     std::copy_n(first, t.count, p + 2 * b * s.channels + c);
     std::copy_n(second, t.count, p + (2 * b + 1) * s.channels + c);
   });
@@ -126,7 +127,7 @@ Moved move(const Inputs<T>& in) {
       first += partial.data<double>()[2 * b * s.channels + c];
       second += partial.data<double>()[(2 * b + 1) * s.channels + c];
     }
-    second -= in.rest(c) * first;  // now with z - mean
+    second -= in.mean_offset(c) * first;  // now with z - mean
     const double inv = 1 / std::sqrt(static_cast<double>(in.var.template data<T>()[c]) + in.eps);
     const double inv_t = -inv * inv * inv * second / s.edges();
     const double gamma = in.gamma.template data<T>()[c];
@@ -141,14 +142,14 @@ Moved move(const Inputs<T>& in) {
 
 template <class T, Act kAct>
 BASIN_HOT void push_rows(const T* __restrict y, const T* __restrict winner, const T* __restrict zt,
-                         const T* __restrict rest, const T* __restrict mean_t,
+                         const T* __restrict mean_offset, const T* __restrict mean_t,
                          const T* __restrict scale, const T* __restrict scale_t,
                          const T* __restrict beta_t, T slope, int64_t rows, int64_t n,
                          T* __restrict y_t) {
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < n; ++c) {
       const int64_t i = r * n + c;
-      const T moved = scale_t[c] * (winner[i] - rest[c]) + scale[c] * (zt[i] - mean_t[c]);
+      const T moved = scale_t[c] * (winner[i] - mean_offset[c]) + scale[c] * (zt[i] - mean_t[c]);
       y_t[i] = pull_activation<T, kAct>(moved + beta_t[c], kAct == Act::none ? T(0) : y[i], slope);
     }
   }
@@ -166,17 +167,17 @@ void tangent(const Inputs<T>& in, const Tensor& y, const BnAct& how, Tensor& y_t
   parallel_for(s.rows(), s.rows_per_tile(), [&](int64_t begin, int64_t end) {
     const int64_t i = begin * s.channels;
     dispatch_act(how.act, [&](auto a) {
-      push_rows<T, a()>(py + i, winner + i, zt + i, in.channels.rest(), mean_t.data(), scale.data(),
-                        scale_t.data(), in.beta_t.template data<T>(), static_cast<T>(how.slope),
-                        end - begin, s.channels, out + i);
+      push_rows<T, a()>(py + i, winner + i, zt + i, in.channels.mean_offset(), mean_t.data(),
+                        scale.data(), scale_t.data(), in.beta_t.template data<T>(),
+                        static_cast<T>(how.slope), end - begin, s.channels, out + i);
     });
   });
 }
 
 template <class T>
 struct GradientRows {
-  const T *y, *ct, *ct_t, *winner, *zt;      // [rows, C]
-  const T *rest, *mean_t, *scale, *scale_t;  // [C]
+  const T *y, *ct, *ct_t, *winner, *zt;             // [rows, C]
+  const T *mean_offset, *mean_t, *scale, *scale_t;  // [C]
 };
 
 // g = ct act'(y), g_t = ct_t act'(y): out = scale_t g + scale g_t, and the sums over the rows of
@@ -193,7 +194,7 @@ BASIN_HOT void pull_rows(const GradientRows<T>& in, T slope, int64_t rows, int64
       const T sign = kAct == Act::none ? T(0) : y[c];
       const T g = pull_activation<T, kAct>(ct[c], sign, slope);
       const T g_t = pull_activation<T, kAct>(ct_t[c], sign, slope);
-      const T zc = winner[c] - in.rest[c], zc_t = zt[c] - in.mean_t[c];
+      const T zc = winner[c] - in.mean_offset[c], zc_t = zt[c] - in.mean_t[c];
       to[c] = in.scale_t[c] * g + in.scale[c] * g_t;
       g_sum[c] += static_cast<double>(g);
       gz_sum[c] += static_cast<double>(g * zc);
@@ -228,7 +229,7 @@ EdgeConstants<T> finish_channels(const Inputs<T>& in, const Moved& m, const doub
     const double k2 = -a * inv * inv * gz / edges;
     const double k2_t =
         -(a_t * inv * inv * gz + 2 * a * inv * inv_t * gz + a * inv * inv * gz_t) / edges;
-    const double each = k1_t - k2_t * in.rest(c) - k2 * m.mean_t.data<double>()[c];
+    const double each = k1_t - k2_t * in.mean_offset(c) - k2 * m.mean_t.data<double>()[c];
     k.k2.set(c, k2);
     k.k2_t.set(c, k2_t);
     k.per_edge.set(c, each);
@@ -237,17 +238,17 @@ EdgeConstants<T> finish_channels(const Inputs<T>& in, const Moved& m, const doub
   return k;
 }
 
-// du_t += constant + k2_t sums + k2 (k ut + around)
+// du_t += constant + k2_t sums + k2 (k ut + neighbour_sum)
 template <class T>
 BASIN_HOT void finish_points(const EdgeTile& t, const Rows<T>& rows, const T* __restrict constant,
                              const T* __restrict k2, const T* __restrict k2_t, T* __restrict du) {
   const T k = static_cast<T>(t.neighbours);
   for (int64_t i = 0; i < t.points; ++i) {
     const int64_t at = i * t.channels + t.first;
-    const T *ut = rows.ut + at, *sums = rows.sums + at, *around = rows.around + at;
+    const T *ut = rows.ut + at, *sums = rows.sums + at, *neighbour_sum = rows.neighbour_sum + at;
     T* out = du + at;
     for (int64_t c = 0; c < t.count; ++c) {
-      out[c] += constant[c] + k2_t[c] * sums[c] + k2[c] * (k * ut[c] + around[c]);
+      out[c] += constant[c] + k2_t[c] * sums[c] + k2[c] * (k * ut[c] + neighbour_sum[c]);
     }
   }
 }
@@ -275,8 +276,8 @@ void sweep_edges(const Inputs<T>& in, const Moved& m, const EdgeConstants<T>& k,
   const EdgeSizes& s = in.s;
   const Tensor one = Tensor::full({kEdgeWidth}, kDTypeOf<T>, 1);
   const T *ut = in.ut.template data<T>(), *vt = in.vt.template data<T>();
-  const T *around = m.around.data<T>(),
-          *sums = in.given_stats ? around : in.saved.sums.template data<T>();
+  const T *neighbour_sum = m.neighbour_sum.data<T>(),
+          *sums = in.given_stats ? neighbour_sum : in.saved.sums.template data<T>();
   for_edge_tiles<T>(s, in.index, [&](const EdgeLoops<T>& loops, const EdgeTile& t, int64_t b) {
     Tensor scratch = Tensor::empty({s.points, loops.width}, kDTypeOf<T>);
     T* packed = scratch.template mutable_data<T>();
@@ -293,7 +294,7 @@ void sweep_edges(const Inputs<T>& in, const Moved& m, const EdgeConstants<T>& k,
                        ut + base,
                        vt + base,
                        sums + base,
-                       around + base,
+                       neighbour_sum + base,
                        in.saved.degree.template data<int32_t>() + b * s.points};
     loops.scatter(t, from, in.argmax() + base, packed);
     if (!in.given_stats) {
@@ -322,7 +323,7 @@ void backward_tangent(const Inputs<T>& in, const Tensor& y, const Tensor& ct, co
                                second.data<T>() + i,
                                in.saved.winner.template data<T>() + i,
                                m.zt.data<T>() + i,
-                               in.channels.rest(),
+                               in.channels.mean_offset(),
                                mean_t.data(),
                                scale.data(),
                                scale_t.data()};

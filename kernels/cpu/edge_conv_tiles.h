@@ -37,8 +37,9 @@ struct EdgeLoops {
   };
   void (*scatter)(const EdgeTile& t, const Sources& from, const uint8_t* argmax, T* packed);
 
-  // Of the tangents ut and vt (packed): around = sum_q vt[j], moved = ut + vt at the winner, and
-  // over the edges of all points first += sum (ut + vt), second += sum zc (ut + vt), where zc = (u
+  // Of the tangents ut and vt (packed): neighbour_sum = sum_q vt[j], moved = ut + vt at the winner,
+  // and over the edges of all points first += sum (ut + vt), second += sum zc (ut + vt), where zc =
+  // (u
   // - centre_u) + (v - centre_v) and sums its sums over q. u null: no sums over the points.
   struct Tangents {
     const T *ut, *u, *v, *sums;    // [N, C] of the cloud
@@ -46,7 +47,7 @@ struct EdgeLoops {
     const int32_t* degree;         // [N]
   };
   void (*gather)(const EdgeTile& t, const Tangents& from, const T* packed, const uint8_t* argmax,
-                 T* around, T* moved, double* first, double* second);
+                 T* neighbour_sum, T* moved, double* first, double* second);
 };
 
 // The loops for this machine and these sizes.

@@ -43,7 +43,7 @@ BASIN_HD T sigmoid(T x) {
 template <class T>
 BASIN_HD Dual<T> sigmoid(const Dual<T>& x) {
   const T g = scalar::sigmoid_(x.v);
-  return {g, g * (T(1) - g) * x.t};
+  return {g, scalar::Sigmoid::d(x.v, g, T(0)) * x.t};
 }
 
 // What a kernel that was asked for V gives: the value, or the tangent alone.

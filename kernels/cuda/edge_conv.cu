@@ -100,9 +100,9 @@ void statistics(const EdgeArrays<T>& in, const Tensor& sums, double* centre, T* 
   const double edges = in.edges();
   const int64_t channels = in.channels;
   cuda::for_items(EdgeBnActMaxForward::name, channels, [=] __device__(int64_t c) {
-    const double rest = sum(0, c) / edges, v = sum(1, c) / edges - rest * rest;
-    centre[2 * channels + c] = rest;
-    mean[c] = static_cast<T>(centre[c] + centre[channels + c] + rest);
+    const double mean_offset = sum(0, c) / edges, v = sum(1, c) / edges - mean_offset * mean_offset;
+    centre[2 * channels + c] = mean_offset;
+    mean[c] = static_cast<T>(centre[c] + centre[channels + c] + mean_offset);
     var[c] = static_cast<T>(v < 0 ? 0 : v);
   });
 }
@@ -111,14 +111,14 @@ template <class T>
 void normalise(const EdgeArrays<T>& in, const T* var, const T* beta, T* y) {
   const char* name = EdgeBnActMaxForward::name;
   Tensor scratch = per_channel(2, in.channels, kDTypeOf<T>);
-  T *rest = cuda::out_ptr<T>(scratch), *scale = rest + in.channels;
+  T *mean_offset = cuda::out_ptr<T>(scratch), *scale = mean_offset + in.channels;
   cuda::for_items(name, in.channels, [=] __device__(int64_t c) {
-    rest[c] = static_cast<T>(in.rest(c));
+    mean_offset[c] = static_cast<T>(in.mean_offset(c));
     scale[c] = static_cast<T>(in.gamma[c] * cuda::inverse_deviation(var, c, in.eps));
   });
   cuda::for_items(name, in.rows() * in.channels, [=] __device__(int64_t i) {
     const int64_t c = i % in.channels;
-    y[i] = cuda::activate(in.act, (in.winner[i] - rest[c]) * scale[c] + beta[c], in.slope);
+    y[i] = cuda::activate(in.act, (in.winner[i] - mean_offset[c]) * scale[c] + beta[c], in.slope);
   });
 }
 
@@ -132,7 +132,7 @@ Tensor pull_activations(const EdgeArrays<T>& in, const T* y, const T* ct, T* g) 
         const T pulled = cuda::pull(in.act, ct[at], y, at, in.slope);
         g[at] = pulled;
         s[0] += static_cast<double>(pulled);
-        s[1] += static_cast<double>(pulled * (in.winner[at] - static_cast<T>(in.rest(c))));
+        s[1] += static_cast<double>(pulled * (in.winner[at] - static_cast<T>(in.mean_offset(c))));
       },
       cuda::kEdgeTileRows);
 }
@@ -151,7 +151,7 @@ void finish_channels(const EdgeArrays<T>& in, const Tensor& sums, const T* var, 
     dbeta[c] = static_cast<T>(sum_g);
     dgamma[c] = static_cast<T>(sum_ghat);
     const double k2 = in.given ? 0 : -scale * inv_std * sum_ghat / edges;
-    const double each = in.given ? 0 : -scale * sum_g / edges - k2 * in.rest(c);
+    const double each = in.given ? 0 : -scale * sum_g / edges - k2 * in.mean_offset(c);
     k[c] = static_cast<T>(scale);
     k[n + c] = static_cast<T>(k2);
     k[2 * n + c] = static_cast<T>(each);

@@ -33,7 +33,7 @@ struct EdgeArrays {
   double edges() const { return static_cast<double>(batch * points * neighbours); }
   __device__ T centre_u(int64_t c) const { return static_cast<T>(centre[c]); }
   __device__ T centre_v(int64_t c) const { return static_cast<T>(centre[channels + c]); }
-  __device__ double rest(int64_t c) const { return centre[2 * channels + c]; }
+  __device__ double mean_offset(int64_t c) const { return centre[2 * channels + c]; }
   // x at channel c of the first point of row r's cloud. Rows fit 32 bits, whose division is cheap.
   __device__ const T* cloud(const T* x, int64_t r, int64_t c) const {
     const auto row = static_cast<uint32_t>(r), n = static_cast<uint32_t>(points);

@@ -23,16 +23,17 @@ template <class T>
 struct Moved {
   const T *ut, *vt;           // [B, N, C]
   const T *gamma_t, *beta_t;  // [C]
-  T *zt, *around;             // [B, N, C]: tangent of z at the winner; sum_q vt[j]
+  T *zt, *neighbour_sum;      // [B, N, C]: tangent of z at the winner; sum_q vt[j]
   double* channel;            // [5, C]
   int64_t channels;
   __device__ double at(Row row, int64_t c) const { return channel[row * channels + c]; }
 };
 
-// zt and around; returns the sums over the edges of zt and zc zt, zc = z - centre_u - centre_v.
+// zt and neighbour_sum; returns the sums over the edges of zt and zc zt, zc = z - centre_u -
+// centre_v.
 template <class T>
 Tensor gather_tangents(const char* name, const EdgeArrays<T>& in, const T* ut, const T* vt, T* zt,
-                       T* around) {
+                       T* neighbour_sum) {
   return cuda::column_sums<2>(
       name, in.rows(), in.channels,
       [=] __device__(int64_t r, int64_t c, double* s) {
@@ -42,7 +43,7 @@ Tensor gather_tangents(const char* name, const EdgeArrays<T>& in, const T* ut, c
         const T own = ut[at];
         T sum = 0;
         for (int64_t q = 0; q < in.neighbours; ++q) sum += other[near[q] * in.channels];
-        around[at] = sum;
+        neighbour_sum[at] = sum;
         zt[at] = own + other[near[in.argmax[at]] * in.channels];
         if (in.given) return;
         s[0] += static_cast<double>(static_cast<T>(in.neighbours) * own + sum);
@@ -60,7 +61,8 @@ void move_channels(const char* name, const EdgeArrays<T>& in, const Tensor& sums
   const double edges = in.edges();
   const int64_t n = in.channels;
   cuda::for_items(name, n, [=] __device__(int64_t c) {
-    const double first = sum(0, c), second = sum(1, c) - in.rest(c) * first;  // now with z - mean
+    const double first = sum(0, c),
+                 second = sum(1, c) - in.mean_offset(c) * first;  // now with z - mean
     const double inv = cuda::inverse_deviation(var, c, in.eps);
     const double inv_t = -inv * inv * inv * second / edges, gamma = in.gamma[c];
     channel[kMeanT * n + c] = first / edges;
@@ -86,7 +88,7 @@ Moved<T> move(const char* name, const EdgeArrays<T>& in, const EdgeConvPoint& po
                    cuda::in_ptr<T>(memory[2]),       cuda::in_ptr<T>(memory[3]),
                    cuda::out_ptr<T>(memory[4]),      cuda::out_ptr<T>(memory[5]),
                    cuda::out_ptr<double>(memory[6]), in.channels};
-  const Tensor sums = gather_tangents(name, in, m.ut, m.vt, m.zt, m.around);
+  const Tensor sums = gather_tangents(name, in, m.ut, m.vt, m.zt, m.neighbour_sum);
   move_channels(name, in, sums, cuda::in_ptr<T>(point.var), m.gamma_t, m.channel);
   return m;
 }
@@ -95,7 +97,7 @@ template <class T>
 void push_outputs(const EdgeArrays<T>& in, const Moved<T>& m, const T* y, T* y_t) {
   cuda::for_items(EdgeBnActMaxTangent::name, in.rows() * in.channels, [=] __device__(int64_t i) {
     const int64_t c = i % in.channels;
-    const T zc = in.winner[i] - static_cast<T>(in.rest(c));
+    const T zc = in.winner[i] - static_cast<T>(in.mean_offset(c));
     const T zc_t = m.zt[i] - static_cast<T>(m.at(kMeanT, c));
     const T moved = static_cast<T>(m.at(kScaleT, c)) * zc + static_cast<T>(m.at(kScale, c)) * zc_t;
     y_t[i] = cuda::pull(in.act, moved + m.beta_t[c], y, i, in.slope);
@@ -113,7 +115,7 @@ Tensor pull_outputs(const EdgeArrays<T>& in, const Moved<T>& m, const T* y, cons
         const int64_t at = r * in.channels + c;
         const T g = cuda::pull(in.act, ct[at], y, at, in.slope);
         const T g_t = cuda::pull(in.act, ct_t[at], y, at, in.slope);
-        const T zc = in.winner[at] - static_cast<T>(in.rest(c));
+        const T zc = in.winner[at] - static_cast<T>(in.mean_offset(c));
         const T zc_t = m.zt[at] - static_cast<T>(m.at(kMeanT, c));
         out[at] = static_cast<T>(m.at(kScaleT, c)) * g + static_cast<T>(m.at(kScale, c)) * g_t;
         s[0] += static_cast<double>(g);
@@ -142,7 +144,7 @@ void finish_channels(const EdgeArrays<T>& in, const Moved<T>& m, const Tensor& s
     const double k2 = -a * inv * inv * gz * share;
     const double k2_t =
         -(a_t * inv * inv * gz + 2 * a * inv * inv_t * gz + a * inv * inv * gz_t) * share;
-    const double each = k1_t - k2_t * in.rest(c) - k2 * m.at(kMeanT, c);
+    const double each = k1_t - k2_t * in.mean_offset(c) - k2 * m.at(kMeanT, c);
     k[c] = static_cast<T>(k2);
     k[n + c] = static_cast<T>(k2_t);
     k[2 * n + c] = static_cast<T>(each);
@@ -178,7 +180,7 @@ void sweep_edges(const EdgeArrays<T>& in, const Moved<T>& m, const cuda::ByTarge
   if (in.given) return;
   cuda::for_items(name, in.rows() * n, [=] __device__(int64_t at) {
     const int64_t c = at % n;
-    const T moved = static_cast<T>(in.neighbours) * m.ut[at] + m.around[at];
+    const T moved = static_cast<T>(in.neighbours) * m.ut[at] + m.neighbour_sum[at];
     du_t[at] += k[3 * n + c] + k[n + c] * in.sums[at] + k[c] * moved;
   });
 }

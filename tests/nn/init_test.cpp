@@ -35,6 +35,23 @@ TEST_CASE("init: a draw fills its range and has the moments of the uniform distr
   CHECK(square == doctest::Approx(0.25 * 0.25 / 3).epsilon(0.03));
 }
 
+TEST_CASE("init: a normal draw has the moments and the shape of the normal distribution") {
+  const std::vector<double> v =
+      draw(normal_init(2), {200, 100}, DType::f64, 7, "table.weight").to_vector<double>();
+  double mean = 0, square = 0, within = 0, beyond = 0;
+  for (double x : v) {
+    mean += x / 20000;
+    square += x * x / 20000;
+    within += std::abs(x) < 2 ? 1.0 / 20000 : 0;
+    beyond += std::abs(x) > 4 ? 1.0 / 20000 : 0;
+  }
+  CHECK(std::abs(mean) < 4 * 2 / std::sqrt(20000.0));  // four standard errors, here and below
+  CHECK(square == doctest::Approx(4).epsilon(4 * std::sqrt(2.0 / 20000)));
+  CHECK(std::abs(within - 0.6827) < 0.0132);
+  CHECK(std::abs(beyond - 0.0455) < 0.0059);
+  CHECK(normal_init().deviation == 1);
+}
+
 TEST_CASE("init: values depend on seed and name only") {
   const Init init = torch_init(4);
   const auto values = [&](uint64_t seed, const char* name, const Shape& shape) {

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <string>
 
+#include "basin/autograd/transform.h"
+
 namespace basin {
 namespace {
 
@@ -154,6 +156,67 @@ TEST_CASE("layers: a weight without bias, under a convolution's shape in files")
   CHECK(&pass.weight(conv) == &params[1]);
   const Tensor y = pass.apply(conv, Tensor::from(std::vector<double>{1, 2}, {1, 2}));
   for (int64_t i = 0; i < 4; ++i) CHECK(y.at(i) == 1.5);
+}
+
+TEST_CASE("layers: an embedding looks rows of its table up and gathers their gradients") {
+  Layout layout;
+  const Embedding kinds = layout.embedding("kinds", 3, 2);
+  const ModelState state = layout.init(1, DType::f64);
+  const Param& table = state.params.at("kinds.weight");
+  CHECK(table.role == Role::embedding);
+  CHECK(table.value.shape() == Shape{3, 2});
+  CHECK(table.reference_shape == Shape{3, 2});
+  REQUIRE(table.view.size() == 1);
+  CHECK(table.view[0].cols == 2);
+  CHECK(table.value.to_vector<double>() ==
+        draw(normal_init(), {3, 2}, DType::f64, 1, "kinds.weight").to_vector<double>());
+  const Tensors params = state.params.values();
+  const Pass pass(layout, params, {}, false);
+  const Tensor index = Tensor::from(std::vector<int64_t>{2, 0, 2, 1, 1, 2}, {2, 3});
+  const Tensor y = pass.apply(kinds, index);
+  REQUIRE(y.shape() == Shape{2, 3, 2});
+  for (int64_t i = 0; i < 12; ++i) {
+    CHECK(y.at(i) == table.value.at(2 * static_cast<int64_t>(index.at(i / 2)) + i % 2));
+  }
+  CHECK(pass.apply(kinds, index.to(DType::i32)).to_vector<double>() == y.to_vector<double>());
+  const Fn total = [&](const Tensors& p) {
+    return Tensors{sum(square(Pass(layout, p, {}, false).apply(kinds, index)))};
+  };
+  const Tensor g = grad(total)(params)[0];
+  const double counts[] = {1, 2, 3};
+  for (int64_t i = 0; i < 6; ++i) {
+    CHECK(g.at(i) == doctest::Approx(2 * counts[i / 2] * table.value.at(i)).epsilon(1e-14));
+  }
+  for (const int64_t bad : {int64_t{-1}, int64_t{3}, int64_t{1} << 32}) {
+    CHECK_THROWS_WITH(pass.apply(kinds, Tensor::from(std::vector<int64_t>{0, bad}, {2})),
+                      doctest::Contains("is outside the 3 rows of the table"));
+  }
+  CHECK_THROWS_WITH(pass.apply(kinds, Tensor::zeros({2}, DType::f64)),
+                    "embedding: the index must be i32 or i64");
+  CHECK_THROWS_AS(layout.embedding("none", 0, 2), Error);
+}
+
+TEST_CASE("layers: layer norm over the last axis, hand-computed") {
+  Layout layout;
+  const LayerNorm norm = layout.layer_norm("ln", 4, 0.5);
+  CHECK(layout.layer_norm("other", 4).eps == 1e-5);
+  ModelState state = layout.init(1, DType::f64);
+  REQUIRE(state.params.size() == 4);
+  CHECK(state.buffers.size() == 0);
+  CHECK(state.params.at("ln.weight").role == Role::gain);
+  CHECK(state.params.at("ln.bias").role == Role::bias);
+  CHECK(state.params.at("ln.weight").value.to_vector<double>() == std::vector<double>(4, 1));
+  CHECK(state.params.at("ln.bias").value.to_vector<double>() == std::vector<double>(4, 0));
+  Tensors params = state.params.values();
+  params[0] = Tensor::from(std::vector<double>{1, 2, 3, 4}, {4});
+  params[1] = Tensor::from(std::vector<double>{0, 0, 10, 0}, {4});
+  const Pass pass(layout, params, {}, false);
+  // 1, 2, 3, 6: mean 3, biased variance 3.5; with eps 4. The second row is constant.
+  const Tensor x = Tensor::from(std::vector<double>{1, 2, 3, 6, 7, 7, 7, 7}, {1, 2, 4});
+  const Tensor y = pass.apply(norm, x);
+  REQUIRE(y.shape() == x.shape());
+  const double expected[] = {-1, -1, 10, 6, 0, 0, 10, 0};
+  for (int64_t i = 0; i < 8; ++i) CHECK(y.at(i) == doctest::Approx(expected[i]).epsilon(1e-14));
 }
 
 }  // namespace
