@@ -104,7 +104,7 @@
 #include "basin/train/checkpoint.h"
 #include "basin/train/evaluate.h"
 #include "basin/train/feed.h"
-#include "basin/train/interval.h"
+#include "basin/train/cadence.h"
 #include "basin/train/meters.h"
 #include "basin/train/metrics_file.h"
 #include "basin/train/probe_data.h"

@@ -19,7 +19,7 @@
 #include "basin/train/checkpoint.h"
 #include "basin/train/evaluate.h"
 #include "basin/train/feed.h"
-#include "basin/train/interval.h"
+#include "basin/train/cadence.h"
 #include "basin/train/metrics_file.h"
 #include "basin/train/step_failure.h"
 #include "basin/train/training_probe.h"
@@ -37,8 +37,8 @@ struct TrainOptions {
   int64_t steps = 0;  // > 0: replaces epochs
   int64_t batch = 32;
   int64_t eval_batch = 32;
-  Interval eval_every = {1, true};        // and at the end
-  Interval checkpoint_every = {1, true};  // and at the end, and where a best one was found
+  Cadence eval_every = {1, true};        // and at the end
+  Cadence checkpoint_every = {1, true};  // and at the end, and where a best one was found
   double clip = 0;                        // global gradient norm; 0: off
   uint64_t seed = 0;                      // of weights and masks
   DType dtype = DType::f32;

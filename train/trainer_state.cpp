@@ -90,7 +90,8 @@ Record Trainer::position_record() const {
     out.add(str(since, "term_sum_", i), at_.term_sums[i]);
   }
   if (train_meter_) {
-    for (const auto& [key, value] : parse_record(train_meter_->save().line(), "meter").values()) {
+    const RecordFields saved = parse_record(train_meter_->save().line(), "meter");
+    for (const auto& [key, value] : saved.values()) {
       out.add(since + "meter_" + key, std::string_view(value));
     }
   }

@@ -1,16 +1,16 @@
 // Reading and writing intervals.
-#include "basin/train/interval.h"
+#include "basin/train/cadence.h"
 
 #include "basin/core/error.h"
 #include "basin/core/io.h"
 
 namespace basin {
 
-std::string Interval::text() const { return str(count, epochs ? "e" : ""); }
+std::string Cadence::text() const { return str(count, epochs ? "e" : ""); }
 
-Interval parse_interval(const std::string& text) {
+Cadence parse_cadence(const std::string& text) {
   constexpr int64_t kMost = 1000000000000;
-  Interval out;
+  Cadence out;
   out.epochs = text.ends_with('e');
   const std::string_view digits =
       std::string_view(text).substr(0, text.size() - (out.epochs ? 1 : 0));
