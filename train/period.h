@@ -6,11 +6,7 @@
 
 namespace basin {
 
-<<<<<<<< HEAD:train/cadence.h
-struct Cadence {
-========
 struct Period {
->>>>>>>> refs/heads/tests:train/period.h
   int64_t count = 1;
   bool epochs = true;
 
@@ -20,10 +16,6 @@ struct Period {
   std::string text() const;
 };
 
-<<<<<<<< HEAD:train/cadence.h
-Cadence parse_cadence(const std::string& text);  // usage error unless a positive count
-========
 Period parse_period(const std::string& text);  // usage error unless a positive count
->>>>>>>> refs/heads/tests:train/period.h
 
 }  // namespace basin
