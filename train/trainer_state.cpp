@@ -87,10 +87,12 @@ Record Trainer::position_record() const {
       .add(since + "skipped", at_.period_skipped)
       .add(since + "terms", static_cast<int64_t>(at_.term_sums.size()));
   for (size_t i = 0; i < at_.term_sums.size(); ++i) {
-    out.add(str(since, "term_sum_", i), at_.term_sums[i]);
+    out.add(str(since, "term_", i), std::string_view(at_.term_names[i]))
+        .add(str(since, "term_sum_", i), at_.term_sums[i]);
   }
   if (train_meter_) {
-    for (const auto& [key, value] : parse_record(train_meter_->save().line(), "meter").values()) {
+    const RecordFields saved = parse_record(train_meter_->save().line(), "meter");
+    for (const auto& [key, value] : saved.values()) {
       out.add(since + "meter_" + key, std::string_view(value));
     }
   }
@@ -136,6 +138,7 @@ Trainer::Position Trainer::position_from(const RecordFields& in) const {
     at.seen = in.integer(since + "examples");
     at.steps = in.integer(since + "steps");
     for (int64_t i = 0; i < in.integer(since + "terms"); ++i) {
+      at.term_names.push_back(in.text(str(since, "term_", i)));
       at.term_sums.push_back(in.number(str(since, "term_sum_", i)));
     }
   }
