@@ -229,6 +229,35 @@ std::string ranks_csv(const LayerRanks& data) {
   return csv.text();
 }
 
+// "36 vectors (18 biases, 18 gains)"; parameters of other kinds by name and reason.
+std::string skipped_words(const std::vector<SkippedLayer>& skipped) {
+  std::vector<std::pair<std::string, int64_t>> kinds;  // in order of appearance
+  std::vector<std::string> others;
+  int64_t vectors = 0;
+  for (const SkippedLayer& s : skipped) {
+    if (s.kind.empty()) {
+      others.push_back(str(s.layer, " (", s.reason, ")"));
+      continue;
+    }
+    ++vectors;
+    const auto same = [&](const auto& k) { return k.first == s.kind; };
+    const auto found = std::find_if(kinds.begin(), kinds.end(), same);
+    if (found == kinds.end()) {
+      kinds.emplace_back(s.kind, 1);
+    } else {
+      ++found->second;
+    }
+  }
+  const auto plural = [](const std::string& word, int64_t n) {
+    return str(n, " ", word, n == 1 ? "" : word.ends_with("s") ? "es" : "s");
+  };
+  std::vector<std::string> counts, parts;
+  for (const auto& [kind, n] : kinds) counts.push_back(plural(kind, n));
+  if (vectors > 0) parts.push_back(str(plural("vector", vectors), " (", joined(counts), ")"));
+  parts.insert(parts.end(), others.begin(), others.end());
+  return joined(parts, "; ");
+}
+
 std::string ranks_alt(const LayerRanks& data) {
   std::string out = str("Lines over ", data.layers.size(), " layers, from ", data.layers.front(),
                         " to ", data.layers.back(), ".");
@@ -292,10 +321,7 @@ Figure ranks_figure(const LayerRanks& data, const char* what, std::string name) 
   if (any([](const LayerSeries& s) { return !s.runs.empty(); })) words += "; dots: single runs";
   if (any([](const LayerSeries& s) { return s.reference; })) words += "; grey: for reference";
   words += ".";
-  for (size_t i = 0; i < data.skipped.size(); ++i) {
-    words += str(i == 0 ? " Skipped: " : "; ", data.skipped[i].layer, " (", data.skipped[i].reason,
-                 i + 1 == data.skipped.size() ? ")." : ")");
-  }
+  if (!data.skipped.empty()) words += " Skipped: " + skipped_words(data.skipped) + ".";
   return finish_figure(std::move(figure), words, data.conditions);
 }
 

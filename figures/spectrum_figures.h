@@ -24,6 +24,7 @@ struct LayerPanel {
 };
 struct SkippedLayer {
   std::string layer, reason;
+  std::string kind = {};  // of vectors: "bias", "gain"; the caption counts them, the CSV names them
 };
 struct LayerRanks {
   std::string title;

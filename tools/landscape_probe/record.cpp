@@ -16,7 +16,7 @@ class Writer : public FieldWalk {
   explicit Writer(json& root) : at_{&root} {}
 
  private:
-  bool has(const char*) const override { return true; }
+  bool has(const char*) const override { return false; }
   void enter(const char* key) override { at_.push_back(&(*at_.back())[key]); }
   void enter(size_t index) override { at_.push_back(&(*at_.back())[index]); }
   void leave() override { at_.pop_back(); }

@@ -33,14 +33,13 @@ class FieldWalk {
     leave();
     return *this;
   }
-  // A field that records of earlier versions lack: it keeps its value then.
-  template <class T>
-  FieldWalk& optional(const char* key, T& value) {
-    return has(key) ? (*this)(key, value) : *this;
+  // A text that may be missing: written where there is any, and empty where it is not found.
+  FieldWalk& optional(const char* key, std::string& value) {
+    return !value.empty() || has(key) ? (*this)(key, value) : *this;
   }
 
  protected:
-  virtual bool has(const char* key) const = 0;  // a writer has every field
+  virtual bool has(const char* key) const = 0;  // there already; of a writer, never
   virtual void enter(const char* key) = 0;
   virtual void enter(size_t index) = 0;  // of a list
   virtual void leave() = 0;

@@ -41,15 +41,6 @@ void add_estimate(std::vector<CsvCell>& cells, const Estimate& e) {
                              e.interval.level, e.samples, e.method});
 }
 
-Estimate exact_estimate(double value) {
-  Estimate out;
-  out.value = value;
-  out.standard_error = 0;
-  out.interval = {value, value, 0.95};
-  out.method = "exact";
-  return out;
-}
-
 Estimate scaled_estimate(Estimate e, double by) {
   e.value *= by;
   e.standard_error *= by;

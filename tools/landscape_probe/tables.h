@@ -27,7 +27,6 @@ std::string metric_value_text(const Metric& metric, double value);
 // value, standard error, low, high, level, samples, method.
 void add_estimate(std::vector<CsvCell>& cells, const Estimate& e);
 
-Estimate exact_estimate(double value);
 Estimate scaled_estimate(Estimate e, double by);
 
 // Runs, seeds and command of figures about these probes.
