@@ -5,6 +5,7 @@
 
 #include "basin/analysis/ranks.h"
 #include "basin/analysis/statistics.h"
+#include "basin/analysis/symmetry_check.h"
 #include "basin/figures/spectrum_figures.h"
 #include "basin/tools/landscape_probe/parts/builtin.h"
 
