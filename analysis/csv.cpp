@@ -1,4 +1,4 @@
-// CSV cells: see csv.h.
+// The two cells that need rules: shortest round-trip numbers and quoted texts.
 #include "basin/analysis/csv.h"
 
 #include <array>

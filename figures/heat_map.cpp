@@ -1,4 +1,4 @@
-// Layout of the heat map: see heat_map.h.
+// Measures the heat map's labels, places its cells row by row and draws them with the colour bar.
 #include "basin/figures/heat_map.h"
 
 #include <algorithm>

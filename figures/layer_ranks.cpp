@@ -1,4 +1,5 @@
-// Figures 16 and 18, ranks per layer: see spectrum_figures.h.
+// The figures of ranks per layer, of weights and of representations: one layout for both, with the
+// names of layers cut to what tells them apart.
 #include <algorithm>
 #include <cmath>
 

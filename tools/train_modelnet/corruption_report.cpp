@@ -1,4 +1,4 @@
-// Tables and figure of corrupted accuracy: see corruption_report.h.
+// Makes the table, the summary and the heat map out of the numbers; nothing is measured here.
 #include "basin/tools/train_modelnet/corruption_report.h"
 
 #include <algorithm>
