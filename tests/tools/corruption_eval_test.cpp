@@ -9,8 +9,9 @@
 namespace basin::tools {
 namespace {
 
-struct Subject {
-  explicit Subject(Config settings) : config(train_config_from(settings)) {
+// An untrained classifier with the settings of a run.
+struct Untrained {
+  explicit Untrained(Config settings) : config(train_config_from(settings)) {
     model = make_model({.name = config.model.name, .classes = 15, .options = config.model.options});
     state = init_model(model, 3, DType::f32);
   }
@@ -20,7 +21,7 @@ struct Subject {
 };
 
 // Share of the rows whose largest logit is the label's, shape by shape.
-double accuracy_by_hand(const Subject& subject, const PointCloudSet& set) {
+double accuracy_by_hand(const Untrained& subject, const PointCloudSet& set) {
   int64_t right = 0;
   for (int64_t i = 0; i < set.size(); ++i) {
     const Tensor one = subset(set, std::vector<int64_t>{i}).points;
@@ -51,7 +52,7 @@ void write_npy_layout(const TempDir& dir, int64_t points) {
 }  // namespace
 
 TEST_CASE("corruption eval: equals the evaluation by hand; whole clouds from 1,024 points on") {
-  const Subject subject(few_shapes("1024"));
+  const Untrained subject(few_shapes("1024"));
   CorruptionOptions options;
   options.points = default_corruption_points(subject.config.points);
   CHECK(options.points == 0);
@@ -98,7 +99,7 @@ TEST_CASE("corruption eval: fewer trained points, a random subset of as many") {
   CHECK(default_corruption_points(1023) == 1023);
   CHECK(default_corruption_points(1024) == 0);
   CHECK(default_corruption_points(2048) == 0);
-  const Subject subject(few_shapes("64"));
+  const Untrained subject(few_shapes("64"));
   CorruptionOptions options;
   options.points = 700;
   const CorruptionSource source(subject.config, embedded_class_names(), options);
@@ -123,7 +124,7 @@ TEST_CASE("corruption eval: what the stored clouds cannot give is skipped with t
   Config settings = few_shapes("64");
   settings.set("data", dir.path().string(), Layer::flag, "--data");
   settings.set("limit", "0", Layer::flag, "--limit");
-  const Subject subject(settings);
+  const Untrained subject(settings);
   CorruptionOptions options;
   options.points = 64;
   const CorruptionSource source(subject.config, {"0", "1"}, options);
@@ -137,7 +138,7 @@ TEST_CASE("corruption eval: what the stored clouds cannot give is skipped with t
   const TempDir sparse;
   write_npy_layout(sparse, 64);
   settings.set("data", sparse.path().string(), Layer::flag, "--data");
-  const Subject poor(settings);
+  const Untrained poor(settings);
   const CorruptionSource nothing(poor.config, {"0", "1"}, options);
   const auto error = error_of(
       [&] { evaluate_corruptions(poor.model, poor.state, poor.config, nothing, options); });
@@ -147,7 +148,7 @@ TEST_CASE("corruption eval: what the stored clouds cannot give is skipped with t
 
 TEST_CASE("corruption eval: published arrays are taken as they are, absent ones named") {
   const TempDir dir;
-  const Subject subject(few_shapes("64"));
+  const Untrained subject(few_shapes("64"));
   CorruptionOptions options;
   options.points = 0;
   const CorruptionSource generator(subject.config, embedded_class_names(), options);
@@ -184,7 +185,7 @@ TEST_CASE("corruption eval: meshes give occlusion and lidar, in the axes of thei
   Config settings = few_shapes("64");
   settings.set("data", dir.path().string(), Layer::flag, "--data");
   settings.set("limit", "0", Layer::flag, "--limit");
-  const Subject subject(settings);
+  const Untrained subject(settings);
   const CorruptionOptions options;
   const CorruptionSource source(subject.config, {"ball", "pillar"}, options);
   CHECK(source.base().points_per_cloud() == 2048);
