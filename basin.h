@@ -71,6 +71,7 @@
 #include "basin/figures/contour.h"
 #include "basin/figures/curvature_figures.h"
 #include "basin/figures/figure.h"
+#include "basin/figures/forest_plot.h"
 #include "basin/figures/heat_map.h"
 #include "basin/figures/line_plot.h"
 #include "basin/figures/plot_axis.h"
