@@ -6,11 +6,11 @@
 
 namespace basin {
 
-std::string Interval::text() const { return str(count, epochs ? "e" : ""); }
+std::string StepInterval::text() const { return str(count, epochs ? "e" : ""); }
 
-Interval parse_interval(const std::string& text) {
+StepInterval parse_interval(const std::string& text) {
   constexpr int64_t kMost = 1000000000000;
-  Interval out;
+  StepInterval out;
   out.epochs = text.ends_with('e');
   const std::string_view digits =
       std::string_view(text).substr(0, text.size() - (out.epochs ? 1 : 0));

@@ -6,7 +6,7 @@
 
 namespace basin {
 
-struct Interval {
+struct StepInterval {
   int64_t count = 1;
   bool epochs = true;
 
@@ -16,6 +16,6 @@ struct Interval {
   std::string text() const;
 };
 
-Interval parse_interval(const std::string& text);  // usage error unless a positive count
+StepInterval parse_interval(const std::string& text);  // usage error unless a positive count
 
 }  // namespace basin

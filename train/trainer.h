@@ -37,10 +37,10 @@ struct TrainOptions {
   int64_t steps = 0;  // > 0: replaces epochs
   int64_t batch = 32;
   int64_t eval_batch = 32;
-  Interval eval_every = {1, true};        // and at the end
-  Interval checkpoint_every = {1, true};  // and at the end, and where a best one was found
-  double clip = 0;                        // global gradient norm; 0: off
-  uint64_t seed = 0;                      // of weights and masks
+  StepInterval eval_every = {1, true};        // and at the end
+  StepInterval checkpoint_every = {1, true};  // and at the end, and where a best one was found
+  double clip = 0;                            // global gradient norm; 0: off
+  uint64_t seed = 0;                          // of weights and masks
   DType dtype = DType::f32;
   Device device = Device::cpu;
   GraphMode graph = GraphMode::automatic;

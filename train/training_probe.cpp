@@ -77,7 +77,7 @@ ProbePlan parse_probe_plan(const std::string& text) {
     const std::string key = part.substr(0, equals), value = part.substr(equals + 1);
     if (key == "every") {
       int64_t epochs = 0;  // a bare number counts epochs here
-      plan.every = parse_int64(value, epochs) ? Interval{epochs, true} : parse_interval(value);
+      plan.every = parse_int64(value, epochs) ? StepInterval{epochs, true} : parse_interval(value);
       expect(plan.every.count >= 1);
       continue;
     }

@@ -21,7 +21,7 @@
 namespace basin {
 
 struct ProbePlan {
-  Interval every = {0, true};  // count 0: never; "5": epochs, as "5e"
+  StepInterval every = {0, true};  // count 0: never; "5": epochs, as "5e"
   int64_t examples = 128;
   int64_t probes = 4;
   int64_t steps = 20;
