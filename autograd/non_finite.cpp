@@ -6,7 +6,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "basin/autograd/recording.h"
+#include "basin/autograd/detail/recording.h"
 
 namespace basin {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "basin/autograd/node.h"
 #include "basin/autograd/ops.h"
-#include "basin/autograd/recording.h"
+#include "basin/autograd/detail/recording.h"
 #include "basin/autograd/tape.h"
 
 namespace basin {

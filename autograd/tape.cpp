@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "basin/autograd/ops.h"
-#include "basin/autograd/recording.h"
+#include "basin/autograd/detail/recording.h"
 #include "basin/kernels/elementwise.h"
 #include "basin/kernels/launch.h"
 

@@ -1,7 +1,7 @@
 // The arithmetic is in kernels/update.h, for all tensors at once. The form used is algebraically
 // the one of the header:
 //   mh / (sqrt(vh) + eps) = m / bc1 / (sqrt(v) / sqrt(bc2) + eps), with both corrections from f64.
-#include "basin/optim/adam.h"
+#include "basin/optim/detail/adam.h"
 
 #include <cmath>
 

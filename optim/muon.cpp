@@ -1,7 +1,7 @@
 // Three passes: momentum of every matrix parameter, orthogonalisation of all logical matrices at
 // once (they share the threads; on a GPU equal shapes share launches), decay and step. Then the
 // auxiliary AdamW.
-#include "basin/optim/muon.h"
+#include "basin/optim/detail/muon.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,7 +1,7 @@
 // The string-keyed configuration of Muon: every switch of muon.h, newton_schulz.h and routing.h.
 
 #include "basin/optim/detail/builtin.h"
-#include "basin/optim/muon.h"
+#include "basin/optim/detail/muon.h"
 
 namespace basin {
 namespace {

@@ -1,5 +1,5 @@
 // The arithmetic is in kernels/update.h, for all tensors at once; the momentum buffer is b.
-#include "basin/optim/sgd.h"
+#include "basin/optim/detail/sgd.h"
 
 #include "basin/kernels/launch.h"
 #include "basin/optim/detail/builtin.h"

@@ -68,6 +68,16 @@ run(${CMAKE_COMMAND} --fresh -S "${SOURCE}/tests/consumers/${WAY}" -B "${work}/b
     -G "${GENERATOR}" -D "CMAKE_CXX_COMPILER=${CXX}" -D "CMAKE_CXX_FLAGS=${CXX_FLAGS}" ${options})
 if(WAY STREQUAL "find_package")
   run(${CMAKE_COMMAND} --build "${work}/build" --parallel 2)
+  # Internal headers stay at home: a program that wants one does not compile, and says which.
+  file(GLOB_RECURSE internal "${work}/moved/include/*/detail/*")
+  if(internal)
+    message(FATAL_ERROR "internal headers are installed: ${internal}")
+  endif()
+  execute_process(COMMAND ${CMAKE_COMMAND} --build "${work}/build" --target internal_header
+                  RESULT_VARIABLE code OUTPUT_VARIABLE text ERROR_VARIABLE text)
+  if(code EQUAL 0 OR NOT text MATCHES "analysis/detail/krylov\\.h:? *'?(: )?(No such file|file not found)")
+    message(FATAL_ERROR "a consumer of an internal header: expected no such file, got ${code}: ${text}")
+  endif()
   run("${work}/build/own_optimizer" "${work}/weights.safetensors")
   run("${work}/build/own_loss")
   run("${work}/build/probe_file" "${work}/weights.safetensors")

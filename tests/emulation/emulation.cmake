@@ -9,8 +9,10 @@ file(GLOB tests CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/emulation/*_test.
 file(GLOB planted CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/emulation/*.cu")
 set_source_files_properties(${planted} PROPERTIES LANGUAGE CXX)
 
-# The training step is all that the tests need of train/.
-list(APPEND tests "${PROJECT_SOURCE_DIR}/train/step.cpp" "${PROJECT_SOURCE_DIR}/train/task.cpp")
+# The training step and what feeds it is all that the tests need of train/.
+foreach(name step task feed)
+  list(APPEND tests "${PROJECT_SOURCE_DIR}/train/${name}.cpp")
+endforeach()
 
 if(BASIN_EMULATE_CUDA)
   add_executable(test_emulation ${tests} ${planted})

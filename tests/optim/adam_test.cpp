@@ -1,8 +1,8 @@
 // Adam, AdamW, AMSGrad and SGD: known trajectories, a plain-formula loop, missing gradients.
-#include "basin/optim/adam.h"
+#include "basin/optim/detail/adam.h"
 
 #include "basin/core/parallel.h"
-#include "basin/optim/sgd.h"
+#include "basin/optim/detail/sgd.h"
 #include "basin/tests/optim/optim_fixtures.h"
 
 using namespace basin;

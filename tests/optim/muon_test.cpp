@@ -1,6 +1,6 @@
 // Muon: the update rule, conv views, scales, momentum forms, auxiliary AdamW, observers,
 // determinism.
-#include "basin/optim/muon.h"
+#include "basin/optim/detail/muon.h"
 
 #include "basin/core/parallel.h"
 #include "basin/kernels/linalg.h"

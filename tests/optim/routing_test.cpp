@@ -2,7 +2,7 @@
 #include "basin/optim/routing.h"
 
 #include "basin/optim/groups.h"
-#include "basin/optim/muon.h"
+#include "basin/optim/detail/muon.h"
 #include "basin/tests/optim/optim_fixtures.h"
 
 using namespace basin;

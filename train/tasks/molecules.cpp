@@ -149,8 +149,11 @@ Task make_molecules(const TaskConfig& config, const OptionReader&) {
   ModelConfig network = config.model;
   network.outputs = 1;
   network.output_name = "energy";
-  network.options.try_emplace("k", "4");  // the smallest molecules have five atoms
-  network.options.try_emplace("types", str(kMoleculeElements));
+  for (const OptionInfo& option : model_info(network.name).options) {
+    // The smallest molecules have five atoms.
+    if (option.name == "k") network.options.try_emplace("k", "4");
+    if (option.name == "types") network.options.try_emplace("types", str(kMoleculeElements));
+  }
   task.model = make_model(network);
   require_inputs(task.model, molecule_slots(), "molecules");
   task.source = [data, mean, spread](const SourceRequest& request) {
@@ -171,8 +174,10 @@ Task make_molecules(const TaskConfig& config, const OptionReader&) {
     Loss loss{{"mse"}, [target = batch.tensors[2]](const Tensors& outputs) {
                 return Tensors{basin::mean(square(outputs.front() - target))};
               }};
-    return supervised(model, buffers, {batch.tensors[0], batch.tensors[1]}, mode, std::move(loss),
-                      batch.examples);
+    const auto inputs = batch.tensors.begin();
+    return supervised(model, buffers,
+                      Tensors(inputs, inputs + static_cast<std::ptrdiff_t>(model.inputs.size())),
+                      mode, std::move(loss), batch.examples);
   };
   task.predictions = [mean, spread](const Tensors& outputs, const Batch&) {
     return Tensors{scale(outputs.front().to(DType::f64), spread) + mean};

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "basin/optim/adam.h"
+#include "basin/optim/detail/adam.h"
 #include "basin/optim/newton_schulz.h"
 #include "basin/optim/routing.h"
 

@@ -6,7 +6,7 @@
 
 namespace basin {
 
-struct StepInterval {
+struct Period {
   int64_t count = 1;
   bool epochs = true;
 
@@ -16,6 +16,6 @@ struct StepInterval {
   std::string text() const;
 };
 
-StepInterval parse_interval(const std::string& text);  // usage error unless a positive count
+Period parse_period(const std::string& text);  // usage error unless a positive count
 
 }  // namespace basin
