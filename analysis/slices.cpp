@@ -1,4 +1,5 @@
-// Evaluation of slices and their quadratic models: see slices.h.
+// Walks the points of a grid, evaluates the loss at each and makes the quadratic model; the file
+// that keeps them is slice_file.cpp.
 #include "basin/analysis/slices.h"
 
 #include <algorithm>

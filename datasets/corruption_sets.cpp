@@ -1,4 +1,5 @@
-// Corruptions of meshes and of whole test sets, and the published arrays: see corruptions.h.
+// The corruptions that need a whole mesh (occlusion, lidar), corrupted copies of a test set, and
+// the published arrays; what works on a cloud alone is in corruptions.cpp.
 #include <cmath>
 #include <exception>
 #include <limits>

@@ -1,4 +1,4 @@
-// Marching squares and the figure of contours: see contour.h.
+// Contour lines by marching squares, and the figure that fills a grid of losses with them.
 #include "basin/figures/contour.h"
 
 #include <algorithm>

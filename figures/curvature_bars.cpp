@@ -1,4 +1,4 @@
-// Figure 6, bars of curvature with intervals and ratios: see curvature_figures.h.
+// The figure of curvature bars: its layout is its own, since no line plot has bars in slots.
 #include <algorithm>
 #include <cmath>
 

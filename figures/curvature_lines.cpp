@@ -1,4 +1,4 @@
-// Figures 7 and 8, screes and spectral densities: see curvature_figures.h.
+// The figures of curvature that are line plots: screes of eigenvalues and spectral densities.
 #include <algorithm>
 #include <cmath>
 

@@ -1,4 +1,4 @@
-// Figure 26, diagnostics of the estimators: see curvature_figures.h.
+// The figure of the estimators' convergence, as a line plot: running traces and Lanczos residuals.
 #include <algorithm>
 #include <cmath>
 

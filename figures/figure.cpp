@@ -1,4 +1,4 @@
-// Captions, alternative text and files of figures: see figure.h.
+// What all figures have: captions, alternative texts, numbers for readers, and their three files.
 #include "basin/figures/figure.h"
 
 #include <algorithm>

@@ -1,11 +1,12 @@
-// Figures 16 and 18, ranks per layer: see spectrum_figures.h.
+// The figures of ranks per layer, of weights and of representations: one layout for both, with the
+// names of layers cut to what tells them apart.
 #include <algorithm>
 #include <cmath>
 
 #include "basin/analysis/csv_table.h"
+#include "basin/core/error.h"
 #include "basin/figures/detail/figure_drawing.h"
 #include "basin/figures/spectrum_figures.h"
-#include "basin/core/error.h"
 
 namespace basin {
 namespace {
@@ -271,6 +272,35 @@ int64_t count_holes(const LayerRanks& data) {
   return holes;
 }
 
+std::string counted(int64_t n, const std::string& one, const std::string& many) {
+  return str(n, " ", n == 1 ? one : many);
+}
+
+// " Skipped: 36 vectors (18 biases, 18 gains); a.weight (one row)."
+std::string skipped_words(const std::vector<SkippedLayer>& skipped) {
+  constexpr size_t kNamed = 4;
+  int64_t biases = 0, gains = 0;
+  std::vector<std::string> parts;
+  for (const SkippedLayer& s : skipped) {
+    biases += s.role == "bias";
+    gains += s.role == "gain";
+    if (s.role != "bias" && s.role != "gain") parts.push_back(str(s.layer, " (", s.reason, ")"));
+  }
+  if (parts.size() > kNamed) {
+    const size_t more = parts.size() - kNamed;
+    parts.resize(kNamed);
+    parts.push_back(str(more, " more, in the CSV"));
+  }
+  if (biases + gains > 0) {
+    std::vector<std::string> kinds;
+    if (biases > 0) kinds.push_back(counted(biases, "bias", "biases"));
+    if (gains > 0) kinds.push_back(counted(gains, "gain", "gains"));
+    parts.insert(parts.begin(),
+                 str(counted(biases + gains, "vector", "vectors"), " (", joined(kinds), ")"));
+  }
+  return parts.empty() ? "" : " Skipped: " + joined(parts, "; ") + ".";
+}
+
 Figure ranks_figure(const LayerRanks& data, const char* what, std::string name) {
   check_ranks(data, what);
   Figure figure{.name = std::move(name), .title = data.title, .svg = Drawing(data).svg()};
@@ -292,10 +322,7 @@ Figure ranks_figure(const LayerRanks& data, const char* what, std::string name) 
   if (any([](const LayerSeries& s) { return !s.runs.empty(); })) words += "; dots: single runs";
   if (any([](const LayerSeries& s) { return s.reference; })) words += "; grey: for reference";
   words += ".";
-  for (size_t i = 0; i < data.skipped.size(); ++i) {
-    words += str(i == 0 ? " Skipped: " : "; ", data.skipped[i].layer, " (", data.skipped[i].reason,
-                 i + 1 == data.skipped.size() ? ")." : ")");
-  }
+  words += skipped_words(data.skipped);
   return finish_figure(std::move(figure), words, data.conditions);
 }
 

@@ -1,4 +1,4 @@
-// Layout of line plots: see line_plot.h.
+// Measures a line plot (ranges, labels, legend), then draws it panel by panel; and writes its CSV.
 #include "basin/figures/line_plot.h"
 
 #include <algorithm>

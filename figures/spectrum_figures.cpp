@@ -1,4 +1,5 @@
-// Figure 17, singular-value spectra: see spectrum_figures.h.
+// The figure of singular values per layer; ranks per layer have a layout of their own
+// (layer_ranks.cpp).
 #include "basin/figures/spectrum_figures.h"
 
 #include <algorithm>

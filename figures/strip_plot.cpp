@@ -1,4 +1,4 @@
-// Layout of the strip plot: see strip_plot.h.
+// Measures the strip plot, then draws it panel by panel: axis, names, strips of dots.
 #include "basin/figures/strip_plot.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Reading back what Svg wrote, and drawing it: see svg_picture.h.
+// Reads back the elements that Svg writes and draws each into a Picture through Coverage.
 #include "basin/figures/detail/svg_picture.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Figure 20, curves over training: see training_figures.h.
+// The figure of curves over training, as a line plot whose panels share the axis of steps.
 #include "basin/figures/training_figures.h"
 
 #include <algorithm>

@@ -9,11 +9,18 @@
 namespace basin::tools {
 namespace {
 
+<<<<<<< HEAD
 struct Subject {
   explicit Subject(Config config) : settings(run_settings_from(config)) {
     ModelConfig network = settings.task.model;
     network.outputs = 15;
     model = make_model(network);
+=======
+// An untrained classifier with the settings of a run.
+struct Untrained {
+  explicit Untrained(Config settings) : config(train_config_from(settings)) {
+    model = make_model({.name = config.model.name, .classes = 15, .options = config.model.options});
+>>>>>>> refs/heads/small
     state = init_model(model, 3, DType::f32);
     clouds = cloud_settings(settings.task.options, settings.task.seed);
   }
@@ -30,7 +37,7 @@ struct Subject {
 };
 
 // Share of the rows whose largest logit is the label's, shape by shape.
-double accuracy_by_hand(const Subject& subject, const PointCloudSet& set) {
+double accuracy_by_hand(const Untrained& subject, const PointCloudSet& set) {
   int64_t right = 0;
   for (int64_t i = 0; i < set.size(); ++i) {
     const Tensor one = subset(set, std::vector<int64_t>{i}).points;
@@ -61,7 +68,7 @@ void write_npy_layout(const TempDir& dir, int64_t points) {
 }  // namespace
 
 TEST_CASE("corruption eval: equals the evaluation by hand; whole clouds from 1,024 points on") {
-  const Subject subject(few_shapes("1024"));
+  const Untrained subject(few_shapes("1024"));
   CorruptionOptions options;
   options.points = default_corruption_points(subject.clouds.points);
   CHECK(options.points == 0);
@@ -108,7 +115,7 @@ TEST_CASE("corruption eval: fewer trained points, a random subset of as many") {
   CHECK(default_corruption_points(1023) == 1023);
   CHECK(default_corruption_points(1024) == 0);
   CHECK(default_corruption_points(2048) == 0);
-  const Subject subject(few_shapes("64"));
+  const Untrained subject(few_shapes("64"));
   CorruptionOptions options;
   options.points = 700;
   const CorruptionSource source(subject.clouds, embedded_class_names(), options);
@@ -133,7 +140,7 @@ TEST_CASE("corruption eval: what the stored clouds cannot give is skipped with t
   Config settings = few_shapes("64");
   settings.set("data", dir.path().string(), Layer::flag, "--data");
   settings.set("limit", "0", Layer::flag, "--limit");
-  const Subject subject(settings);
+  const Untrained subject(settings);
   CorruptionOptions options;
   options.points = 64;
   const CorruptionSource source(subject.clouds, {"0", "1"}, options);
@@ -147,8 +154,13 @@ TEST_CASE("corruption eval: what the stored clouds cannot give is skipped with t
   const TempDir sparse;
   write_npy_layout(sparse, 64);
   settings.set("data", sparse.path().string(), Layer::flag, "--data");
+<<<<<<< HEAD
   const Subject poor(settings);
   const CorruptionSource nothing(poor.clouds, {"0", "1"}, options);
+=======
+  const Untrained poor(settings);
+  const CorruptionSource nothing(poor.config, {"0", "1"}, options);
+>>>>>>> refs/heads/small
   const auto error = error_of(
       [&] { poor.evaluate(nothing, options); });
   CHECK(error.first == ErrorKind::usage);
@@ -157,7 +169,7 @@ TEST_CASE("corruption eval: what the stored clouds cannot give is skipped with t
 
 TEST_CASE("corruption eval: published arrays are taken as they are, absent ones named") {
   const TempDir dir;
-  const Subject subject(few_shapes("64"));
+  const Untrained subject(few_shapes("64"));
   CorruptionOptions options;
   options.points = 0;
   const CorruptionSource generator(subject.clouds, embedded_class_names(), options);
@@ -194,7 +206,7 @@ TEST_CASE("corruption eval: meshes give occlusion and lidar, in the axes of thei
   Config settings = few_shapes("64");
   settings.set("data", dir.path().string(), Layer::flag, "--data");
   settings.set("limit", "0", Layer::flag, "--limit");
-  const Subject subject(settings);
+  const Untrained subject(settings);
   const CorruptionOptions options;
   const CorruptionSource source(subject.clouds, {"ball", "pillar"}, options);
   CHECK(source.base().points_per_cloud() == 2048);

@@ -1,4 +1,4 @@
-// The contact sheet of the corruptions: see contact_sheet.h.
+// Finds the shape that was asked for, corrupts it in every way and lays the panels out.
 #include "basin/tools/train_modelnet/contact_sheet.h"
 
 #include <algorithm>
