@@ -62,12 +62,12 @@ void erase(Cloud& cloud, const std::vector<int64_t>& ascending) {
 }
 
 // level: of the table; count: the same as a number of points or of seeds, scaled to this cloud.
-struct Step {
+struct ScaledLevel {
   double level;
   int64_t count;
 };
 
-void thicken(Cloud& cloud, const Step& step, Rng& rng) {
+void thicken(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   const auto wanted = static_cast<int64_t>(cloud.size()) / 2;
   Cloud out;
   for (int64_t k = 0; k < step.count; ++k) {
@@ -82,7 +82,7 @@ void thicken(Cloud& cloud, const Step& step, Rng& rng) {
   cloud = std::move(out);
 }
 
-void thin(Cloud& cloud, const Step& step, Rng& rng) {
+void thin(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   for (int64_t k = 0; k < step.count; ++k) {
     const int64_t centre = rng.below(static_cast<int64_t>(cloud.size()));
     const auto cluster = nearest(cloud, centre, kClusterPoints);
@@ -93,28 +93,28 @@ void thin(Cloud& cloud, const Step& step, Rng& rng) {
   }
 }
 
-void cut_out(Cloud& cloud, const Step& step, Rng& rng) {
+void cut_out(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   for (int64_t k = 0; k < step.count; ++k) {
     const int64_t centre = rng.below(static_cast<int64_t>(cloud.size()));
     erase(cloud, nearest(cloud, centre, kCutoutPoints));
   }
 }
 
-void add_uniform(Cloud& cloud, const Step& step, Rng& rng) {
+void add_uniform(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   for (double& x : flat(cloud)) x += rng.uniform(-step.level, step.level);
 }
 
-void add_gaussian(Cloud& cloud, const Step& step, Rng& rng) {
+void add_gaussian(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   for (double& x : flat(cloud)) x = std::clamp(x + step.level * rng.normal(), -1.0, 1.0);
 }
 
-void add_impulses(Cloud& cloud, const Step& step, Rng& rng) {
+void add_impulses(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   for (int64_t i : choose(static_cast<int64_t>(cloud.size()), step.count, rng)) {
     for (double& x : cloud[i]) x += kImpulse * sign(rng);
   }
 }
 
-void append_copies(Cloud& cloud, const Step& step, Rng& rng) {
+void append_copies(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   for (int64_t i : choose(static_cast<int64_t>(cloud.size()), step.count, rng)) {
     Point copy = cloud[i];
     for (double& x : copy) x += rng.uniform(-kCopyNoise, kCopyNoise);
@@ -122,7 +122,7 @@ void append_copies(Cloud& cloud, const Step& step, Rng& rng) {
   }
 }
 
-void append_background(Cloud& cloud, const Step& step, Rng& rng) {
+void append_background(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   for (int64_t i = 0; i < step.count; ++i) {
     Point p;
     for (double& x : p) x = rng.uniform(-1, 1);
@@ -144,7 +144,7 @@ double signed_level(double level, double spread, Rng& rng) {
   return size * sign(rng);
 }
 
-void turn(Cloud& cloud, const Step& step, Rng& rng) {
+void turn(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   double c[3], s[3];
   for (int axis = 0; axis < 3; ++axis) {
     const double angle = signed_level(step.level, kAngleSpread, rng) * std::numbers::pi / 180;
@@ -155,13 +155,13 @@ void turn(Cloud& cloud, const Step& step, Rng& rng) {
   multiply(cloud, {{{c[2], -s[2], 0}, {s[2], c[2], 0}, {0, 0, 1}}});
 }
 
-void shear(Cloud& cloud, const Step& step, Rng& rng) {
+void shear(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   double entry[4];
   for (double& e : entry) e = signed_level(step.level, kShearSpread, rng);
   multiply(cloud, {{{1, 0, entry[0]}, {entry[1], 1, entry[2]}, {entry[3], 0, 1}}});
 }
 
-void distort(Cloud& cloud, const Step& step, Rng& rng) {
+void distort(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   LatticeVectors weights;
   for (auto& w : weights) {
     for (double& x : w) x = rng.uniform(-step.level, step.level);
@@ -170,7 +170,7 @@ void distort(Cloud& cloud, const Step& step, Rng& rng) {
 }
 
 // Directions from two uniform angles, as the benchmark draws them: denser at the poles.
-void distort_radially(Cloud& cloud, const Step& step, Rng& rng, RadialKernel kernel) {
+void distort_radially(Cloud& cloud, const ScaledLevel& step, Rng& rng, RadialKernel kernel) {
   LatticeVectors moves;
   for (auto& m : moves) {
     const double a = rng.uniform(-std::numbers::pi, std::numbers::pi);
@@ -181,11 +181,11 @@ void distort_radially(Cloud& cloud, const Step& step, Rng& rng, RadialKernel ker
   radial_deform(flat(cloud), moves, kernel);
 }
 
-void distort_rbf(Cloud& cloud, const Step& step, Rng& rng) {
+void distort_rbf(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   distort_radially(cloud, step, rng, RadialKernel::multiquadric);
 }
 
-void distort_rbf_inverse(Cloud& cloud, const Step& step, Rng& rng) {
+void distort_rbf_inverse(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   distort_radially(cloud, step, rng, RadialKernel::inverse_multiquadric);
 }
 
@@ -193,7 +193,7 @@ void distort_rbf_inverse(Cloud& cloud, const Step& step, Rng& rng) {
 // rounded down. A cloud of N points gets `added` and loses `removed` points per count.
 struct TableRow {
   CorruptionInfo info;
-  void (*apply)(Cloud&, const Step&, Rng&) = nullptr;  // null: made from a mesh
+  void (*apply)(Cloud&, const ScaledLevel&, Rng&) = nullptr;  // null: made from a mesh
   std::array<int64_t, 5> fractions{};
   int64_t added = 0, removed = 0;  // points per count
 };
@@ -311,9 +311,15 @@ const TableRow& row_of(const std::string& name) {
        near.empty() ? "" : "; did you mean '" + near + "'?");
 }
 
+<<<<<<< HEAD
+ScaledLevel step_of(const Recipe& recipe, int severity, int64_t points) {
+  const double level = recipe.info.levels[severity - 1];
+  const int64_t fraction = recipe.fractions[severity - 1];
+=======
 Step step_of(const TableRow& row, int severity, int64_t points) {
   const double level = row.info.levels[severity - 1];
   const int64_t fraction = row.fractions[severity - 1];
+>>>>>>> refs/heads/small
   return {level, fraction > 0 ? points / fraction : static_cast<int64_t>(level)};
 }
 

@@ -54,6 +54,12 @@ bool same_places(const Batch& a, const Batch& b) {
   return true;
 }
 
+// Of a loss of several terms; a single one is the loss itself.
+std::vector<std::string> names_of_terms(const Objective& objective) {
+  if (objective.term_names.size() > 1) return objective.term_names;
+  return {};
+}
+
 }  // namespace
 
 void TrainStep::make_places(const Batch& like) {
@@ -115,8 +121,10 @@ void TrainStep::make_results() {
   for (const Tensor& t : outputs_only(asked)(state_.params.values())) {
     outputs_.push_back(Tensor::zeros(t.shape(), t.dtype(), device_));
   }
-  const size_t terms = asked.term_names.size() > 1 ? asked.term_names.size() : 0;
-  for (size_t i = 0; i < terms; ++i) terms_.push_back(Tensor::zeros({}, dtype_, device_));
+  term_names_ = names_of_terms(asked);
+  for (size_t i = 0; i < term_names_.size(); ++i) {
+    terms_.push_back(Tensor::zeros({}, dtype_, device_));
+  }
 }
 
 void TrainStep::start(int64_t step, double lr_scale) {
@@ -178,6 +186,7 @@ void TrainStep::start_here(int64_t step, double lr_scale) {
   launch<SquareSums>(device_, result.grads, squares);
   const LossParts parts = parts_of(asked, result.aux);
   done_ = output_of(result.value, squares, parts.terms, parts.outputs);
+  done_.term_names = names_of_terms(asked);
   if (!done_.finite()) return;
   if (options_.clip > 0 && done_.norm > options_.clip) {
     result.grads = clip_by_sums(result.grads, squares, options_.clip);
@@ -189,7 +198,10 @@ void TrainStep::start_here(int64_t step, double lr_scale) {
 }
 
 StepOutput TrainStep::finish() {
-  return device_ == Device::cpu ? std::move(done_) : output_of(loss_, squares_, terms_, outputs_);
+  if (device_ == Device::cpu) return std::move(done_);
+  StepOutput out = output_of(loss_, squares_, terms_, outputs_);
+  out.term_names = term_names_;
+  return out;
 }
 
 std::string TrainStep::describe() const {

@@ -37,6 +37,7 @@ struct StepOutput {
   double norm = 0;              // of all gradients, before clipping
   std::vector<double> squares;  // of each gradient; only where the norm is not finite
   std::vector<double> terms;    // of the data loss, where it has several
+  std::vector<std::string> term_names;
   Tensors outputs;              // of the objective, on the CPU; empty unless the task meters them
   bool finite() const;
 };
@@ -82,6 +83,7 @@ class TrainStep {
   Tensor step_;              // [] i64
   Tensor loss_, squares_;    // results
   Tensors terms_, outputs_;  // results; made for the shapes of the batch
+  std::vector<std::string> term_names_;
   double momentum_ = -1;     // of the running statistics; a change of it needs a new graph
   Tensors grads_;            // for an optimizer whose step is not recorded
   Tensors stats_;            // the batch statistics of a guarded step

@@ -107,6 +107,7 @@ void Trainer::count(const StepOutput& result, const Batch& batch) {
   at_.loss_sum += result.loss * static_cast<double>(batch.examples);
   at_.norm_sum += result.norm;
   at_.seen += batch.examples;
+  at_.term_names = result.term_names;
   at_.term_sums.resize(result.terms.size());
   for (size_t i = 0; i < result.terms.size(); ++i) {
     at_.term_sums[i] += result.terms[i] * static_cast<double>(batch.examples);
@@ -134,7 +135,7 @@ void Trainer::log_step(MetricsFile& metrics, const StepResult& result) const {
       .add("lr", result.lr)
       .add("grad_norm", result.grad_norm);
   for (size_t i = 0; i < result.terms.size(); ++i) {
-    line.add("loss_" + term_names_[i], result.terms[i]);
+    line.add("loss_" + at_.term_names[i], result.terms[i]);
   }
   metrics.append(line);
 }
@@ -223,7 +224,7 @@ void Trainer::report_evaluation(MetricsFile& metrics, const Evaluation& validati
     for (size_t i = 0; i < values.size(); ++i) line.add(prefix + named[i].name, values[i]);
   };
   for (size_t i = 0; i < at_.term_sums.size(); ++i) {
-    line.add("train_loss_" + term_names_[i], at_.term_sums[i] / static_cast<double>(at_.seen));
+    line.add("train_loss_" + at_.term_names[i], at_.term_sums[i] / static_cast<double>(at_.seen));
   }
   add("train_", task_->train_metrics, at_.train_metrics);
   line.add("train_loss_rose", rose);

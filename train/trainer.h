@@ -19,7 +19,7 @@
 #include "basin/train/checkpoint.h"
 #include "basin/train/evaluate.h"
 #include "basin/train/feed.h"
-#include "basin/train/cadence.h"
+#include "basin/train/period.h"
 #include "basin/train/metrics_file.h"
 #include "basin/train/step_failure.h"
 #include "basin/train/training_probe.h"
@@ -37,8 +37,8 @@ struct TrainOptions {
   int64_t steps = 0;  // > 0: replaces epochs
   int64_t batch = 32;
   int64_t eval_batch = 32;
-  Cadence eval_every = {1, true};        // and at the end
-  Cadence checkpoint_every = {1, true};  // and at the end, and where a best one was found
+  Period eval_every = {1, true};        // and at the end
+  Period checkpoint_every = {1, true};  // and at the end, and where a best one was found
   double clip = 0;                        // global gradient norm; 0: off
   uint64_t seed = 0;                      // of weights and masks
   DType dtype = DType::f32;
@@ -124,6 +124,7 @@ class Trainer {
     int64_t step = 0;
     double loss_sum = 0, norm_sum = 0, period_seconds = 0;  // since
     std::vector<double> term_sums;                          // since
+    std::vector<std::string> term_names;                    // of the loss, where it has several
     int64_t seen = 0;                                       // examples since
     int64_t steps = 0;                                      // since, skipped ones included
     double seconds = 0;                                     // of the whole run, resumes included
@@ -172,7 +173,6 @@ class Trainer {
   TrainingProbe probe_;
   Schedule schedule_;
   std::unique_ptr<Meter> train_meter_;  // since the last evaluation; null where the task has none
-  std::vector<std::string> term_names_;
   int64_t steps_per_epoch_ = 0;
   int64_t total_steps_ = 0;
   bool best_unsaved_ = false;

@@ -87,7 +87,8 @@ Record Trainer::position_record() const {
       .add(since + "skipped", at_.period_skipped)
       .add(since + "terms", static_cast<int64_t>(at_.term_sums.size()));
   for (size_t i = 0; i < at_.term_sums.size(); ++i) {
-    out.add(str(since, "term_sum_", i), at_.term_sums[i]);
+    out.add(str(since, "term_", i), std::string_view(at_.term_names[i]))
+        .add(str(since, "term_sum_", i), at_.term_sums[i]);
   }
   if (train_meter_) {
     const RecordFields saved = parse_record(train_meter_->save().line(), "meter");
@@ -137,6 +138,7 @@ Trainer::Position Trainer::position_from(const RecordFields& in) const {
     at.seen = in.integer(since + "examples");
     at.steps = in.integer(since + "steps");
     for (int64_t i = 0; i < in.integer(since + "terms"); ++i) {
+      at.term_names.push_back(in.text(str(since, "term_", i)));
       at.term_sums.push_back(in.number(str(since, "term_sum_", i)));
     }
   }
@@ -209,7 +211,11 @@ Record Trainer::result() const {
       .add("train_loss", at_.train_loss);
   add_metrics(out, "train_", task_->train_metrics, at_.train_metrics);
   out.add("metrics", std::string_view(metrics_text(task_->metrics)));
-  add_metrics(out, "last_", task_->metrics, at_.test.values);
+  for (size_t i = 0; i < at_.test.values.size(); ++i) {
+    // The loss says of which split it is, as it always has.
+    const std::string& name = task_->metrics[i].name;
+    out.add(name == "loss" ? "last_test_loss" : "last_" + name, at_.test.values[i]);
+  }
   out.add("best_epoch", at_.best_test.epoch).add("best_step", at_.best_test.step);
   add_metrics(out, "best_", task_->metrics, at_.best_test.test);
   if (data.validation > 0) {

@@ -67,7 +67,7 @@ ProbePlan parse_probe_plan(const std::string& text) {
   TextReader in(text);
   const auto expect = [&](bool held) {
     check(held,
-          "probe: expected every=E[,examples=S,probes=P,steps=L] with E a cadence (5e, 500), "
+          "probe: expected every=E[,examples=S,probes=P,steps=L] with E a period (5e, 500), "
           "S >= 1 and P, L >= 2, given '",
           text, "'");
   };
@@ -77,7 +77,7 @@ ProbePlan parse_probe_plan(const std::string& text) {
     const std::string key = part.substr(0, equals), value = part.substr(equals + 1);
     if (key == "every") {
       int64_t epochs = 0;  // a bare number counts epochs here
-      plan.every = parse_int64(value, epochs) ? Cadence{epochs, true} : parse_cadence(value);
+      plan.every = parse_int64(value, epochs) ? Period{epochs, true} : parse_period(value);
       expect(plan.every.count >= 1);
       continue;
     }

@@ -14,14 +14,14 @@
 #include <string>
 
 #include "basin/optim/diagnostics.h"
-#include "basin/train/cadence.h"
+#include "basin/train/period.h"
 #include "basin/train/metrics_file.h"
 #include "basin/train/probe_data.h"
 
 namespace basin {
 
 struct ProbePlan {
-  Cadence every = {0, true};  // count 0: never; "5": epochs, as "5e"
+  Period every = {0, true};  // count 0: never; "5": epochs, as "5e"
   int64_t examples = 128;
   int64_t probes = 4;
   int64_t steps = 20;

@@ -6,16 +6,16 @@
 #include <cstdio>
 
 #include "basin/autograd/ops.h"
+#include "basin/core/log.h"
 #include "basin/core/upload.h"
 #include "basin/kernels/clip.h"
 #include "basin/models/model.h"
 #include "basin/optim/clip.h"
 #include "basin/optim/registry.h"
 #include "basin/tests/emulation/compare.h"
-#include "basin/train/step.h"
+#include "basin/train/feed.h"
 
 using namespace basin;
-using namespace basin::tools;
 using testing::uniform;
 
 namespace {
@@ -183,6 +183,19 @@ struct Run {
   bool operator==(const Run&) const = default;
 };
 
+// The classification of clouds as a task: all of it that a step needs.
+Task cloud_task(const Model& model) {
+  Task task;
+  task.name = "clouds";
+  task.model = model;
+  task.objective = [model](const Tensors& buffers, const Batch& batch, const ForwardOptions& mode) {
+    return supervised(model, buffers, {batch.tensors[0]}, mode,
+                      cross_entropy_loss(batch.tensors[1]), batch.examples);
+  };
+  task.train_meter = [] { return std::unique_ptr<Meter>(); };  // wants the outputs
+  return task;
+}
+
 Run train(const std::string& optimizer, Device device, GraphMode graph, DType dtype, double clip,
           int steps) {
   Model model =
@@ -197,13 +210,15 @@ Run train(const std::string& optimizer, Device device, GraphMode graph, DType dt
       optimizer.starts_with("descent")
           ? std::make_unique<Descent>(state.params, optimizer == "descent")
           : make_optimizer({.name = optimizer}, state.params);
-  TrainStep step(model, state, *rule, {.clip = clip, .batch = 6, .graph = graph});
+  const Task task = cloud_task(model);
+  TrainStep step(task, state, *rule, {.clip = clip, .batch = 6, .graph = graph});
   Run run;
   for (int i = 0; i < steps; ++i) {
     Rng rng(7, stream_id("cloud", static_cast<uint64_t>(i)));
     std::vector<int64_t> labels(6);
     for (int64_t& l : labels) l = rng.below(5);
-    step.set_batch(uniform(rng, {6, 20, 3}), Tensor::from(labels, {6}));
+    const Tensor points = uniform(rng, {6, 20, 3});
+    step.set_batch({{points, Tensor::from(labels, {6})}, 6, {}});
     step.start(i, 1.0 / (1 + i));
     const StepOutput out = step.finish();
     run.losses.push_back(out.loss);
@@ -254,9 +269,140 @@ TEST_CASE("emulation step: recorded and not recorded give the same bits, the CPU
 }
 
 TEST_CASE("emulation step: a graph on the CPU is refused") {
-  const Model model = make_model({.name = "pointnet", .outputs = 5});
-  ModelState state = init_model(model, 0, DType::f32);
+  const Task task = cloud_task(make_model({.name = "pointnet", .outputs = 5}));
+  ModelState state = init_model(task.model, 0, DType::f32);
   const auto rule = make_optimizer({.name = "adamw"}, state.params);
-  CHECK(sentence_of([&] { TrainStep(model, state, *rule, {.graph = GraphMode::on}); }) ==
+  CHECK(sentence_of([&] { TrainStep(task, state, *rule, {.graph = GraphMode::on}); }) ==
         "--graph on: the CPU records nothing; add --device cuda or use --graph auto");
+}
+
+namespace {
+
+// A linear map of each point, averaged over the points of a cloud; a loss of two terms. Clouds of
+// one batch have the same number of points, which differs from batch to batch.
+Task varying_task() {
+  Task task;
+  task.name = "varying";
+  task.model.name = "mean point";
+  const Linear head =
+      task.model.layout.linear("head", 3, 2, Role::head, torch_linear_init(3));
+  task.model.forward = [layout = task.model.layout, head](
+                           const Tensors& params, const Tensors& buffers, const Tensors& inputs,
+                           const ForwardOptions& options) {
+    Pass pass(layout, params, buffers, options.batch_statistics);
+    ForwardResult result;
+    result.outputs = {pass.apply(head, mean(inputs.front(), 1))};
+    return result;
+  };
+  task.objective = [model = task.model](const Tensors& buffers, const Batch& batch,
+                                        const ForwardOptions& mode) {
+    Loss loss{{"value", "size"}, [target = batch.tensors[1]](const Tensors& outputs) {
+                return Tensors{mean(square(outputs.front() - target)),
+                               scale(mean(square(outputs.front())), 0.125)};
+              }};
+    return supervised(model, buffers, {batch.tensors[0]}, mode, std::move(loss), batch.examples);
+  };
+  task.train_meter = [] { return std::unique_ptr<Meter>(); };
+  return task;
+}
+
+class VaryingSource : public Source {
+ public:
+  const std::vector<Slot>& slots() const override {
+    static const std::vector<Slot> all{{"points", Rows::point, SlotKind::coordinates},
+                                       {"target", Rows::example, SlotKind::target}};
+    return all;
+  }
+  int64_t examples() const override { return 16; }
+  int64_t batches() const override { return 6; }
+  Batch batch(int64_t epoch, int64_t index) const override {
+    Rng rng(9, stream_id("varying", static_cast<uint64_t>(epoch * 100 + index)));
+    // The first three are alike, so that a step is recorded and replayed before it is given up.
+    const int64_t points = index < 3 ? 5 : 4 + index, clouds = index == 4 ? 2 : 3;
+    const Tensor x = uniform(rng, {clouds, points, 3});
+    return {{x, uniform(rng, {clouds, 2})}, clouds, {index}};
+  }
+  std::string description() const override { return "varying"; }
+  std::string content_hash() const override { return "varying"; }
+};
+
+struct VaryingRun {
+  std::vector<double> numbers;  // losses, norms, terms, outputs, weights
+  bool graph_before = false, graph_after = false;
+};
+
+VaryingRun train_varying(const std::string& optimizer, Device device, GraphMode graph, DType dtype,
+                         bool guarded) {
+  const Task task = varying_task();
+  ModelState state = init_model(task.model, 0, dtype).to(device);
+  const std::unique_ptr<Optimizer> rule =
+      optimizer.starts_with("descent")
+          ? std::make_unique<Descent>(state.params, optimizer == "descent")
+          : make_optimizer({.name = optimizer}, state.params);
+  TrainStep step(task, state, *rule, {.batch = 3, .graph = graph, .guarded = guarded});
+  const VaryingSource source;
+  BatchFeed feed(source, step);
+  VaryingRun run;
+  run.graph_before = step.with_graph();
+  for (int64_t i = 0; i < 9; ++i) {
+    const int64_t epoch = i / 6, index = i % 6;
+    const Batch batch = feed.take(epoch, index);
+    step.start(i, 1);
+    feed.send_ahead((i + 1) / 6, (i + 1) % 6);
+    const StepOutput out = step.finish();
+    CHECK(out.term_names == std::vector<std::string>{"value", "size"});
+    REQUIRE(out.terms.size() == 2);
+    CHECK(out.terms[0] + out.terms[1] == doctest::Approx(out.loss).epsilon(1e-5));
+    REQUIRE(out.outputs.size() == 1);
+    CHECK(out.outputs[0].shape() == Shape{batch.examples, 2});
+    run.numbers.insert(run.numbers.end(), {out.loss, out.norm, out.terms[0], out.terms[1]});
+    const auto outputs = out.outputs[0].to_vector<double>();
+    run.numbers.insert(run.numbers.end(), outputs.begin(), outputs.end());
+  }
+  for (const Param& p : state.params) {
+    const auto values = p.value.to_vector<double>();
+    run.numbers.insert(run.numbers.end(), values.begin(), values.end());
+  }
+  run.graph_after = step.with_graph();
+  return run;
+}
+
+}  // namespace
+
+TEST_CASE("emulation step: batches of several shapes give up an automatic graph, to the same bits") {
+  for (const char* optimizer : {"descent", "descent outside", "adamw"}) {
+    for (const bool guarded : {false, true}) {
+      CAPTURE(optimizer);
+      CAPTURE(guarded);
+      const auto on_device = [&](GraphMode graph, DType dtype) {
+        return train_varying(optimizer, Device::cuda, graph, dtype, guarded);
+      };
+      const VaryingRun off = on_device(GraphMode::off, DType::f32);
+      std::vector<std::string> said;
+      const LogSink before = set_log_sink(
+          [&](LogLevel, const std::string& text) { said.push_back(text); });
+      const VaryingRun given_up = on_device(GraphMode::automatic, DType::f32);
+      set_log_sink(before);
+      CHECK(given_up.numbers == off.numbers);
+      CHECK(given_up.graph_before);
+      CHECK_FALSE(given_up.graph_after);
+      CHECK(said == std::vector<std::string>{"the shapes of the batches differ from step to step: "
+                                             "steps are not recorded"});
+      const VaryingRun there = on_device(GraphMode::automatic, DType::f64);
+      const VaryingRun here =
+          train_varying(optimizer, Device::cpu, GraphMode::off, DType::f64, guarded);
+      REQUIRE(there.numbers.size() == here.numbers.size());
+      for (size_t i = 0; i < here.numbers.size(); ++i) {
+        CHECK(there.numbers[i] == doctest::Approx(here.numbers[i]).epsilon(1e-9));
+      }
+    }
+  }
+}
+
+TEST_CASE("emulation step: a graph that was asked for refuses batches of several shapes") {
+  CHECK(sentence_of([] {
+          train_varying("adamw", Device::cuda, GraphMode::on, DType::f32, false);
+        }) ==
+        "--graph on: the shapes of the batches differ from step to step, a recorded step has one; "
+        "use --graph off or auto");
 }

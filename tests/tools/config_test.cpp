@@ -156,14 +156,14 @@ TEST_CASE("config: a near miss in the environment draws a warning") {
 
 TEST_CASE("config: defaults of the optimizers") {
   const auto resolved = [](const std::string& optimizer) {
-    Config config = train_settings();
+    Config config = modelnet_settings();
     config.set("optimizer", optimizer, Layer::flag, "--optimizer");
-    return train_config_from(config);
+    return run_settings_from(config).train;
   };
   CHECK(*resolved("adam").optimizer.lr == 1e-3);
   CHECK(*resolved("adamw").optimizer.lr == 1e-3);
   CHECK(*resolved("sgd").optimizer.lr == 0.1);
-  const TrainConfig muon = resolved("muon");
+  const TrainOptions muon = resolved("muon");
   CHECK(*muon.optimizer.lr == 0.02);
   CHECK(muon.optimizer.options.at("aux_lr") == "0.001");
   CHECK(muon.schedule == "cosine");
@@ -174,14 +174,14 @@ TEST_CASE("config: defaults of the optimizers") {
   CHECK(contains(wrong.second, "muon"));
   Config config = tiny_settings("muon");
   config.set("optimizer.ns_step", "3", Layer::set, "--set");
-  const auto option = error_of([&] { train_config_from(config); });
+  const auto option = error_of([&] { run_settings_from(config); });
   CHECK(option.second == "--set: optimizer muon has no option 'ns_step'; did you mean 'ns_steps'?");
 }
 
 TEST_CASE("config: warm-up joins the schedule, ranges are checked") {
   Config config = tiny_settings("adamw");
   config.set("warmup", "2e", Layer::flag, "--warmup");
-  CHECK(train_config_from(config).schedule == "cosine:warmup=2e");
+  CHECK(run_settings_from(config).train.schedule == "cosine:warmup=2e");
   for (const auto& wrong : std::map<std::string, std::string>{{"batch", "0"},
                                                               {"val_fraction", "1"},
                                                               {"label_smoothing", "-0.1"},
@@ -192,12 +192,20 @@ TEST_CASE("config: warm-up joins the schedule, ranges are checked") {
                                                               {"up_axis", "w"},
                                                               {"selection", "last"},
                                                               {"normalise", "sphere"},
+                                                              {"eval_every", "2x"},
+                                                              {"checkpoint_every", "0e"},
+                                                              {"probe", "every=0"},
+                                                              {"graph", "maybe"},
+                                                              {"on_nonfinite", "go"},
+                                                              {"points", "0"},
+                                                              {"limit", "-1"},
                                                               {"preset", "por"}}) {
     Config bad = tiny_settings("adamw");
     const std::string& key = wrong.first;
     bad.set(key, wrong.second, Layer::flag, "--" + key);
-    const auto error = error_of([&] { train_config_from(bad); });
+    const auto error = error_of([&] { task_from(run_settings_from(bad), bad); });
     CHECK_MESSAGE(error.first == ErrorKind::usage, key, ": ", error.second);
+    CHECK_MESSAGE(error.second.starts_with("--" + key), error.second);
   }
 }
 

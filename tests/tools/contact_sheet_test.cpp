@@ -5,9 +5,18 @@
 
 namespace basin::tools {
 
+namespace {
+
+CloudSettings clouds_of(Config& config) {
+  const RunSettings settings = run_settings_from(config);
+  return cloud_settings(settings.task.options, settings.task.seed);
+}
+
+}  // namespace
+
 TEST_CASE("contact sheet: every panel is drawn or says why not; repeatable") {
   Config config = few_shapes("64");
-  const TrainConfig train = train_config_from(config);
+  const CloudSettings train = clouds_of(config);
   SheetShape shape = sheet_shape(train, "1");
   CHECK(contains(shape.name, "test shape 1"));
   CHECK(!shape.mesh);
@@ -33,7 +42,7 @@ TEST_CASE("contact sheet: shapes of a mesh folder stand with y up, as their dept
   Config settings = few_shapes("64");
   settings.set("data", dir.path().string(), Layer::flag, "--data");
   settings.set("limit", "0", Layer::flag, "--limit");
-  const TrainConfig config = train_config_from(settings);
+  const CloudSettings config = clouds_of(settings);
   const SheetShape shape = sheet_shape(config, "2");
   CHECK(shape.name == "pillar, test shape 2");
   REQUIRE(shape.mesh.has_value());

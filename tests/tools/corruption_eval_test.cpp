@@ -9,13 +9,29 @@
 namespace basin::tools {
 namespace {
 
+<<<<<<< HEAD
+struct Subject {
+  explicit Subject(Config config) : settings(run_settings_from(config)) {
+    ModelConfig network = settings.task.model;
+    network.outputs = 15;
+    model = make_model(network);
+=======
 // An untrained classifier with the settings of a run.
 struct Untrained {
   explicit Untrained(Config settings) : config(train_config_from(settings)) {
     model = make_model({.name = config.model.name, .classes = 15, .options = config.model.options});
+>>>>>>> refs/heads/small
     state = init_model(model, 3, DType::f32);
+    clouds = cloud_settings(settings.task.options, settings.task.seed);
   }
-  TrainConfig config;
+  std::vector<CorruptionRow> evaluate(
+      const CorruptionSource& source, const CorruptionOptions& options,
+      const std::function<void(const std::string&)>& progress = {}) const {
+    return evaluate_corruptions(model, state, clouds, settings.train.eval_batch, source, options,
+                                progress);
+  }
+  RunSettings settings;
+  CloudSettings clouds;
   Model model;
   ModelState state;
 };
@@ -27,8 +43,8 @@ double accuracy_by_hand(const Untrained& subject, const PointCloudSet& set) {
     const Tensor one = subset(set, std::vector<int64_t>{i}).points;
     const Tensor logits =
         subject.model
-            .forward(subject.state.params.values(), subject.state.buffers.values(), one, {})
-            .logits;
+            .forward(subject.state.params.values(), subject.state.buffers.values(), {one}, {})
+            .outputs.front();
     int64_t best = 0;
     for (int64_t c = 1; c < logits.size(1); ++c) {
       if (logits.at(c) > logits.at(best)) best = c;
@@ -54,15 +70,15 @@ void write_npy_layout(const TempDir& dir, int64_t points) {
 TEST_CASE("corruption eval: equals the evaluation by hand; whole clouds from 1,024 points on") {
   const Untrained subject(few_shapes("1024"));
   CorruptionOptions options;
-  options.points = default_corruption_points(subject.config.points);
+  options.points = default_corruption_points(subject.clouds.points);
   CHECK(options.points == 0);
-  const CorruptionSource source(subject.config, embedded_class_names(), options);
+  const CorruptionSource source(subject.clouds, embedded_class_names(), options);
   CHECK(source.base().points_per_cloud() == 2048);
   CHECK(points_on_demand("embedded") == 2048);
-  CHECK(points_on_demand(subject.config.data) == 0);
+  CHECK(points_on_demand(subject.clouds.data) == 0);
   std::vector<std::string> heard;
   const auto rows =
-      evaluate_corruptions(subject.model, subject.state, subject.config, source, options,
+      subject.evaluate(source, options,
                            [&](const std::string& name) { heard.push_back(name); });
   REQUIRE(rows.size() == 15);
   CHECK(heard.size() == 13);
@@ -87,7 +103,7 @@ TEST_CASE("corruption eval: equals the evaluation by hand; whole clouds from 1,0
   const auto loss = [&](uint64_t seed) {
     CorruptionOptions other = options;
     other.seed = seed;
-    const CorruptionSource from(subject.config, embedded_class_names(), other);
+    const CorruptionSource from(subject.clouds, embedded_class_names(), other);
     return from.make(corruption_info("gaussian"), 2).content_hash;
   };
   CHECK(loss(1) == loss(1));
@@ -102,9 +118,9 @@ TEST_CASE("corruption eval: fewer trained points, a random subset of as many") {
   const Untrained subject(few_shapes("64"));
   CorruptionOptions options;
   options.points = 700;
-  const CorruptionSource source(subject.config, embedded_class_names(), options);
+  const CorruptionSource source(subject.clouds, embedded_class_names(), options);
   const auto rows =
-      evaluate_corruptions(subject.model, subject.state, subject.config, source, options);
+      subject.evaluate(source, options);
   const CorruptionRow& density = row_of(rows, "density");
   CHECK(density.points == std::array<int64_t, 5>{700, 700, 700, 700, 649});  // no more there
   // By hand: the loader's subset, a function of (seed, row).
@@ -127,9 +143,9 @@ TEST_CASE("corruption eval: what the stored clouds cannot give is skipped with t
   const Untrained subject(settings);
   CorruptionOptions options;
   options.points = 64;
-  const CorruptionSource source(subject.config, {"0", "1"}, options);
+  const CorruptionSource source(subject.clouds, {"0", "1"}, options);
   const auto rows =
-      evaluate_corruptions(subject.model, subject.state, subject.config, source, options);
+      subject.evaluate(source, options);
   int skipped = 0;
   for (const CorruptionRow& row : rows) skipped += row.skipped.empty() ? 0 : 1;
   CHECK(skipped == 3);
@@ -138,10 +154,15 @@ TEST_CASE("corruption eval: what the stored clouds cannot give is skipped with t
   const TempDir sparse;
   write_npy_layout(sparse, 64);
   settings.set("data", sparse.path().string(), Layer::flag, "--data");
+<<<<<<< HEAD
+  const Subject poor(settings);
+  const CorruptionSource nothing(poor.clouds, {"0", "1"}, options);
+=======
   const Untrained poor(settings);
   const CorruptionSource nothing(poor.config, {"0", "1"}, options);
+>>>>>>> refs/heads/small
   const auto error = error_of(
-      [&] { evaluate_corruptions(poor.model, poor.state, poor.config, nothing, options); });
+      [&] { poor.evaluate(nothing, options); });
   CHECK(error.first == ErrorKind::usage);
   CHECK(contains(error.second, "none of the 15 can be had"));
 }
@@ -151,7 +172,7 @@ TEST_CASE("corruption eval: published arrays are taken as they are, absent ones 
   const Untrained subject(few_shapes("64"));
   CorruptionOptions options;
   options.points = 0;
-  const CorruptionSource generator(subject.config, embedded_class_names(), options);
+  const CorruptionSource generator(subject.clouds, embedded_class_names(), options);
   Tensor labels;
   for (int s = 1; s <= kSeverities; ++s) {
     const PointCloudSet set = generator.make(corruption_info("cutout"), s);
@@ -162,11 +183,11 @@ TEST_CASE("corruption eval: published arrays are taken as they are, absent ones 
   write_npy(published_corruption_file(dir.path(), corruption_info("shear"), 1),
             generator.make(corruption_info("shear"), 1).points);
   options.published = dir.path();
-  const CorruptionSource source(subject.config, embedded_class_names(), options);
+  const CorruptionSource source(subject.clouds, embedded_class_names(), options);
   const auto rows =
-      evaluate_corruptions(subject.model, subject.state, subject.config, source, options);
+      subject.evaluate(source, options);
   const auto direct =
-      evaluate_corruptions(subject.model, subject.state, subject.config, generator, options);
+      subject.evaluate(generator, options);
   for (int s = 1; s <= kSeverities; ++s) {
     CHECK(row_of(rows, "cutout").error_rate(s) == row_of(direct, "cutout").error_rate(s));
     CHECK(row_of(rows, "cutout").severities[s - 1].loss ==
@@ -175,7 +196,7 @@ TEST_CASE("corruption eval: published arrays are taken as they are, absent ones 
   CHECK(row_of(rows, "uniform").skipped == "no data_uniform_1.npy");
   CHECK(row_of(rows, "shear").skipped == "no data_shear_2.npy");
   options.published = dir / "absent";
-  const auto error = error_of([&] { CorruptionSource(subject.config, {}, options); });
+  const auto error = error_of([&] { CorruptionSource(subject.clouds, {}, options); });
   CHECK(contains(error.second, "--corruptions-dir: no folder"));
 }
 
@@ -187,7 +208,7 @@ TEST_CASE("corruption eval: meshes give occlusion and lidar, in the axes of thei
   settings.set("limit", "0", Layer::flag, "--limit");
   const Untrained subject(settings);
   const CorruptionOptions options;
-  const CorruptionSource source(subject.config, {"ball", "pillar"}, options);
+  const CorruptionSource source(subject.clouds, {"ball", "pillar"}, options);
   CHECK(source.base().points_per_cloud() == 2048);
   for (const CorruptionInfo& info : corruptions()) CHECK(source.missing(info).empty());
   for (const char* name : {"occlusion", "lidar", "uniform"}) {

@@ -41,7 +41,7 @@ std::string timeless_metrics(const fs::path& run) {
   return timeless(run / "metrics.jsonl", {"seconds", "examples_per_second"});
 }
 std::string timeless_state(const fs::path& checkpoint) {
-  return timeless(checkpoint / "state.json", {"seconds", "epoch_seconds", "metrics_bytes"});
+  return timeless(checkpoint / "state.json", {"seconds", "since_seconds", "metrics_bytes"});
 }
 std::string timeless_result(const fs::path& run) {
   return timeless(run / "result.json", {"seconds", "peak_rss_bytes"});
@@ -62,7 +62,7 @@ std::string checkpoint_difference(const fs::path& a, const fs::path& b) {
   }
   // A request to stop in the evaluation of an epoch leaves a state from before it.
   const RecordFields state = parse_record(read_text_file(a / "state.json"), "state.json");
-  if (state.integer("epoch_seen") != 0) return "";
+  if (state.integer("since_examples") != 0) return "";
   if (timeless_state(a) != timeless_state(b)) return str(a.string(), ": another state.json");
   return "";
 }

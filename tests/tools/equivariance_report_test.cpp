@@ -15,7 +15,7 @@ EquivarianceReport made_report() {
   EquivarianceReport report;
   report.model = "egnn (cloud)";
   report.weights = "ckpt/step-3";
-  report.clouds = "two clouds";
+  report.examples = "two clouds";
   report.transformations = 2;
   int n = 0;
   for (const SymmetryKind kind : kSymmetryKinds) {

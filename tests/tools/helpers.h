@@ -8,43 +8,19 @@
 #include <string>
 #include <vector>
 
-#include "basin/core/log.h"
+#include "basin/tests/core/errors.h"
 #include "basin/tests/core/files.h"
-#include "basin/train/trainer.h"
+#include "basin/tools/shell/run_dir.h"
+#include "basin/tools/shell/settings.h"
+#include "basin/train/tasks/tasks.h"
 
 namespace basin::tools {
 
 using test::TempDir;
 
-// The warnings logged while it lives.
-class CaughtWarnings {
- public:
-  CaughtWarnings() {
-    before_ = set_log_sink([this](LogLevel level, const std::string& text) {
-      if (level == LogLevel::warning) texts.push_back(text);
-    });
-  }
-  ~CaughtWarnings() { set_log_sink(before_); }
-  std::vector<std::string> texts;
-
- private:
-  LogSink before_;
-};
-
-// Kind and sentence of the error that `body` throws.
-template <class F>
-std::pair<ErrorKind, std::string> error_of(F&& body) {
-  try {
-    body();
-  } catch (const Error& e) {
-    return {e.kind(), e.what()};
-  }
-  return {ErrorKind::internal, "nothing was thrown"};
-}
-
-inline bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
+using test::CaughtWarnings;
+using test::contains;
+using test::error_of;
 
 struct Finished {
   int code = -1;
@@ -66,9 +42,14 @@ inline Finished run_built(const TempDir& dir, const std::string& program,
   return result;
 }
 
+inline Config modelnet_settings() {
+  register_builtin_tasks();
+  return train_settings("modelnet");
+}
+
 // A PointNet of some thousand weights on 45 embedded shapes of 64 points: 5 steps an epoch.
 inline Config tiny_settings(const std::string& optimizer) {
-  Config config = train_settings();
+  Config config = modelnet_settings();
   const auto set = [&](const char* key, const std::string& value) {
     config.set(key, value, Layer::flag, key);
   };

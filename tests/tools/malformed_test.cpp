@@ -1,9 +1,8 @@
-// Malformed configurations (a usage error) and flat JSON: see tests/core/malformed.h. And what was
-// accepted as a configuration, written and read back.
+// Malformed configurations (a usage error): see tests/core/malformed.h. And what was accepted as a
+// configuration, written and read back.
 #include "basin/tests/core/malformed.h"
 
 #include "basin/tools/shell/config.h"
-#include "basin/core/record.h"
 
 using namespace basin;
 using namespace basin::tools;
@@ -43,16 +42,6 @@ TEST_CASE("malformed: configurations") {
   CHECK(r.refused >= 0.4 * r.files);
 }
 
-TEST_CASE("malformed: flat JSON") {
-  const auto read = [](const fs::path& path) {
-    parse_record(read_text_file(path), path.string());
-  };
-  const test::Reader reader{"flat_json", "a.json", read, ErrorKind::data};
-  const test::Refusals r = run_malformed(reader, test::fuzz_seeds("flat_json"), 100, 100);
-  CHECK(r.files >= 400);
-  CHECK(r.refused >= 0.6 * r.files);
-}
-
 // Each was found by the fuzz target of this reader, or by reading for it.
 TEST_CASE("config: names and numbers of every kind read back as themselves") {
   const test::TempDir dir;
@@ -86,7 +75,7 @@ TEST_CASE("config: what breaks an assumption of the parser is refused") {
   }
 }
 
-TEST_CASE("config and json: a quoted name stays on the line of its message") {
+TEST_CASE("config: a quoted name stays on the line of its message") {
   const test::TempDir dir;
   write_file_atomic(dir / "a.toml", "\"a\\nb\" = 1\n");
   test::check_error(ErrorKind::usage, {"a.toml:1", "unknown key 'a?b'"},
@@ -94,6 +83,4 @@ TEST_CASE("config and json: a quoted name stays on the line of its message") {
   write_file_atomic(dir / "a.toml", "[" + std::string(5000, 'k') + "]\na = 1\n");
   test::check_error(ErrorKind::usage, {"a.toml:2", "kkk...'"},
                     [&] { settings().load_toml(dir / "a.toml"); });
-  test::check_error(ErrorKind::data, {"name", "'a?b'", "it is a list"},
-                    [] { parse_record("{\"a\\nb\": [1]}", "name"); });
 }

@@ -103,13 +103,13 @@ TEST_CASE("program: train, evaluate, compare; refuse a used folder") {
   const std::string weights = str("a/ckpt/step-", result.integer("steps"), "/model.safetensors");
   const Finished bare = run(dir, str("--eval-only --json w.json --weights ", weights, kTiny));
   CHECK_MESSAGE(bare.code == 0, bare.err);
-  CHECK(json_of(dir / "w.json").number("test_loss") == result.number("last_test_loss"));
+  CHECK(json_of(dir / "w.json").number("test_loss") == result.number("last_loss"));
 
   // The directory is movable, its configuration repeats the run.
   fs::rename(dir / "a", dir / "moved");
   const Finished repeat = run(dir, "--config moved/config.toml --out b --threads 1");
   CHECK_MESSAGE(repeat.code == 0, repeat.err);
-  CHECK(json_of(dir / "b/result.json").number("last_test_loss") == result.number("last_test_loss"));
+  CHECK(json_of(dir / "b/result.json").number("last_loss") == result.number("last_loss"));
   const Finished done = run(dir, "--resume moved");
   CHECK_MESSAGE(done.code == 0, done.err);
   const Finished changed = run(dir, "--resume moved --lr 0.5");
@@ -127,7 +127,7 @@ TEST_CASE("program: train, evaluate, compare; refuse a used folder") {
 TEST_CASE("program: signals and kill -9, then resume") {
   const TempDir dir;
   const std::string arguments =
-      str("--epochs 40 --optimizer muon --checkpoint-every 3 --keep 0", kTiny);
+      str("--epochs 40 --optimizer muon --checkpoint-every 3e --keep 0", kTiny);
   CHECK(run(dir, arguments + "--out whole").code == 0);
   const auto last = [&](const std::string& name) {
     return sha256_hex_of_file(dir / (name + "/ckpt/step-200/model.safetensors"));

@@ -1,7 +1,6 @@
-// The metrics file, the run directory, tables.
+// The run directory, tables, exit codes.
 #include <sys/stat.h>
 
-#include <cmath>
 #include <iostream>
 #include <sstream>
 
@@ -11,29 +10,6 @@
 #include "basin/tools/shell/report.h"
 
 namespace basin::tools {
-
-TEST_CASE("metrics: a resumed file is cut to the length of the checkpoint") {
-  const TempDir dir;
-  const fs::path file = dir / "metrics.jsonl";
-  uint64_t at_checkpoint = 0;
-  {
-    MetricsFile metrics(file, 0);
-    metrics.append(Record().add("step", 1));
-    metrics.sync();
-    at_checkpoint = metrics.bytes();
-    metrics.append(Record().add("step", 2));
-  }
-  CHECK(read_text_file(file) == "{\"step\": 1}\n{\"step\": 2}\n");
-  {
-    MetricsFile metrics(file, at_checkpoint);
-    metrics.append(Record().add("step", 3));
-  }
-  CHECK(read_text_file(file) == "{\"step\": 1}\n{\"step\": 3}\n");
-  const auto shorter = error_of([&] { MetricsFile(file, 1000); });
-  CHECK(shorter.first == ErrorKind::data);
-  CHECK(contains(shorter.second, "counts 1000 bytes of metrics, the file has 24"));
-  CHECK(error_of([&] { MetricsFile(dir / "no/metrics.jsonl", 0); }).first == ErrorKind::output);
-}
 
 TEST_CASE("run directory: foreign and used folders are refused, one writer at a time") {
   const TempDir dir;
@@ -135,24 +111,19 @@ TEST_CASE("tables and texts") {
   CHECK(command_line(4, argv) == "prog --set 'a=b c' 'it'\\''s'");
 }
 
-TEST_CASE("tally: overall and mean class accuracy, loss, ties") {
-  // Class 0: two of three right, class 1: none of one; class 2 does not occur.
-  const Tensor logits = Tensor::from<float>({2, 1, 0,  //
-                                             1, 1, 1,  // a tie: the first class wins
-                                             0, 3, 0,  //
-                                             1, 0, 0},
-                                            {4, 3});
-  Tally tally(3);
-  tally.add(logits, Tensor::from<int64_t>({0, 0, 0, 1}, {4}));
-  const Evaluation e = tally.result();
-  CHECK(tally.correct() == 2);
-  CHECK(e.overall_accuracy == 0.5);
-  CHECK(e.mean_class_accuracy == doctest::Approx((2.0 / 3 + 0) / 2).epsilon(1e-15));
-  CHECK(std::isnan(e.recall[2]));
-  const double loss = (std::log(1 + std::exp(-1) + std::exp(-2)) + std::log(3.0) +
-                       std::log(2 + std::exp(3)) + std::log(std::exp(1) + 2)) /
-                      4;
-  CHECK(e.loss == doctest::Approx(loss).epsilon(1e-15));
+TEST_CASE("result table: the last, the best, and the best on validation") {
+  const TempDir dir;
+  Config config = tiny_settings("adamw");
+  config.set("epochs", "1", Layer::flag, "--epochs");
+  config.set("val_fraction", "0.2", Layer::flag, "--val-fraction");
+  const RunSettings settings = run_settings_from(config);
+  Trainer trainer(task_from(settings, config), settings.train);
+  const std::string table =
+      result_table(parse_record(trainer.run(dir / "run").result.line(), "result"));
+  for (const char* word : {"pointnet (port), adamw, lr 0.001", "best on test", "last epoch",
+                           "best on validation", "overall accuracy", " %"}) {
+    CHECK_MESSAGE(contains(table, word), table);
+  }
 }
 
 TEST_CASE("run_program: every failure has its exit code") {

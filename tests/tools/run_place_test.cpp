@@ -43,7 +43,7 @@ Config asked(const std::string& resume, const std::string& out) {
 
 Place place_of(const std::string& resume, const std::string& out, bool measuring = false) {
   Config config = asked(resume, out);
-  return find_place(config, train_config_from(config), measuring);
+  return find_place(config, run_settings_from(config), measuring);
 }
 
 void check_place(const Place& place, const fs::path& source, const fs::path& out, int64_t step) {
@@ -72,8 +72,8 @@ TEST_CASE("run place: auto goes on where --out is a run already") {
   make_run("runs/pointnet-adamw-s0");
   check_place(place_of("auto", "a/"), "a", "a", 15);
   check_place(place_of("auto", ""), "runs/pointnet-adamw-s0", "runs/pointnet-adamw-s0", 15);
-  CHECK(resumed_run(asked("auto", "a")).empty());
-  CHECK(resumed_run(asked("", "a")).empty());
+  CHECK(resumed_run("auto").empty());
+  CHECK(resumed_run("").empty());
 }
 
 TEST_CASE("run place: a run, one of its checkpoints, or its best") {
@@ -125,11 +125,11 @@ TEST_CASE("run place: settings of the run that is resumed") {
   CHECK(config.integer("epochs") == 3);
   load_resumed_settings(config, "a");
   CHECK(config.integer("epochs") == 3);  // the flag stays above the file
-  Config bare = train_settings();
+  Config bare = modelnet_settings();
   load_resumed_settings(bare, "a");
   CHECK(bare.integer("epochs") == 7);
 
-  train_config_from(config);  // with the defaults of the optimizer, as they are recorded
+  run_settings_from(config);  // with the defaults of the optimizer, as they are recorded
   write_file_atomic("a/config.toml", config.to_toml());
   CHECK_NOTHROW(refuse_changed_settings(config, "a"));
   config.set("optimizer.beta9", "0.5", Layer::set, "--set optimizer.beta9");

@@ -20,7 +20,7 @@ std::string hash_of(const std::string& text) { return sha256_hex(test::bytes_of(
 // Every file with numbers, without what the clock, the machine or the request decides.
 Hashes hashes_below(const fs::path& run) {
   static const std::regex other(
-      "\"(threads|(epoch_)?seconds|examples_per_second|peak_rss_bytes|metrics_bytes)\": [^,}\n]*");
+      "\"(threads|(since_)?seconds|examples_per_second|peak_rss_bytes|metrics_bytes)\": [^,}\n]*");
   Hashes out;
   for (const auto& entry : fs::recursive_directory_iterator(run)) {
     const fs::path& file = entry.path();

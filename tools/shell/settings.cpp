@@ -235,8 +235,8 @@ RunSettings run_settings_from(Config& config) {
   train.steps = config.integer("steps");
   train.batch = config.integer("batch");
   train.eval_batch = config.integer("eval_batch");
-  train.eval_every = parsed(config, "eval_every", parse_cadence);
-  train.checkpoint_every = parsed(config, "checkpoint_every", parse_cadence);
+  train.eval_every = parsed(config, "eval_every", parse_period);
+  train.checkpoint_every = parsed(config, "checkpoint_every", parse_period);
   train.dtype = parsed(config, "dtype", float_type_from_name);
   train.device = parsed(config, "device", device_from_name);
   train.graph = parsed(config, "graph", graph_mode_from_name);

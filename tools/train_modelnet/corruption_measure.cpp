@@ -13,8 +13,11 @@ namespace {
 
 constexpr int kSheetSeverity = kSeverities;
 
-CloudSettings clouds_of(const RunSettings& settings) {
-  return cloud_settings(settings.task.options, settings.task.seed);
+CloudSettings clouds_of(const MeasureContext& context) {
+  const TaskConfig& task = context.settings.task;
+  OptionReader options("task " + task.name, cloud_options(), task.options);
+  options.set_place([&](const std::string& name) { return context.config.origin(name); });
+  return cloud_settings(options, task.seed);
 }
 
 std::vector<std::string> class_names(const Fitted& fitted) {
@@ -41,7 +44,7 @@ CloudScores clean_scores(const MeasureContext& context) {
 Record measure_corruptions(const MeasureContext& context) {
   const Config& config = context.config;
   const Trained& network = *context.network;
-  const CloudSettings clouds = clouds_of(context.settings);
+  const CloudSettings clouds = clouds_of(context);
   CorruptionOptions options;
   options.seed = static_cast<uint64_t>(config.integer("corruption_seed"));
   options.published = config.text("corruptions_dir");
@@ -68,7 +71,7 @@ Record measure_corruptions(const MeasureContext& context) {
 
 Record draw_contact_sheet(const MeasureContext& context) {
   const SheetShape shape =
-      sheet_shape(clouds_of(context.settings), context.config.text("contact_sheet"));
+      sheet_shape(clouds_of(context), context.config.text("contact_sheet"));
   const Picture picture =
       contact_sheet(shape, kSheetSeverity,
                     static_cast<uint64_t>(context.config.integer("corruption_seed")));

@@ -31,7 +31,7 @@ const std::vector<Slot>& molecule_slots() {
 struct Data {
   MoleculeSplits splits = embedded_molecules();
   const std::vector<Molecule>& of(Split split) const {
-    return split == Split::train ? splits.train
+    return split == Split::train  ? splits.train
            : split == Split::test ? splits.test
                                   : splits.validation;
   }
@@ -99,8 +99,7 @@ std::vector<std::vector<int64_t>> MoleculeSource::plan(int64_t epoch) const {
 Batch MoleculeSource::batch(int64_t epoch, int64_t index) const {
   check(epoch >= 0 && index >= 0 && index < batches_, "molecules: expected a batch from 0 to ",
         batches_ - 1, ", got ", index, " of epoch ", epoch);
-  const std::vector<int64_t> rows =
-      plan(request_.training ? epoch : 0)[static_cast<size_t>(index)];
+  const std::vector<int64_t> rows = plan(request_.training ? epoch : 0)[static_cast<size_t>(index)];
   std::vector<double> xyz, target, energy;
   std::vector<int64_t> types;
   for (const int64_t row : rows) {
@@ -141,7 +140,7 @@ double fitted_number(const Fitted& fitted, const std::string& key) {
   return value;
 }
 
-Task make(const TaskConfig& config, const OptionReader&) {
+Task make_molecules(const TaskConfig& config, const OptionReader&) {
   const auto data = std::make_shared<const Data>();
   Task task;
   task.fitted = config.fitted.empty() ? fit(data->splits.train) : config.fitted;
@@ -150,8 +149,11 @@ Task make(const TaskConfig& config, const OptionReader&) {
   ModelConfig network = config.model;
   network.outputs = 1;
   network.output_name = "energy";
-  network.options.try_emplace("k", "4");  // the smallest molecules have five atoms
-  network.options.try_emplace("types", str(kMoleculeElements));
+  for (const OptionInfo& option : model_info(network.name).options) {
+    // The smallest molecules have five atoms.
+    if (option.name == "k") network.options.try_emplace("k", "4");
+    if (option.name == "types") network.options.try_emplace("types", str(kMoleculeElements));
+  }
   task.model = make_model(network);
   require_inputs(task.model, molecule_slots(), "molecules");
   task.source = [data, mean, spread](const SourceRequest& request) {
@@ -159,17 +161,23 @@ Task make(const TaskConfig& config, const OptionReader&) {
   };
   task.data = [data] {
     const MoleculeSplits& s = data->splits;
-    const auto count = [](const std::vector<Molecule>& v) { return static_cast<int64_t>(v.size()); };
-    return DataFacts{"embedded", "embedded molecules: H, C, N, O, 5 to 9 atoms, Morse energies",
-                     s.content_hash, count(s.train), count(s.validation), count(s.test)};
+    const auto count = [](const std::vector<Molecule>& v) {
+      return static_cast<int64_t>(v.size());
+    };
+    return DataFacts{
+        "embedded",          "embedded molecules: H, C, N, O, 5 to 9 atoms, Morse energies",
+        s.content_hash,      count(s.train),
+        count(s.validation), count(s.test)};
   };
   task.objective = [model = task.model](const Tensors& buffers, const Batch& batch,
                                         const ForwardOptions& mode) {
     Loss loss{{"mse"}, [target = batch.tensors[2]](const Tensors& outputs) {
                 return Tensors{basin::mean(square(outputs.front() - target))};
               }};
-    return supervised(model, buffers, {batch.tensors[0], batch.tensors[1]}, mode, std::move(loss),
-                      batch.examples);
+    const auto inputs = batch.tensors.begin();
+    return supervised(model, buffers,
+                      Tensors(inputs, inputs + static_cast<std::ptrdiff_t>(model.inputs.size())),
+                      mode, std::move(loss), batch.examples);
   };
   task.predictions = [mean, spread](const Tensors& outputs, const Batch&) {
     return Tensors{scale(outputs.front().to(DType::f64), spread) + mean};
@@ -190,7 +198,7 @@ void register_molecules() {
   info.name = "molecules";
   info.summary = "energies of small procedural molecules, a regression without download";
   info.models = {"egnn"};
-  info.make = make;
+  info.make = make_molecules;
   register_task(std::move(info));
 }
 

@@ -1,9 +1,9 @@
 // The checkpoint protocol: round trip, damage, what a kill leaves behind, pruning.
 #include "basin/train/checkpoint.h"
 
-#include "basin/tests/tools/helpers.h"
+#include "basin/tests/train/problems.h"
 
-namespace basin::tools {
+namespace basin::test {
 namespace {
 
 SafetensorsFile model(float value) {
@@ -129,4 +129,4 @@ TEST_CASE("checkpoint: a folder that cannot be written is an output error") {
   CHECK(error_of([&] { write(dir / "ckpt", 1); }).first == ErrorKind::output);
 }
 
-}  // namespace basin::tools
+}  // namespace basin::test

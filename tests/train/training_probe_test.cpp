@@ -3,48 +3,25 @@
 #include "basin/train/training_probe.h"
 
 #include <cmath>
-#include <csignal>
-#include <sstream>
 
 #include "basin/analysis/ranks.h"
-#include "basin/tests/tools/helpers.h"
-#include "basin/tools/shell/progress.h"
+#include "basin/tests/train/problems.h"
 
-namespace basin::tools {
+namespace basin::test {
 namespace {
 
-struct Problem {
-  explicit Problem(Config settings)
-      : config(train_config_from(settings)), data(load_train_data(config)) {}
-  TrainConfig config;
-  TrainData data;
-};
-
-Config probed(const std::string& optimizer, const std::string& plan) {
-  Config config = tiny_settings(optimizer);
-  config.set("probe", plan, Layer::flag, "--probe");
-  config.set("keep", "0", Layer::flag, "--keep");
-  return config;
+Settings probed(const std::string& optimizer, const std::string& plan) {
+  Settings settings = tiny_shapes(optimizer);
+  settings.train.probe = parse_probe_plan(plan);
+  settings.train.keep = 0;
+  return settings;
 }
 
-// Runs from the newest checkpoint, or from the start, until asked `stop_after` times (0: to the
-// end).
-void train(const Problem& problem, const fs::path& path, int stop_after = 0) {
-  set_verbosity(Verbosity::quiet);
-  Trainer trainer(problem.config, problem.data);
-  if (!fs::exists(path)) RunDir::create(path).begin({});
-  const RunDir dir = RunDir::open(path);
-  if (const auto last = read_newest_checkpoint(dir.checkpoints())) trainer.restore(*last);
-  int left = stop_after;
-  trainer.run(dir, {[&] { return stop_after > 0 && --left <= 0 ? SIGTERM : 0; }, false});
-}
-
-std::vector<RecordFields> events(const fs::path& run, const std::string& event) {
+// "probe" and "probe_matrix".
+std::vector<RecordFields> probe_lines(const fs::path& run) {
   std::vector<RecordFields> out;
-  std::istringstream in(read_text_file(run / "metrics.jsonl"));
-  for (std::string line; std::getline(in, line);) {
-    RecordFields fields = parse_record(line, "metrics.jsonl");
-    if (fields.text("event").starts_with(event)) out.push_back(std::move(fields));
+  for (RecordFields& fields : lines_of(run)) {
+    if (fields.text("event").starts_with("probe")) out.push_back(std::move(fields));
   }
   return out;
 }
@@ -55,14 +32,16 @@ std::string weights_of(const fs::path& run) {
 }
 
 TEST_CASE("training probe: the plan is read, and a bad one is a usage error") {
-  CHECK(parse_probe_plan("").every == 0);
+  CHECK(parse_probe_plan("").every.count == 0);
   const ProbePlan plan = parse_probe_plan("every=5,shapes=64,probes=8,steps=30");
-  CHECK(plan.every == 5);
-  CHECK(plan.shapes == 64);
+  CHECK(plan.every.text() == "5e");  // a bare number counts epochs
+  CHECK(plan.examples == 64);
   CHECK(plan.probes == 8);
   CHECK(plan.steps == 30);
-  for (const char* bad : {"every=0", "5", "every=2,shape=3", "shapes=3", "every=2,probes=1"}) {
-    CHECK_THROWS_AS(parse_probe_plan(bad), Error);
+  CHECK(parse_probe_plan("every=500,examples=7").examples == 7);
+  CHECK(parse_probe_plan("every=5e").every.text() == "5e");
+  for (const char* bad : {"every=0", "5", "every=2,shape=3", "shapes=3", "every=2,probes=1", "every=2x", "every="}) {
+    CHECK_MESSAGE(error_of([&] { parse_probe_plan(bad); }).first == ErrorKind::usage, bad);
   }
 }
 
@@ -75,14 +54,14 @@ TEST_CASE("training probe: lines are written, the training is unchanged, a resum
     train(watched, dir / "whole");
     CHECK(weights_of(dir / "plain") == weights_of(dir / "whole"));
 
-    const auto lines = events(dir / "whole", "probe");
+    const auto lines = probe_lines(dir / "whole");
     REQUIRE(!lines.empty());
     CHECK(lines.front().text("event") == "probe");
     CHECK(lines.front().integer("epoch") == 2);
     CHECK(lines.front().integer("probe_shapes") == 20);
     // One line for the network, one per matrix.
     CHECK(lines.size() ==
-          1 + weight_spectra(Trainer(plain.config, plain.data).state().params).matrices.size());
+          1 + weight_spectra(Trainer(plain.task, plain.options).state().params).matrices.size());
     // Stopped within every epoch and within an evaluation; each run goes on where the last one was.
     for (int stop_after : {3, 7, 13}) {
       CAPTURE(stop_after);
@@ -90,7 +69,7 @@ TEST_CASE("training probe: lines are written, the training is unchanged, a resum
       for (int i = 0; i < 12; ++i) train(watched, cut, stop_after);
       train(watched, cut);
       CHECK(weights_of(cut) == weights_of(dir / "whole"));
-      const auto again = events(cut, "probe");
+      const auto again = probe_lines(cut);
       REQUIRE(again.size() == lines.size());
       for (size_t i = 0; i < lines.size(); ++i) CHECK(again[i].values() == lines[i].values());
     }
@@ -101,14 +80,14 @@ TEST_CASE("training probe: its numbers are those of the weights") {
   const TempDir dir;
   const Problem problem(probed("muon", "every=3,shapes=20,probes=6,steps=40"));
   train(problem, dir / "run");
-  Trainer trainer(problem.config, problem.data);
+  Trainer trainer(problem.task, problem.options);
   trainer.restore(*read_newest_checkpoint(dir / "run/ckpt"));
-  const RecordFields line = events(dir / "run", "probe").front();
+  const RecordFields line = probe_lines(dir / "run").front();
 
-  const ProbeData data = probe_data(problem.data.train, "training", problem.config, 20, 32, 0);
+  const ProbeData data = probe_data(problem.task, Split::train, 20, 32, 0);
   const MeanLoss loss =
-      mean_loss(trainer.model(), trainer.state().params.values(), trainer.state().buffers.values(),
-                data, NormStatistics::frozen, 0);
+      mean_loss(problem.task, trainer.state().params.values(), trainer.state().buffers.values(),
+                data, NormStatistics::frozen);
   CHECK(line.number("probe_loss") == doctest::Approx(loss.loss).epsilon(1e-6));
   const WeightSpectra spectra = weight_spectra(trainer.state().params);
   double stable = 0;
@@ -123,4 +102,4 @@ TEST_CASE("training probe: its numbers are those of the weights") {
 }
 
 }  // namespace
-}  // namespace basin::tools
+}  // namespace basin::test

@@ -1,16 +1,16 @@
-// Reading and writing intervals.
-#include "basin/train/cadence.h"
+// Reading and writing periods.
+#include "basin/train/period.h"
 
 #include "basin/core/error.h"
 #include "basin/core/io.h"
 
 namespace basin {
 
-std::string Cadence::text() const { return str(count, epochs ? "e" : ""); }
+std::string Period::text() const { return str(count, epochs ? "e" : ""); }
 
-Cadence parse_cadence(const std::string& text) {
+Period parse_period(const std::string& text) {
   constexpr int64_t kMost = 1000000000000;
-  Cadence out;
+  Period out;
   out.epochs = text.ends_with('e');
   const std::string_view digits =
       std::string_view(text).substr(0, text.size() - (out.epochs ? 1 : 0));

@@ -6,7 +6,7 @@
 
 namespace basin {
 
-struct Cadence {
+struct Period {
   int64_t count = 1;
   bool epochs = true;
 
@@ -16,6 +16,6 @@ struct Cadence {
   std::string text() const;
 };
 
-Cadence parse_cadence(const std::string& text);  // usage error unless a positive count
+Period parse_period(const std::string& text);  // usage error unless a positive count
 
 }  // namespace basin
