@@ -7,9 +7,9 @@
 #include <map>
 
 #include "basin/analysis/csv_table.h"
+#include "basin/core/error.h"
 #include "basin/figures/plot_axis.h"
 #include "basin/figures/svg.h"
-#include "basin/core/error.h"
 
 namespace basin {
 namespace {

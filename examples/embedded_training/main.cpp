@@ -10,9 +10,10 @@ using namespace basin;
 
 int main() {
   register_builtin_tasks();
-  const Task task = make_task({.name = "modelnet",
-                               .options = {{"points", "128"}, {"limit", "120"}, {"augment", "none"}},
-                               .model = {.name = "pointnet", .options = {{"widths", "16,32,64,32,16"}}}});
+  const Task task =
+      make_task({.name = "modelnet",
+                 .options = {{"points", "128"}, {"limit", "120"}, {"augment", "none"}},
+                 .model = {.name = "pointnet", .options = {{"widths", "16,32,64,32,16"}}}});
   const TrainOptions options{
       .optimizer = {.name = "muon"}, .epochs = 1000, .batch = 24, .eval_every = {50, false}};
   const fs::path folder = fs::temp_directory_path() / str("basin_embedded_", ::getpid());
