@@ -1,6 +1,5 @@
 // Hessian and generalised Gauss-Newton matrix of a mean loss over data that is cut into batches,
-//   L(w) = sum_b share_b L_b(w),   H v = sum_b share_b H_b v,   G v = sum_b share_b J_b^T H_l J_b
-//   v,
+//   L(w) = sum_b share_b L_b(w),  H v = sum_b share_b H_b v,  G v = sum_b share_b J_b^T H_l J_b v,
 // as a SymmetricOperator over any subset of the parameters (Pearlmutter 1994; Schraudolph 2002 for
 // G). A batch is recorded once for all vectors of one apply(); with a memory budget recordings are
 // kept between calls, as many batches as fit. Batches are summed in their order, in f64.

@@ -1,8 +1,7 @@
 // Sharpness by PAC-Bayes: the largest noise on the parameters that the loss tolerates,
 //   scale = max { s : E L(w + d) - L(w) <= rise },
-//   d_i ~ N(0, s^2)                          uniform: s = sigma
-//   d_i ~ N(0, s^2 w_i^2 + epsilon^2)        magnitude-aware: s = alpha, each weight by its own
-//   size
+//   d_i ~ N(0, s^2)                     uniform: s = sigma
+//   d_i ~ N(0, s^2 w_i^2 + epsilon^2)   magnitude-aware: s = alpha, each weight by its own size
 // found by doubling and bisection with common random numbers, and the bound on the generalisation
 // gap of losses in [0, 1] that this scale gives for N examples (McAllester 2003; Dziugaite and Roy
 // 2017; Jiang et al. 2020), with probability 1 - confidence:

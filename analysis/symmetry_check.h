@@ -2,9 +2,9 @@
 // symmetries of a network are applied to its parameters, and every measure is taken before and
 // after. The loss does not move, by definition; a measure that does says something about the
 // coordinates (Dinh et al. 2017).
-//   rescaling across a ReLU   W_1, b_1 <- a W_1, a b_1,  W_2 <- W_2 / a   (a > 0, per layer or
-//   unit) permutation of units      rows of W_1, b_1 and columns of W_2 rotation of a linear pair
-//   W_2, b_2 <- R W_2, R b_2,  W_3 <- W_3 R^T
+//   rescaling across a ReLU    W_1, b_1 <- a W_1, a b_1, W_2 <- W_2 / a  (a > 0, per layer or unit)
+//   permutation of units       rows of W_1, b_1 and columns of W_2
+//   rotation of a linear pair  W_2, b_2 <- R W_2, R b_2,  W_3 <- W_3 R^T
 // Batch normalisation behind W_1 makes its rescaling a symmetry of its own (W_1 <- a W_1 alone).
 #pragma once
 #include <functional>

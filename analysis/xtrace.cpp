@@ -1,8 +1,8 @@
 // XTrace (Epperly, Tropp, Webber 2024) for symmetric A, with resphered probes:
 //   Y = A Omega = Q R, omega_i uniform on the sphere of radius sqrt(n), P_i the projector on
 //   span{y_j : j != i} = span Q minus the direction q = Q s_i, s_i ~ R^-T e_i
-//   t_i = tr(P_i A P_i) + (n - m + 1) / |(I - P_i) omega_i|^2  omega_i^T (I - P_i) A (I - P_i)
-//   omega_i
+//   t_i = tr(P_i A P_i)
+//         + (n - m + 1) / |(I - P_i) omega_i|^2  omega_i^T (I - P_i) A (I - P_i) omega_i
 // In the coordinates of Q only m x m matrices remain, R, H = Q^T A Q and W = Q^T Omega, because
 // Q^T A Omega is R itself. Probes are drawn again for W instead of being kept.
 #include <algorithm>

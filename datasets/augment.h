@@ -49,9 +49,9 @@ struct Augment {
 };
 
 // A comma list of steps and presets; later entries override earlier ones.
-//   steps:   scale[=low:high] (per axis, 2/3..3/2), iso_scale[=low:high] (0.8..1.25), shift[=s]
-//   (0.2),
-//            jitter[=sigma:clip] (0.01:0.05), dropout[=share] (0.875), yaw, shuffle
+//   steps:   scale[=low:high] (per axis, 2/3..3/2), iso_scale[=low:high] (0.8..1.25),
+//            shift[=s] (0.2), jitter[=sigma:clip] (0.01:0.05), dropout[=share] (0.875), yaw,
+//            shuffle
 //   presets: none; dgcnn = scale,shift,shuffle; pointnet_b = iso_scale,shift=0.1,dropout,shuffle;
 //            pointnet_original = yaw,jitter
 Augment parse_augment(std::string_view spec);

@@ -1,8 +1,7 @@
 // Depth images of triangle meshes, without a window or a GPU: a pinhole camera, a z-buffer and the
 // way back from pixels to points.
 //   camera coordinates q = axes (p - position): right, down, forward; depth = q_2
-//   pixel (u, v) = focal (q_0, q_1) / q_2 + (width - 1, height - 1) / 2, its centre at whole
-//   numbers
+//   pixel (u, v) = focal (q_0, q_1) / q_2 + (width - 1, height - 1) / 2, centres at whole numbers
 // Inside a triangle 1 / depth is affine in (u, v), so depths are exact to rounding. Both sides of a
 // triangle are seen: the winding of CAD meshes is not to be relied on.
 #pragma once

@@ -1,7 +1,6 @@
 // Labelled point clouds from the folders that people have. The layout is recognised:
 //   HDF5       train_files.txt + test_files.txt (resolved by base name), or *.h5 by names with
-//   "train"
-//              and "test" (ScanObjectNN); shape_names.txt is optional
+//              "train" and "test" (ScanObjectNN); shape_names.txt is optional
 //   text       modelnet40_train.txt + modelnet40_test.txt + <class>/<id>.txt, lines x,y,z[,...]
 //   mesh tree  <class>/<train|test>/*.off (or *.obj), sampled by area
 //   PLY tree   <class>/<train|test>/*.ply

@@ -73,7 +73,7 @@ std::vector<Tick> linear_ticks(double low, double high, int about) {
   return out;
 }
 
-std::vector<Tick> log_ticks(double low, double high, int at_most) {
+std::vector<Tick> log_ticks(double low, double high, int at_most, double fine_decades) {
   check_range(low, high);
   check(low > 0, "figure: a log axis expects ends > 0, given ", low);
   const int first = static_cast<int>(std::floor(std::log10(low))),
@@ -85,7 +85,8 @@ std::vector<Tick> log_ticks(double low, double high, int at_most) {
     for (int m = 1; m <= 9; ++m) {
       const double at = m * std::pow(10.0, e);
       if (at < low * (1 - 1e-9) || at > high * (1 + 1e-9)) continue;
-      const bool power = m == 1 && e % stride == 0, between = decades < 2 && (m == 2 || m == 5);
+      const bool power = m == 1 && e % stride == 0;
+      const bool between = decades < fine_decades && (m == 2 || m == 5);
       if (power || between) out.push_back({at, log_label(at)});
       if (!power && !between && (stride == 1 || m == 1)) out.push_back({at, {}});
     }

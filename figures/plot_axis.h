@@ -1,6 +1,6 @@
 // Axes of figures: from values to pixels, linear or logarithmic, and where the ticks stand. Linear
 // ticks stand at multiples of 1, 2 or 5 times a power of ten; logarithmic ones at powers of ten,
-// with 2 and 5 between them where the axis spans less than two decades.
+// with 2 and 5 between them where the axis spans less than two decades (or as many as asked for).
 #pragma once
 #include <cstdint>
 #include <string>
@@ -17,7 +17,7 @@ struct Tick {
 
 // Both: usage error unless low < high and finite, and for log ticks low > 0.
 std::vector<Tick> linear_ticks(double low, double high, int about = 5);
-std::vector<Tick> log_ticks(double low, double high, int at_most = 8);
+std::vector<Tick> log_ticks(double low, double high, int at_most = 8, double fine_decades = 2);
 
 // The range of values as an axis shows it: what is drawable only, with a margin.
 class AxisRange {

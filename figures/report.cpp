@@ -5,12 +5,12 @@
 #include <cmath>
 #include <set>
 
-#include "basin/figures/png.h"
-#include "basin/figures/detail/report_style.h"
-#include "basin/figures/svg.h"
-#include "basin/figures/detail/svg_picture.h"
 #include "basin/core/error.h"
 #include "basin/core/io.h"
+#include "basin/figures/detail/report_style.h"
+#include "basin/figures/detail/svg_picture.h"
+#include "basin/figures/png.h"
+#include "basin/figures/svg.h"
 
 namespace basin {
 namespace {
@@ -219,19 +219,25 @@ class Page {
     if (!report_.summary.empty()) {
       out += str("<p class=\"summary\">", xml_escape(report_.summary), "</p>\n");
     }
-    out += verdict() + contents();
+    out += verdict();
+    out += contents();
     for (size_t i = 0; i < report_.sections.size(); ++i) out += section(i);
     return out + provenance() + "</main>\n</body>\n</html>\n";
   }
 
  private:
-  std::string verdict() const {
+  std::string verdict() {
     std::string out;
-    if (!report_.verdicts.empty()) {
-      out += "<section id=\"verdict\">\n<h2>Verdict</h2>\n" + table_html(verdict_table(report_));
-      out +=
-          "<p class=\"hint\">In brackets: the interval. A verdict is bold where the interval of "
-          "the ratio excludes 1.</p>\n</section>\n";
+    if (report_.overview || !report_.verdicts.empty()) {
+      out += "<section id=\"verdict\">\n<h2>Verdict</h2>\n";
+      if (report_.overview) out += (*this)(*report_.overview);
+      if (!report_.verdicts.empty()) {
+        out += table_html(verdict_table(report_));
+        out +=
+            "<p class=\"hint\">In brackets: the interval. A verdict is bold where the interval of "
+            "the ratio excludes 1.</p>\n";
+      }
+      out += "</section>\n";
     }
     if (!report_.warnings.empty()) {
       out += "<aside class=\"warnings\" aria-label=\"Warnings\">\n<ul>\n";
@@ -295,6 +301,7 @@ class Page {
 
 std::vector<const Figure*> figures_of(const Report& report) {
   std::vector<const Figure*> out;
+  if (report.overview) out.push_back(&*report.overview);
   for (const ReportSection& s : report.sections) {
     for (const ReportBlock& block : s.blocks) {
       if (const auto* f = std::get_if<Figure>(&block)) out.push_back(f);

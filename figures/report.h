@@ -1,9 +1,11 @@
-// report.html: verdict first, then sections of prose, tables and figures, then what made the
-// numbers. One file that needs nothing else: pictures and styles are inside, no script, no network;
-// light and dark, at phone width, on paper. The only links out of it are relative ones to the CSV
-// beside each figure. All words are escaped; the same input gives the same bytes.
+// report.html: verdict first (a picture of the ratios, their table), then sections of prose, tables
+// and figures, then what made the numbers. One file that needs nothing else: pictures and styles
+// are inside, no script, no network; light and dark, at phone width, on paper. The only links out
+// of it are relative ones to the CSV beside each figure. All words are escaped; the same input
+// gives the same bytes.
 #pragma once
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -61,6 +63,7 @@ struct Report {
   std::string title;
   std::string summary = {};                // one paragraph below the title
   std::string a = "A", b = "B";            // names of what is compared
+  std::optional<Figure> overview = {};     // above the verdict table: its ratios in one picture
   std::vector<Verdict> verdicts = {};      // empty: no verdict table
   std::vector<std::string> warnings = {};  // shown right below the verdict
   std::vector<ReportSection> sections = {};

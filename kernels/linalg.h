@@ -1,7 +1,8 @@
 // Dense factorisations through LAPACK, f32 and f64, row-major in and out, on the CPU.
-//   Svd: A = U diag(s) V^T, thin, s descending (divide and conquer gesdd, QR iteration gesvd as
-//   second
-//        attempt). SingularValues: s alone.  Eigh: A = Q diag(w) Q^T for symmetric A, w ascending.
+//   Svd:             A = U diag(s) V^T, thin, s descending (divide and conquer gesdd, QR iteration
+//                    gesvd as second attempt)
+//   SingularValues:  s alone
+//   Eigh:            A = Q diag(w) Q^T for symmetric A, w ascending
 // Input with NaN or Inf, and a failure to converge, are numerical errors. BLAS runs serially inside
 // a call; callers parallelise over matrices.
 #pragma once

@@ -1,12 +1,11 @@
-// Softmax over rows, its logarithm, and cross-entropy, with first- and second-order derivatives. x
-// [.., n] is any number of rows of n >= 1. With p = softmax(x), y = log p, c the cotangent, t the
-// tangent of x:
-//   log_softmax:  dx = c - p sum c,        y. = t - p.t,       dx. = c. - p ((t - p.t) sum c + sum
-//   c.) softmax:      dx = p (c - p.c),        p. = p (t - p.t),   dx. by the product rule
-//   cross_entropy of rows with targets q (smoothing spread over the other classes), mean over B
-//   rows:
-//                 L = -1/B sum q y,        dx = ct/B (p - q),  L. = 1/B sum (p - q) t,
-//                 dx. = ct./B (p - q) + ct/B p (t - p.t)
+// Softmax over rows, its logarithm, and cross-entropy, with first- and second-order derivatives.
+// x [.., n] is any number of rows of n >= 1. With p = softmax(x), y = log p, c the cotangent, t the
+// tangent of x; a dot behind a name marks the tangent of what it names, p.t is the inner product:
+//   log_softmax:    dx = c - p sum c,  y. = t - p.t,  dx. = c. - p ((t - p.t) sum c + sum c.)
+//   softmax:        dx = p (c - p.c),  p. = p (t - p.t),  dx. by the product rule
+//   cross_entropy:  of rows with targets q (smoothing spread over the other classes), mean over B:
+//                   L = -1/B sum q y,  dx = ct/B (p - q),  L. = 1/B sum (p - q) t,
+//                   dx. = ct./B (p - q) + ct/B p (t - p.t)
 // The largest element is taken off first. A row is summed in f64 in a fixed order.
 #pragma once
 #include "basin/core/tensor.h"

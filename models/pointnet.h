@@ -2,8 +2,7 @@
 // classifier; T-Nets predict a 3x3 transform of the input and a KxK transform of the features.
 // Exactly invariant under permutations of the points, under nothing else.
 //   port:     the two widespread PyTorch ports: convs w1 | T | w2, w3 (BN without ReLU), dropout
-//   before
-//             the BN of fc2, penalty 0.001 mean_b ||A A^T - I||_F (not squared);
+//             before the BN of fc2, penalty 0.001 mean_b ||A A^T - I||_F (not squared);
 //   original: the TensorFlow code: convs w1, w1 | T | w1, w2, w3 all with ReLU, dropout after both
 //             hidden layers, zero-initialised T-Net outputs, Xavier weights,
 //             penalty 0.001 / 2 sum_b ||A A^T - I||_F^2.

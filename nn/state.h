@@ -1,8 +1,7 @@
 // ModelState: everything a model owns between steps, and its way in and out of safetensors.
 //   params:  what the optimizer updates (core/params.h);
 //   buffers: running_mean, running_var [C] and num_batches_tracked [] (i64) of each batch norm, in
-//   that
-//            order, layer after layer.
+//            that order, layer after layer.
 // Names and layouts are those of the reference PyTorch code, so files travel both ways.
 #pragma once
 #include <string>

@@ -5,8 +5,7 @@
 //   layer   the parameters that this op reads, or, where it reads none, those that the nearest op
 //           upstream reads; their names without the last part ("feat.conv1.weight": feat.conv1)
 // The search runs on the CPU, step by step, whatever device the training uses.
-//   RUN/failure-step-N/   failure.json (all names and numbers; task, network, their options, seed,
-//   step),
+//   RUN/failure-step-N/   failure.json (all names and numbers; task, network, options, seed, step),
 //                         model.safetensors (parameters and buffers before the step),
 //                         batch.safetensors (its tensors as fed to the objective), DONE
 #pragma once

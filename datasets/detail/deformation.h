@@ -1,12 +1,11 @@
-// Two smooth deformations of space, both steered by a 5x5x5 lattice of control points on the cube
-// [-1, 1]^3.
+// Two smooth deformations of space, steered by a 5x5x5 lattice of control points on [-1, 1]^3.
 //   free form:  p + 2 sum_ijk B_i(s) B_j(t) B_k(u) w_ijk with the Bernstein polynomials B of degree
 //               4 and (s, t, u) = (p + 1) / 2 (Sederberg, Parry, SIGGRAPH 1986). The weights are
 //               fractions of the cube's edge, hence the factor 2.
 //   radial:     p + sum_j w_j phi(|p - c_j|) + A p + b, phi(r) = sqrt(r^2 + 1/4) or its inverse,
-//   the
-//               weights orthogonal to affine functions: every control point c_j moves by exactly
-//               its displacement (Hardy, J. Geophys. Res. 1971; Buhmann, Radial Basis Functions).
+//               the weights orthogonal to affine functions: every control point c_j moves by
+//               exactly its displacement (Hardy, J. Geophys. Res. 1971; Buhmann, Radial Basis
+//               Functions).
 // Both reproduce affine displacements. All in double, the same bits on every call.
 #pragma once
 #include <array>

@@ -2,7 +2,7 @@
 //   r(d)_j = exp(-gamma (d - c_j)^2),   d [E] -> [E, J]
 // with kernels for value and VJP, and the same function in plain ops as the reference that serves
 // every higher derivative. Then the checks that Basin's own ops pass: duality, differences, order
-// of nesting, fused = reference, equal bits for any number of threads.
+// of nesting, fused = reference, equal bits for any number of threads and of tangents at once.
 #include <basin/basin.h>
 
 #include <cmath>
@@ -95,6 +95,7 @@ int main() {
   CheckReport report = check_derivatives(f, {d}, {.order = 3});
   report.append(check_equal(f, reference, {d}));
   report.append(check_repeatable(f, {d}));
+  report.append(check_lanes(f, {d}));
   const auto to = [](DType dtype) { return [=](const Tensor& t) { return t.to(dtype); }; };
   report.append(check_parity(f, {d}, to(DType::f32), to(DType::f64), "f32", 1e-5));
   std::printf("%zu checks, %s\n", report.findings.size(),

@@ -247,7 +247,8 @@ TEST_CASE("corruptions: wrong names, severities, clouds and sizes are usage erro
   fault({"1 to 5", "got 6"}, [&] { corrupted_points(corruption_info("lidar"), 6); });
   fault({"lidar", "meshes", "corrupt_mesh"},
         [&] { corrupt_cloud(base, corruption_info("lidar"), 1, 1, 0); });
-  fault({"[N, 3] f32", "an undefined tensor"}, [] { corrupt_cloud({}, corruption_info("shear"), 1, 1, 0); });
+  fault({"[N, 3] f32", "an undefined tensor"},
+        [] { corrupt_cloud({}, corruption_info("shear"), 1, 1, 0); });
   fault({"[N, 3] f32", "[1024, 3]"},
         [&] { corrupt_cloud(base.to(DType::f64), corruption_info("shear"), 1, 1, 0); });
   const std::map<std::string, int64_t> least = {

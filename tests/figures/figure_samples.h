@@ -2,14 +2,16 @@
 // closed formulas, so that a test knows each number.
 #pragma once
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
+#include "basin/core/error.h"
 #include "basin/figures/curvature_figures.h"
+#include "basin/figures/forest_plot.h"
 #include "basin/figures/report.h"
 #include "basin/figures/spectrum_figures.h"
 #include "basin/figures/training_figures.h"
-#include "basin/core/error.h"
 
 namespace basin::testing {
 
@@ -244,6 +246,23 @@ inline TrainingCurves sample_training() {
   return d;
 }
 
+inline ForestPlot sample_ratios() {
+  ForestPlot d;
+  d.title = "All ratios";
+  d.caption = "Each quantity of AdamW divided by that of Muon";
+  d.below = "Muon is larger", d.above = "AdamW is larger";
+  d.conditions = sample_conditions();
+  const double open = std::numeric_limits<double>::quiet_NaN();
+  d.rows = {{"largest eigenvalue", "pointnet", 4.75, 3.6, 6.2, "published: 4.75"},
+            {"trace", "pointnet", 3.63, 2.7, 4.7},
+            {"test accuracy", "pointnet", 0.997, 0.985, 1.01},
+            {"largest eigenvalue", "dgcnn", 8, 2, 900},
+            {"effective rank", "dgcnn", 0.5, -0.1, 0.8},
+            {"stable rank", "dgcnn", 0.6, open, open},
+            {"smallest eigenvalue", "dgcnn", -1.3, -2, -0.4, "signs differ"}};
+  return d;
+}
+
 inline Report sample_report() {
   Report r;
   r.title = "Which basin did AdamW and Muon find?";
@@ -251,6 +270,7 @@ inline Report sample_report() {
       "PointNet, DGCNN and EGNN trained on 9,843 shapes with either optimizer, probed on "
       "1,024 training shapes.";
   r.a = "AdamW", r.b = "Muon";
+  r.overview = forest_figure(sample_ratios());
   r.verdicts = {{"largest eigenvalue, pointnet", estimate(47.5, 40.4, 57), estimate(10, 9, 11),
                  estimate(4.75, 3.6, 6.2), "4.75"},
                 {"trace, pointnet", estimate(912, 775, 1094), estimate(251, 226, 276),

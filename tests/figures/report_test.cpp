@@ -8,9 +8,9 @@
 #include <set>
 
 #include "basin/figures/svg.h"
-#include "basin/tests/figures/figure_samples.h"
 #include "basin/tests/analysis/xml.h"
 #include "basin/tests/core/files.h"
+#include "basin/tests/figures/figure_samples.h"
 
 namespace basin {
 namespace {
@@ -54,7 +54,8 @@ TEST_CASE("report: nothing is loaded from elsewhere, every link and id fits") {
     }
   }
   for (const std::string& id : used) CHECK_MESSAGE(ids.count(id) == 1, id);
-  for (const char* id : {"verdict", "contents", "curvature", "provenance", "figure-scree"}) {
+  for (const char* id :
+       {"verdict", "contents", "curvature", "provenance", "figure-scree", "figure-ratios"}) {
     CHECK_MESSAGE(ids.count(id) == 1, id);
   }
   CHECK(html.find("Content-Security-Policy") != html.npos);
@@ -68,7 +69,11 @@ TEST_CASE("report: verdict first, figures with words, bold only where significan
   Report report = sample_report();
   const std::string html = report_html(report);
   const auto all = parse_page(html);
-  CHECK(html.find("id=\"verdict\"") < html.find("id=\"contents\""));
+  CHECK(html.find("id=\"verdict\"") < html.find("id=\"figure-ratios\""));
+  CHECK(html.find("id=\"figure-ratios\"") < html.find("<table"));
+  CHECK(html.find("<b>Figure 1.</b> All ratios.") != html.npos);
+  CHECK(html.find("<b>Figure 9.</b>") != html.npos);
+  CHECK(html.find("<table") < html.find("id=\"contents\""));
   CHECK(html.find("id=\"contents\"") < html.find("id=\"curvature\""));
   CHECK(texts(all, "h2") == std::vector<std::string>{"Verdict", "Curvature", "Spectra",
                                                      "Over training", "How sure the numbers are",
@@ -175,7 +180,7 @@ TEST_CASE("report: refusals, size limit, files") {
   CHECK(fs::exists(dir / "out/figures/estimators.svg"));
   const std::string png = read_text_file(dir / "out/figures/scree.png");
   CHECK(png.substr(1, 3) == "PNG");
-  CHECK(std::distance(fs::directory_iterator(dir / "out/figures"), {}) == 24);
+  CHECK(std::distance(fs::directory_iterator(dir / "out/figures"), {}) == 27);
 
   const auto refused = [](const std::vector<std::string>& words, const Report& r) {
     check_error(ErrorKind::usage, words, [&] { report_html(r); });
@@ -185,6 +190,9 @@ TEST_CASE("report: refusals, size limit, files") {
   Report bad = report;
   bad.sections[0].blocks.push_back(bad.sections[0].blocks[1]);
   refused({"report: two figures are called 'hessian_bars'"}, bad);
+  bad = report;
+  bad.sections[0].blocks.push_back(*bad.overview);
+  refused({"report: two figures are called 'ratios'"}, bad);
   bad = report;
   std::get<ReportTable>(bad.sections[1].blocks[3]).rows[1].pop_back();
   refused({"row 2 has 5 cells for 6 columns"}, bad);
