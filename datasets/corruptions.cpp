@@ -311,15 +311,9 @@ const TableRow& row_of(const std::string& name) {
        near.empty() ? "" : "; did you mean '" + near + "'?");
 }
 
-<<<<<<< HEAD
-ScaledLevel step_of(const Recipe& recipe, int severity, int64_t points) {
-  const double level = recipe.info.levels[severity - 1];
-  const int64_t fraction = recipe.fractions[severity - 1];
-=======
-Step step_of(const TableRow& row, int severity, int64_t points) {
+ScaledLevel step_of(const TableRow& row, int severity, int64_t points) {
   const double level = row.info.levels[severity - 1];
   const int64_t fraction = row.fractions[severity - 1];
->>>>>>> refs/heads/small
   return {level, fraction > 0 ? points / fraction : static_cast<int64_t>(level)};
 }
 

@@ -1,6 +1,6 @@
 // A task of one's own: data, network, loss and metric in one file. Everything else is Basin's:
-// without arguments it is trained, stopped, resumed to the same bits and probed through the library;
-// with arguments it is a training program (--help), by train_main().
+// without arguments it is trained, stopped, resumed to the same bits and probed through the
+// library; with arguments it is a training program (--help), by train_main().
 #include <basin/basin.h>
 #include <basin/tools/shell/train_main.h>
 

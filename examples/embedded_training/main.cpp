@@ -1,6 +1,6 @@
-// Training inside a host program: the host picks task, network and optimizer, and keeps control. Every
-// step calls it back with loss and learning rate; it may stop, go on from a checkpoint and take the
-// weights where it likes.
+// Training inside a host program: the host picks task, network and optimizer, and keeps control.
+// Every step calls it back with loss and learning rate; it may stop, go on from a checkpoint and
+// take the weights where it likes.
 #include <basin/basin.h>
 #include <basin/train/tasks/tasks.h>
 

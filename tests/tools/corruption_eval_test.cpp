@@ -9,18 +9,12 @@
 namespace basin::tools {
 namespace {
 
-<<<<<<< HEAD
-struct Subject {
-  explicit Subject(Config config) : settings(run_settings_from(config)) {
+// An untrained classifier with the settings of a run.
+struct Untrained {
+  explicit Untrained(Config config) : settings(run_settings_from(config)) {
     ModelConfig network = settings.task.model;
     network.outputs = 15;
     model = make_model(network);
-=======
-// An untrained classifier with the settings of a run.
-struct Untrained {
-  explicit Untrained(Config settings) : config(train_config_from(settings)) {
-    model = make_model({.name = config.model.name, .classes = 15, .options = config.model.options});
->>>>>>> refs/heads/small
     state = init_model(model, 3, DType::f32);
     clouds = cloud_settings(settings.task.options, settings.task.seed);
   }
@@ -151,13 +145,8 @@ TEST_CASE("corruption eval: what the stored clouds cannot give is skipped with t
   const TempDir sparse;
   write_npy_layout(sparse, 64);
   settings.set("data", sparse.path().string(), Layer::flag, "--data");
-<<<<<<< HEAD
-  const Subject poor(settings);
-  const CorruptionSource nothing(poor.clouds, {"0", "1"}, options);
-=======
   const Untrained poor(settings);
-  const CorruptionSource nothing(poor.config, {"0", "1"}, options);
->>>>>>> refs/heads/small
+  const CorruptionSource nothing(poor.clouds, {"0", "1"}, options);
   const auto error = error_of([&] { poor.evaluate(nothing, options); });
   CHECK(error.first == ErrorKind::usage);
   CHECK(contains(error.second, "none of the 15 can be had"));

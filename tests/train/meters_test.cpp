@@ -73,7 +73,8 @@ TEST_CASE("meter: accuracy of the training steps, saved and taken up again") {
   const auto second = accuracy_meter(3);
   const std::string line = Record().add("other", 1).line();
   Record kept;
-  for (const auto& [key, value] : parse_record(first->save().line(), "meter").values()) {
+  const RecordFields saved = parse_record(first->save().line(), "meter");
+  for (const auto& [key, value] : saved.values()) {
     kept.add("since_" + key, std::string_view(value));
   }
   second->load(parse_record(kept.line(), "state"), "since_");
@@ -98,7 +99,8 @@ TEST_CASE("meter: regression against sums by hand, saved and taken up again") {
   CHECK(first->result()[0] == doctest::Approx(2.5 / 3).epsilon(1e-15));
   CHECK(first->result()[1] == doctest::Approx(std::sqrt(4.25 / 3)).epsilon(1e-15));
   Record kept;
-  for (const auto& [key, value] : parse_record(first->save().line(), "meter").values()) {
+  const RecordFields saved = parse_record(first->save().line(), "meter");
+  for (const auto& [key, value] : saved.values()) {
     kept.add("since_meter_" + key, std::string_view(value));
   }
   second->load(parse_record(kept.line(), "state"), "since_meter_");

@@ -1,5 +1,6 @@
 // Evaluations and checkpoints every so many steps: which lines and checkpoints there are, that the
 // best is kept, and that a run goes on from the middle of a period to the same bits.
+#include <cmath>
 #include <set>
 
 #include "basin/tests/train/problems.h"
