@@ -6,14 +6,14 @@
 
 #include "basin/analysis/cka.h"
 #include "basin/analysis/csv_table.h"
-#include "basin/figures/report.h"
 #include "basin/core/version.h"
-#include "basin/tools/shell/environment.h"
-#include "basin/tools/shell/progress.h"
-#include "basin/tools/shell/run_dir.h"
+#include "basin/figures/report.h"
 #include "basin/tools/landscape_probe/figures.h"
 #include "basin/tools/landscape_probe/probe.h"
 #include "basin/tools/landscape_probe/tables.h"
+#include "basin/tools/shell/environment.h"
+#include "basin/tools/shell/progress.h"
+#include "basin/tools/shell/run_dir.h"
 
 namespace basin::tools {
 namespace {

@@ -8,9 +8,9 @@
 #include "basin/analysis/spectral_density.h"
 #include "basin/analysis/trace.h"
 #include "basin/core/safetensors.h"
+#include "basin/tools/landscape_probe/probe.h"
 #include "basin/tools/shell/environment.h"
 #include "basin/tools/shell/progress.h"
-#include "basin/tools/landscape_probe/probe.h"
 
 namespace basin::tools {
 namespace {

@@ -3,11 +3,11 @@
 
 #include <new>
 
+#include "basin/tools/landscape_probe/probe.h"
 #include "basin/tools/shell/progress.h"
 #include "basin/tools/shell/run_dir.h"
 #include "basin/tools/shell/signals.h"
 #include "basin/train/trainer.h"
-#include "basin/tools/landscape_probe/probe.h"
 
 namespace basin::tools {
 namespace {

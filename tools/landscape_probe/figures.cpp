@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "basin/figures/curvature_figures.h"
 #include "basin/analysis/spectral_density.h"
-#include "basin/figures/spectrum_figures.h"
 #include "basin/analysis/statistics.h"
+#include "basin/figures/curvature_figures.h"
+#include "basin/figures/spectrum_figures.h"
 
 namespace basin::tools {
 namespace {

@@ -12,7 +12,7 @@ namespace basin::tools {
 
 struct LoadedProbe {
   fs::path dir;
-  RecordFields facts;       // run.json
+  RecordFields facts;     // run.json
   std::string network;    // "pointnet"
   std::string optimizer;  // "muon"; with the name of the run where two of a network share it
   fs::path run;           // the run directory; empty when the probe stands elsewhere

@@ -6,14 +6,14 @@
 // stdout: results only. stderr: the log. Exit codes: --help.
 #include <iostream>
 
-#include "basin/tools/shell/cli.h"
-#include "basin/tools/shell/environment.h"
-#include "basin/tools/shell/progress.h"
-#include "basin/tools/shell/signals.h"
 #include "basin/tools/landscape_probe/compare.h"
 #include "basin/tools/landscape_probe/demo.h"
 #include "basin/tools/landscape_probe/probe.h"
 #include "basin/tools/landscape_probe/selftest.h"
+#include "basin/tools/shell/cli.h"
+#include "basin/tools/shell/environment.h"
+#include "basin/tools/shell/progress.h"
+#include "basin/tools/shell/signals.h"
 
 namespace basin::tools {
 namespace {

@@ -28,7 +28,7 @@ const std::vector<std::pair<std::string, std::vector<std::string>>> kDependsOn{
 };
 
 Record identity_of(const Subject& subject, const Config& config,
-                       const std::vector<std::string>& keys) {
+                   const std::vector<std::string>& keys) {
   Record out = subject.facts();
   for (const std::string& key : keys) out.add("probe_" + key, std::string_view(config.text(key)));
   return out;

@@ -272,8 +272,7 @@ void PartFiles::refuse_other(const std::string& part, const Record& identity) co
 }
 
 template <class Record>
-void PartFiles::write(const std::string& part, const Record& identity,
-                      const Record& record) const {
+void PartFiles::write(const std::string& part, const Record& identity, const Record& record) const {
   Tree tree;
   json& whole = tree.root;
   whole["identity"] = json::parse(identity.line());
@@ -297,8 +296,7 @@ template void PartFiles::write(const std::string&, const Record&,
 template void PartFiles::write(const std::string&, const Record&, const RanksRecord&) const;
 template void PartFiles::write(const std::string&, const Record&,
                                const RepresentationsRecord&) const;
-template void PartFiles::write(const std::string&, const Record&,
-                               const SharpnessRecords&) const;
+template void PartFiles::write(const std::string&, const Record&, const SharpnessRecords&) const;
 template void PartFiles::write(const std::string&, const Record&, const SlicesRecord&) const;
 template std::vector<CurvatureRecord> read_record(const fs::path&);
 template RanksRecord read_record(const fs::path&);

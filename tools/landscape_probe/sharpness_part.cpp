@@ -9,8 +9,8 @@
 #include "basin/analysis/sharpness.h"
 #include "basin/analysis/trace.h"
 #include "basin/core/safetensors.h"
-#include "basin/tools/shell/progress.h"
 #include "basin/tools/landscape_probe/probe.h"
+#include "basin/tools/shell/progress.h"
 
 namespace basin::tools {
 namespace {

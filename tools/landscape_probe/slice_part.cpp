@@ -8,10 +8,10 @@
 #include "basin/analysis/slices.h"
 #include "basin/core/listing.h"
 #include "basin/core/safetensors.h"
+#include "basin/tools/landscape_probe/probe.h"
 #include "basin/tools/shell/environment.h"
 #include "basin/tools/shell/progress.h"
 #include "basin/tools/shell/signals.h"
-#include "basin/tools/landscape_probe/probe.h"
 
 namespace basin::tools {
 namespace {

@@ -4,9 +4,9 @@
 #include <memory>
 #include <string>
 
+#include "basin/tools/landscape_probe/settings.h"
 #include "basin/train/checkpoint.h"
 #include "basin/train/trainer.h"
-#include "basin/tools/landscape_probe/settings.h"
 
 namespace basin::tools {
 
@@ -25,7 +25,7 @@ class Subject {
   const fs::path& run() const { return run_; }  // the run directory
   const OptimizerState& optimizer_state() const { return checkpoint_.optimizer; }
   std::string label() const;  // "pointnet muon"
-  Record facts() const;   // identity of the weights and the data, flat
+  Record facts() const;       // identity of the weights and the data, flat
 
   // Positions in the ParamList: all | layer:PATTERN | role:ROLE | group:RULE. usage error when the
   // text is none of these or nothing matches.

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "basin/figures/curvature_figures.h"
 #include "basin/analysis/statistics.h"
+#include "basin/figures/curvature_figures.h"
 #include "basin/figures/training_figures.h"
 #include "basin/tools/landscape_probe/figures.h"
 
