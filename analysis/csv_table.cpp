@@ -1,4 +1,4 @@
-// Tables of comma-separated values: see csv_table.h.
+// Rows of cells joined by commas, their number checked against the columns.
 #include "basin/analysis/csv_table.h"
 
 #include "basin/core/error.h"

@@ -1,4 +1,4 @@
-// Directions: see directions.h.
+// Draws, combines and normalises directions, parameter by parameter, in f64 on the host.
 #include "basin/analysis/directions.h"
 
 #include <algorithm>

@@ -10,13 +10,6 @@
 #include "basin/kernels/linalg.h"
 
 namespace basin {
-namespace {
-
-constexpr double kClosed = 1e-13;    // of the largest product: what is left is rounding
-constexpr double kRounding = 1e-15;  // of the largest product: no residual is known better
-
-}  // namespace
-
 double Ritz::largest() const {
   return values.empty() ? 0 : std::max(std::abs(values.front()), std::abs(values.back()));
 }

@@ -10,9 +10,7 @@
 namespace basin {
 namespace {
 
-constexpr double kClosed = 1e-13;    // of the largest product: what is left is rounding
-constexpr double kRounding = 1e-15;  // of the largest product: no residual is known better
-constexpr double kMissed = 1e-4;     // accepted probability of missing a copy
+constexpr double kMissed = 1e-4;  // accepted probability of missing a copy
 
 class Solver {
  public:

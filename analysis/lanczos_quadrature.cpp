@@ -4,14 +4,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "basin/analysis/lanczos.h"
 #include "basin/analysis/detail/orthonormal_basis.h"
+#include "basin/analysis/lanczos.h"
 #include "basin/kernels/linalg.h"
 
 namespace basin {
 namespace {
-
-constexpr double kClosed = 1e-13;  // of the largest product: what is left is rounding
 
 // The Krylov space of one start.
 struct Chain {

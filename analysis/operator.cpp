@@ -10,7 +10,7 @@ namespace basin {
 namespace {
 
 constexpr int64_t kMostDense = 4096;
-constexpr int64_t kGrain = 4096;
+constexpr int64_t kElementsPerTile = 4096;
 
 Tensor check_vectors(const Tensor& v, int64_t n) {
   check(v.defined() && v.rank() == 2 && v.size(1) == n && v.dtype() == DType::f64 &&
@@ -29,7 +29,7 @@ class DenseOperator final : public SymmetricOperator {
     const double* a = a_.data<double>();
     const double* x = v.data<double>();
     double* y = out.mutable_data<double>();
-    parallel_for(n, std::max<int64_t>(1, kGrain / n), [&](int64_t begin, int64_t end) {
+    parallel_for(n, std::max<int64_t>(1, kElementsPerTile / n), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         for (int64_t l = 0; l < lanes; ++l) {
           double sum = 0;
@@ -55,7 +55,7 @@ class DiagonalOperator final : public SymmetricOperator {
     const double* x = v.data<double>();
     double* y = out.mutable_data<double>();
     const int64_t n = size(), lanes = v.size(0);
-    parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
+    parallel_for(n, kElementsPerTile, [&](int64_t begin, int64_t end) {
       for (int64_t l = 0; l < lanes; ++l) {
         for (int64_t j = begin; j < end; ++j) y[l * n + j] = d[j] * x[l * n + j];
       }

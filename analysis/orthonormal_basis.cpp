@@ -16,17 +16,6 @@ namespace {
 constexpr int64_t kTile = 1024;
 constexpr int64_t kStrip = 64;  // of rotate(): numbers of each vector at a time
 
-// Eight partial sums, so that the compiler may use vectors without changing the order.
-double dot_of(const double* a, const double* b, int64_t n) {
-  double part[8] = {};
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    for (int64_t k = 0; k < 8; ++k) part[k] += a[i + k] * b[i + k];
-  }
-  for (; i < n; ++i) part[0] += a[i] * b[i];
-  return ((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7]));
-}
-
 void add_to(double* y, double factor, const double* x, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] += factor * x[i];
 }
@@ -53,6 +42,17 @@ void check_vector(const Tensor& v, int64_t n, const char* what) {
 }
 
 }  // namespace
+
+// Eight partial sums, so that the compiler may use vectors without changing the order.
+double dot_of(const double* a, const double* b, int64_t n) {
+  double part[8] = {};
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    for (int64_t k = 0; k < 8; ++k) part[k] += a[i + k] * b[i + k];
+  }
+  for (; i < n; ++i) part[0] += a[i] * b[i];
+  return ((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7]));
+}
 
 OrthonormalBasis::Projection OrthonormalBasis::project_out(Tensor& w) const {
   check_vector(w, n_, "project_out");

@@ -7,7 +7,7 @@
 namespace basin {
 namespace {
 
-constexpr int64_t kGrain = 1 << 14;
+constexpr int64_t kCopiedPerTile = 1 << 14;
 
 }  // namespace
 
@@ -55,7 +55,7 @@ Tensor ParameterSpace::flatten(const Tensors& all) const {
     dispatch_float(host.dtype(), "flatten", [&](auto z) {
       const auto* from = host.data<decltype(z)>();
       double* part = to + offsets_[m];
-      parallel_for(host.numel(), kGrain, [&](int64_t begin, int64_t end) {
+      parallel_for(host.numel(), kCopiedPerTile, [&](int64_t begin, int64_t end) {
         std::copy(from + begin, from + end, part + begin);
       });
     });
@@ -83,7 +83,7 @@ Tensors ParameterSpace::members_of(const Tensor& v, int64_t row) const {
     dispatch_float(dtype_, "parameter space", [&](auto z) {
       using T = decltype(z);
       T* to = part.mutable_data<T>();
-      parallel_for(part.numel(), kGrain, [&](int64_t begin, int64_t end) {
+      parallel_for(part.numel(), kCopiedPerTile, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) to[i] = static_cast<T>(from[i]);
       });
     });

@@ -1,4 +1,4 @@
-// Reading, appending and merging slice files: see slice_file.h.
+// A strict parser and a writer of the lines of a slice file, its lock, and the merge of several.
 #include "basin/analysis/slice_file.h"
 
 #include <fcntl.h>

@@ -1,4 +1,5 @@
-// Evaluation of slices and their quadratic models: see slices.h.
+// Walks the points of a grid, evaluates the loss at each and makes the quadratic model; the file
+// that keeps them is slice_file.cpp.
 #include "basin/analysis/slices.h"
 
 #include <algorithm>
@@ -12,7 +13,7 @@
 namespace basin {
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kHole = std::numeric_limits<double>::quiet_NaN();
 constexpr int64_t kMaxPoints = 1'000'000;
 
 void check_axis(const SliceAxis& axis, std::string_view name) {
@@ -58,7 +59,7 @@ void compute_point(const ParamList& base, const SliceRequest& request, const Sli
     if (std::isfinite(point.loss)) {
       slice.state[at] = PointState::done;
       slice.loss[at] = point.loss;
-      slice.metric[at] = std::isfinite(point.metric) ? point.metric : kNaN;
+      slice.metric[at] = std::isfinite(point.metric) ? point.metric : kHole;
       return;
     }
     slice.reasons[index] = str("the loss is ", point.loss);
@@ -89,8 +90,8 @@ Slice::Slice(SliceGrid g, SliceFields fields) : grid(std::move(g)), asked(std::m
   check(grid.size() <= kMaxPoints, "slice: ", grid.size(), " points, at most ", kMaxPoints);
   const auto n = static_cast<size_t>(grid.size());
   state.assign(n, PointState::missing);
-  loss.assign(n, kNaN);
-  metric.assign(n, kNaN);
+  loss.assign(n, kHole);
+  metric.assign(n, kHole);
 }
 
 int64_t Slice::count(PointState s) const { return std::count(state.begin(), state.end(), s); }
@@ -189,7 +190,7 @@ Departure departure(const Slice& slice, const LocalQuadratic& model, double shar
   check(share > 0 && rounding >= 0, "slice: departure expects share > 0 and rounding >= 0, given ",
         share, " and ", rounding);
   Departure out;
-  out.difference.assign(slice.loss.size(), kNaN);
+  out.difference.assign(slice.loss.size(), kHole);
   out.holds_within = std::numeric_limits<double>::infinity();
   double squares = 0;
   for (int64_t i = 0; i < slice.grid.size(); ++i) {

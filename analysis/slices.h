@@ -50,7 +50,7 @@ using SliceFields = std::vector<std::pair<std::string, std::string>>;  // name, 
 
 struct Slice {
   SliceGrid grid;
-  SliceFields asked;                      // everything that the values depend on
+  SliceFields asked;                       // everything that the values depend on
   std::vector<PointState> state;           // per point, as are the following
   std::vector<double> loss;                // NaN unless done
   std::vector<double> metric;              // NaN unless done and the function gives one

@@ -17,10 +17,10 @@
 namespace basin {
 namespace {
 
-constexpr int64_t kTile = 1 << 14;    // of one probe; a multiple of the 128 signs of a Philox block
-constexpr double kDependent = 1e-13;  // of a product's length: what is left is rounding
-constexpr int64_t kPilot = 16;        // least samples of a pilot, and of what follows it
-constexpr double kMargin = 1.5;       // of the samples that the pilot asks for
+constexpr int64_t kProbeTile =
+    1 << 14;                     // of one probe; a multiple of the 128 signs of a Philox block
+constexpr int64_t kPilot = 16;   // least samples of a pilot, and of what follows it
+constexpr double kMargin = 1.5;  // of the samples that the pilot asks for
 
 void check_options(const char* what, const SymmetricOperator& a, const TraceOptions& o,
                    int64_t least) {
@@ -32,16 +32,6 @@ void check_options(const char* what, const SymmetricOperator& a, const TraceOpti
   check(o.level > 0 && o.level < 1, what, ": expects a level between 0 and 1, got ", o.level);
 }
 
-double dot_of(const double* a, const double* b, int64_t n) {
-  double part[8] = {};
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    for (int64_t k = 0; k < 8; ++k) part[k] += a[i + k] * b[i + k];
-  }
-  for (; i < n; ++i) part[0] += a[i] * b[i];
-  return ((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7]));
-}
-
 // A tile never crosses the border of a block.
 struct Piece {
   size_t block;
@@ -51,8 +41,8 @@ struct Piece {
 std::vector<Piece> pieces_of(const std::vector<int64_t>& offsets) {
   std::vector<Piece> pieces;
   for (size_t b = 0; b + 1 < offsets.size(); ++b) {
-    for (int64_t at = offsets[b]; at < offsets[b + 1]; at += kTile) {
-      pieces.push_back({b, at, std::min(at + kTile, offsets[b + 1])});
+    for (int64_t at = offsets[b]; at < offsets[b + 1]; at += kProbeTile) {
+      pieces.push_back({b, at, std::min(at + kProbeTile, offsets[b + 1])});
     }
   }
   return pieces;
@@ -227,7 +217,7 @@ Tensor rademacher_probes(int64_t n, int64_t first, int64_t count, uint64_t seed)
   for (int64_t l = 0; l < count; ++l) {
     const uint64_t stream = stream_id("rademacher", static_cast<uint64_t>(first + l));
     double* row = rows + l * n;
-    parallel_for(n, kTile, [&](int64_t begin, int64_t end) {
+    parallel_for(n, kProbeTile, [&](int64_t begin, int64_t end) {
       for (int64_t at = begin; at < end; at += 128) {
         const auto bits = philox4x32(static_cast<uint64_t>(at / 128), stream, seed);
         const int64_t length = std::min<int64_t>(128, end - at);

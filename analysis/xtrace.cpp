@@ -20,9 +20,8 @@ namespace {
 
 using Column = std::vector<double>;
 
-constexpr double kDependent = 1e-13;  // of a product's length: what is left is rounding
-constexpr int64_t kPilot = 8;         // least probes of a pilot, and of what follows it
-constexpr double kMargin = 1.5;       // of the probes that the pilot asks for
+constexpr int64_t kFewestProbes = 8;  // least probes of a pilot, and of what follows it
+constexpr double kProbeMargin = 1.5;  // of the probes that the pilot asks for
 
 double dot(const Column& a, const Column& b) {
   double sum = 0;
@@ -290,19 +289,19 @@ void finish(Probes& probes, int64_t pilot, int64_t m, const TraceOptions& option
 // the average, so that the choice never sees what the interval is made of. A larger basis only
 // helps, so the prediction by m^-1/2 is a safe one.
 void to_precision(Probes& probes, int64_t most, const TraceOptions& options, TraceResult& out) {
-  int64_t pilot = std::clamp<int64_t>(most / 2, 1, kPilot);
+  int64_t pilot = std::clamp<int64_t>(most / 2, 1, kFewestProbes);
   for (;; pilot += pilot / 2) {
     finish(probes, 0, pilot, options, out);
     if (probes.complete()) return;
     const double half = (out.estimate.interval.high - out.estimate.interval.low) / 2;
     const double ratio = half / (options.relative * std::abs(out.estimate.value));
-    const double wanted = kMargin * static_cast<double>(pilot) * ratio * ratio;
+    const double wanted = kProbeMargin * static_cast<double>(pilot) * ratio * ratio;
     const bool last = pilot + pilot / 2 > most / 2 || pilot == 1;
     if (!last && !(wanted <= static_cast<double>(pilot))) continue;
     const int64_t room = most - pilot;
     const int64_t fresh =
         wanted < static_cast<double>(room) ? static_cast<int64_t>(std::ceil(wanted)) : room;
-    finish(probes, pilot, pilot + std::min(std::max(fresh, kPilot), room), options, out);
+    finish(probes, pilot, pilot + std::min(std::max(fresh, kFewestProbes), room), options, out);
     return;
   }
 }

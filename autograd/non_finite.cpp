@@ -1,4 +1,4 @@
-// The search for the first non-finite op: see non_finite.h.
+// Two searches: forwards while the ops are emitted, then backwards over a tape, node by node.
 #include "basin/autograd/non_finite.h"
 
 #include <cmath>

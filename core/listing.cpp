@@ -1,4 +1,4 @@
-// Folders through readdir: see listing.h.
+// Folders by readdir, unlink and rmdir, whose failures are codes and not exceptions.
 #include "basin/core/listing.h"
 
 #include <dirent.h>

@@ -12,6 +12,7 @@
 #include "basin/core/error.h"
 #include "basin/core/io.h"
 #include "basin/core/printable.h"
+#include "basin/core/text.h"
 
 namespace basin {
 namespace {
@@ -20,14 +21,11 @@ constexpr std::string_view kNonFinite = "_non_finite";
 
 }  // namespace
 
-std::string number_text(double value) {
-  if (std::isnan(value)) return "nan";
-  if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
-  std::array<char, 40> buffer{};
-  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value,
-                                 std::chars_format::general, 17)
-                       .ptr;  // no locale's decimal comma
-  return {buffer.data(), end};
+std::string number_text(double value) { return short_text(value, 17); }
+
+std::string shortest_text(double value) {
+  std::array<char, 32> buffer{};
+  return {buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr};
 }
 
 std::string json_string(std::string_view text) {

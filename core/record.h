@@ -36,6 +36,7 @@ class Record {
 
 std::string json_string(std::string_view text);  // quoted and escaped
 std::string number_text(double value);           // 17 significant digits; nan, inf, -inf
+std::string shortest_text(double value);         // that reads back to the same bits: 0.1, 1e-04
 
 // A record as read: every scalar as text, a null with its flag restored to "nan", "inf".
 class RecordFields {

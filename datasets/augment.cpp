@@ -10,6 +10,7 @@
 
 #include "basin/core/error.h"
 #include "basin/core/io.h"
+#include "basin/core/text.h"
 
 namespace basin {
 namespace {
@@ -115,19 +116,14 @@ void add_steps(Augment& a, std::string_view list) {
   }
 }
 
-// Shortest text that parses back to the same number.
-std::string exact(double value) {
+// The fewest digits that parse back to the same number, in the form that runs record (0.0001).
+std::string fewest_digits(double value) {
   for (int digits = 1; digits < 17; ++digits) {
-    TextWriter out;
-    out.precision(digits);
-    out << value;
+    const std::string text = short_text(value, digits);
     double back = 0;
-    if (parse_double(out.str(), back) && back == value) return out.str();
+    if (parse_double(text, back) && back == value) return text;
   }
-  TextWriter out;
-  out.precision(17);
-  out << value;
-  return out.str();
+  return short_text(value, 17);
 }
 
 std::string lower_without_parentheses(std::string_view text) {
@@ -223,11 +219,13 @@ std::string Augment::to_string() const {
   std::string out;
   const auto add = [&](const auto&... parts) { out += str(out.empty() ? "" : ",", parts...); };
   if (scale_low != 1 || scale_high != 1) {
-    add(per_axis ? "scale=" : "iso_scale=", exact(scale_low), ":", exact(scale_high));
+    add(per_axis ? "scale=" : "iso_scale=", fewest_digits(scale_low), ":",
+        fewest_digits(scale_high));
   }
-  if (shift > 0) add("shift=", exact(shift));
-  if (jitter_sigma > 0) add("jitter=", exact(jitter_sigma), ":", exact(jitter_clip));
-  if (dropout > 0) add("dropout=", exact(dropout));
+  if (shift > 0) add("shift=", fewest_digits(shift));
+  if (jitter_sigma > 0)
+    add("jitter=", fewest_digits(jitter_sigma), ":", fewest_digits(jitter_clip));
+  if (dropout > 0) add("dropout=", fewest_digits(dropout));
   if (yaw) add("yaw");
   if (shuffle) add("shuffle");
   return out.empty() ? "none" : out;

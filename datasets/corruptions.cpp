@@ -62,12 +62,12 @@ void erase(Cloud& cloud, const std::vector<int64_t>& ascending) {
 }
 
 // level: of the table; count: the same as a number of points or of seeds, scaled to this cloud.
-struct Step {
+struct ScaledLevel {
   double level;
   int64_t count;
 };
 
-void thicken(Cloud& cloud, const Step& step, Rng& rng) {
+void thicken(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   const auto wanted = static_cast<int64_t>(cloud.size()) / 2;
   Cloud out;
   for (int64_t k = 0; k < step.count; ++k) {
@@ -82,7 +82,7 @@ void thicken(Cloud& cloud, const Step& step, Rng& rng) {
   cloud = std::move(out);
 }
 
-void thin(Cloud& cloud, const Step& step, Rng& rng) {
+void thin(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   for (int64_t k = 0; k < step.count; ++k) {
     const int64_t centre = rng.below(static_cast<int64_t>(cloud.size()));
     const auto cluster = nearest(cloud, centre, kClusterPoints);
@@ -93,28 +93,28 @@ void thin(Cloud& cloud, const Step& step, Rng& rng) {
   }
 }
 
-void cut_out(Cloud& cloud, const Step& step, Rng& rng) {
+void cut_out(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   for (int64_t k = 0; k < step.count; ++k) {
     const int64_t centre = rng.below(static_cast<int64_t>(cloud.size()));
     erase(cloud, nearest(cloud, centre, kCutoutPoints));
   }
 }
 
-void add_uniform(Cloud& cloud, const Step& step, Rng& rng) {
+void add_uniform(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   for (double& x : flat(cloud)) x += rng.uniform(-step.level, step.level);
 }
 
-void add_gaussian(Cloud& cloud, const Step& step, Rng& rng) {
+void add_gaussian(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   for (double& x : flat(cloud)) x = std::clamp(x + step.level * rng.normal(), -1.0, 1.0);
 }
 
-void add_impulses(Cloud& cloud, const Step& step, Rng& rng) {
+void add_impulses(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   for (int64_t i : choose(static_cast<int64_t>(cloud.size()), step.count, rng)) {
     for (double& x : cloud[i]) x += kImpulse * sign(rng);
   }
 }
 
-void append_copies(Cloud& cloud, const Step& step, Rng& rng) {
+void append_copies(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   for (int64_t i : choose(static_cast<int64_t>(cloud.size()), step.count, rng)) {
     Point copy = cloud[i];
     for (double& x : copy) x += rng.uniform(-kCopyNoise, kCopyNoise);
@@ -122,7 +122,7 @@ void append_copies(Cloud& cloud, const Step& step, Rng& rng) {
   }
 }
 
-void append_background(Cloud& cloud, const Step& step, Rng& rng) {
+void append_background(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   for (int64_t i = 0; i < step.count; ++i) {
     Point p;
     for (double& x : p) x = rng.uniform(-1, 1);
@@ -144,7 +144,7 @@ double signed_level(double level, double spread, Rng& rng) {
   return size * sign(rng);
 }
 
-void turn(Cloud& cloud, const Step& step, Rng& rng) {
+void turn(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   double c[3], s[3];
   for (int axis = 0; axis < 3; ++axis) {
     const double angle = signed_level(step.level, kAngleSpread, rng) * std::numbers::pi / 180;
@@ -155,13 +155,13 @@ void turn(Cloud& cloud, const Step& step, Rng& rng) {
   multiply(cloud, {{{c[2], -s[2], 0}, {s[2], c[2], 0}, {0, 0, 1}}});
 }
 
-void shear(Cloud& cloud, const Step& step, Rng& rng) {
+void shear(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   double entry[4];
   for (double& e : entry) e = signed_level(step.level, kShearSpread, rng);
   multiply(cloud, {{{1, 0, entry[0]}, {entry[1], 1, entry[2]}, {entry[3], 0, 1}}});
 }
 
-void distort(Cloud& cloud, const Step& step, Rng& rng) {
+void distort(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   LatticeVectors weights;
   for (auto& w : weights) {
     for (double& x : w) x = rng.uniform(-step.level, step.level);
@@ -170,7 +170,7 @@ void distort(Cloud& cloud, const Step& step, Rng& rng) {
 }
 
 // Directions from two uniform angles, as the benchmark draws them: denser at the poles.
-void distort_radially(Cloud& cloud, const Step& step, Rng& rng, RadialKernel kernel) {
+void distort_radially(Cloud& cloud, const ScaledLevel& step, Rng& rng, RadialKernel kernel) {
   LatticeVectors moves;
   for (auto& m : moves) {
     const double a = rng.uniform(-std::numbers::pi, std::numbers::pi);
@@ -181,19 +181,19 @@ void distort_radially(Cloud& cloud, const Step& step, Rng& rng, RadialKernel ker
   radial_deform(flat(cloud), moves, kernel);
 }
 
-void distort_rbf(Cloud& cloud, const Step& step, Rng& rng) {
+void distort_rbf(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   distort_radially(cloud, step, rng, RadialKernel::multiquadric);
 }
 
-void distort_rbf_inverse(Cloud& cloud, const Step& step, Rng& rng) {
+void distort_rbf_inverse(Cloud& cloud, const ScaledLevel& step, Rng& rng) {
   distort_radially(cloud, step, rng, RadialKernel::inverse_multiquadric);
 }
 
-// What the description cannot hold. `fractions`: the level is N / fraction, rounded down. A cloud
-// of N points becomes N / halves + copies * count - removed * count.
-struct Recipe {
+// A corruption's description, and what that cannot hold. `fractions`: the level is N / fraction,
+// rounded down. A cloud of N points gets `added` and loses `removed` points per count.
+struct TableRow {
   CorruptionInfo info;
-  void (*apply)(Cloud&, const Step&, Rng&) = nullptr;  // null: made from a mesh
+  void (*apply)(Cloud&, const ScaledLevel&, Rng&) = nullptr;  // null: made from a mesh
   std::array<int64_t, 5> fractions{};
   int64_t added = 0, removed = 0;  // points per count
 };
@@ -207,14 +207,14 @@ std::array<double, 5> levels_of(const std::array<int64_t, 5>& fractions) {
   return out;
 }
 
-std::vector<Recipe> make_recipes() {
+std::vector<TableRow> make_table() {
   using enum CorruptionGroup;
   using enum CorruptionInput;
   constexpr std::array<int64_t, 5> impulse{30, 25, 20, 15, 10}, copies{5, 4, 3, 2, 1},
       clutter{45, 40, 35, 30, 20};
   constexpr std::array<double, 5> sectors{72, 144, 216, 288, 360}, seeds{1, 2, 3, 4, 5},
       moves{0.025, 0.05, 0.075, 0.1, 0.125};
-  std::vector<Recipe> r;
+  std::vector<TableRow> r;
   r.push_back({{"occlusion", density, mesh, true, sectors,
                 "what a camera 3 units away sees; the level is the centre of a sector of views in "
                 "degrees, not a strength"}});
@@ -295,14 +295,14 @@ std::vector<Recipe> make_recipes() {
   return r;
 }
 
-const std::vector<Recipe>& recipes() {
-  static const std::vector<Recipe> all = make_recipes();
+const std::vector<TableRow>& table() {
+  static const std::vector<TableRow> all = make_table();
   return all;
 }
 
-const Recipe& recipe_of(const std::string& name) {
+const TableRow& row_of(const std::string& name) {
   std::vector<std::string> names;
-  for (const Recipe& r : recipes()) {
+  for (const TableRow& r : table()) {
     if (r.info.name == name) return r;
     names.push_back(r.info.name);
   }
@@ -311,17 +311,17 @@ const Recipe& recipe_of(const std::string& name) {
        near.empty() ? "" : "; did you mean '" + near + "'?");
 }
 
-Step step_of(const Recipe& recipe, int severity, int64_t points) {
-  const double level = recipe.info.levels[severity - 1];
-  const int64_t fraction = recipe.fractions[severity - 1];
+ScaledLevel step_of(const TableRow& row, int severity, int64_t points) {
+  const double level = row.info.levels[severity - 1];
+  const int64_t fraction = row.fractions[severity - 1];
   return {level, fraction > 0 ? points / fraction : static_cast<int64_t>(level)};
 }
 
 // Every seed of a density corruption needs its whole cluster, and a point has to be left.
-int64_t points_needed(const Recipe& recipe, int64_t count) {
-  if (recipe.info.input == CorruptionInput::dense_cloud) return 2 * kClusterPoints * count;
-  if (recipe.removed == kThinnedPoints) return kThinnedPoints * (count - 1) + kClusterPoints;
-  return recipe.removed * count + 1;
+int64_t points_needed(const TableRow& row, int64_t count) {
+  if (row.info.input == CorruptionInput::dense_cloud) return 2 * kClusterPoints * count;
+  if (row.removed == kThinnedPoints) return kThinnedPoints * (count - 1) + kClusterPoints;
+  return row.removed * count + 1;
 }
 
 }  // namespace
@@ -334,13 +334,13 @@ void corruption::check_severity(const char* where, int severity) {
 const std::vector<CorruptionInfo>& corruptions() {
   static const std::vector<CorruptionInfo> all = [] {
     std::vector<CorruptionInfo> out;
-    for (const Recipe& r : recipes()) out.push_back(r.info);
+    for (const TableRow& r : table()) out.push_back(r.info);
     return out;
   }();
   return all;
 }
 
-const CorruptionInfo& corruption_info(const std::string& name) { return recipe_of(name).info; }
+const CorruptionInfo& corruption_info(const std::string& name) { return row_of(name).info; }
 
 std::string_view name_of(CorruptionGroup group) {
   constexpr std::string_view kNames[] = {"density", "noise", "transformation"};
@@ -349,15 +349,15 @@ std::string_view name_of(CorruptionGroup group) {
 
 int64_t corrupted_points(const CorruptionInfo& info, int severity, int64_t points) {
   corruption::check_severity("corrupted_points", severity);
-  const Recipe& recipe = recipe_of(info.name);
-  if (recipe.apply == nullptr) return info.name == "lidar" ? 768 : 1024;
+  const TableRow& row = row_of(info.name);
+  if (row.apply == nullptr) return info.name == "lidar" ? 768 : 1024;
   const bool dense = info.input == CorruptionInput::dense_cloud;
   if (points == 0) points = dense ? kCorruptionDensePoints : kCorruptionPoints;
-  const int64_t count = step_of(recipe, severity, points).count;
-  const int64_t needed = points_needed(recipe, count);
+  const int64_t count = step_of(row, severity, points).count;
+  const int64_t needed = points_needed(row, count);
   check(points >= needed, "corruption: ", info.name, " at severity ", severity,
         " needs clouds of at least ", needed, " points, got ", points);
-  return (dense ? points / 2 : points) + (recipe.added - recipe.removed) * count;
+  return (dense ? points / 2 : points) + (row.added - row.removed) * count;
 }
 
 Tensor corrupt_cloud(const Tensor& points, const CorruptionInfo& info, int severity, uint64_t seed,
@@ -365,14 +365,14 @@ Tensor corrupt_cloud(const Tensor& points, const CorruptionInfo& info, int sever
   const bool shaped = points.defined() && points.rank() == 2 && points.size(1) == 3 &&
                       points.dtype() == DType::f32 && points.size(0) > 0;
   check(shaped, "corrupt_cloud: expected points [N, 3] f32, got ", points);
-  const Recipe& recipe = recipe_of(info.name);
-  check(recipe.apply != nullptr, "corrupt_cloud: ", info.name,
+  const TableRow& row = row_of(info.name);
+  check(row.apply != nullptr, "corrupt_cloud: ", info.name,
         " is made from meshes, a cloud cannot give it; use corrupt_mesh");
   const int64_t n = corrupted_points(info, severity, points.size(0));
   Cloud cloud(static_cast<size_t>(points.size(0)));
   std::copy_n(points.data<float>(), points.numel(), flat(cloud).data());
   Rng rng = corruption::stream("corruption", info, severity, seed, index);
-  recipe.apply(cloud, step_of(recipe, severity, points.size(0)), rng);
+  row.apply(cloud, step_of(row, severity, points.size(0)), rng);
   Tensor out = Tensor::empty({n, 3}, DType::f32);
   auto* xyz = out.mutable_data<float>();
   for (const Point& p : cloud) xyz = std::copy(p.begin(), p.end(), xyz);

@@ -11,7 +11,7 @@
 namespace basin {
 namespace {
 
-constexpr std::array<double, kMoleculeElements> kRadius{0.31, 0.76, 0.71, 0.66};  // Å
+constexpr std::array<double, kMoleculeElements> kCovalentRadius{0.31, 0.76, 0.71, 0.66};  // Å
 constexpr std::array<double, kMoleculeElements> kValence{1, 4, 3, 2};
 constexpr double kWidth = 1.9;     // a
 constexpr double kDepth = 4.5;     // of a bond between two carbon atoms, eV
@@ -25,10 +25,10 @@ double distance(const Point& a, const Point& b) {
 }
 
 double rest_length(int a, int b) {
-  return kRadius[static_cast<size_t>(a)] + kRadius[static_cast<size_t>(b)];
+  return kCovalentRadius[static_cast<size_t>(a)] + kCovalentRadius[static_cast<size_t>(b)];
 }
 
-Point direction(Rng& rng) {
+Point random_direction(Rng& rng) {
   Point d{rng.normal(), rng.normal(), rng.normal()};
   const double length = std::hypot(d[0], d[1], d[2]);
   for (double& v : d) v /= length;
@@ -66,8 +66,9 @@ double morse_energy(const Molecule& m) {
     for (size_t j = 0; j < i; ++j) {
       const double gap =
           distance(m.positions[i], m.positions[j]) - rest_length(m.elements[i], m.elements[j]);
-      const double depth = kDepth / 4 * std::sqrt(kValence[static_cast<size_t>(m.elements[i])] *
-                                                  kValence[static_cast<size_t>(m.elements[j])]);
+      const double depth = kDepth / 4 *
+                           std::sqrt(kValence[static_cast<size_t>(m.elements[i])] *
+                                     kValence[static_cast<size_t>(m.elements[j])]);
       const double bracket = 1 - std::exp(-kWidth * gap);
       energy += depth * (bracket * bracket - 1);
     }
@@ -85,7 +86,7 @@ Molecule random_molecule(uint64_t seed, uint64_t index) {
   for (int64_t tries = 0; static_cast<int64_t>(m.elements.size()) < atoms; ++tries) {
     const auto parent = static_cast<size_t>(rng.below(static_cast<int64_t>(m.elements.size())));
     const int element = static_cast<int>(rng.below(kMoleculeElements));
-    const Point d = direction(rng);
+    const Point d = random_direction(rng);
     const double length = rest_length(m.elements[parent], element);
     Point at = m.positions[parent];
     for (size_t c = 0; c < 3; ++c) at[c] += length * d[c];

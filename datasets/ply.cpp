@@ -84,7 +84,7 @@ class Lines {
   int64_t number_ = 0;
 };
 
-struct Header {
+struct PlyHeader {
   Format format = Format::ascii;
   std::vector<Element> elements;
 };
@@ -109,8 +109,8 @@ Property property_of(const Lines& lines, const std::vector<std::string_view>& wo
   return {std::string(words.back()), *type, count};
 }
 
-Header parse_header(Lines& lines) {
-  Header header;
+PlyHeader parse_header(Lines& lines) {
+  PlyHeader header;
   std::string_view line;
   if (!lines.next(line) || words_of(line) != std::vector<std::string_view>{"ply"}) {
     lines.fault("expected the word ply on the first line");
@@ -228,7 +228,7 @@ void skip_binary(ByteReader& in, const Element& e, bool big) {
   for (int64_t i = 0; i < e.count; ++i) read_entry(in, e, big, values);
 }
 
-Tensor read_binary(ByteReader in, const Header& header, size_t vertex, const std::string& name) {
+Tensor read_binary(ByteReader in, const PlyHeader& header, size_t vertex, const std::string& name) {
   const bool big = header.format == Format::big;
   const Element& e = header.elements[vertex];
   const auto axes = axes_of(e, name);
@@ -264,7 +264,7 @@ std::vector<std::string_view> entry_words(Lines& lines, const Element& e, int64_
   lines.fault("expected ", e.count, " entries of element ", e.name, ", the file ends after ", i);
 }
 
-Tensor read_ascii(Lines& lines, const Header& header, size_t vertex, uint64_t room,
+Tensor read_ascii(Lines& lines, const PlyHeader& header, size_t vertex, uint64_t room,
                   const std::string& name) {
   const Element& e = header.elements[vertex];
   const auto axes = axes_of(e, name);
@@ -301,7 +301,7 @@ Tensor read_ascii(Lines& lines, const Header& header, size_t vertex, uint64_t ro
 Tensor parse_ply(std::span<const uint8_t> bytes, const std::string& name) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   Lines lines(text, name);
-  const Header header = parse_header(lines);
+  const PlyHeader header = parse_header(lines);
   const auto& elements = header.elements;
   const auto found = std::find_if(elements.begin(), elements.end(),
                                   [](const Element& e) { return e.name == "vertex"; });

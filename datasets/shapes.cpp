@@ -17,7 +17,6 @@ namespace basin {
 namespace {
 
 using Vec = std::array<double, 3>;
-constexpr double kPi = std::numbers::pi;
 
 Vec add(const Vec& a, const Vec& b) { return {a[0] + b[0], a[1] + b[1], a[2] + b[2]}; }
 Vec times(double s, const Vec& a) { return {s * a[0], s * a[1], s * a[2]}; }
@@ -52,7 +51,7 @@ void add_tube(TriangleMesh& mesh, int steps, double r, Curve&& c) {
     const Vec centre = c(t);
     const Vec tangent = unit(add(c(t + kStep), times(-1, c(t - kStep))));
     const Vec n = unit(cross(tangent, {0, 0, 1})), b = cross(tangent, n);
-    const double angle = 2 * kPi * v;
+    const double angle = 2 * std::numbers::pi * v;
     return add(centre, add(times(r * std::cos(angle), n), times(r * std::sin(angle), b)));
   });
 }
@@ -76,7 +75,7 @@ template <class Profile>
 void add_lathe(TriangleMesh& mesh, int nu, Profile&& profile) {
   add_patch(mesh, nu, 28, [&](double u, double v) {
     const auto [r, z] = profile(u);
-    return Vec{r * std::cos(2 * kPi * v), r * std::sin(2 * kPi * v), z};
+    return Vec{r * std::cos(2 * std::numbers::pi * v), r * std::sin(2 * std::numbers::pi * v), z};
   });
 }
 
@@ -89,8 +88,9 @@ void ellipsoid(TriangleMesh& mesh, Rng& rng) {
   const double e = rng.uniform(0.8, 1.2);
   const auto power = [](double x, double p) { return std::copysign(std::pow(std::abs(x), p), x); };
   add_patch(mesh, 20, 28, [&](double u, double v) {
-    const double t = kPi * (u - 0.5), c = power(std::cos(t), e);
-    return Vec{c * std::cos(2 * kPi * v), c * std::sin(2 * kPi * v), power(std::sin(t), e)};
+    const double t = std::numbers::pi * (u - 0.5), c = power(std::cos(t), e);
+    return Vec{c * std::cos(2 * std::numbers::pi * v), c * std::sin(2 * std::numbers::pi * v),
+               power(std::sin(t), e)};
   });
 }
 
@@ -114,7 +114,7 @@ void cone(TriangleMesh& mesh, Rng& rng) {
 void torus(TriangleMesh& mesh, Rng& rng) {
   const double r = rng.uniform(0.2, 0.42);
   add_tube(mesh, 36, r, [](double t) {
-    return Vec{std::cos(2 * kPi * t), std::sin(2 * kPi * t), 0};
+    return Vec{std::cos(2 * std::numbers::pi * t), std::sin(2 * std::numbers::pi * t), 0};
   });
 }
 
@@ -123,14 +123,15 @@ void capsule(TriangleMesh& mesh, Rng& rng) {
   add_lathe(mesh, 8, [=](double u) { return std::pair(r, half * (2 * u - 1)); });
   for (const double side : {-1.0, 1.0}) {
     add_lathe(mesh, 8, [=](double u) {
-      const double t = 0.5 * kPi * u;
+      const double t = 0.5 * std::numbers::pi * u;
       return std::pair(r * std::cos(t), side * (half + r * std::sin(t)));
     });
   }
 }
 
 void bowl(TriangleMesh& mesh, Rng& rng) {
-  const double depth = rng.uniform(0.42, 0.6) * kPi;  // polar angle that the shell reaches
+  const double depth =
+      rng.uniform(0.42, 0.6) * std::numbers::pi;  // polar angle that the shell reaches
   add_lathe(mesh, 12,
             [=](double u) { return std::pair(std::sin(depth * u), -std::cos(depth * u)); });
 }
@@ -138,7 +139,7 @@ void bowl(TriangleMesh& mesh, Rng& rng) {
 void helix(TriangleMesh& mesh, Rng& rng) {
   const double turns = rng.uniform(2, 3.5), r = rng.uniform(0.1, 0.18);
   add_tube(mesh, 96, r, [=](double t) {
-    const double a = 2 * kPi * turns * t;
+    const double a = 2 * std::numbers::pi * turns * t;
     return Vec{0.8 * std::cos(a), 0.8 * std::sin(a), 2.2 * t - 1.1};
   });
 }
@@ -146,7 +147,8 @@ void helix(TriangleMesh& mesh, Rng& rng) {
 void moebius(TriangleMesh& mesh, Rng& rng) {
   const double width = rng.uniform(0.3, 0.5);
   add_patch(mesh, 48, 6, [=](double u, double v) {
-    const double a = 2 * kPi * u, s = width * (2 * v - 1), r = 1 + s * std::cos(0.5 * a);
+    const double a = 2 * std::numbers::pi * u, s = width * (2 * v - 1),
+                 r = 1 + s * std::cos(0.5 * a);
     return Vec{r * std::cos(a), r * std::sin(a), s * std::sin(0.5 * a)};
   });
 }
@@ -162,7 +164,7 @@ void saddle(TriangleMesh& mesh, Rng& rng) {
 void trefoil(TriangleMesh& mesh, Rng& rng) {
   const double r = rng.uniform(0.12, 0.2);
   add_tube(mesh, 96, r, [](double t) {
-    const double a = 2 * kPi * t;
+    const double a = 2 * std::numbers::pi * t;
     return Vec{0.4 * (std::sin(a) + 2 * std::sin(2 * a)), 0.4 * (std::cos(a) - 2 * std::cos(2 * a)),
                -0.5 * std::sin(3 * a)};
   });
@@ -196,11 +198,13 @@ void table(TriangleMesh& mesh, Rng& rng) {
 void chain(TriangleMesh& mesh, Rng& rng) {
   const double r = rng.uniform(0.1, 0.18), gap = rng.uniform(0.35, 0.6);
   add_tube(mesh, 32, r, [=](double t) {
-    return Vec{0.7 * std::cos(2 * kPi * t) - gap, 0.7 * std::sin(2 * kPi * t), 0};
+    return Vec{0.7 * std::cos(2 * std::numbers::pi * t) - gap,
+               0.7 * std::sin(2 * std::numbers::pi * t), 0};
   });
   const size_t first = mesh.vertices.size();
   add_tube(mesh, 32, r, [=](double t) {
-    return Vec{0.7 * std::cos(2 * kPi * t) + gap, 0.7 * std::sin(2 * kPi * t), 0};
+    return Vec{0.7 * std::cos(2 * std::numbers::pi * t) + gap,
+               0.7 * std::sin(2 * std::numbers::pi * t), 0};
   });
   for (size_t i = first; i < mesh.vertices.size(); ++i) {  // a quarter turn about x
     Vec& p = mesh.vertices[i];
@@ -259,7 +263,7 @@ std::vector<float> cut_view(const Tensor& cloud, int points, Rng& rng) {
 void disturb(std::span<float> xyz, Rng& rng) {
   rotate(xyz, yaw_rotation(rng.uniform(-0.5, 0.5), Axis::x));
   rotate(xyz, yaw_rotation(rng.uniform(-0.5, 0.5), Axis::y));
-  rotate(xyz, yaw_rotation(rng.uniform(0, 2 * kPi), Axis::z));
+  rotate(xyz, yaw_rotation(rng.uniform(0, 2 * std::numbers::pi), Axis::z));
   const double sigma = rng.uniform(0, 0.02), clutter = rng.uniform(0, 0.06);
   for (size_t i = 0; i < xyz.size(); i += 3) {
     const bool stray = rng.uniform() < clutter;

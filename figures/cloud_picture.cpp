@@ -1,4 +1,4 @@
-// Projection and shading of clouds: see cloud_picture.h.
+// The projection of a cloud onto the picture and the colour of each ball by its depth.
 #include "basin/figures/cloud_picture.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Colour maps: see colour.h.
+// The tables of colours and the arithmetic of lightness by which inks are chosen.
 #include "basin/figures/colour.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Marching squares and the figure of contours: see contour.h.
+// Contour lines by marching squares, and the figure that fills a grid of losses with them.
 #include "basin/figures/contour.h"
 
 #include <algorithm>
@@ -7,9 +7,9 @@
 #include <map>
 
 #include "basin/analysis/csv_table.h"
+#include "basin/core/error.h"
 #include "basin/figures/plot_axis.h"
 #include "basin/figures/svg.h"
-#include "basin/core/error.h"
 
 namespace basin {
 namespace {

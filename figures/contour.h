@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "basin/figures/figure.h"
 #include "basin/analysis/slices.h"
+#include "basin/figures/figure.h"
 
 namespace basin {
 

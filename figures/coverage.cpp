@@ -1,4 +1,4 @@
-// Coverage of pixels by lines, discs and polygons: see coverage.h.
+// Strokes and discs by the distance from each pixel to them, polygons by eight scan lines a pixel.
 #include "basin/figures/detail/coverage.h"
 
 #include <algorithm>

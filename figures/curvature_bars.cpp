@@ -1,11 +1,11 @@
-// Figure 6, bars of curvature with intervals and ratios: see curvature_figures.h.
+// The figure of curvature bars: its layout is its own, since no line plot has bars in slots.
 #include <algorithm>
 #include <cmath>
 
 #include "basin/analysis/csv_table.h"
+#include "basin/core/error.h"
 #include "basin/figures/curvature_figures.h"
 #include "basin/figures/detail/figure_drawing.h"
-#include "basin/core/error.h"
 
 namespace basin {
 namespace {

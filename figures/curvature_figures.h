@@ -12,10 +12,10 @@
 
 namespace basin {
 
-// Figure 6. Bars on a log axis, one panel per network: quantity by quantity, one bar per optimizer
-// with its interval as a whisker, the single runs as dots, the ratio with its interval above. A
-// whisker that reaches zero or below ends in an arrow at the lower end of the axis. A value <= 0
-// has no bar: it is named below the axis.
+// Bars on a log axis, one panel per network: quantity by quantity, one bar per optimizer with its
+// interval as a whisker, the single runs as dots, the ratio with its interval above. A whisker that
+// reaches zero or below ends in an arrow at the lower end of the axis. A value <= 0 has no bar: it
+// is named below the axis.
 struct CurvatureBar {
   std::string network, quantity, optimizer;
   Estimate estimate;              // give -lambda_min where the negative end is meant
@@ -34,9 +34,9 @@ struct CurvatureBars {
 };
 Figure curvature_bars_figure(const CurvatureBars& data);
 
-// Figure 7. Eigenvalues against their rank, |lambda| on a log axis with residuals as whiskers (an
-// eigenvalue lies within ||A v - lambda v|| of lambda for certain). Negative ones have a panel of
-// their own, counted from the most negative. The bulk edge is a reference line.
+// Eigenvalues against their rank, |lambda| on a log axis with residuals as whiskers (an eigenvalue
+// lies within ||A v - lambda v|| of lambda for certain). Negative ones have a panel of their own,
+// counted from the most negative. The bulk edge is a reference line.
 struct ScreeSeries {
   std::string optimizer;
   std::vector<double> eigenvalues;     // in any order
@@ -54,8 +54,8 @@ struct Scree {
 };
 Figure scree_figure(const Scree& data);
 
-// Figure 8. The smoothed density of the eigenvalues on a log axis, one panel per series: the mean
-// over the probes with its band, the nodes of the quadrature as a rug, zero marked.
+// The smoothed density of the eigenvalues on a log axis, one panel per series: the mean over the
+// probes with its band, the nodes of the quadrature as a rug, zero marked.
 struct DensitySeries {
   std::string optimizer;
   std::string label = {};       // of the panel when one optimizer comes twice; empty: optimizer
@@ -74,9 +74,9 @@ struct SpectralDensity {
 };
 Figure density_figure(const SpectralDensity& data);
 
-// Figure 26. The running trace estimate with its interval against the number of probes, one panel
-// per method, and the residuals of Lanczos against its step: the first pair of each optimizer as a
-// full line, the others faint.
+// The running trace estimate with its interval against the number of probes, one panel per method,
+// and the residuals of Lanczos against its step: the first pair of each optimizer as a full line,
+// the others faint.
 struct RunningEstimate {
   std::string optimizer, method;  // "hutchinson", "xtrace"...
   std::vector<double> probes, value, low, high;

@@ -1,11 +1,11 @@
-// Figures 7 and 8, screes and spectral densities: see curvature_figures.h.
+// The figures of curvature that are line plots: screes of eigenvalues and spectral densities.
 #include <algorithm>
 #include <cmath>
 
 #include "basin/analysis/csv_table.h"
+#include "basin/core/error.h"
 #include "basin/figures/curvature_figures.h"
 #include "basin/figures/detail/figure_drawing.h"
-#include "basin/core/error.h"
 
 namespace basin {
 namespace {

@@ -1,11 +1,11 @@
-// Figure 26, diagnostics of the estimators: see curvature_figures.h.
+// The figure of the estimators' convergence, as a line plot: running traces and Lanczos residuals.
 #include <algorithm>
 #include <cmath>
 
 #include "basin/analysis/csv_table.h"
+#include "basin/core/error.h"
 #include "basin/figures/curvature_figures.h"
 #include "basin/figures/detail/figure_drawing.h"
-#include "basin/core/error.h"
 
 namespace basin {
 namespace {

@@ -1,4 +1,4 @@
-// Captions, alternative text and files of figures: see figure.h.
+// What all figures have: captions, alternative texts, numbers for readers, and their three files.
 #include "basin/figures/figure.h"
 
 #include <algorithm>
@@ -6,11 +6,11 @@
 #include <charconv>
 #include <cmath>
 
-#include "basin/figures/png.h"
-#include "basin/figures/svg.h"
-#include "basin/figures/detail/svg_picture.h"
 #include "basin/core/error.h"
 #include "basin/core/io.h"
+#include "basin/figures/detail/svg_picture.h"
+#include "basin/figures/png.h"
+#include "basin/figures/svg.h"
 
 namespace basin {
 namespace {

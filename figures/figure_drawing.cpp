@@ -1,4 +1,4 @@
-// Axes, legends, whiskers and words of the figures: see figure_drawing.h.
+// The pieces that figures with named categories are put together from, each drawn in one place.
 #include "basin/figures/detail/figure_drawing.h"
 
 #include <algorithm>

@@ -114,14 +114,14 @@ constexpr Glyph kGlyphs[] = {
 };
 // clang-format on
 
-constexpr std::string_view kUnknown = "######...##...##...##...##...######";
+constexpr std::string_view kUnknownGlyph = "######...##...##...##...##...######";
 
 }  // namespace
 
 std::string_view glyph(char c) {
   const auto* found = std::find_if(std::begin(kGlyphs), std::end(kGlyphs),
                                    [c](const Glyph& g) { return g.character == c; });
-  return found == std::end(kGlyphs) ? kUnknown : found->rows;
+  return found == std::end(kGlyphs) ? kUnknownGlyph : found->rows;
 }
 
 int glyph_drop(char c) {

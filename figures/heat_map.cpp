@@ -1,13 +1,12 @@
-// Layout of the heat map: see heat_map.h.
+// Measures the heat map's labels, places its cells row by row and draws them with the colour bar.
 #include "basin/figures/heat_map.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdio>
 
-#include "basin/figures/svg.h"
 #include "basin/core/error.h"
+#include "basin/core/text.h"
+#include "basin/figures/svg.h"
 
 namespace basin {
 namespace {
@@ -16,12 +15,6 @@ constexpr double kCellWidth = 58, kCellHeight = 26, kGap = 10, kMargin = 18;
 constexpr double kLabel = 12, kSmall = 11, kTitle = 15;
 constexpr Rgb kRule{90, 90, 90}, kMuted{110, 110, 110}, kHatchLine{205, 205, 205},
     kHatchGround{244, 244, 244};
-
-std::string fixed(double value, int decimals) {
-  std::array<char, 64> buffer{};
-  std::snprintf(buffer.data(), buffer.size(), "%.*f", decimals, value);
-  return buffer.data();
-}
 
 class Drawing {
  public:
@@ -129,7 +122,7 @@ class Drawing {
       return;
     }
     const Rgb colour = sequential_colour((value - map_.low) / (map_.high - map_.low));
-    const std::string text = fixed(value, map_.decimals);
+    const std::string text = fixed_text(value, map_.decimals);
     svg_.rect(cell_x(c), y, kCellWidth, kCellHeight, {css(colour), "#ffffff"}, where + text);
     svg_.text(cell_x(c) + kCellWidth / 2, y + kCellHeight / 2 + 4, text,
               {.size = kLabel, .anchor = Anchor::middle, .fill = css(ink_on(colour))});
@@ -151,7 +144,7 @@ class Drawing {
       const double value = map_.high + (map_.low - map_.high) * i / 4;
       const double at = y + height * i / 4;
       svg_.line(x + kWidth, at, x + kWidth + 3, at, {"none", css(kMuted), 0.75});
-      svg_.text(x + kWidth + 6, at + 4, fixed(value, value == std::round(value) ? 0 : 1),
+      svg_.text(x + kWidth + 6, at + 4, fixed_text(value, value == std::round(value) ? 0 : 1),
                 {.size = kSmall});
     }
     svg_.text(x + kWidth + 44, y + height / 2, map_.value_axis,

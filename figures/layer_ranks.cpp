@@ -1,11 +1,12 @@
-// Figures 16 and 18, ranks per layer: see spectrum_figures.h.
+// The figures of ranks per layer, of weights and of representations: one layout for both, with the
+// names of layers cut to what tells them apart.
 #include <algorithm>
 #include <cmath>
 
 #include "basin/analysis/csv_table.h"
+#include "basin/core/error.h"
 #include "basin/figures/detail/figure_drawing.h"
 #include "basin/figures/spectrum_figures.h"
-#include "basin/core/error.h"
 
 namespace basin {
 namespace {
@@ -229,35 +230,6 @@ std::string ranks_csv(const LayerRanks& data) {
   return csv.text();
 }
 
-// "36 vectors (18 biases, 18 gains)"; parameters of other kinds by name and reason.
-std::string skipped_words(const std::vector<SkippedLayer>& skipped) {
-  std::vector<std::pair<std::string, int64_t>> kinds;  // in order of appearance
-  std::vector<std::string> others;
-  int64_t vectors = 0;
-  for (const SkippedLayer& s : skipped) {
-    if (s.kind.empty()) {
-      others.push_back(str(s.layer, " (", s.reason, ")"));
-      continue;
-    }
-    ++vectors;
-    const auto same = [&](const auto& k) { return k.first == s.kind; };
-    const auto found = std::find_if(kinds.begin(), kinds.end(), same);
-    if (found == kinds.end()) {
-      kinds.emplace_back(s.kind, 1);
-    } else {
-      ++found->second;
-    }
-  }
-  const auto plural = [](const std::string& word, int64_t n) {
-    return str(n, " ", word, n == 1 ? "" : word.ends_with("s") ? "es" : "s");
-  };
-  std::vector<std::string> counts, parts;
-  for (const auto& [kind, n] : kinds) counts.push_back(plural(kind, n));
-  if (vectors > 0) parts.push_back(str(plural("vector", vectors), " (", joined(counts), ")"));
-  parts.insert(parts.end(), others.begin(), others.end());
-  return joined(parts, "; ");
-}
-
 std::string ranks_alt(const LayerRanks& data) {
   std::string out = str("Lines over ", data.layers.size(), " layers, from ", data.layers.front(),
                         " to ", data.layers.back(), ".");
@@ -300,6 +272,35 @@ int64_t count_holes(const LayerRanks& data) {
   return holes;
 }
 
+std::string counted(int64_t n, const std::string& one, const std::string& many) {
+  return str(n, " ", n == 1 ? one : many);
+}
+
+// " Skipped: 36 vectors (18 biases, 18 gains); a.weight (one row)."
+std::string skipped_words(const std::vector<SkippedLayer>& skipped) {
+  constexpr size_t kNamed = 4;
+  int64_t biases = 0, gains = 0;
+  std::vector<std::string> parts;
+  for (const SkippedLayer& s : skipped) {
+    biases += s.role == "bias";
+    gains += s.role == "gain";
+    if (s.role != "bias" && s.role != "gain") parts.push_back(str(s.layer, " (", s.reason, ")"));
+  }
+  if (parts.size() > kNamed) {
+    const size_t more = parts.size() - kNamed;
+    parts.resize(kNamed);
+    parts.push_back(str(more, " more, in the CSV"));
+  }
+  if (biases + gains > 0) {
+    std::vector<std::string> kinds;
+    if (biases > 0) kinds.push_back(counted(biases, "bias", "biases"));
+    if (gains > 0) kinds.push_back(counted(gains, "gain", "gains"));
+    parts.insert(parts.begin(),
+                 str(counted(biases + gains, "vector", "vectors"), " (", joined(kinds), ")"));
+  }
+  return parts.empty() ? "" : " Skipped: " + joined(parts, "; ") + ".";
+}
+
 Figure ranks_figure(const LayerRanks& data, const char* what, std::string name) {
   check_ranks(data, what);
   Figure figure{.name = std::move(name), .title = data.title, .svg = Drawing(data).svg()};
@@ -321,7 +322,7 @@ Figure ranks_figure(const LayerRanks& data, const char* what, std::string name) 
   if (any([](const LayerSeries& s) { return !s.runs.empty(); })) words += "; dots: single runs";
   if (any([](const LayerSeries& s) { return s.reference; })) words += "; grey: for reference";
   words += ".";
-  if (!data.skipped.empty()) words += " Skipped: " + skipped_words(data.skipped) + ".";
+  words += skipped_words(data.skipped);
   return finish_figure(std::move(figure), words, data.conditions);
 }
 

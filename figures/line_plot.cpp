@@ -1,12 +1,12 @@
-// Layout of line plots: see line_plot.h.
+// Measures a line plot (ranges, labels, legend), then draws it panel by panel; and writes its CSV.
 #include "basin/figures/line_plot.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "basin/analysis/csv.h"
-#include "basin/figures/svg.h"
 #include "basin/core/error.h"
+#include "basin/figures/svg.h"
 
 namespace basin {
 namespace {

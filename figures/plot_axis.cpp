@@ -1,4 +1,5 @@
-// Ranges and ticks: see plot_axis.h.
+// Where ticks stand and what they say, and how wide an axis is around its values: arithmetic alone,
+// without drawing, so that every kind of figure has the same axes.
 #include "basin/figures/plot_axis.h"
 
 #include <algorithm>

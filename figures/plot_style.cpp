@@ -1,4 +1,4 @@
-// Styles and markers: see plot_style.h.
+// The table of styles and the outline of every marker, so that no figure draws its own.
 #include "basin/figures/plot_style.h"
 
 #include <algorithm>

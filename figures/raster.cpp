@@ -1,4 +1,4 @@
-// Drawing into a picture: see raster.h.
+// Pixels set one by one: balls with a depth buffer and the built-in face (its glyphs: font.cpp).
 #include "basin/figures/raster.h"
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// The report's document: see report.h.
+// The page of the report, piece by piece from the head to the provenance, with its pictures inside;
+// the style sheet is apart in detail/report_style.h.
 #include "basin/figures/report.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Styles for a list of series: see series_styles.h.
+// Hands out the styles of plot_style.h to a list of names, no style twice.
 #include "basin/figures/detail/series_styles.h"
 
 #include <algorithm>

@@ -1,12 +1,13 @@
-// Figure 17, singular-value spectra: see spectrum_figures.h.
+// The figure of singular values per layer; ranks per layer have a layout of their own
+// (layer_ranks.cpp).
 #include "basin/figures/spectrum_figures.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "basin/analysis/csv_table.h"
-#include "basin/figures/detail/figure_drawing.h"
 #include "basin/core/error.h"
+#include "basin/figures/detail/figure_drawing.h"
 
 namespace basin {
 namespace {

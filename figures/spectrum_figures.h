@@ -10,8 +10,8 @@
 
 namespace basin {
 
-// Figures 16 and 18. One number per layer, against depth: lines joined over the layers, paired by
-// optimizer, intervals as whiskers, single runs as dots; references (the initialisation) in grey.
+// One number per layer, against depth: lines joined over the layers, paired by optimizer, intervals
+// as whiskers, single runs as dots; references (the initialisation) in grey.
 struct LayerSeries {
   std::string optimizer;
   std::vector<Estimate> values;                // one per layer; NaN: a hole
@@ -22,9 +22,11 @@ struct LayerPanel {
   std::string title;  // e.g. "stable rank / max rank" or "effective rank, centred"
   std::vector<LayerSeries> series;
 };
+// A parameter without a rank. The caption counts biases and gains and names at most four others;
+// the CSV lists all.
 struct SkippedLayer {
   std::string layer, reason;
-  std::string kind = {};  // of vectors: "bias", "gain"; the caption counts them, the CSV names them
+  std::string role = {};  // "bias", "gain"...: name_of(Role) in core/params.h; empty: not known
 };
 struct LayerRanks {
   std::string title;
@@ -38,9 +40,9 @@ struct LayerRanks {
 Figure weight_rank_figure(const LayerRanks& data);
 Figure representation_rank_figure(const LayerRanks& data);
 
-// Figure 17. Singular values of each layer relative to the largest, log-log; dashed across: the
-// upper edge of Marchenko and Pastur (1967), where the largest singular value of a matrix of the
-// same size and Frobenius norm with independent entries lies,
+// Singular values of each layer relative to the largest, log-log; dashed across: the upper edge of
+// Marchenko and Pastur (1967), where the largest singular value of a matrix of the same size and
+// Frobenius norm with independent entries lies,
 //   edge = ||W||_F (sqrt(rows) + sqrt(cols)) / (sqrt(rows cols) sigma_1).
 struct SpectrumSeries {
   std::string optimizer;

@@ -1,11 +1,11 @@
-// Layout of the strip plot: see strip_plot.h.
+// Measures the strip plot, then draws it panel by panel: axis, names, strips of dots.
 #include "basin/figures/strip_plot.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "basin/figures/svg.h"
 #include "basin/core/error.h"
+#include "basin/figures/svg.h"
 
 namespace basin {
 namespace {

@@ -1,4 +1,4 @@
-// The SVG writer: see svg.h.
+// Writes SVG elements as text: escaping, wrapping, numbers without a locale.
 #include "basin/figures/svg.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Reading back what Svg wrote, and drawing it: see svg_picture.h.
+// Reads back the elements that Svg writes and draws each into a Picture through Coverage.
 #include "basin/figures/detail/svg_picture.h"
 
 #include <algorithm>
@@ -7,8 +7,8 @@
 #include <map>
 #include <optional>
 
-#include "basin/figures/detail/coverage.h"
 #include "basin/core/error.h"
+#include "basin/figures/detail/coverage.h"
 
 namespace basin {
 namespace {

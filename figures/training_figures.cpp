@@ -1,12 +1,12 @@
-// Figure 20, curves over training: see training_figures.h.
+// The figure of curves over training, as a line plot whose panels share the axis of steps.
 #include "basin/figures/training_figures.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "basin/analysis/csv_table.h"
-#include "basin/figures/detail/figure_drawing.h"
 #include "basin/core/error.h"
+#include "basin/figures/detail/figure_drawing.h"
 
 namespace basin {
 namespace {

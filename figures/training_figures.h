@@ -1,5 +1,5 @@
-// Figure 20: rank, curvature and accuracy over training, in panels one above the other that share
-// the axis of steps, so that one sees when the optimizers part.
+// Rank, curvature and accuracy over training, in panels one above the other that share the axis of
+// steps, so that one sees when the optimizers part.
 #pragma once
 #include <string>
 #include <vector>

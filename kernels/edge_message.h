@@ -6,7 +6,9 @@
 // Edges are worked on in tiles of a few nodes that stay in the second-level cache; the backward
 // pass makes the tile's forward again; on a device in chunks of bounded memory. Only squared
 // distances enter: everything is smooth where points coincide. Work is cut by the sizes only, so
-// the bits do not depend on the thread count.
+// the bits do not depend on the thread count. In the formulas beside the kernels a minus behind a
+// name marks the cotangent of what it names (z3-), a dot its tangent (z3.), both the tangent of the
+// cotangent (z3-.).
 #pragma once
 #include <span>
 

@@ -1,7 +1,8 @@
 // Layer normalisation over the last axis (Ba, Kiros, Hinton, arXiv:1607.06450), x [.., n] any
 // number of rows, biased variance:
 //   y = gamma xhat + beta,   xhat = s (x - mean),   s = 1 / sqrt(var + eps).
-// With g = ct gamma, t the tangent of x, r = mean(xhat t) and means over the row:
+// With g = ct gamma, t the tangent of x, y. the tangent of y (likewise for every name), r =
+// mean(xhat t) and means over the row:
 //   dx = s (g - mean g - xhat mean(g xhat)),   dgamma = sum_rows ct xhat,   dbeta = sum_rows ct,
 //   xhat. = s (t - mean t) - s r xhat,         y. = gamma. xhat + gamma xhat. + beta.,
 // and the tangents of dx and dgamma by the product rule with s. = -s^2 r. Sums are in f64; the sums

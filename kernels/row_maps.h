@@ -38,9 +38,9 @@ struct OneThread {
 template <class T, class Lanes>
 BASIN_ROW void log_softmax(const Lanes& lanes, int64_t n, const T* x, T* y) {
   const T top = lanes.max(n, x);
-  const T rest =
+  const T log_sum =
       static_cast<T>(::log(lanes.sum(n, [&](int64_t i) { return scalar::exp_(x[i] - top); })));
-  lanes.each(n, [&](int64_t i) { y[i] = (x[i] - top) - rest; });
+  lanes.each(n, [&](int64_t i) { y[i] = (x[i] - top) - log_sum; });
 }
 template <class T, class Lanes>
 BASIN_ROW void log_softmax_vjp(const Lanes& lanes, int64_t n, const T* y, const T* c, T* dx) {

@@ -28,14 +28,14 @@ constexpr const char* kName = "basin_doctor";
 
 // A network that passes through every kernel of PointNet, and is small enough for its whole
 // Hessian.
-struct Subject {
+struct SmallNetwork {
   Model model;
   ModelState state;
   Fn loss;
 };
 
-Subject small_network() {
-  Subject s;
+SmallNetwork small_network() {
+  SmallNetwork s;
   s.model = make_model({.name = "pointnet",
                         .classes = 3,
                         .options = {{"widths", "2,3,3,3,2"}, {"input_transform", "false"}}});
@@ -80,7 +80,7 @@ Check timed(const std::string& name, Body&& body) {
 
 using Outcome = std::pair<bool, std::string>;
 
-Outcome derivatives(const Subject& s) {
+Outcome derivatives(const SmallNetwork& s) {
   const Fn scalar = [&](const Tensors& p) { return Tensors{s.loss(p).front()}; };
   const CheckReport report = check_derivatives(scalar, s.state.params.values());
   double worst = 0;
@@ -92,7 +92,7 @@ Outcome derivatives(const Subject& s) {
 }
 
 // Column j of the Hessian as the gradient of <grad loss, e_j>, recorded afresh.
-Outcome hessian(const Subject& s) {
+Outcome hessian(const SmallNetwork& s) {
   const Tensors w = s.state.params.values();
   const LinearMap h = linearize(grad(s.loss), w);
   double worst = 0, size = 0;
@@ -195,7 +195,7 @@ int run(int argc, const char* const* argv) {
   }
   apply_shared_settings(config);
   std::cout << facts();
-  const Subject s = small_network();
+  const SmallNetwork s = small_network();
   const std::vector<Check> checks{timed("derivatives", [&] { return derivatives(s); }),
                                   timed("hessian", [&] { return hessian(s); }),
                                   timed("repeat", repeat)};

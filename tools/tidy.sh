@@ -1,7 +1,7 @@
 #!/bin/sh
 # clang-tidy 14 with the checks of .clang-tidy: over FILES, or over every source of the libraries,
-# programs and examples that build/release compiles. Headers are looked at through the sources that
-# include them.
+# programs and examples, with the flags of the preset release. Headers are looked at through the
+# sources that include them.
 # usage: tools/tidy.sh [FILES...]        JOBS=N runs N at a time (default: all cores)
 # Some seconds of processor time per file. For what a branch changes:
 #   tools/tidy.sh $(git diff --name-only main -- '*.cpp')
@@ -19,10 +19,9 @@ if [ -z "$tool" ]; then
   echo "tools/tidy.sh: clang-tidy 14 is missing; install the package clang-tidy-14" >&2
   exit 5
 fi
-build=build/release
-if [ ! -f $build/compile_commands.json ]; then
-  cmake --preset release > /dev/null || exit 1
-fi
+# A folder of its own, never built: the commands of a unity build are not those of the files.
+build=build/tidy
+cmake --preset release -B $build > /dev/null || exit 1
 [ $# -gt 0 ] || set -- $(git ls-files '*.cpp' ':!tests')
 findings=$(printf '%s\n' "$@" | xargs -P "${JOBS:-$(nproc)}" -n 1 "$tool" --quiet -p $build 2> /dev/null)
 if [ -n "$findings" ]; then

@@ -1,4 +1,4 @@
-// The checkpoint protocol: see checkpoint.h.
+// Checkpoints as folders of files: written, found, read, pruned; what they hold is the trainer's.
 #include "basin/train/checkpoint.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// The metrics file: see metrics.h.
+// One open file descriptor that only appends: whole lines, cut back to a checkpoint's length.
 #include "basin/train/metrics_file.h"
 
 #include <fcntl.h>

@@ -13,13 +13,13 @@
 namespace basin {
 namespace {
 
-constexpr int kFormat = 2;  // 1 held points and labels only
+constexpr int kBundleFormat = 2;  // 1 held points and labels only
 constexpr const char* kRecord = "failure.json";
-constexpr const char* kModel = "model.safetensors";
-constexpr const char* kBatch = "batch.safetensors";
+constexpr const char* kModelFile = "model.safetensors";
+constexpr const char* kBatchFile = "batch.safetensors";
 constexpr std::string_view kModelOption = "model.";
 constexpr std::string_view kTaskOption = "task.";
-constexpr std::string_view kFitted = "fitted.";
+constexpr std::string_view kFittedPrefix = "fitted.";
 constexpr size_t kRowsShown = 8;
 
 std::string layer_of(const std::string& parameter) {
@@ -145,7 +145,7 @@ Record StepFailure::record() const {
 fs::path write_bundle(const fs::path& run, const StepFailure& failure) {
   const StepInputs& in = failure.inputs;
   Record json;
-  json.add("format", kFormat);
+  json.add("format", kBundleFormat);
   json.append(failure.record());
   json.append(failure.facts);
   const TaskConfig& task = in.task->config;
@@ -160,7 +160,7 @@ fs::path write_bundle(const fs::path& run, const StepFailure& failure) {
   };
   add_all(kTaskOption, task.options);
   add_all(kModelOption, in.task->model.options);
-  add_all(kFitted, in.task->fitted);
+  add_all(kFittedPrefix, in.task->fitted);
   json.add("dtype", name_of(in.state.params[0].value.dtype()))
       .add("examples", in.batch.examples)
       .add("seed", static_cast<int64_t>(in.seed))
@@ -170,8 +170,8 @@ fs::path write_bundle(const fs::path& run, const StepFailure& failure) {
     batch.tensors.emplace_back(in.slots[i], in.batch.tensors[i]);
   }
   FolderFiles files;
-  files.emplace_back(kModel, serialize_safetensors(state_file(in.state)));
-  files.emplace_back(kBatch, serialize_safetensors(batch));
+  files.emplace_back(kModelFile, serialize_safetensors(state_file(in.state)));
+  files.emplace_back(kBatchFile, serialize_safetensors(batch));
   files.emplace_back(kRecord, bytes_of(json.pretty()));
   fs::path target = run / str("failure-step-", failure.step);
   write_folder(target, files);
@@ -196,7 +196,7 @@ std::shared_ptr<const Task> recorded_task(const RecordFields& in) {
   config.model.preset = in.text("model_preset");
   config.model.options = values_under(in, kModelOption);
   config.seed = static_cast<uint64_t>(in.integer("task_seed"));
-  config.fitted = values_under(in, kFitted);
+  config.fitted = values_under(in, kFittedPrefix);
   return std::make_shared<const Task>(make_task(config));
 }
 
@@ -212,8 +212,9 @@ RecordFields read_failure_record(const fs::path& folder, const std::string& done
   const std::string source = (folder / kRecord).string();
   RecordFields out =
       parse_record({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, source);
-  if (out.integer("format") != kFormat) {
-    fail(ErrorKind::data, source, ": has format ", out.text("format"), ", expected ", kFormat);
+  if (out.integer("format") != kBundleFormat) {
+    fail(ErrorKind::data, source, ": has format ", out.text("format"), ", expected ",
+         kBundleFormat);
   }
   return out;
 }
@@ -245,7 +246,7 @@ Bundle read_bundle(const fs::path& folder, std::shared_ptr<const Task> task) {
   f.inputs.seed = static_cast<uint64_t>(r.integer("seed"));
   f.inputs.step = f.step - 1;
   f.inputs.state = init_model(f.inputs.task->model, 0, dtype_from_name(r.text("dtype")));
-  const fs::path model = folder / kModel, batch = folder / kBatch;
+  const fs::path model = folder / kModelFile, batch = folder / kBatchFile;
   load_state(parse_safetensors(read_verified(model, done), model.string()), model.string(),
              f.inputs.state);
   const SafetensorsFile file = parse_safetensors(read_verified(batch, done), batch.string());

@@ -211,7 +211,11 @@ Record Trainer::result() const {
       .add("train_loss", at_.train_loss);
   add_metrics(out, "train_", task_->train_metrics, at_.train_metrics);
   out.add("metrics", std::string_view(metrics_text(task_->metrics)));
-  add_metrics(out, "last_", task_->metrics, at_.test.values);
+  for (size_t i = 0; i < at_.test.values.size(); ++i) {
+    // The loss says of which split it is, as it always has.
+    const std::string& name = task_->metrics[i].name;
+    out.add(name == "loss" ? "last_test_loss" : "last_" + name, at_.test.values[i]);
+  }
   out.add("best_epoch", at_.best_test.epoch).add("best_step", at_.best_test.step);
   add_metrics(out, "best_", task_->metrics, at_.best_test.test);
   if (data.validation > 0) {

@@ -11,6 +11,14 @@
 
 namespace basin {
 
+// Shares of the largest product, or of a product's own length.
+inline constexpr double kClosed = 1e-13;     // what is left is rounding: the space is closed
+inline constexpr double kRounding = 1e-15;   // no residual is known better
+inline constexpr double kDependent = 1e-13;  // what is left is rounding: the product is in the span
+
+// a . b in eight partial sums, a fixed order.   a, b [n]
+double dot_of(const double* a, const double* b, int64_t n);
+
 class OrthonormalBasis {
  public:
   explicit OrthonormalBasis(int64_t n) : n_(n) {}

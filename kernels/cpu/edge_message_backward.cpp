@@ -1,4 +1,4 @@
-// Backward pass of the edge messages. Per tile, with the bars of M_i and D_i given:
+// Backward pass of the edge messages. Per tile, x- the cotangent of x, those of M_i and D_i given:
 //   phi- = D_i- . delta / k,          delta- = D_i- phi / k,      z3- = phi- w_x silu'(z3),
 //   m-   = M_i- + z3- Wc,             attention: g- = (m- . m0) a (1 - a), m0- = a m- + g- w_a,
 //   z2-  = m0- silu'(z2),             z1- = (z2- W2) silu'(z1),

@@ -1,7 +1,8 @@
 // Where the gradients of the edge messages are collected. The nodes are cut into tasks by the sizes
 // only. A task sums the weights' gradients on its own; the partial sums are added in task order in
 // double. The gradients of the neighbours' rows stay inside a cloud: a task of whole clouds writes
-// them in place, tasks that share a cloud write partial sums which are added in task order.
+// them in place, tasks that share a cloud write partial sums which are added in task order. x- in
+// comments is the cotangent of x.
 #pragma once
 #include <algorithm>
 

@@ -1,6 +1,6 @@
 // Tangent of the backward pass of the edge messages: every line of edge_message_backward.cpp with
 // its product rule, given the values of a tile, forwards and backwards. In formulas x- is the
-// cotangent of x, x. its tangent and x-. the tangent of its cotangent. Each product by a weight
+// cotangent of x, x. its tangent and x-. the tangent of the cotangent. Each product by a weight
 // gives two tangents (of the rows, of the weight), each outer product two. Several tangents share
 // the values of a tile while these are in the cache.
 #include <optional>

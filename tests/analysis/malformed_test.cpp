@@ -1,4 +1,5 @@
-// Malformed slice files: see tests/core/malformed.h.
+// Slice files cut short or altered at any byte: the reader takes them or refuses them with a
+// sentence (tests/core/malformed.h).
 #include "basin/tests/core/malformed.h"
 
 #include "basin/analysis/slice_file.h"

@@ -7,8 +7,8 @@
 #include <cmath>
 #include <limits>
 
-#include "basin/analysis/lanczos.h"
 #include "basin/analysis/detail/orthonormal_basis.h"
+#include "basin/analysis/lanczos.h"
 #include "basin/autograd/ops.h"
 #include "basin/core/error.h"
 #include "basin/kernels/linalg.h"

@@ -3,8 +3,8 @@
 #     it was made. Three programs and the one that all ways share; one writes weights, one reads
 #     them.
 #   add_subdirectory, fetch_content: the library is compiled as part of the user's project, without
-#     optimisation, to test the wiring in little time. Both use one build folder in turn, so the
-#     second finds the objects of the first.
+#     optimisation, to test the wiring in little time, and as a unity build, as the user may make
+#     all of his. Both use one build folder in turn, so the second finds the objects of the first.
 if(WAY STREQUAL "find_package")
   set(work "${BUILD}/consumers/installed")
   file(REMOVE_RECURSE "${work}")
@@ -87,7 +87,7 @@ if(WAY STREQUAL "find_package")
   check_version("${work}/moved" 0.2 OFF)
   check_version("${work}/moved" 1.0 OFF)
 else()
-  list(APPEND options -D "BASIN_SOURCE=${SOURCE}")
+  list(APPEND options -D "BASIN_SOURCE=${SOURCE}" -D CMAKE_UNITY_BUILD=ON)
 endif()
 if(LAUNCHER)
   list(APPEND options -D "CMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}")

@@ -1,4 +1,4 @@
-// The calls that a Fault may strike: see faults.h.
+// Stands before the calls of the C library by its own names, and lets a Fault strike them.
 #include "basin/tests/core/faults.h"
 
 #include <dirent.h>

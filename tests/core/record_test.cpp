@@ -76,6 +76,16 @@ TEST_CASE("record: 17 digits, NaN as null with a flag, round trip") {
   }
   CHECK(number_text(std::nan("")) == "nan");
   CHECK(number_text(-kInfinity) == "-inf");
+  for (const double x : {0.1, 1e-4, 2.0 / 3, 20000.0, 1e23, -kInfinity}) {
+    const std::string text = shortest_text(x);
+    double back = 0;
+    CHECK(parse_double(text, back));
+    CHECK(back == x);
+    CHECK(text.size() <= number_text(x).size());
+  }
+  CHECK(shortest_text(0.1) == "0.1");
+  CHECK(shortest_text(1e-4) == "1e-04");
+  CHECK(shortest_text(20000) == "20000");
   CHECK(json_string("\"\\\n\t\r\x1f\x7f") == R"("\"\\\n\t\r\u001f\u007f")");
 }
 

@@ -131,6 +131,8 @@ TEST_CASE("augment: presets and printing and faults") {
         "iso_scale=0.8:1.25,shift=0.1,dropout=0.875,shuffle");
   CHECK(parse_augment("dgcnn, jitter = 0.02:0.1").jitter_sigma == 0.02);
   CHECK(parse_augment("dgcnn,none,yaw").to_string() == "yaw");
+  CHECK(parse_augment("jitter=1e-4:0.30000000000000004,shift=10").to_string() ==
+        "shift=1e+01,jitter=0.0001:0.30000000000000004");
   for (const char* spec : {"dgcnn", "pointnet_b", "pointnet_original", "scale=0.1:0.3,shuffle"}) {
     const std::string text = parse_augment(spec).to_string();
     CHECK(parse_augment(text).to_string() == text);

@@ -6,12 +6,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "basin/figures/svg.h"
 #include "basin/core/error.h"
 #include "basin/core/random.h"
-#include "basin/tests/figures/figure_samples.h"
+#include "basin/figures/svg.h"
 #include "basin/tests/analysis/read_csv.h"
 #include "basin/tests/analysis/xml.h"
+#include "basin/tests/figures/figure_samples.h"
 
 namespace basin {
 namespace {
@@ -45,6 +45,28 @@ LayerRanks small_ranks() {
          true}}}};
   d.skipped = {{"d.weight", "one row"}};
   return d;
+}
+
+TEST_CASE("layer ranks: the caption counts skipped vectors, the CSV names them") {
+  LayerRanks d = small_ranks();
+  const auto caption = [&d] { return weight_rank_figure(d).caption; };
+  CHECK(caption().find(" Skipped: d.weight (one row).") != std::string::npos);
+  for (int i = 0; i < 18; ++i) {
+    d.skipped.push_back({str("conv", i, ".bias"), "a bias is a vector", "bias"});
+    d.skipped.push_back({str("bn", i, ".weight"), "a gain is a vector", "gain"});
+  }
+  CHECK(caption().find(" Skipped: 36 vectors (18 biases, 18 gains); d.weight (one row).") !=
+        std::string::npos);
+  CHECK(caption().find("conv3.bias") == std::string::npos);
+  CHECK(weight_rank_figure(d).csv.find("conv3.bias,skipped,,,,,,a bias is a vector") !=
+        std::string::npos);
+  d.skipped = {{"fc.bias", "a bias is a vector", "bias"}};
+  CHECK(caption().find(" Skipped: 1 vector (1 bias).") != std::string::npos);
+  d.skipped.assign(6, {"x", "odd"});
+  CHECK(caption().find("Skipped: x (odd); x (odd); x (odd); x (odd); 2 more, in the CSV.") !=
+        std::string::npos);
+  d.skipped.clear();
+  CHECK(caption().find("Skipped") == std::string::npos);
 }
 
 TEST_CASE("layer ranks: a marker per number at its height, a hole breaks the line") {

@@ -9,8 +9,9 @@
 namespace basin::tools {
 namespace {
 
-struct Subject {
-  explicit Subject(Config config) : settings(run_settings_from(config)) {
+// An untrained classifier with the settings of a run.
+struct Untrained {
+  explicit Untrained(Config config) : settings(run_settings_from(config)) {
     ModelConfig network = settings.task.model;
     network.outputs = 15;
     model = make_model(network);
@@ -30,7 +31,7 @@ struct Subject {
 };
 
 // Share of the rows whose largest logit is the label's, shape by shape.
-double accuracy_by_hand(const Subject& subject, const PointCloudSet& set) {
+double accuracy_by_hand(const Untrained& subject, const PointCloudSet& set) {
   int64_t right = 0;
   for (int64_t i = 0; i < set.size(); ++i) {
     const Tensor one = subset(set, std::vector<int64_t>{i}).points;
@@ -61,7 +62,7 @@ void write_npy_layout(const TempDir& dir, int64_t points) {
 }  // namespace
 
 TEST_CASE("corruption eval: equals the evaluation by hand; whole clouds from 1,024 points on") {
-  const Subject subject(few_shapes("1024"));
+  const Untrained subject(few_shapes("1024"));
   CorruptionOptions options;
   options.points = default_corruption_points(subject.clouds.points);
   CHECK(options.points == 0);
@@ -71,8 +72,7 @@ TEST_CASE("corruption eval: equals the evaluation by hand; whole clouds from 1,0
   CHECK(points_on_demand(subject.clouds.data) == 0);
   std::vector<std::string> heard;
   const auto rows =
-      subject.evaluate(source, options,
-                           [&](const std::string& name) { heard.push_back(name); });
+      subject.evaluate(source, options, [&](const std::string& name) { heard.push_back(name); });
   REQUIRE(rows.size() == 15);
   CHECK(heard.size() == 13);
   for (const auto& [name, severity, points] :
@@ -108,12 +108,11 @@ TEST_CASE("corruption eval: fewer trained points, a random subset of as many") {
   CHECK(default_corruption_points(1023) == 1023);
   CHECK(default_corruption_points(1024) == 0);
   CHECK(default_corruption_points(2048) == 0);
-  const Subject subject(few_shapes("64"));
+  const Untrained subject(few_shapes("64"));
   CorruptionOptions options;
   options.points = 700;
   const CorruptionSource source(subject.clouds, embedded_class_names(), options);
-  const auto rows =
-      subject.evaluate(source, options);
+  const auto rows = subject.evaluate(source, options);
   const CorruptionRow& density = row_of(rows, "density");
   CHECK(density.points == std::array<int64_t, 5>{700, 700, 700, 700, 649});  // no more there
   // By hand: the loader's subset, a function of (seed, row).
@@ -133,12 +132,11 @@ TEST_CASE("corruption eval: what the stored clouds cannot give is skipped with t
   Config settings = few_shapes("64");
   settings.set("data", dir.path().string(), Layer::flag, "--data");
   settings.set("limit", "0", Layer::flag, "--limit");
-  const Subject subject(settings);
+  const Untrained subject(settings);
   CorruptionOptions options;
   options.points = 64;
   const CorruptionSource source(subject.clouds, {"0", "1"}, options);
-  const auto rows =
-      subject.evaluate(source, options);
+  const auto rows = subject.evaluate(source, options);
   int skipped = 0;
   for (const CorruptionRow& row : rows) skipped += row.skipped.empty() ? 0 : 1;
   CHECK(skipped == 3);
@@ -147,17 +145,16 @@ TEST_CASE("corruption eval: what the stored clouds cannot give is skipped with t
   const TempDir sparse;
   write_npy_layout(sparse, 64);
   settings.set("data", sparse.path().string(), Layer::flag, "--data");
-  const Subject poor(settings);
+  const Untrained poor(settings);
   const CorruptionSource nothing(poor.clouds, {"0", "1"}, options);
-  const auto error = error_of(
-      [&] { poor.evaluate(nothing, options); });
+  const auto error = error_of([&] { poor.evaluate(nothing, options); });
   CHECK(error.first == ErrorKind::usage);
   CHECK(contains(error.second, "none of the 15 can be had"));
 }
 
 TEST_CASE("corruption eval: published arrays are taken as they are, absent ones named") {
   const TempDir dir;
-  const Subject subject(few_shapes("64"));
+  const Untrained subject(few_shapes("64"));
   CorruptionOptions options;
   options.points = 0;
   const CorruptionSource generator(subject.clouds, embedded_class_names(), options);
@@ -172,10 +169,8 @@ TEST_CASE("corruption eval: published arrays are taken as they are, absent ones 
             generator.make(corruption_info("shear"), 1).points);
   options.published = dir.path();
   const CorruptionSource source(subject.clouds, embedded_class_names(), options);
-  const auto rows =
-      subject.evaluate(source, options);
-  const auto direct =
-      subject.evaluate(generator, options);
+  const auto rows = subject.evaluate(source, options);
+  const auto direct = subject.evaluate(generator, options);
   for (int s = 1; s <= kSeverities; ++s) {
     CHECK(row_of(rows, "cutout").error_rate(s) == row_of(direct, "cutout").error_rate(s));
     CHECK(row_of(rows, "cutout").severities[s - 1].loss ==
@@ -194,7 +189,7 @@ TEST_CASE("corruption eval: meshes give occlusion and lidar, in the axes of thei
   Config settings = few_shapes("64");
   settings.set("data", dir.path().string(), Layer::flag, "--data");
   settings.set("limit", "0", Layer::flag, "--limit");
-  const Subject subject(settings);
+  const Untrained subject(settings);
   const CorruptionOptions options;
   const CorruptionSource source(subject.clouds, {"ball", "pillar"}, options);
   CHECK(source.base().points_per_cloud() == 2048);

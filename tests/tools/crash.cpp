@@ -1,4 +1,4 @@
-// Starting, killing and comparing runs: see crash.h.
+// Starts the program, kills it, and compares the folders that are left, timing fields left out.
 #include "basin/tests/tools/crash.h"
 
 #include <fcntl.h>

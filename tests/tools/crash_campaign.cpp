@@ -1,4 +1,4 @@
-// The loops: see crash_campaign.h.
+// The loops over kills and stops, at random times and at every call that changes a file.
 #include "basin/tests/tools/crash_campaign.h"
 
 #include <algorithm>

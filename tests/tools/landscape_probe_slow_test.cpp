@@ -4,8 +4,8 @@
 #include <sstream>
 
 #include "basin/analysis/slice_file.h"
-#include "basin/tests/tools/helpers.h"
 #include "basin/core/record.h"
+#include "basin/tests/tools/helpers.h"
 
 namespace basin::tools {
 namespace {

@@ -1,4 +1,4 @@
-// The loops: see memory_campaign.h.
+// The loops over failing allocations, of training and of a probe, and how their ends are judged.
 #include "basin/tests/tools/memory_campaign.h"
 
 #include <algorithm>

@@ -192,6 +192,10 @@ TEST_CASE("program: a molecule task trains, resumes and is measured; the help li
   REQUIRE_MESSAGE(measured.code == 0, measured.err);
   CHECK(json_of(dir / "e.json").number("mae") == json_of(dir / "a/result.json").number("last_mae"));
   CHECK(json_of(dir / "e.json").number("energy_rotation_f64") < 1e-10);
+  const Finished bare = molecules(
+      str(tiny, "--eval-only --json w.json --weights a/ckpt/step-", last, "/model.safetensors"));
+  REQUIRE_MESSAGE(bare.code == 0, bare.err);
+  CHECK(json_of(dir / "w.json").number("mae") == json_of(dir / "e.json").number("mae"));
   const Finished predicted = molecules("predict --resume a a/config.toml");
   CHECK(predicted.code == 2);
   CHECK(contains(predicted.err, "predict: the task molecules cannot tell of files"));

@@ -1,8 +1,8 @@
 // The program train_modelnet as a user meets it: exit codes, streams, records, signals, kill -9.
 #include <fstream>
 
-#include "basin/tests/tools/helpers.h"
 #include "basin/core/record.h"
+#include "basin/tests/tools/helpers.h"
 
 namespace basin::tools {
 namespace {
@@ -103,13 +103,13 @@ TEST_CASE("program: train, evaluate, compare; refuse a used folder") {
   const std::string weights = str("a/ckpt/step-", result.integer("steps"), "/model.safetensors");
   const Finished bare = run(dir, str("--eval-only --json w.json --weights ", weights, kTiny));
   CHECK_MESSAGE(bare.code == 0, bare.err);
-  CHECK(json_of(dir / "w.json").number("test_loss") == result.number("last_loss"));
+  CHECK(json_of(dir / "w.json").number("test_loss") == result.number("last_test_loss"));
 
   // The directory is movable, its configuration repeats the run.
   fs::rename(dir / "a", dir / "moved");
   const Finished repeat = run(dir, "--config moved/config.toml --out b --threads 1");
   CHECK_MESSAGE(repeat.code == 0, repeat.err);
-  CHECK(json_of(dir / "b/result.json").number("last_loss") == result.number("last_loss"));
+  CHECK(json_of(dir / "b/result.json").number("last_test_loss") == result.number("last_loss"));
   const Finished done = run(dir, "--resume moved");
   CHECK_MESSAGE(done.code == 0, done.err);
   const Finished changed = run(dir, "--resume moved --lr 0.5");

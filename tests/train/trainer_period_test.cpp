@@ -1,5 +1,6 @@
 // Evaluations and checkpoints every so many steps: which lines and checkpoints there are, that the
 // best is kept, and that a run goes on from the middle of a period to the same bits.
+#include <cmath>
 #include <set>
 
 #include "basin/tests/train/problems.h"
@@ -60,8 +61,8 @@ TEST_CASE("trainer periods: evaluations more often than checkpoints") {
   const auto steps = checkpoint_steps(dir / "whole/ckpt");
   const std::set<int64_t> there(steps.begin(), steps.end());
   const RecordFields r = parse_record(out.result.line(), "result");
-  for (const int64_t step : {int64_t{4}, int64_t{8}, int64_t{12}, r.integer("best_step"),
-                             r.integer("best_val_step")}) {
+  for (const int64_t step :
+       {int64_t{4}, int64_t{8}, int64_t{12}, r.integer("best_step"), r.integer("best_val_step")}) {
     CHECK_MESSAGE(there.count(step) == 1, step);
   }
   // The first evaluation is the best one so far, so it has a checkpoint of its own.

@@ -1,4 +1,4 @@
-// The adaptor around nanoflann: see knn_tree.h.
+// The only file that includes nanoflann: an adaptor for a cloud in memory, or a refusal without it.
 #include "basin/tools/bench/knn_tree.h"
 
 #include "basin/core/parallel.h"

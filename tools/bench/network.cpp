@@ -1,4 +1,4 @@
-// The measurements of a network: see network.h.
+// Builds a network with random data and times the parts that were asked for, one after the other.
 #include "basin/tools/bench/network.h"
 
 #include <algorithm>

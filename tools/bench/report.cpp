@@ -1,4 +1,4 @@
-// Timing and the rows of the bench: see bench.h.
+// Repeats and times a body on each place that was asked for, and prints and keeps the rows.
 #include <algorithm>
 #include <array>
 #include <cmath>

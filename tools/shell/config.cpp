@@ -4,8 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 
 #include "basin/core/log.h"
 #include "basin/core/params.h"
@@ -64,12 +62,6 @@ std::string environment_name(const Setting& s) {
   return out;
 }
 
-std::string shortest(double value) {
-  std::array<char, 40> buffer{};
-  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr;
-  return std::string(buffer.data(), end);
-}
-
 std::string flag_text(std::string_view text) {
   if (text == "true" || text == "on" || text == "1" || text == "yes") return "true";
   if (text == "false" || text == "off" || text == "0" || text == "no") return "false";
@@ -90,7 +82,7 @@ std::string canonical(const Setting& s, std::string_view value, const std::strin
   if (s.kind == Kind::number) {
     double x = 0;
     if (!parse_double(value, x)) refuse("a number");
-    return shortest(x);
+    return shortest_text(x);
   }
   if (s.kind == Kind::flag) {
     std::string flag = flag_text(value);
@@ -117,7 +109,7 @@ std::string toml_guess(const std::string& text) {
   double x = 0;
   int64_t n = 0;
   if (parse_int64(text, n) && std::to_string(n) == text) return text;
-  if (parse_double(text, x) && shortest(x) == text && text.find_first_of("nN") == text.npos) {
+  if (parse_double(text, x) && shortest_text(x) == text && text.find_first_of("nN") == text.npos) {
     return toml_number(text);
   }
   return json_string(text);
@@ -135,7 +127,7 @@ std::string toml_key(const std::string& name) {
 std::string scalar_text(const toml::node& node, const std::string& where, std::string_view key) {
   if (const auto v = node.as_string()) return v->get();
   if (const auto v = node.as_integer()) return std::to_string(v->get());
-  if (const auto v = node.as_floating_point()) return shortest(v->get());
+  if (const auto v = node.as_floating_point()) return shortest_text(v->get());
   if (const auto v = node.as_boolean()) return v->get() ? "true" : "false";
   fail(ErrorKind::usage, where, ": ", printable(key),
        " is expected to be a string, number, boolean or a list");

@@ -4,8 +4,8 @@
 #include <array>
 #include <cstdio>
 
-#include "basin/figures/strip_plot.h"
 #include "basin/core/record.h"
+#include "basin/figures/strip_plot.h"
 #include "basin/tools/shell/report.h"
 
 namespace basin::tools {
@@ -13,7 +13,7 @@ namespace {
 
 constexpr DType kTypes[] = {DType::f32, DType::f64};
 
-std::string short_number(double value) {
+std::string scientific(double value) {
   std::array<char, 32> buffer{};
   std::snprintf(buffer.data(), buffer.size(), "%.2e", value);
   return buffer.data();
@@ -30,7 +30,8 @@ std::vector<std::string> layer_names(const SymmetryReport& report) {
 
 std::string graph_note(const EquivarianceReport& report) {
   if (report.measured.graph.empty()) return "the network has no neighbour graph";
-  std::string out = "neighbour graphs rebuilt for every example; points with other input neighbours:";
+  std::string out =
+      "neighbour graphs rebuilt for every example; points with other input neighbours:";
   for (const GraphChange& g : report.measured.graph) {
     if (g.share == 0) continue;
     std::array<char, 32> buffer{};
@@ -53,8 +54,8 @@ std::string equivariance_table(const EquivarianceReport& report) {
       const SymmetryError &a = m.at(kind, DType::f32, layer), &b = m.at(kind, DType::f64, layer);
       rows.push_back({std::string(name_of(kind)), layer,
                       a.equivariant ? "equivariant" : "invariant", a.declared ? "yes" : "no",
-                      short_number(a.largest()), short_number(a.mean()), short_number(b.largest()),
-                      short_number(b.mean())});
+                      scientific(a.largest()), scientific(a.mean()), scientific(b.largest()),
+                      scientific(b.mean())});
     }
   }
   return str("relative symmetry errors, ", report.transformations,
@@ -86,10 +87,10 @@ std::string equivariance_dots_csv(const EquivarianceReport& report) {
 std::string equivariance_figure(const EquivarianceReport& report) {
   StripPlot plot;
   plot.title = str("Symmetry errors of ", report.model);
-  plot.notes = {
-      str(report.transformations, " random transformations of each kind, seed ", report.seed, "; ",
-          report.examples, "; bars: the largest; green ground: a symmetry that the network declares"),
-      graph_note(report)};
+  plot.notes = {str(report.transformations, " random transformations of each kind, seed ",
+                    report.seed, "; ", report.examples,
+                    "; bars: the largest; green ground: a symmetry that the network declares"),
+                graph_note(report)};
   plot.value_axis = "max |f(gx) - g f(x)| / max |g f(x)|";
   plot.categories = layer_names(report.measured);
   plot.series = {"f32", "f64"};

@@ -1,4 +1,4 @@
-// Progress and log lines: see progress.h.
+// One place that writes to stderr, so that bars and log lines never mix in one line.
 #include "basin/tools/shell/progress.h"
 
 #include <unistd.h>

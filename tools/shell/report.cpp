@@ -11,8 +11,6 @@
 namespace basin::tools {
 namespace {
 
-std::string short_number(double value) { return short_text(value, 6); }
-
 bool starts_like_number(const std::string& cell) {
   return !cell.empty() && (std::isdigit(static_cast<unsigned char>(cell[0])) || cell[0] == '-');
 }
@@ -60,8 +58,8 @@ Cells comparison_cells(const fs::path& run) {
   Cells out{{"run", name},
             {"model", r.text("model")},
             {"optimizer", r.text("optimizer")},
-            {"lr", short_number(r.number("lr"))},
-            {"wd", short_number(r.number("weight_decay"))},
+            {"lr", short_text(r.number("lr"), 6)},
+            {"wd", short_text(r.number("weight_decay"), 6)},
             {"epochs", r.text("epochs")}};
   for (const char* which : {"best", "last"}) {
     for (const Metric& m : leading_metrics(r)) {
@@ -110,8 +108,8 @@ std::string result_table(const RecordFields& r) {
   add("last epoch", r.text("epochs"), "last_");
   if (r.has("best_val_epoch")) add("best on validation", r.text("best_val_epoch"), "best_val_");
   return str(r.text("model"), " (", r.text("preset"), "), ", r.text("optimizer"), ", lr ",
-             short_number(r.number("lr")), ", weight decay ",
-             short_number(r.number("weight_decay")), ", ", r.text("steps"), " steps, seed ",
+             short_text(r.number("lr"), 6), ", weight decay ",
+             short_text(r.number("weight_decay"), 6), ", ", r.text("steps"), " steps, seed ",
              r.text("seed"), ", ", duration_text(r.number("seconds")), "\n", format_table(rows));
 }
 
@@ -138,7 +136,8 @@ std::string comparison_table(const std::vector<fs::path>& runs,
     }
     // In the order in which they come, the time last.
     for (const auto& [name, text] : cells.back()) {
-      if (name == "time" || std::find(columns.begin(), columns.end(), name) != columns.end()) continue;
+      if (name == "time" || std::find(columns.begin(), columns.end(), name) != columns.end())
+        continue;
       columns.push_back(name);
     }
   }
@@ -175,8 +174,8 @@ Record dry_run(Trainer& trainer) {
   const Task& task = trainer.task();
   const TrainOptions& options = trainer.options();
   const DataFacts data = task.data();
-  const auto part = task.source(
-      {.split = Split::test, .batch = options.eval_batch, .limit = options.eval_batch});
+  const auto part =
+      task.source({.split = Split::test, .batch = options.eval_batch, .limit = options.eval_batch});
   start = seconds_now();
   evaluate(task, trainer.state(), *part);
   const double example_seconds = (seconds_now() - start) / static_cast<double>(part->examples());

@@ -35,9 +35,7 @@ Fitted numbered_classes(int64_t outputs) {
 
 }  // namespace
 
-std::string Trained::name() const {
-  return checkpoint ? checkpoint->path.string() : file.string();
-}
+std::string Trained::name() const { return checkpoint ? checkpoint->path.string() : file.string(); }
 
 std::string Trained::optimizer() const {
   return checkpoint ? settings.train.optimizer.name : "unknown";
@@ -84,8 +82,9 @@ Trained load_trained_weights(const fs::path& file, const RunSettings& settings,
   out.settings = settings;
   out.file = file;
   const SafetensorsFile weights = read_safetensors(file);
-  const bool named_data = config.has("data") && config.given("data");
-  if (!named_data) {
+  // A task without a choice of data has them at hand.
+  const bool have_data = !config.has("data") || config.given("data");
+  if (!have_data) {
     out.settings.task.fitted = numbered_classes(outputs_in(weights, settings.task.model));
   }
   out.task = task_from(out.settings, config);

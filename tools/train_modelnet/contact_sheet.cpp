@@ -1,4 +1,4 @@
-// The contact sheet of the corruptions: see contact_sheet.h.
+// Finds the shape that was asked for, corrupts it in every way and lays the panels out.
 #include "basin/tools/train_modelnet/contact_sheet.h"
 
 #include <algorithm>
@@ -51,7 +51,8 @@ SheetShape from_test_split(const CloudSettings& config, int64_t row) {
   out.points = cloud_of(set, row);
   out.index = static_cast<uint64_t>(row);
   if (config.data != "embedded" && has_test_meshes(config.data)) {
-    out.mesh = read_mesh(test_mesh_files(config.data, config.load.limit).at(static_cast<size_t>(row)));
+    out.mesh =
+        read_mesh(test_mesh_files(config.data, config.load.limit).at(static_cast<size_t>(row)));
     swap_up_axis(out.points);
   }
   return out;

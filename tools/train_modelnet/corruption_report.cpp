@@ -1,11 +1,11 @@
-// Tables and figure of corrupted accuracy: see corruption_report.h.
+// Makes the table, the summary and the heat map out of the numbers; nothing is measured here.
 #include "basin/tools/train_modelnet/corruption_report.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdio>
 
+#include "basin/analysis/csv.h"
+#include "basin/core/text.h"
 #include "basin/figures/heat_map.h"
 #include "basin/tools/shell/report.h"
 
@@ -15,18 +15,7 @@ namespace {
 constexpr CorruptionGroup kGroups[] = {CorruptionGroup::density, CorruptionGroup::noise,
                                        CorruptionGroup::transformation};
 
-std::string fixed(double value, const char* pattern = "%.2f") {
-  std::array<char, 64> buffer{};
-  std::snprintf(buffer.data(), buffer.size(), pattern, value);
-  return buffer.data();
-}
-
-std::string csv_text(const std::string& text) {
-  if (text.find_first_of(",\"\n") == text.npos) return text;
-  std::string out = "\"";
-  for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return out + "\"";
-}
+std::string percent(double share, int decimals = 2) { return fixed_text(100 * share, decimals); }
 
 double largest_error(const CorruptionReport& report) {
   double largest = 0;
@@ -57,9 +46,9 @@ std::string corruption_table(const CorruptionReport& report) {
   for (const CorruptionRow& r : report.rows) {
     std::vector<std::string> row = {r.corruption.name, std::string(name_of(r.corruption.group))};
     for (int s = 1; s <= kSeverities; ++s) {
-      row.push_back(r.skipped.empty() ? fixed(100 * r.error_rate(s)) : "-");
+      row.push_back(r.skipped.empty() ? percent(r.error_rate(s)) : "-");
     }
-    row.push_back(r.skipped.empty() ? fixed(100 * r.error_rate()) : "-");
+    row.push_back(r.skipped.empty() ? percent(r.error_rate()) : "-");
     row.push_back(r.skipped.empty() ? "" : "skipped: " + r.skipped);
     rows.push_back(row);
   }
@@ -68,16 +57,17 @@ std::string corruption_table(const CorruptionReport& report) {
           report.seed, "; ", points_text(report), "\n", format_table(rows), "\n");
   std::vector<std::vector<std::string>> summary = {
       {"summary", "error rate", "accuracy", "mean class accuracy"},
-      {"clean", fixed(100 - 100 * report.clean.overall_accuracy),
-       fixed(100 * report.clean.overall_accuracy), fixed(100 * report.clean.mean_class_accuracy)}};
+      {"clean", fixed_text(100 - 100 * report.clean.overall_accuracy, 2),
+       percent(report.clean.overall_accuracy), percent(report.clean.mean_class_accuracy)}};
   for (const CorruptionGroup group : kGroups) {
     const double error = report.error_rate(group);
     if (std::isnan(error)) continue;
-    summary.push_back({std::string(name_of(group)), fixed(100 * error), fixed(100 - 100 * error)});
+    summary.push_back(
+        {std::string(name_of(group)), percent(error), fixed_text(100 - 100 * error, 2)});
   }
   const double error = report.error_rate();
   summary.push_back({str("corrupted, ", report.evaluated(), " of ", report.rows.size()),
-                     fixed(100 * error), fixed(100 - 100 * error)});
+                     percent(error), fixed_text(100 - 100 * error, 2)});
   return out + format_table(summary);
 }
 
@@ -134,8 +124,8 @@ std::string corruption_figure(const CorruptionReport& report) {
   map.title = str("Error rate under corruption: ", report.model);
   map.notes = {
       str("mean over ", report.evaluated(), " of ", report.rows.size(),
-          " corruptions: ", fixed(100 * report.error_rate(), "%.1f"),
-          " %;  clean: ", fixed(100 - 100 * report.clean.overall_accuracy, "%.1f"), " %"),
+          " corruptions: ", percent(report.error_rate(), 1),
+          " %;  clean: ", fixed_text(100 - 100 * report.clean.overall_accuracy, 1), " %"),
       str(report.clean.examples, " shapes, seed ", report.seed, ", ", points_text(report))};
   map.column_axis = "severity";
   map.row_axis = "corruption";
@@ -174,7 +164,7 @@ std::string corrupted_accuracy_text(const fs::path& run) {
   const fs::path file = run / "tables" / "corruptions.json";
   if (!fs::exists(file)) return "";
   const RecordFields fields = parse_record(read_text_file(file), file.string());
-  return str(fixed(100 * fields.number("mean_accuracy")), " % (", fields.text("evaluated"), ")");
+  return str(percent(fields.number("mean_accuracy")), " % (", fields.text("evaluated"), ")");
 }
 
 }  // namespace basin::tools

@@ -31,7 +31,7 @@ const std::vector<Slot>& molecule_slots() {
 struct Data {
   MoleculeSplits splits = embedded_molecules();
   const std::vector<Molecule>& of(Split split) const {
-    return split == Split::train ? splits.train
+    return split == Split::train  ? splits.train
            : split == Split::test ? splits.test
                                   : splits.validation;
   }
@@ -99,8 +99,7 @@ std::vector<std::vector<int64_t>> MoleculeSource::plan(int64_t epoch) const {
 Batch MoleculeSource::batch(int64_t epoch, int64_t index) const {
   check(epoch >= 0 && index >= 0 && index < batches_, "molecules: expected a batch from 0 to ",
         batches_ - 1, ", got ", index, " of epoch ", epoch);
-  const std::vector<int64_t> rows =
-      plan(request_.training ? epoch : 0)[static_cast<size_t>(index)];
+  const std::vector<int64_t> rows = plan(request_.training ? epoch : 0)[static_cast<size_t>(index)];
   std::vector<double> xyz, target, energy;
   std::vector<int64_t> types;
   for (const int64_t row : rows) {
@@ -141,7 +140,7 @@ double fitted_number(const Fitted& fitted, const std::string& key) {
   return value;
 }
 
-Task make(const TaskConfig& config, const OptionReader&) {
+Task make_molecules(const TaskConfig& config, const OptionReader&) {
   const auto data = std::make_shared<const Data>();
   Task task;
   task.fitted = config.fitted.empty() ? fit(data->splits.train) : config.fitted;
@@ -162,9 +161,13 @@ Task make(const TaskConfig& config, const OptionReader&) {
   };
   task.data = [data] {
     const MoleculeSplits& s = data->splits;
-    const auto count = [](const std::vector<Molecule>& v) { return static_cast<int64_t>(v.size()); };
-    return DataFacts{"embedded", "embedded molecules: H, C, N, O, 5 to 9 atoms, Morse energies",
-                     s.content_hash, count(s.train), count(s.validation), count(s.test)};
+    const auto count = [](const std::vector<Molecule>& v) {
+      return static_cast<int64_t>(v.size());
+    };
+    return DataFacts{
+        "embedded",          "embedded molecules: H, C, N, O, 5 to 9 atoms, Morse energies",
+        s.content_hash,      count(s.train),
+        count(s.validation), count(s.test)};
   };
   task.objective = [model = task.model](const Tensors& buffers, const Batch& batch,
                                         const ForwardOptions& mode) {
@@ -195,7 +198,7 @@ void register_molecules() {
   info.name = "molecules";
   info.summary = "energies of small procedural molecules, a regression without download";
   info.models = {"egnn"};
-  info.make = make;
+  info.make = make_molecules;
   register_task(std::move(info));
 }
 

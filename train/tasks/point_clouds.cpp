@@ -225,7 +225,7 @@ Fitted fitted_of(const std::vector<std::string>& class_names) {
   return out;
 }
 
-Task make(const TaskConfig& config, const OptionReader& options) {
+Task make_point_clouds(const TaskConfig& config, const OptionReader& options) {
   const auto clouds = std::make_shared<const Clouds>(cloud_settings(options, config.seed));
   const CloudSettings& s = clouds->settings();
   Task task;
@@ -367,7 +367,7 @@ void register_point_clouds() {
        "    clouds: Adam, cosine and the smoothing of DGCNN stand in"},
   };
   info.recipe_rows = recipe_rows();
-  info.make = make;
+  info.make = make_point_clouds;
   register_task(std::move(info));
 }
 
