@@ -22,15 +22,16 @@ namespace basin::tools {
 struct PathPointRecord {
   std::string letter;  // A, B, C
   std::string name, network, optimizer, checkpoint, weights_sha256;
-  double loss = 0, metric = 0;     // at this end of its lines
-  double recorded_loss = 0;        // of the whole test split, by the training; NaN: not known
-  double x = 0, y = 0;             // in the plane; NaN: there is none
+  double loss = 0, metric = 0;  // at this end of its lines
+  double recorded_loss = 0;     // of the whole test split, by the training; NaN: not known
+  double x = 0, y = 0;          // in the plane; NaN: there is none
+  bool same_data = true;        // whether its settings name the data that all are measured on
 };
 struct PathLineRecord {
   std::string from, to;  // letters
   std::string file;
   int64_t done = 0, failed = 0;
-  double distance = 0;  // ||b - a||
+  double distance = 0;                               // ||b - a||
   double barrier = 0, at = 0, loss = 0, metric = 0;  // the last two where it is highest
 };
 struct PathPlaneRecord {
@@ -60,7 +61,8 @@ void check_record(const PathRecord& record, const std::string& file);
 
 // Measures what is not there yet and writes the report; returns what is printed. `networks`: two or
 // three run directories, checkpoints or files of weights; none beside --trajectory. `out`: empty for
-// runs/path-A-B[-C]. usage error for another number and for networks that differ in kind or data.
+// runs/path-A-B[-C]. All are measured on the data
+// of the first. usage error for another number and for networks of different kinds.
 std::string path_between(const std::vector<std::string>& networks, const Config& config,
                          const fs::path& out, const std::string& command);
 
