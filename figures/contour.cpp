@@ -231,7 +231,8 @@ class Drawing {
     for (size_t i = 0; i < t.x.size(); ++i) {
       const bool last = i + 1 == t.x.size();
       svg_.circle(x(t.x[i]), y(t.y[i]), last ? 5 : 2.6,
-                  {.fill = last ? "#ffffff" : "#d55e00", .stroke = last ? "#d55e00" : "#ffffff",
+                  {.fill = last ? "#ffffff" : "#d55e00",
+                   .stroke = last ? "#d55e00" : "#ffffff",
                    .width = last ? 2.0 : 0.8},
                   str(t.name, ", checkpoint ", i + 1));
     }
@@ -336,8 +337,8 @@ std::string panel_in_words(const ContourPanel& p) {
 }
 
 std::string csv_of(const ContourPlot& plot) {
-  CsvTable out({"panel", "x", "y", "loss", plot.panels.front().slice.metric_name(), "state",
-                "quadratic"});
+  CsvTable out(
+      {"panel", "x", "y", "loss", plot.panels.front().slice.metric_name(), "state", "quadratic"});
   for (const ContourPanel& p : plot.panels) {
     const SliceGrid& g = p.slice.grid;
     for (int64_t i = 0; i < g.size(); ++i) {
@@ -426,11 +427,10 @@ Figure contour_figure(const ContourPlot& plot) {
     failed += p.slice.count(PointState::failed);
     missing += p.slice.count(PointState::missing);
   }
-  std::string what =
-      plot.caption.empty()
-          ? "Loss on a plane through the weights; plus: the checkpoint, ring: the lowest point. All "
-            "panels share axes and levels."
-          : plot.caption;
+  std::string what = plot.caption.empty() ? "Loss on a plane through the weights; plus: the "
+                                            "checkpoint, ring: the lowest point. All "
+                                            "panels share axes and levels."
+                                          : plot.caption;
   if (failed + missing > 0) what += " Hatched: " + holes_in_words(failed, missing) + ".";
   Figure finished = finish_figure(std::move(out), what, plot.conditions);
   finished.holes = failed + missing;  // the caption has told them apart already
