@@ -56,8 +56,9 @@ SpectralBallCurvature spectral_ball_curvature(const SymmetricOperator& hessian,
 
 // P = sqrt(v / (1 - beta2^step)) + eps from Adam's second moments.   v [n] f64 -> [n]
 Tensor adam_preconditioner(const Tensor& v, double beta2, int64_t step, double eps);
-// P^(-1/2) A P^(-1/2), for Lanczos or power iteration. `a` must outlive it. usage error when an
-// element of P is not positive.   p [n] f64
+// P^(-1/2) A P^(-1/2), for Lanczos or power iteration. `a` must outlive it. Where P is infinite its
+// root's inverse is 0: that parameter holds still. usage error when an element of P is not
+// positive.   p [n] f64
 std::unique_ptr<SymmetricOperator> preconditioned_operator(const SymmetricOperator& a,
                                                            const Tensor& p);
 

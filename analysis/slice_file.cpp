@@ -58,7 +58,9 @@ std::string point_line(const Slice& slice, int64_t index) {
     return out + str("null,\"failed\":", json_text(slice.reasons.at(index)), "}\n");
   }
   out += csv_number(slice.loss[at]);
-  if (!std::isnan(slice.accuracy[at])) out += str(",\"accuracy\":", csv_number(slice.accuracy[at]));
+  if (!std::isnan(slice.metric[at])) {
+    out += str(",", json_text(slice.metric_name()), ":", csv_number(slice.metric[at]));
+  }
   return out + "}\n";
 }
 
@@ -168,14 +170,14 @@ bool same_bits(double a, double b) {
 struct PointRecord {
   int64_t index = -1;
   PointState state = PointState::missing;
-  double loss = NAN, accuracy = NAN;
+  double loss = NAN, metric = NAN;
   std::string reason;
 };
 
 PointRecord record_of(const Slice& slice, int64_t index) {
   const auto i = static_cast<size_t>(index);
   const auto reason = slice.reasons.find(index);
-  return {index, slice.state[i], slice.loss[i], slice.accuracy[i],
+  return {index, slice.state[i], slice.loss[i], slice.metric[i],
           reason == slice.reasons.end() ? std::string() : reason->second};
 }
 
@@ -190,13 +192,13 @@ void put_point(Slice& slice, const PointRecord& p, const std::string& where) {
   if (slice.state[i] == PointState::missing) {
     slice.state[i] = p.state;
     slice.loss[i] = p.loss;
-    slice.accuracy[i] = p.accuracy;
+    slice.metric[i] = p.metric;
     if (p.state == PointState::failed) slice.reasons[p.index] = p.reason;
     return;
   }
   const PointRecord there = record_of(slice, p.index);
   if (there.state != p.state || there.reason != p.reason || !same_bits(there.loss, p.loss) ||
-      !same_bits(there.accuracy, p.accuracy)) {
+      !same_bits(there.metric, p.metric)) {
     fail(ErrorKind::data, where, ": point ", p.index, " is there twice and differs: ", shown(there),
          " and ", shown(p));
   }
@@ -205,6 +207,7 @@ void put_point(Slice& slice, const PointRecord& p, const std::string& where) {
 void parse_point(Slice& slice, std::string_view line, const std::string& where) {
   LineParser parser(line, where);
   double x = NAN, y = NAN, index = -1;
+  const std::string metric = slice.metric_name();
   PointRecord point;
   for (const auto& [name, value] : parser.fields()) {
     using Value = LineParser::Value;
@@ -213,12 +216,12 @@ void parse_point(Slice& slice, std::string_view line, const std::string& where) 
       point.reason = value.text;
       continue;
     }
-    double* const to = name == "point"      ? &index
-                       : name == "x"        ? &x
-                       : name == "y"        ? &y
-                       : name == "loss"     ? &point.loss
-                       : name == "accuracy" ? &point.accuracy
-                                            : nullptr;
+    double* const to = name == "point"  ? &index
+                       : name == "x"    ? &x
+                       : name == "y"    ? &y
+                       : name == "loss" ? &point.loss
+                       : name == metric ? &point.metric
+                                        : nullptr;
     const bool null_loss = name == "loss" && value.kind == Value::null;
     if (!to || (value.kind != Value::number && !null_loss)) {
       parser.fault("unknown field '", name, "'");
@@ -235,7 +238,7 @@ void parse_point(Slice& slice, std::string_view line, const std::string& where) 
     parser.fault("point ", point.index, " is not at its place in the grid");
   }
   const bool failed = point.state == PointState::failed;
-  if (failed != std::isnan(point.loss) || (failed && !std::isnan(point.accuracy))) {
+  if (failed != std::isnan(point.loss) || (failed && !std::isnan(point.metric))) {
     parser.fault("expected a loss, or null and a reason");
   }
   if (!failed) point.state = PointState::done;

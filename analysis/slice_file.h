@@ -5,6 +5,7 @@
 //   {"basin_slice":1,"sha256":"..","grid.x.count":"51",..}
 //   {"point":0,"x":-1,"y":-1,"loss":2.5,"accuracy":0.25}
 //   {"point":1,"x":-0.5,"y":-1,"loss":null,"failed":"why"}
+// The second value is called as the field "metric" of the head says; "accuracy" without it.
 #pragma once
 #include <vector>
 

@@ -48,18 +48,18 @@ SliceFields asked_fields(const ParamList& base, const SliceRequest& request) {
   return fields;
 }
 
-void compute_point(const ParamList& base, const SliceRequest& request, const SliceFunction& f,
+void compute_point(const ParamList& base, const SliceRequest& request, const SliceFunctionAt& f,
                    Slice& slice, int64_t index) {
   const SliceGrid& grid = slice.grid;
   const auto at = static_cast<size_t>(index);
   const Direction* second = request.second.parts.empty() ? nullptr : &request.second;
   try {
-    const SlicePoint point = f(
-        moved(base, &request.first, grid.x.at(grid.ix(index)), second, grid.y.at(grid.iy(index))));
+    const double x = grid.x.at(grid.ix(index)), y = grid.y.at(grid.iy(index));
+    const SlicePoint point = f(moved(base, &request.first, x, second, y), x, y);
     if (std::isfinite(point.loss)) {
       slice.state[at] = PointState::done;
       slice.loss[at] = point.loss;
-      slice.accuracy[at] = std::isfinite(point.accuracy) ? point.accuracy : kHole;
+      slice.metric[at] = std::isfinite(point.metric) ? point.metric : kHole;
       return;
     }
     slice.reasons[index] = str("the loss is ", point.loss);
@@ -91,7 +91,7 @@ Slice::Slice(SliceGrid g, SliceFields fields) : grid(std::move(g)), asked(std::m
   const auto n = static_cast<size_t>(grid.size());
   state.assign(n, PointState::missing);
   loss.assign(n, kHole);
-  accuracy.assign(n, kHole);
+  metric.assign(n, kHole);
 }
 
 int64_t Slice::count(PointState s) const { return std::count(state.begin(), state.end(), s); }
@@ -112,8 +112,22 @@ std::string Slice::field(std::string_view name) const {
   return {};
 }
 
+std::string Slice::metric_name() const {
+  const std::string name = field("metric");
+  if (name.empty()) return "accuracy";
+  constexpr std::string_view kTaken[] = {"point", "x", "y", "loss", "failed"};
+  return std::find(std::begin(kTaken), std::end(kTaken), name) == std::end(kTaken) ? name
+                                                                                   : "metric";
+}
+
 Slice run_slice(const ParamList& base, const SliceRequest& request, const SliceFunction& f,
                 const SliceRun& run) {
+  return run_slice_at(
+      base, request, [&f](const Tensors& params, double, double) { return f(params); }, run);
+}
+
+Slice run_slice_at(const ParamList& base, const SliceRequest& request, const SliceFunctionAt& f,
+                   const SliceRun& run) {
   check(run.shards >= 1 && run.shard >= 0 && run.shard < run.shards, "slice: shard ", run.shard,
         " of ", run.shards, ", expected 0 <= shard < shards");
   check(!request.second.parts.empty() || request.grid.y.count == 1, "slice: the y axis has ",
@@ -201,13 +215,13 @@ Departure departure(const Slice& slice, const LocalQuadratic& model, double shar
 
 std::string slice_csv(const Slice& slice) {
   constexpr std::string_view kStates[] = {"missing", "done", "failed"};
-  CsvTable out({"ix", "iy", "x", "y", "state", "loss", "accuracy", "reason"});
+  CsvTable out({"ix", "iy", "x", "y", "state", "loss", slice.metric_name(), "reason"});
   for (int64_t i = 0; i < slice.grid.size(); ++i) {
     const auto at = static_cast<size_t>(i);
     const int ix = slice.grid.ix(i), iy = slice.grid.iy(i);
     const auto reason = slice.reasons.find(i);
     out.row({ix, iy, slice.grid.x.at(ix), slice.grid.y.at(iy),
-             kStates[static_cast<int>(slice.state[at])], slice.loss[at], slice.accuracy[at],
+             kStates[static_cast<int>(slice.state[at])], slice.loss[at], slice.metric[at],
              reason == slice.reasons.end() ? std::string() : reason->second});
   }
   return out.text();

@@ -50,10 +50,10 @@ using SliceFields = std::vector<std::pair<std::string, std::string>>;  // name, 
 
 struct Slice {
   SliceGrid grid;
-  SliceFields asked;                      // everything that the values depend on
+  SliceFields asked;                       // everything that the values depend on
   std::vector<PointState> state;           // per point, as are the following
   std::vector<double> loss;                // NaN unless done
-  std::vector<double> accuracy;            // NaN unless done and the function gives one
+  std::vector<double> metric;              // NaN unless done and the function gives one
   std::map<int64_t, std::string> reasons;  // of the failed points, by index
 
   Slice() = default;
@@ -61,11 +61,14 @@ struct Slice {
   int64_t count(PointState s) const;
   int64_t lowest() const;  // index of the least loss, the first of equals; -1 without any
   std::string field(std::string_view name) const;  // of `asked`; empty when absent
+  // What the second value is called in files: as the field "metric" says ("metric" itself where
+  // that is another key of a point, as "loss" is); "accuracy" without the field.
+  std::string metric_name() const;
 };
 
 struct SlicePoint {
   double loss = std::numeric_limits<double>::quiet_NaN();
-  double accuracy = std::numeric_limits<double>::quiet_NaN();  // share 0..1; NaN: there is none
+  double metric = std::numeric_limits<double>::quiet_NaN();  // a second value; NaN: there is none
 };
 
 struct SliceRequest {
@@ -87,6 +90,9 @@ struct SliceRun {
 };
 
 using SliceFunction = std::function<SlicePoint(const Tensors& params)>;
+// One that also depends on where on the slice the parameters stand: what no direction moves (running
+// statistics) may be interpolated there.
+using SliceFunctionAt = std::function<SlicePoint(const Tensors& params, double x, double y)>;
 
 // Evaluates f at the points of this shard that `file` does not hold yet. A numerical error of f
 // makes a failed point; any other error ends the run, with the points so far in the file.
@@ -94,6 +100,8 @@ using SliceFunction = std::function<SlicePoint(const Tensors& params)>;
 //   that is damaged; output error when it cannot be written or another process is writing it.
 Slice run_slice(const ParamList& base, const SliceRequest& request, const SliceFunction& f,
                 const SliceRun& run = {});
+Slice run_slice_at(const ParamList& base, const SliceRequest& request, const SliceFunctionAt& f,
+                   const SliceRun& run = {});
 
 // The loss to second order about the point (0, 0) of a slice:
 //   q(x, y) = L + g1 x + g2 y + (h11 x^2 + 2 h12 x y + h22 y^2) / 2,  g_i = g.d_i, h_ij = d_i.H
@@ -122,6 +130,6 @@ struct Departure {
 Departure departure(const Slice& slice, const LocalQuadratic& model, double share = 0.1,
                     double rounding = 1e-12);
 
-std::string slice_csv(const Slice& slice);  // ix,iy,x,y,state,loss,accuracy,reason
+std::string slice_csv(const Slice& slice);  // ix,iy,x,y,state,loss,METRIC,reason
 
 }  // namespace basin

@@ -5,9 +5,9 @@
 #include <tuple>
 #include <utility>
 
+#include "basin/autograd/detail/recording.h"
 #include "basin/autograd/node.h"
 #include "basin/autograd/ops.h"
-#include "basin/autograd/detail/recording.h"
 #include "basin/autograd/tape.h"
 
 namespace basin {

@@ -6,8 +6,8 @@
 #include <atomic>
 #include <limits>
 
-#include "basin/autograd/ops.h"
 #include "basin/autograd/detail/recording.h"
+#include "basin/autograd/ops.h"
 #include "basin/kernels/elementwise.h"
 #include "basin/kernels/launch.h"
 

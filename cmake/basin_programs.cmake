@@ -36,6 +36,14 @@ endfunction()
 basin_tools_library(shell FOLDER shell PUBLIC basin::basin)
 basin_tools_library(probe FOLDER landscape_probe PUBLIC basin_shell)
 
+# Published ratios are data; the programs carry a copy, so that they need no file beside them.
+set_property(DIRECTORY "${PROJECT_SOURCE_DIR}" APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
+             "${PROJECT_SOURCE_DIR}/studies/published.toml")
+file(READ "${PROJECT_SOURCE_DIR}/studies/published.toml" BASIN_PUBLISHED_TOML)
+configure_file("${PROJECT_SOURCE_DIR}/cmake/published_toml.cpp.in"
+               "${PROJECT_BINARY_DIR}/generated/published_toml.cpp" @ONLY)
+target_sources(basin_probe PRIVATE "${PROJECT_BINARY_DIR}/generated/published_toml.cpp")
+
 file(GLOB singles CONFIGURE_DEPENDS "${basin_tools_root}/*.cpp")
 file(GLOB_RECURSE nested CONFIGURE_DEPENDS "${basin_tools_root}/*/*.cpp")
 set(programs)

@@ -205,7 +205,8 @@ PointCloudSet corrupt_set(const PointCloudSet& test, const CorruptionInfo& info,
 
 std::vector<fs::path> test_mesh_files(const fs::path& dir, int64_t limit) {
   std::vector<fs::path> all, out;
-  for (const auto& [name, files] : test_meshes(dir)) all.insert(all.end(), files.begin(), files.end());
+  for (const auto& [name, files] : test_meshes(dir))
+    all.insert(all.end(), files.begin(), files.end());
   for (const int64_t i : spread_rows(static_cast<int64_t>(all.size()), limit)) {
     out.push_back(all[static_cast<size_t>(i)]);
   }

@@ -53,8 +53,9 @@ PointCloudSplits load_point_clouds(const fs::path& dir, const LoadOptions& optio
 PointCloudSet load_npy_set(const fs::path& points, const fs::path& labels,
                            const LoadOptions& options = {});
 
-// One cloud from one file, without a label: .off and .obj are sampled by area, .ply, .npy [P, 3] and
-// text lines x,y,z[,...] give their first points. data error naming the file.   -> [points, 3] f32
+// One cloud from one file, without a label: .off and .obj are sampled by area, .ply, .npy [P, 3]
+// and text lines x,y,z[,...] give their first points. data error naming the file.
+//   -> [points, 3] f32
 Tensor load_cloud(const fs::path& file, const LoadOptions& options = {});
 
 // "embedded" (datasets/shapes.h, its default size) or a folder.

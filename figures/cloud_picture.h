@@ -1,8 +1,8 @@
 // A point cloud as a picture: orthographic view from a fixed camera, y up, every point a small lit
 // ball; near ones are dark and saturated, far ones pale, so that depth reads without perspective.
 #pragma once
-#include "basin/figures/raster.h"
 #include "basin/core/tensor.h"
+#include "basin/figures/raster.h"
 
 namespace basin {
 

@@ -7,14 +7,14 @@
 #include <map>
 
 #include "basin/analysis/csv_table.h"
+#include "basin/core/error.h"
 #include "basin/figures/plot_axis.h"
 #include "basin/figures/svg.h"
-#include "basin/core/error.h"
 
 namespace basin {
 namespace {
 
-constexpr double kPanel = 300, kLeft = 66, kGap = 40, kTop = 74, kBottom = 64, kBar = 92;
+constexpr double kLeft = 66, kGap = 40, kTop = 74, kBottom = 64, kBar = 92;
 
 // An edge of the grid, between neighbouring points: where a level crosses it.
 using Edge = std::pair<int64_t, int64_t>;  // indices of its ends, ascending
@@ -138,7 +138,8 @@ class Drawing {
         levels_(std::move(levels)),
         subtitle_("Full curves: the measured loss, at the levels on the right."),
         grid_(plot.panels.front().slice.grid),
-        svg_(width(), kTop + kPanel + kBottom, plot.title) {
+        panel_(plot.panel),
+        svg_(width(), kTop + panel_ + kBottom, plot.title) {
     const auto has_model = [](const ContourPanel& p) { return p.model.has_value(); };
     if (std::any_of(plot.panels.begin(), plot.panels.end(), has_model)) {
       subtitle_ += " Dashed: the local quadratic, at the same levels.";
@@ -157,9 +158,9 @@ class Drawing {
   double width() const {
     const auto n = static_cast<double>(plot_.panels.size());
     const double title = kLeft + text_width(plot_.title, 15) * 1.08 + 16;  // bold is wider
-    return std::max({kLeft + n * kPanel + (n - 1) * kGap + kBar, 560.0, title});
+    return std::max({kLeft + n * panel_ + (n - 1) * kGap + kBar, 560.0, title});
   }
-  double left(size_t i) const { return kLeft + static_cast<double>(i) * (kPanel + kGap); }
+  double left(size_t i) const { return kLeft + static_cast<double>(i) * (panel_ + kGap); }
 
   // Dark is low, as in a basin.
   Rgb colour(double value) const {
@@ -175,13 +176,13 @@ class Drawing {
     const ContourPanel& p = plot_.panels[i];
     const double x0 = left(i);
     const auto x = [&](double v) {
-      return x0 + kPanel * (v - grid_.x.low) / (grid_.x.high - grid_.x.low);
+      return x0 + panel_ * (v - grid_.x.low) / (grid_.x.high - grid_.x.low);
     };
     const auto y = [&](double v) {
-      return kTop + kPanel * (grid_.y.high - v) / (grid_.y.high - grid_.y.low);
+      return kTop + panel_ * (grid_.y.high - v) / (grid_.y.high - grid_.y.low);
     };
     svg_.text(x0, kTop - 10, p.title, {.size = 12, .bold = true});
-    svg_.begin_clip(x0, kTop, kPanel, kPanel);
+    svg_.begin_clip(x0, kTop, panel_, panel_);
     cells(p.slice, x, y);
     for (double level : levels_) {
       const Paint full{.stroke = css(ink_on(colour(level))), .width = 1};
@@ -192,13 +193,14 @@ class Drawing {
       const std::string model = path_of(model_lines(grid_, *p.model, level), x, y);
       if (!model.empty()) svg_.path(model, dashed, "quadratic " + level_text(level));
     }
-    marks(p.slice, x, y);
+    for (const ContourTrail& t : p.trails) trail(t, x, y);
+    marks(p, x, y);
     svg_.end_clip();
     frame(x0, i == 0, x, y);
   }
 
   void cells(const Slice& slice, const auto& x, const auto& y) {
-    const double w = kPanel / (grid_.x.count - 1), h = kPanel / (grid_.y.count - 1);
+    const double w = panel_ / (grid_.x.count - 1), h = panel_ / (grid_.y.count - 1);
     for (int64_t i = 0; i < grid_.size(); ++i) {
       const auto k = static_cast<size_t>(i);
       const double cx = x(grid_.x.at(grid_.ix(i))), cy = y(grid_.y.at(grid_.iy(i)));
@@ -217,48 +219,78 @@ class Drawing {
     }
   }
 
-  // The checkpoint as a plus, the lowest point as a ring.
-  void marks(const Slice& slice, const auto& x, const auto& y) {
+  // A dot at every point, larger and hollow at the last.
+  void trail(const ContourTrail& t, const auto& x, const auto& y) {
+    std::string path;
+    for (size_t i = 0; i < t.x.size(); ++i) {
+      path += str(i == 0 ? "M" : "L", svg_number(x(t.x[i])), " ", svg_number(y(t.y[i])));
+    }
+    for (const auto& [ink, width] : {std::pair{"#ffffff", 4.0}, std::pair{"#d55e00", 2.0}}) {
+      svg_.path(path, {.stroke = ink, .width = width}, t.name);
+    }
+    for (size_t i = 0; i < t.x.size(); ++i) {
+      const bool last = i + 1 == t.x.size();
+      svg_.circle(x(t.x[i]), y(t.y[i]), last ? 5 : 2.6,
+                  {.fill = last ? "#ffffff" : "#d55e00", .stroke = last ? "#d55e00" : "#ffffff",
+                   .width = last ? 2.0 : 0.8},
+                  str(t.name, ", checkpoint ", i + 1));
+    }
+  }
+
+  // Named points as crosses with their names, else the checkpoint as a plus; the lowest point as a
+  // ring.
+  void marks(const ContourPanel& p, const auto& x, const auto& y) {
     const bool inside =
         grid_.x.low <= 0 && 0 <= grid_.x.high && grid_.y.low <= 0 && 0 <= grid_.y.high;
     for (const auto& [ink, width] : {std::pair{"#ffffff", 4.0}, std::pair{"#000000", 1.6}}) {
       const Paint paint{.stroke = ink, .width = width};
-      if (inside) {
-        svg_.line(x(0) - 6, y(0), x(0) + 6, y(0), paint);
-        svg_.line(x(0), y(0) - 6, x(0), y(0) + 6, paint);
-      }
-      if (const int64_t low = slice.lowest(); low >= 0) {
+      if (inside && p.marks.empty() && p.trails.empty()) cross(x(0), y(0), paint);
+      for (const ContourMark& m : p.marks) cross(x(m.x), y(m.y), paint);
+      if (const int64_t low = p.slice.lowest(); low >= 0) {
         svg_.circle(x(grid_.x.at(grid_.ix(low))), y(grid_.y.at(grid_.iy(low))), 5, paint,
                     "the lowest point");
       }
     }
+    for (const ContourMark& m : p.marks) name_mark(m, x(m.x), y(m.y));
+  }
+
+  void cross(double cx, double cy, const Paint& paint) {
+    svg_.line(cx - 6, cy, cx + 6, cy, paint);
+    svg_.line(cx, cy - 6, cx, cy + 6, paint);
+  }
+
+  // On white, so that it reads on any colour.
+  void name_mark(const ContourMark& m, double cx, double cy) {
+    const double w = text_width(m.name, 12) * 1.08 + 8;
+    svg_.rect(cx + 8, cy - 20, w, 17, {.fill = "#ffffff", .stroke = "#000000", .width = 0.8});
+    svg_.text(cx + 12, cy - 7, m.name, {.size = 12, .bold = true});
   }
 
   void frame(double x0, bool labels, const auto& x, const auto& y) {
     const Paint line{.stroke = "#444444", .width = 1};
-    svg_.rect(x0, kTop, kPanel, kPanel, line);
+    svg_.rect(x0, kTop, panel_, panel_, line);
     for (const Tick& t : linear_ticks(grid_.x.low, grid_.x.high)) {
-      svg_.line(x(t.at), kTop + kPanel, x(t.at), kTop + kPanel + 5, line);
-      svg_.text(x(t.at), kTop + kPanel + 19, t.label, {.size = 11, .anchor = Anchor::middle});
+      svg_.line(x(t.at), kTop + panel_, x(t.at), kTop + panel_ + 5, line);
+      svg_.text(x(t.at), kTop + panel_ + 19, t.label, {.size = 11, .anchor = Anchor::middle});
     }
-    svg_.text(x0 + kPanel / 2, kTop + kPanel + 40, grid_.x.label,
+    svg_.text(x0 + panel_ / 2, kTop + panel_ + 40, grid_.x.label,
               {.size = 12, .anchor = Anchor::middle});
     for (const Tick& t : linear_ticks(grid_.y.low, grid_.y.high)) {
       svg_.line(x0 - 5, y(t.at), x0, y(t.at), line);
       if (labels) svg_.text(x0 - 8, y(t.at) + 4, t.label, {.size = 11, .anchor = Anchor::end});
     }
     if (labels) {
-      svg_.text(18, kTop + kPanel / 2, grid_.y.label,
+      svg_.text(18, kTop + panel_ / 2, grid_.y.label,
                 {.size = 12, .anchor = Anchor::middle, .turn = -90});
     }
   }
 
   // Every level with its colour.
   void bar() {
-    const double x0 = left(plot_.panels.size() - 1) + kPanel + 18;
+    const double x0 = left(plot_.panels.size() - 1) + panel_ + 18;
     svg_.text(x0, kTop - 10, "loss", {.size = 12});
     const double h =
-        std::min(kPanel / std::max<double>(1, static_cast<double>(levels_.size())), 24.0);
+        std::min(panel_ / std::max<double>(1, static_cast<double>(levels_.size())), 24.0);
     for (size_t i = 0; i < levels_.size(); ++i) {
       const double y = kTop + h * static_cast<double>(levels_.size() - 1 - i);
       svg_.rect(x0, y, 16, h, {.fill = css(colour(levels_[i])), .stroke = "#1b1b1b", .width = 0.6});
@@ -270,6 +302,7 @@ class Drawing {
   std::vector<double> levels_;
   std::string subtitle_;
   SliceGrid grid_;
+  double panel_;
   Svg svg_;
   std::string hatch_;
 };
@@ -303,18 +336,28 @@ std::string panel_in_words(const ContourPanel& p) {
 }
 
 std::string csv_of(const ContourPlot& plot) {
-  CsvTable out({"panel", "x", "y", "loss", "accuracy", "state", "quadratic"});
+  CsvTable out({"panel", "x", "y", "loss", plot.panels.front().slice.metric_name(), "state",
+                "quadratic"});
   for (const ContourPanel& p : plot.panels) {
     const SliceGrid& g = p.slice.grid;
     for (int64_t i = 0; i < g.size(); ++i) {
       const auto k = static_cast<size_t>(i);
       const double x = g.x.at(g.ix(i)), y = g.y.at(g.iy(i));
       const PointState state = p.slice.state[k];
-      out.row({p.title, x, y, p.slice.loss[k], p.slice.accuracy[k],
+      out.row({p.title, x, y, p.slice.loss[k], p.slice.metric[k],
                state == PointState::done     ? "done"
                : state == PointState::failed ? "failed: " + reason_of(p.slice, i)
                                              : std::string("missing"),
                p.model ? p.model->at(x, y) : std::nan("")});
+    }
+  }
+  // Points of the plane that the picture names: no loss of the grid belongs to them.
+  for (const ContourPanel& p : plot.panels) {
+    for (const ContourMark& m : p.marks) out.row({p.title, m.x, m.y, "", "", m.name, ""});
+    for (const ContourTrail& t : p.trails) {
+      for (size_t i = 0; i < t.x.size(); ++i) {
+        out.row({p.title, t.x[i], t.y[i], "", "", str(t.name, ", checkpoint ", i + 1), ""});
+      }
     }
   }
   return out.text();
@@ -384,8 +427,10 @@ Figure contour_figure(const ContourPlot& plot) {
     missing += p.slice.count(PointState::missing);
   }
   std::string what =
-      "Loss on a plane through the weights; plus: the checkpoint, ring: the lowest point. All "
-      "panels share axes and levels.";
+      plot.caption.empty()
+          ? "Loss on a plane through the weights; plus: the checkpoint, ring: the lowest point. All "
+            "panels share axes and levels."
+          : plot.caption;
   if (failed + missing > 0) what += " Hatched: " + holes_in_words(failed, missing) + ".";
   Figure finished = finish_figure(std::move(out), what, plot.conditions);
   finished.holes = failed + missing;  // the caption has told them apart already

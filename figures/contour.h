@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "basin/figures/figure.h"
 #include "basin/analysis/slices.h"
+#include "basin/figures/figure.h"
 
 namespace basin {
 
@@ -28,17 +28,32 @@ std::vector<ContourLine> contour_lines(const SliceGrid& grid, const std::vector<
 std::vector<double> contour_levels(const std::vector<const std::vector<double>*>& values,
                                    int count = 12);
 
+// A point of the plane with its name, and points joined by a line, e.g. the checkpoints of a
+// training in their order.
+struct ContourMark {
+  std::string name;
+  double x = 0, y = 0;
+};
+struct ContourTrail {
+  std::string name;
+  std::vector<double> x, y;
+};
+
 struct ContourPanel {
   std::string title;  // e.g. the optimizer
   Slice slice;
   std::optional<LocalQuadratic> model = std::nullopt;
+  std::vector<ContourMark> marks = {};  // none: a plus at (0, 0), where the checkpoint is
+  std::vector<ContourTrail> trails = {};
 };
 
 struct ContourPlot {
   std::string name = "slice";  // stem of the files
   std::string title;
   std::vector<ContourPanel> panels;
+  std::string caption = {};         // what the plane is; empty: one through the weights
   std::vector<double> levels = {};  // empty: contour_levels of all panels
+  double panel = 300;               // width and height of a panel, pixels
   FigureConditions conditions = {};
 };
 // usage error without panels, or for panels whose grids differ.

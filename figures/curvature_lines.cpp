@@ -3,9 +3,9 @@
 #include <cmath>
 
 #include "basin/analysis/csv_table.h"
+#include "basin/core/error.h"
 #include "basin/figures/curvature_figures.h"
 #include "basin/figures/detail/figure_drawing.h"
-#include "basin/core/error.h"
 
 namespace basin {
 namespace {

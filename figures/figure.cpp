@@ -6,11 +6,11 @@
 #include <charconv>
 #include <cmath>
 
-#include "basin/figures/png.h"
-#include "basin/figures/svg.h"
-#include "basin/figures/detail/svg_picture.h"
 #include "basin/core/error.h"
 #include "basin/core/io.h"
+#include "basin/figures/detail/svg_picture.h"
+#include "basin/figures/png.h"
+#include "basin/figures/svg.h"
 
 namespace basin {
 namespace {

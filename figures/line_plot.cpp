@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "basin/analysis/csv.h"
-#include "basin/figures/svg.h"
 #include "basin/core/error.h"
+#include "basin/figures/svg.h"
 
 namespace basin {
 namespace {

@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "basin/analysis/csv_table.h"
-#include "basin/figures/detail/figure_drawing.h"
 #include "basin/core/error.h"
+#include "basin/figures/detail/figure_drawing.h"
 
 namespace basin {
 namespace {

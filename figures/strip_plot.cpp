@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "basin/figures/svg.h"
 #include "basin/core/error.h"
+#include "basin/figures/svg.h"
 
 namespace basin {
 namespace {

@@ -7,8 +7,8 @@
 #include <map>
 #include <optional>
 
-#include "basin/figures/detail/coverage.h"
 #include "basin/core/error.h"
+#include "basin/figures/detail/coverage.h"
 
 namespace basin {
 namespace {

@@ -6,8 +6,8 @@
 #include <memory>
 
 #include "basin/kernels/edge_conv.h"
-#include "basin/models/detail/points.h"
 #include "basin/models/detail/point_graph.h"
+#include "basin/models/detail/points.h"
 
 namespace basin {
 namespace {

@@ -38,7 +38,7 @@ struct StepOutput {
   std::vector<double> squares;  // of each gradient; only where the norm is not finite
   std::vector<double> terms;    // of the data loss, where it has several
   std::vector<std::string> term_names;
-  Tensors outputs;              // of the objective, on the CPU; empty unless the task meters them
+  Tensors outputs;  // of the objective, on the CPU; empty unless the task meters them
   bool finite() const;
 };
 
@@ -84,9 +84,9 @@ class TrainStep {
   Tensor loss_, squares_;    // results
   Tensors terms_, outputs_;  // results; made for the shapes of the batch
   std::vector<std::string> term_names_;
-  double momentum_ = -1;     // of the running statistics; a change of it needs a new graph
-  Tensors grads_;            // for an optimizer whose step is not recorded
-  Tensors stats_;            // the batch statistics of a guarded step
+  double momentum_ = -1;  // of the running statistics; a change of it needs a new graph
+  Tensors grads_;         // for an optimizer whose step is not recorded
+  Tensors stats_;         // the batch statistics of a guarded step
   std::unique_ptr<RepeatedWork> repeated_;
   // On the CPU:
   StepOutput done_;

@@ -19,8 +19,8 @@
 #include "basin/train/checkpoint.h"
 #include "basin/train/evaluate.h"
 #include "basin/train/feed.h"
-#include "basin/train/period.h"
 #include "basin/train/metrics_file.h"
+#include "basin/train/period.h"
 #include "basin/train/step_failure.h"
 #include "basin/train/training_probe.h"
 
@@ -39,8 +39,8 @@ struct TrainOptions {
   int64_t eval_batch = 32;
   Period eval_every = {1, true};        // and at the end
   Period checkpoint_every = {1, true};  // and at the end, and where a best one was found
-  double clip = 0;                        // global gradient norm; 0: off
-  uint64_t seed = 0;                      // of weights and masks
+  double clip = 0;                      // global gradient norm; 0: off
+  uint64_t seed = 0;                    // of weights and masks
   DType dtype = DType::f32;
   Device device = Device::cpu;
   GraphMode graph = GraphMode::automatic;

@@ -14,8 +14,8 @@
 #include <string>
 
 #include "basin/optim/diagnostics.h"
-#include "basin/train/period.h"
 #include "basin/train/metrics_file.h"
+#include "basin/train/period.h"
 #include "basin/train/probe_data.h"
 
 namespace basin {

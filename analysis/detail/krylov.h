@@ -9,8 +9,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "basin/analysis/operator.h"
 #include "basin/analysis/detail/orthonormal_basis.h"
+#include "basin/analysis/operator.h"
 
 namespace basin {
 

@@ -27,7 +27,7 @@ struct Item {
   int64_t label = 0;
 };
 // By extension: meshes are sampled, of other files the points as they are.
-Tensor read_cloud(const Item& item, int64_t points, uint64_t seed);  // -> [>= points, 3]
+Tensor read_cloud(const Item& item, int64_t points, uint64_t seed);          // -> [>= points, 3]
 using CloudReader = Tensor (*)(const Item&, int64_t points, uint64_t seed);  // -> [>= points, 3]
 
 // Every item that the limit keeps, in parallel; the first one tells the number of points if none is

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <fstream>
 
-#include "basin/datasets/hdf5.h"
 #include "basin/datasets/detail/hdf5_locate.h"
+#include "basin/datasets/hdf5.h"
 
 namespace basin {
 

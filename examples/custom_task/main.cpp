@@ -1,6 +1,6 @@
 // A task of one's own: data, network, loss and metric in one file. Everything else is Basin's:
-// without arguments it is trained, stopped, resumed to the same bits and probed through the library;
-// with arguments it is a training program (--help), by train_main().
+// without arguments it is trained, stopped, resumed to the same bits and probed through the
+// library; with arguments it is a training program (--help), by train_main().
 #include <basin/basin.h>
 #include <basin/tools/shell/train_main.h>
 
@@ -33,8 +33,8 @@ struct Wave : Source {
     }
     Batch out;
     std::vector<double> x, y;
-    for (int64_t i = index * request_.batch;
-         i < std::min((index + 1) * request_.batch, examples()); ++i) {
+    for (int64_t i = index * request_.batch; i < std::min((index + 1) * request_.batch, examples());
+         ++i) {
       const auto row = static_cast<size_t>(order[static_cast<size_t>(i)]);
       const double a = x_[2 * row], b = x_[2 * row + 1];
       x.insert(x.end(), {a, b});
@@ -89,7 +89,9 @@ Task make_wave(const TaskConfig& config, const OptionReader& options) {
     return std::make_shared<Wave>(r.split == Split::test ? 256 : points,
                                   static_cast<uint64_t>(r.split), r);
   };
-  task.data = [points] { return DataFacts{"wave", "a wave on a square", "wave 1", points, 0, 256}; };
+  task.data = [points] {
+    return DataFacts{"wave", "a wave on a square", "wave 1", points, 0, 256};
+  };
   task.objective = [model = task.model](const Tensors& buffers, const Batch& batch,
                                         const ForwardOptions& mode) {
     const Loss loss{{"mse"}, [y = batch.tensors[1]](const Tensors& outputs) {
@@ -115,11 +117,16 @@ bool same_weights(const Trainer& a, const Trainer& b) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  register_model({"hidden", "one hidden layer", {{"plain", "tanh"}},
-                  {{"width", "32", "hidden units", OptionKind::integer}}, make_hidden});
-  register_task({.name = "wave", .summary = "a wave on a square",
+  register_model({"hidden",
+                  "one hidden layer",
+                  {{"plain", "tanh"}},
+                  {{"width", "32", "hidden units", OptionKind::integer}},
+                  make_hidden});
+  register_task({.name = "wave",
+                 .summary = "a wave on a square",
                  .options = {{"points", "512", "training points", OptionKind::integer}},
-                 .models = {"hidden"}, .make = make_wave});
+                 .models = {"hidden"},
+                 .make = make_wave});
   if (argc > 1) return tools::train_main({"wave"}, argc, argv);
 
   const Task task = make_task({.name = "wave", .model = {.name = "hidden"}});

@@ -1,6 +1,6 @@
-// Training inside a host program: the host picks task, network and optimizer, and keeps control. Every
-// step calls it back with loss and learning rate; it may stop, go on from a checkpoint and take the
-// weights where it likes.
+// Training inside a host program: the host picks task, network and optimizer, and keeps control.
+// Every step calls it back with loss and learning rate; it may stop, go on from a checkpoint and
+// take the weights where it likes.
 #include <basin/basin.h>
 #include <basin/train/tasks/tasks.h>
 
@@ -10,9 +10,10 @@ using namespace basin;
 
 int main() {
   register_builtin_tasks();
-  const Task task = make_task({.name = "modelnet",
-                               .options = {{"points", "128"}, {"limit", "120"}, {"augment", "none"}},
-                               .model = {.name = "pointnet", .options = {{"widths", "16,32,64,32,16"}}}});
+  const Task task =
+      make_task({.name = "modelnet",
+                 .options = {{"points", "128"}, {"limit", "120"}, {"augment", "none"}},
+                 .model = {.name = "pointnet", .options = {{"widths", "16,32,64,32,16"}}}});
   const TrainOptions options{
       .optimizer = {.name = "muon"}, .epochs = 1000, .batch = 24, .eval_every = {50, false}};
   const fs::path folder = fs::temp_directory_path() / str("basin_embedded_", ::getpid());

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "basin/analysis/estimate.h"
+#include "basin/figures/detail/series_styles.h"
 #include "basin/figures/figure.h"
 #include "basin/figures/line_plot.h"
-#include "basin/figures/detail/series_styles.h"
 
 namespace basin {
 

@@ -2,8 +2,8 @@
 //   z1. = p_i. + r_j. + s. w_s + s w_s.,   s. = 2 delta . delta.,   e. = silu'(z) z.,
 //   z2. = e1. W2^T + e1 W2.^T + b2.,       gate. = a (1 - a) (w_a. . m0 + w_a . m0. + b_a.),
 //   M_i. = sum_j m.,                       D_i. = mean_j (delta. phi + delta phi.).
-// For the tangent of the VJP the tile also keeps silu'(z). = silu''(z) z. . Several tangents share the
-// values of a tile while these are in the cache.
+// For the tangent of the VJP the tile also keeps silu'(z). = silu''(z) z. . Several tangents share
+// the values of a tile while these are in the cache.
 #include "basin/core/parallel.h"
 #include "basin/kernels/cpu/edge_message_tile.h"
 #include "basin/kernels/cpu/hot.h"

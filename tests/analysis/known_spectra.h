@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "basin/analysis/operator.h"
 #include "basin/analysis/detail/orthonormal_basis.h"
+#include "basin/analysis/operator.h"
 #include "basin/core/tensor.h"
 
 namespace basin::known {

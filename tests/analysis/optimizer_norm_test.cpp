@@ -5,9 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
-#include "basin/analysis/lanczos.h"
 #include "basin/analysis/detail/orthonormal_basis.h"
+#include "basin/analysis/lanczos.h"
 #include "basin/autograd/ops.h"
 #include "basin/core/error.h"
 #include "basin/kernels/linalg.h"
@@ -167,6 +168,14 @@ TEST_CASE("adam: the preconditioner and lambda_max in its metric") {
   const Tensor m = dense_matrix(*in_metric);
   for (int64_t i = 0; i < 9; ++i) {
     CHECK(m.at(i) == Approx(h.at(i) / std::sqrt(p.at(i / 3) * p.at(i % 3))).epsilon(1e-13));
+  }
+  // Where P is infinite the parameter holds still: what is left is the matrix of the others.
+  Tensor held = p.clone();
+  held.mutable_data<double>()[1] = std::numeric_limits<double>::infinity();
+  const auto without = preconditioned_operator(*op, held);
+  const Tensor rest = dense_matrix(*without);
+  for (int64_t i = 0; i < 9; ++i) {
+    CHECK(rest.at(i) == (i / 3 == 1 || i % 3 == 1 ? 0.0 : m.at(i)));
   }
   CHECK_THROWS_AS(adam_preconditioner(Tensor::from<double>({-1}, {1}), 0.9, 1, 0), Error);
   CHECK_THROWS_AS(preconditioned_operator(*op, v), Error);

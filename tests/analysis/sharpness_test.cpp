@@ -6,8 +6,8 @@
 
 #include <cmath>
 
-#include "basin/analysis/lanczos.h"
 #include "basin/analysis/detail/orthonormal_basis.h"
+#include "basin/analysis/lanczos.h"
 #include "basin/core/error.h"
 #include "basin/kernels/linalg.h"
 #include "basin/tests/analysis/quadratic.h"

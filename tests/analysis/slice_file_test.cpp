@@ -36,7 +36,7 @@ bool same(const Slice& a, const Slice& b) {
     });
   };
   return a.grid == b.grid && a.asked == b.asked && a.state == b.state && bits(a.loss, b.loss) &&
-         bits(a.accuracy, b.accuracy) && a.reasons == b.reasons;
+         bits(a.metric, b.metric) && a.reasons == b.reasons;
 }
 
 // A slice with two failed points and an accuracy; `die_at` >= 0: the process is killed when that
@@ -325,7 +325,7 @@ TEST_CASE("slice file: every field of a point, as it may stand and as it may not
                     [&] { read(start + "\"loss\":0.25}\n" + done); });
   // A point without an accuracy is the same whichever NaN says so.
   Slice known = read(done);
-  known.accuracy.at(4) = -std::numeric_limits<double>::quiet_NaN();
+  known.metric.at(4) = -std::numeric_limits<double>::quiet_NaN();
   read(start + "\"loss\":0.25}\n");
   CHECK_NOTHROW(SliceFile(dir / "s.jsonl", known));
   test::check_error(ErrorKind::data, {"differs", "failed, other"},

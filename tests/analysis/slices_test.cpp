@@ -167,9 +167,9 @@ TEST_CASE("slice: points that fail keep NaN and their reason, and are told from 
   CHECK(s.reasons.at(6).find("conv3: its variance") != std::string::npos);
   for (const int64_t i : {1, 4, 6}) {
     CHECK(std::isnan(s.loss[static_cast<size_t>(i)]));
-    CHECK(std::isnan(s.accuracy[static_cast<size_t>(i)]));
+    CHECK(std::isnan(s.metric[static_cast<size_t>(i)]));
   }
-  CHECK(s.accuracy[7] == 0.75);
+  CHECK(s.metric[7] == 0.75);
   CHECK(s.state[11] == PointState::missing);
   CHECK(s.reasons.count(11) == 0);
 

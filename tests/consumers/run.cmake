@@ -3,8 +3,8 @@
 #     it was made. Three programs and the one that all ways share; one writes weights, one reads
 #     them.
 #   add_subdirectory, fetch_content: the library is compiled as part of the user's project, without
-#     optimisation, to test the wiring in little time. Both use one build folder in turn, so the
-#     second finds the objects of the first.
+#     optimisation, to test the wiring in little time, and as a unity build, as the user may make
+#     all of his. Both use one build folder in turn, so the second finds the objects of the first.
 if(WAY STREQUAL "find_package")
   set(work "${BUILD}/consumers/installed")
   file(REMOVE_RECURSE "${work}")
@@ -12,6 +12,35 @@ else()
   set(work "${BUILD}/consumers/source")
 endif()
 file(MAKE_DIRECTORY "${work}")
+
+# A landscape_probe with a part of the user's own, on the weights of own_optimizer: the part is in
+# the report with its table and figure, is not measured twice, and gives a verdict.
+function(check_own_part program weights folder)
+  set(probe "${program}" run "${weights}" --task modelnet --model pointnet
+      --set model.widths=8,16,32,16,8 --points 64 --parts ranks,small_weights)
+  run(${probe} --out "${folder}/a")
+  run(${probe} --out "${folder}/b" --small 0.1)
+  foreach(file small_weights.json tables/small_weights.csv figures/small-weights.svg report.html)
+    if(NOT EXISTS "${folder}/a/${file}")
+      message(FATAL_ERROR "${folder}/a/${file} is missing: the part of the consumer left nothing")
+    endif()
+  endforeach()
+  file(READ "${folder}/a/report.html" page)
+  if(NOT page MATCHES "Counted by a part of the user's own" AND
+     NOT page MATCHES "Counted by a part of the user&#39;s own")
+    message(FATAL_ERROR "${folder}/a/report.html does not name the part of the consumer")
+  endif()
+  execute_process(COMMAND ${probe} --out "${folder}/a" ERROR_VARIABLE log OUTPUT_QUIET
+                  COMMAND_ERROR_IS_FATAL ANY)
+  if(NOT log MATCHES "small_weights: there already" OR log MATCHES "done in")
+    message(FATAL_ERROR "the part of the consumer was measured twice: ${log}")
+  endif()
+  run("${program}" compare "${folder}/a" "${folder}/b" --out "${folder}/compare")
+  file(READ "${folder}/compare/tables/verdict.csv" verdicts)
+  if(NOT verdicts MATCHES "pointnet: share of small weights")
+    message(FATAL_ERROR "no verdict of the consumer's part in ${verdicts}")
+  endif()
+endfunction()
 
 function(run)
   execute_process(COMMAND ${ARGN} COMMAND_ERROR_IS_FATAL ANY)
@@ -58,7 +87,7 @@ if(WAY STREQUAL "find_package")
   check_version("${work}/moved" 0.2 OFF)
   check_version("${work}/moved" 1.0 OFF)
 else()
-  list(APPEND options -D "BASIN_SOURCE=${SOURCE}")
+  list(APPEND options -D "BASIN_SOURCE=${SOURCE}" -D CMAKE_UNITY_BUILD=ON)
 endif()
 if(LAUNCHER)
   list(APPEND options -D "CMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}")
@@ -81,6 +110,7 @@ if(WAY STREQUAL "find_package")
   run("${work}/build/own_optimizer" "${work}/weights.safetensors")
   run("${work}/build/own_loss")
   run("${work}/build/probe_file" "${work}/weights.safetensors")
+  check_own_part("${work}/build/own_part" "${work}/weights.safetensors" "${work}/probes")
 else()
   run(${CMAKE_COMMAND} --build "${work}/build" --target consumer --parallel 2)
 endif()

@@ -6,9 +6,7 @@
 using namespace basin;
 
 TEST_CASE("malformed: flat JSON") {
-  const auto read = [](const fs::path& path) {
-    parse_record(read_text_file(path), path.string());
-  };
+  const auto read = [](const fs::path& path) { parse_record(read_text_file(path), path.string()); };
   const test::Reader reader{"flat_json", "a.json", read, ErrorKind::data};
   const test::Refusals r = run_malformed(reader, test::fuzz_seeds("flat_json"), 100, 100);
   CHECK(r.files >= 400);

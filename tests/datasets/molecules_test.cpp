@@ -47,8 +47,9 @@ TEST_CASE("molecules: the energy is the formula's") {
                      morse(4.5 * std::sqrt(12.0) / 4, std::sqrt(3.0) - 1.47);
   CHECK(morse_energy(three) == doctest::Approx(sum).epsilon(1e-14));
   CHECK(morse_energy({{1}, {{0, 0, 0}}, 0}) == 0);
-  test::check_error(ErrorKind::usage, {"2 elements for 1 positions"},
-                    [] { morse_energy({{1, 1}, {{0, 0, 0}}, 0}); });
+  test::check_error(ErrorKind::usage, {"2 elements for 1 positions"}, [] {
+    morse_energy({{1, 1}, {{0, 0, 0}}, 0});
+  });
 }
 
 TEST_CASE("molecules: no motion, reflection or order of the atoms changes an energy") {

@@ -284,8 +284,7 @@ Task varying_task() {
   Task task;
   task.name = "varying";
   task.model.name = "mean point";
-  const Linear head =
-      task.model.layout.linear("head", 3, 2, Role::head, torch_linear_init(3));
+  const Linear head = task.model.layout.linear("head", 3, 2, Role::head, torch_linear_init(3));
   task.model.forward = [layout = task.model.layout, head](
                            const Tensors& params, const Tensors& buffers, const Tensors& inputs,
                            const ForwardOptions& options) {
@@ -369,7 +368,8 @@ VaryingRun train_varying(const std::string& optimizer, Device device, GraphMode 
 
 }  // namespace
 
-TEST_CASE("emulation step: batches of several shapes give up an automatic graph, to the same bits") {
+TEST_CASE(
+    "emulation step: batches of several shapes give up an automatic graph, to the same bits") {
   for (const char* optimizer : {"descent", "descent outside", "adamw"}) {
     for (const bool guarded : {false, true}) {
       CAPTURE(optimizer);
@@ -379,8 +379,8 @@ TEST_CASE("emulation step: batches of several shapes give up an automatic graph,
       };
       const VaryingRun off = on_device(GraphMode::off, DType::f32);
       std::vector<std::string> said;
-      const LogSink before = set_log_sink(
-          [&](LogLevel, const std::string& text) { said.push_back(text); });
+      const LogSink before =
+          set_log_sink([&](LogLevel, const std::string& text) { said.push_back(text); });
       const VaryingRun given_up = on_device(GraphMode::automatic, DType::f32);
       set_log_sink(before);
       CHECK(given_up.numbers == off.numbers);
@@ -400,9 +400,8 @@ TEST_CASE("emulation step: batches of several shapes give up an automatic graph,
 }
 
 TEST_CASE("emulation step: a graph that was asked for refuses batches of several shapes") {
-  CHECK(sentence_of([] {
-          train_varying("adamw", Device::cuda, GraphMode::on, DType::f32, false);
-        }) ==
-        "--graph on: the shapes of the batches differ from step to step, a recorded step has one; "
-        "use --graph off or auto");
+  CHECK(
+      sentence_of([] { train_varying("adamw", Device::cuda, GraphMode::on, DType::f32, false); }) ==
+      "--graph on: the shapes of the batches differ from step to step, a recorded step has one; "
+      "use --graph off or auto");
 }

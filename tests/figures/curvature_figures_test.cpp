@@ -8,9 +8,9 @@
 #include <cmath>
 
 #include "basin/core/error.h"
-#include "basin/tests/figures/figure_samples.h"
 #include "basin/tests/analysis/read_csv.h"
 #include "basin/tests/analysis/xml.h"
+#include "basin/tests/figures/figure_samples.h"
 
 namespace basin {
 namespace {

@@ -7,11 +7,11 @@
 #include <cmath>
 #include <limits>
 
+#include "basin/core/error.h"
 #include "basin/figures/heat_map.h"
 #include "basin/figures/png.h"
 #include "basin/figures/strip_plot.h"
 #include "basin/figures/svg.h"
-#include "basin/core/error.h"
 #include "basin/tests/analysis/xml.h"
 
 namespace basin {

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <map>
 
+#include "basin/figures/svg.h"
 #include "basin/tests/analysis/read_csv.h"
 #include "basin/tests/analysis/xml.h"
 #include "basin/tests/core/files.h"

@@ -1,8 +1,8 @@
 // Routing: the rule, its switches, the three views and the printed table.
 #include "basin/optim/routing.h"
 
-#include "basin/optim/groups.h"
 #include "basin/optim/detail/muon.h"
+#include "basin/optim/groups.h"
 #include "basin/tests/optim/optim_fixtures.h"
 
 using namespace basin;

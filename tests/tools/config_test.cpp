@@ -34,7 +34,7 @@ TEST_CASE("config: flag > --set > environment > file > preset > default") {
   write_file_atomic(dir / "run.toml", std::string_view("lr = 0.3\nepochs = 3\n"));
   const Variable variable("BASIN_LR", "0.4");
   const Layer order[] = {Layer::builtin,     Layer::preset, Layer::file,
-                          Layer::environment, Layer::set,    Layer::flag};
+                         Layer::environment, Layer::set,    Layer::flag};
   const double expected[] = {0.001, 0.2, 0.3, 0.4, 0.5, 0.6};
   // Whatever the order in which the layers arrive.
   for (const bool reversed : {false, true}) {

@@ -72,8 +72,7 @@ TEST_CASE("corruption eval: equals the evaluation by hand; whole clouds from 1,0
   CHECK(points_on_demand(subject.clouds.data) == 0);
   std::vector<std::string> heard;
   const auto rows =
-      subject.evaluate(source, options,
-                           [&](const std::string& name) { heard.push_back(name); });
+      subject.evaluate(source, options, [&](const std::string& name) { heard.push_back(name); });
   REQUIRE(rows.size() == 15);
   CHECK(heard.size() == 13);
   for (const auto& [name, severity, points] :
@@ -113,8 +112,7 @@ TEST_CASE("corruption eval: fewer trained points, a random subset of as many") {
   CorruptionOptions options;
   options.points = 700;
   const CorruptionSource source(subject.clouds, embedded_class_names(), options);
-  const auto rows =
-      subject.evaluate(source, options);
+  const auto rows = subject.evaluate(source, options);
   const CorruptionRow& density = row_of(rows, "density");
   CHECK(density.points == std::array<int64_t, 5>{700, 700, 700, 700, 649});  // no more there
   // By hand: the loader's subset, a function of (seed, row).
@@ -138,8 +136,7 @@ TEST_CASE("corruption eval: what the stored clouds cannot give is skipped with t
   CorruptionOptions options;
   options.points = 64;
   const CorruptionSource source(subject.clouds, {"0", "1"}, options);
-  const auto rows =
-      subject.evaluate(source, options);
+  const auto rows = subject.evaluate(source, options);
   int skipped = 0;
   for (const CorruptionRow& row : rows) skipped += row.skipped.empty() ? 0 : 1;
   CHECK(skipped == 3);
@@ -150,8 +147,7 @@ TEST_CASE("corruption eval: what the stored clouds cannot give is skipped with t
   settings.set("data", sparse.path().string(), Layer::flag, "--data");
   const Untrained poor(settings);
   const CorruptionSource nothing(poor.clouds, {"0", "1"}, options);
-  const auto error = error_of(
-      [&] { poor.evaluate(nothing, options); });
+  const auto error = error_of([&] { poor.evaluate(nothing, options); });
   CHECK(error.first == ErrorKind::usage);
   CHECK(contains(error.second, "none of the 15 can be had"));
 }
@@ -173,10 +169,8 @@ TEST_CASE("corruption eval: published arrays are taken as they are, absent ones 
             generator.make(corruption_info("shear"), 1).points);
   options.published = dir.path();
   const CorruptionSource source(subject.clouds, embedded_class_names(), options);
-  const auto rows =
-      subject.evaluate(source, options);
-  const auto direct =
-      subject.evaluate(generator, options);
+  const auto rows = subject.evaluate(source, options);
+  const auto direct = subject.evaluate(generator, options);
   for (int s = 1; s <= kSeverities; ++s) {
     CHECK(row_of(rows, "cutout").error_rate(s) == row_of(direct, "cutout").error_rate(s));
     CHECK(row_of(rows, "cutout").severities[s - 1].loss ==

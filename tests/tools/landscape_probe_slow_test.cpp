@@ -4,8 +4,8 @@
 #include <sstream>
 
 #include "basin/analysis/slice_file.h"
-#include "basin/tests/tools/helpers.h"
 #include "basin/core/record.h"
+#include "basin/tests/tools/helpers.h"
 
 namespace basin::tools {
 namespace {
@@ -79,15 +79,19 @@ TEST_CASE("landscape_probe: help, version and usage errors, each one sentence") 
   fs::remove_all(dir / "bare/ckpt");
   const Finished help = probe(dir, "--help");
   CHECK(help.code == 0);
-  for (const char* word : {"compare", "demo", "selftest", "--grid", "--shard", "Exit codes"}) {
+  for (const char* word : {"compare", "path", "demo", "selftest", "--grid", "--shard", "--examples",
+                           "--shapes", "representations", "modelnet", "Exit codes"}) {
     CHECK_MESSAGE(contains(help.out, word), word);
   }
   CHECK(probe(dir, "--version").out.rfind("landscape_probe (Basin) ", 0) == 0);
   const std::pair<const char*, const char*> wrong[] = {
-      {"", "expects an action: run, compare, demo or selftest"},
+      {"", "expects an action: run, compare, path, demo or selftest"},
       {"compar a a", "did you mean 'compare'?"},
       {"run a --gird 5", "did you mean --grid?"},
       {"run", "expects run directories"},
+      {"run a --points 64", "points is for weights that stand alone"},
+      {"run a --task shapes", "no task"},
+      {"path a", "expects two or three networks"},
       {"run nowhere", "nowhere"},
       {"run empty", "empty"},
       {"run bare", "no complete checkpoint"},

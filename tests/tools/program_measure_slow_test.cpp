@@ -1,10 +1,10 @@
 // The program's measurements as a user meets them: which checkpoint, where the files go, what
 // compare shows, what is refused.
+#include "basin/core/record.h"
 #include "basin/datasets/npy.h"
 #include "basin/datasets/shapes.h"
 #include "basin/tests/analysis/xml.h"
 #include "basin/tests/tools/helpers.h"
-#include "basin/core/record.h"
 
 namespace basin::tools {
 namespace {

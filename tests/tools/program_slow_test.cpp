@@ -1,8 +1,8 @@
 // The program train_modelnet as a user meets it: exit codes, streams, records, signals, kill -9.
 #include <fstream>
 
-#include "basin/tests/tools/helpers.h"
 #include "basin/core/record.h"
+#include "basin/tests/tools/helpers.h"
 
 namespace basin::tools {
 namespace {

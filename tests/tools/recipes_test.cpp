@@ -66,8 +66,8 @@ TEST_CASE("recipes: what each says for each network") {
     CHECK(t.notes.empty());
     if (std::string(c.model) != "pointnet") CHECK(option(t, "k") == "20");
   }
-  CHECK(resolved({{"preset", "official"}, {"model", "dgcnn"}}).train.optimizer.options.at("momentum") ==
-        "0.9");
+  CHECK(resolved({{"preset", "official"}, {"model", "dgcnn"}})
+            .train.optimizer.options.at("momentum") == "0.9");
 }
 
 TEST_CASE("recipes: precedence") {
@@ -133,7 +133,8 @@ TEST_CASE("recipes: k is model.k where there is one, and said to be idle elsewhe
   }
   const RunSettings t = resolved({{"model", "pointnet"}, {"points", "128"}, {"k", "10"}});
   CHECK(t.notes == std::vector<std::string>{"--k 10 has no effect: pointnet has no neighbours"});
-  CHECK(t.train.train.config_hash == resolved({{"model", "pointnet"}, {"points", "128"}}).train.config_hash);
+  CHECK(t.train.train.config_hash ==
+        resolved({{"model", "pointnet"}, {"points", "128"}}).train.config_hash);
   CHECK(resolved({{"model", "pointnet"}, {"preset", "paper300"}}).notes.empty());
   const auto error = error_of([] { resolved({{"k", "0"}}); });
   CHECK(error.second == "--k: k is expected to be at least 1, given 0");

@@ -87,4 +87,4 @@ TEST_CASE("failed step: a probe of weights that are not finite ends with exit co
   }
 }
 
-}  // namespace basin::test
+}  // namespace basin::tools

@@ -7,8 +7,8 @@
 #include <map>
 #include <regex>
 
-#include "basin/tests/tools/crash.h"
 #include "basin/core/record.h"
+#include "basin/tests/tools/crash.h"
 
 namespace basin::tools {
 namespace {

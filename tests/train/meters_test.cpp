@@ -56,8 +56,8 @@ TEST_CASE("meter: classification gives the numbers of a tally, in any batches") 
   // Two batches: the first three shapes, then the last.
   meter->add(labelled(Tensor::from<int64_t>({0, 0, 0}, {3})), {slice(logits, 0, 0, 3)});
   meter->add(labelled(Tensor::from<int64_t>({1}, {1})), {slice(logits, 0, 3, 4)});
-  CHECK(meter->result() == std::vector<double>{tally.overall_accuracy(),
-                                               tally.mean_class_accuracy(), tally.loss()});
+  CHECK(meter->result() ==
+        std::vector<double>{tally.overall_accuracy(), tally.mean_class_accuracy(), tally.loss()});
   std::vector<std::string> names;
   for (const Metric& m : classification_metrics()) names.push_back(m.name);
   CHECK(names == std::vector<std::string>{"overall_accuracy", "mean_class_accuracy", "loss"});
@@ -94,7 +94,8 @@ TEST_CASE("meter: regression against sums by hand, saved and taken up again") {
   const auto predictions = [](const std::vector<double>& values) {
     return Tensors{Tensor::from(values, {static_cast<int64_t>(values.size()), 1})};
   };
-  for (Meter* m : {whole.get(), first.get()}) m->add(targets({1, 2, -1}), predictions({1.5, 0, -1}));
+  for (Meter* m : {whole.get(), first.get()})
+    m->add(targets({1, 2, -1}), predictions({1.5, 0, -1}));
   CHECK(first->result()[0] == doctest::Approx(2.5 / 3).epsilon(1e-15));
   CHECK(first->result()[1] == doctest::Approx(std::sqrt(4.25 / 3)).epsilon(1e-15));
   Record kept;

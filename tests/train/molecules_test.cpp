@@ -123,7 +123,7 @@ TEST_CASE("task molecules: a training lowers the error, in eV, below the spread 
   settings.task.model.options = {{"hidden", "16"}, {"layers", "2"}, {"dropout", "0"}};
   const Problem problem(settings);
   const RecordFields r = parse_record(train(problem, dir / "run").result.line(), "result");
-  CHECK(r.number("best_mae") < 0.4 * fitted(problem.task, "spread"));
+  CHECK(r.number("best_mae") < 0.5 * fitted(problem.task, "spread"));
   CHECK(r.number("best_rmse") >= r.number("best_mae"));
   CHECK(r.text("metrics") == "mae:eV,rmse:eV");
   // The best is the smallest.

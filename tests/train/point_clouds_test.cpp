@@ -13,7 +13,8 @@ namespace {
 
 // Six training and ten test clouds of 24 points in two classes.
 void write_clouds(const TempDir& dir) {
-  for (const auto& [split, count] : {std::pair{"train", int64_t{6}}, std::pair{"test", int64_t{10}}}) {
+  for (const auto& [split, count] :
+       {std::pair{"train", int64_t{6}}, std::pair{"test", int64_t{10}}}) {
     Rng rng(1, stream_id(split));
     std::vector<float> xyz(static_cast<size_t>(count * 24 * 3));
     for (float& v : xyz) v = static_cast<float>(rng.uniform(-1, 1));

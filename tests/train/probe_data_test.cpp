@@ -19,8 +19,7 @@ struct Subject {
 Settings small_egnn() {
   Settings settings = tiny_shapes("adamw");
   settings.task.options["points"] = "32";
-  settings.task.model = {.name = "egnn",
-                         .options = {{"k", "4"}, {"hidden", "8"}, {"layers", "2"}}};
+  settings.task.model = {.name = "egnn", .options = {{"k", "4"}, {"hidden", "8"}, {"layers", "2"}}};
   return settings;
 }
 
@@ -74,8 +73,8 @@ TEST_CASE("probe data: statistics made anew are the mean over the batches") {
   for (const Batch& b : data.batches) {
     ForwardOptions options;
     options.batch_statistics = true;
-    const ForwardResult r = p.task.model.forward(
-        p.state.params.values(), p.state.buffers.values(), {b.tensors[0].to(DType::f64)}, options);
+    const ForwardResult r = p.task.model.forward(p.state.params.values(), p.state.buffers.values(),
+                                                 {b.tensors[0].to(DType::f64)}, options);
     for (size_t i = 0; i < mean.size(); ++i) {
       mean[i] += r.batch_stats[0].at(static_cast<int64_t>(i)) / 3;
     }

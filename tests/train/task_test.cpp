@@ -105,7 +105,8 @@ TEST_CASE("task: rows are drawn without replacement, in order, by the seed alone
 }
 
 TEST_CASE("batch: floats are cast, integers stay") {
-  const Batch batch{{Tensor::from<double>({1, 2}, {1, 2}), Tensor::from<int64_t>({3}, {1})}, 1, {7}};
+  const Batch batch{
+      {Tensor::from<double>({1, 2}, {1, 2}), Tensor::from<int64_t>({3}, {1})}, 1, {7}};
   const Batch cast = batch.to(DType::f32);
   CHECK(cast.tensors[0].dtype() == DType::f32);
   CHECK(cast.tensors[1].dtype() == DType::i64);

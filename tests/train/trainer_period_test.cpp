@@ -18,8 +18,9 @@ std::vector<std::string> evaluations(const fs::path& run) {
   return out;
 }
 
-// From every checkpoint that the whole run left, and in pieces.
-void resumes_everywhere(const Problem& problem, const TempDir& dir) {
+// From every checkpoint that the whole run left, and in pieces. An evaluation asks once a batch
+// whether to stop, and has to fit between two stops: `most` questions.
+void resumes_everywhere(const Problem& problem, const TempDir& dir, int most) {
   const fs::path whole = dir / "whole";
   const auto expected = timeless_lines(whole);
   const std::vector<int64_t> steps = checkpoint_steps(whole / "ckpt");
@@ -35,7 +36,7 @@ void resumes_everywhere(const Problem& problem, const TempDir& dir) {
     CHECK(checkpoint_steps(part / "ckpt") == steps);
   }
   int starts = 0;
-  while (starts < 100 && !train(problem, dir / "pieces", 2 + 5 * starts % 17).completed) ++starts;
+  while (starts < 100 && !train(problem, dir / "pieces", 2 + 5 * starts % most).completed) ++starts;
   CHECK(starts >= 5);
   CHECK(timeless_lines(dir / "pieces") == expected);
   CHECK(hashes(dir / "pieces", last) == hashes(whole, last));
@@ -75,7 +76,7 @@ TEST_CASE("trainer periods: evaluations more often than checkpoints") {
     double share = e.number("train_accuracy") * 16;
     CHECK(share == doctest::Approx(std::round(share)).epsilon(1e-12));
   }
-  resumes_everywhere(problem, dir);
+  resumes_everywhere(problem, dir, 6);
 }
 
 TEST_CASE("trainer periods: checkpoints more often than evaluations") {
@@ -89,7 +90,7 @@ TEST_CASE("trainer periods: checkpoints more often than evaluations") {
   REQUIRE(train(problem, dir / "whole").completed);
   CHECK(evaluations(dir / "whole") == std::vector<std::string>{"epoch 10", "epoch 15"});
   CHECK(checkpoint_steps(dir / "whole/ckpt") == std::vector<int64_t>{3, 6, 9, 10, 12, 15});
-  resumes_everywhere(problem, dir);
+  resumes_everywhere(problem, dir, 6);
 }
 
 TEST_CASE("trainer periods: the best is kept where checkpoints are rare") {
@@ -141,7 +142,7 @@ TEST_CASE("trainer periods: batches of several shapes, resumed in the middle of 
     CHECK(std::count(steps.begin(), steps.end(), step) == 1);
   }
   CHECK(evaluations(dir / "whole").front() == "evaluation 7");
-  resumes_everywhere(problem, dir);
+  resumes_everywhere(problem, dir, 17);
 }
 
 TEST_CASE("trainer periods: a probe of the training follows its own") {

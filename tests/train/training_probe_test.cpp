@@ -40,7 +40,8 @@ TEST_CASE("training probe: the plan is read, and a bad one is a usage error") {
   CHECK(plan.steps == 30);
   CHECK(parse_probe_plan("every=500,examples=7").examples == 7);
   CHECK(parse_probe_plan("every=5e").every.text() == "5e");
-  for (const char* bad : {"every=0", "5", "every=2,shape=3", "shapes=3", "every=2,probes=1", "every=2x", "every="}) {
+  for (const char* bad :
+       {"every=0", "5", "every=2,shape=3", "shapes=3", "every=2,probes=1", "every=2x", "every="}) {
     CHECK_MESSAGE(error_of([&] { parse_probe_plan(bad); }).first == ErrorKind::usage, bad);
   }
 }
@@ -85,9 +86,8 @@ TEST_CASE("training probe: its numbers are those of the weights") {
   const RecordFields line = probe_lines(dir / "run").front();
 
   const ProbeData data = probe_data(problem.task, Split::train, 20, 32, 0);
-  const MeanLoss loss =
-      mean_loss(problem.task, trainer.state().params.values(), trainer.state().buffers.values(),
-                data, NormStatistics::frozen);
+  const MeanLoss loss = mean_loss(problem.task, trainer.state().params.values(),
+                                  trainer.state().buffers.values(), data, NormStatistics::frozen);
   CHECK(line.number("probe_loss") == doctest::Approx(loss.loss).epsilon(1e-6));
   const WeightSpectra spectra = weight_spectra(trainer.state().params);
   double stable = 0;

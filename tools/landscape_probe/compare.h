@@ -1,12 +1,11 @@
 // Reports: of one probe, and of runs side by side. Everything is made anew from the files of the
 // probes, so a report can be made again without measuring anything.
-//   OUT/tables/{hessian,trace_by_block,weight_ranks,representation_ranks,sharpness,verdict,cka}.csv
-//   OUT/figures/*.svg, each with its CSV    OUT/report.html
+//   OUT/tables/*.csv    OUT/figures/*.svg, each with its CSV    OUT/report.html
 #pragma once
 #include <string>
 #include <vector>
 
-#include "basin/tools/shell/config.h"
+#include "basin/tools/landscape_probe/part.h"
 
 namespace basin::tools {
 
@@ -14,9 +13,16 @@ namespace basin::tools {
 std::string report_probe(const fs::path& probe, const std::string& command);
 
 // Measures what is missing (with the settings of `config`), then compares two by two: the first
-// with the second, the third with the fourth... `out`: empty for runs/compare-A-B. usage error for
-// an odd number of runs.
+// with the second, the third with the fourth... `runs`: run directories, checkpoints, files of
+// weights, or folders of probes. `out`: empty for runs/compare-A-B. usage error for an odd number.
 std::string compare_runs(const std::vector<std::string>& runs, const Config& config,
                          const fs::path& out, const std::string& command);
+
+// What made the numbers: from the record of a run's folder, and each probe's weights.
+Provenance provenance_of(const RecordFields& facts, const std::string& command);
+
+// The sections of parts in a report, with their tables below the folder; empty sections are left
+// out.
+void add_sections(Report& report, const std::vector<PartSection>& sections, const fs::path& dir);
 
 }  // namespace basin::tools

@@ -1,18 +1,19 @@
-// Training of the demonstration's networks: see demo.h.
+// Training of the demonstration's networks.
 #include "basin/tools/landscape_probe/demo.h"
 
 #include <new>
 
+#include "basin/tools/landscape_probe/watched.h"
 #include "basin/tools/shell/progress.h"
 #include "basin/tools/shell/run_dir.h"
+#include "basin/tools/shell/settings.h"
 #include "basin/tools/shell/signals.h"
-#include "basin/train/trainer.h"
-#include "basin/tools/landscape_probe/probe.h"
 
 namespace basin::tools {
 namespace {
 
-const std::vector<std::pair<std::string, std::string>> kSettings{
+constexpr const char* kDemo = "landscape_probe demo";
+const std::vector<std::pair<std::string, std::string>> kDemoSettings{
     {"data", "embedded"},
     {"model.name", "pointnet"},
     {"points", "64"},
@@ -24,23 +25,32 @@ const std::vector<std::pair<std::string, std::string>> kSettings{
     {"keep", "1"},
     {"model.dropout", "0"},
     {"model.widths", "16,32,64,32,16"},
-    {"probe", "every=10,shapes=48"},
+    {"probe", "every=10,examples=48"},
 };
 
 Config demo_config(const std::string& optimizer) {
-  Config config = train_settings();
-  for (const auto& [key, value] : kSettings) {
-    config.set(key, value, Layer::set, "landscape_probe demo");
-  }
-  config.set("optimizer.name", optimizer, Layer::set, "landscape_probe demo");
+  Config config = train_settings("modelnet");
+  for (const auto& [key, value] : kDemoSettings) config.set(key, value, Layer::set, kDemo);
+  config.set("optimizer.name", optimizer, Layer::set, kDemo);
   return config;
+}
+
+Record facts_of_training(const Trainer& trainer, const std::string& command) {
+  const DataFacts data = trainer.task().data();
+  Record facts;
+  return facts.add("program", "landscape_probe")
+      .add("task", std::string_view(trainer.task().name))
+      .add("command", command)
+      .add("seed", static_cast<int64_t>(trainer.options().seed))
+      .add("data", data.source)
+      .add("data_hash", data.hash)
+      .add("config_hash", trainer.options().config_hash);
 }
 
 void train_one(const fs::path& path, const std::string& optimizer, const std::string& command) {
   Config config = demo_config(optimizer);
-  const TrainConfig train = train_config_from(config);
-  const TrainData data = load_train_data(train);
-  Trainer trainer(train, data);
+  const RunSettings settings = run_settings_from(config);
+  Trainer trainer(task_from(settings, config), settings.train);
   const bool there = RunDir::is_run(path);
   RunDir dir = there ? RunDir::open(path) : RunDir::create(path);
   if (!there) dir.write_config(config.to_toml());
@@ -48,17 +58,14 @@ void train_one(const fs::path& path, const std::string& optimizer, const std::st
   // A demo that was killed after the last checkpoint still owes the result.
   const bool complete = trainer.steps_done() == trainer.total_steps();
   if (complete && fs::exists(dir.result_file())) return;
-  Record facts;
-  dir.begin(facts.add("program", "landscape_probe")
-                .add("command", command)
-                .add("seed", static_cast<int64_t>(train.seed))
-                .add("data", data.train.source)
-                .add("data_hash", data.hash)
-                .add("config_hash", train.config_hash));
-  log_line(str("training pointnet with ", optimizer, ": ", data.description));
+  dir.begin(facts_of_training(trainer, command));
+  log_line(str("training pointnet with ", optimizer, ": ", trainer.task().data().description));
+  TrainHooks hooks;
+  hooks.stop = stop_signal;
+  hooks.log = log_line;
   TrainOutcome out;
   try {
-    out = trainer.run(dir, {stop_signal, true});
+    out = trainer.run(dir.path(), hooks);
   } catch (const Error& e) {
     dir.finish_failed(e.what(), e.exit_code());
     throw;

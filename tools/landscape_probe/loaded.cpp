@@ -1,18 +1,20 @@
-// Reading a probe back: see loaded.h.
+// Reading a probe back.
 #include "basin/tools/landscape_probe/loaded.h"
 
 #include <algorithm>
+#include <cmath>
 
-#include "basin/analysis/slice_file.h"
 #include "basin/tools/shell/run_dir.h"
 
 namespace basin::tools {
 
-const CurvatureRecord* LoadedProbe::hessian() const {
-  for (const CurvatureRecord& c : curvature) {
-    if (c.kind == "hessian" && c.subset == "all") return &c;
-  }
-  return nullptr;
+std::string LoadedProbe::setting(const RecordFields& identity, const std::string& name) const {
+  return identity.text(identity_key(name, example));
+}
+
+double LoadedProbe::test_metric() const {
+  const std::string key = "test_" + metric_key(metric.name);
+  return facts.has(key) ? facts.number(key) : NAN;
 }
 
 LoadedProbe load_probe(const fs::path& dir) {
@@ -23,22 +25,13 @@ LoadedProbe load_probe(const fs::path& dir) {
   out.facts = parse_record(read_text_file(record), record.string());
   out.network = out.facts.text("model");
   out.optimizer = out.facts.text("optimizer");
+  // Probes from before tasks had names are of the one task that there was.
+  const auto fact = [&](const char* key, const char* before) {
+    return out.facts.has(key) ? out.facts.text(key) : std::string(before);
+  };
+  out.example = fact("example", "shape");
+  out.metric = {fact("metric", "overall_accuracy"), fact("metric_unit", "%")};
   if (RunDir::is_run(dir.parent_path())) out.run = dir.parent_path();
-  const PartFiles files(dir);
-  if (files.has("curvature")) {
-    out.curvature = files.read<std::vector<CurvatureRecord>>("curvature");
-  }
-  if (files.has("ranks")) out.ranks = files.read<RanksRecord>("ranks");
-  if (files.has("representations")) {
-    out.representations = files.read<RepresentationsRecord>("representations");
-  }
-  if (files.has("sharpness")) out.sharpness = files.read<SharpnessRecords>("sharpness");
-  if (files.has("slices")) {
-    out.slices = files.read<SlicesRecord>("slices");
-    for (const SliceRecord& s : out.slices->slices) {
-      out.slice_values.emplace(s.name, read_slice(dir / s.file));
-    }
-  }
   return out;
 }
 
@@ -61,14 +54,36 @@ std::vector<std::string> networks_of(const std::vector<LoadedProbe>& probes) {
   return out;
 }
 
-Estimate eigen_estimate(const EigenRecord& e) {
-  Estimate out;
-  out.value = e.value;
-  out.standard_error = 0;
-  // Certain, hence an interval of any level.
-  out.interval = {e.value - e.residual, e.value + e.residual, 0.95};
-  out.method = "lanczos";
+std::vector<LoadedProbe> of_network(const std::vector<LoadedProbe>& probes,
+                                    const std::string& network) {
+  std::vector<LoadedProbe> out;
+  for (const LoadedProbe& p : probes) {
+    if (p.network == network) out.push_back(p);
+  }
   return out;
+}
+
+std::string identity_key(const std::string& setting, const std::string& example) {
+  std::string key = setting;
+  if (const size_t at = key.find("examples"); at != key.npos) {
+    key.replace(at, std::string_view("examples").size(), example + "s");
+  }
+  return "probe_" + key;
+}
+
+std::string metric_key(const std::string& name) {
+  constexpr std::string_view kWhole = "overall_";
+  return name.starts_with(kWhole) ? name.substr(kWhole.size()) : name;
+}
+
+std::string metric_word(const std::string& name) {
+  std::string out = metric_key(name);
+  std::replace(out.begin(), out.end(), '_', ' ');
+  return out;
+}
+
+std::string metric_title(const Metric& metric) {
+  return metric_word(metric.name) + (metric.unit.empty() ? "" : ", " + metric.unit);
 }
 
 }  // namespace basin::tools

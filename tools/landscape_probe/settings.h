@@ -1,51 +1,41 @@
-// The settings of landscape_probe and the plain struct that the measurements take.
+// The settings of landscape_probe: those that all parts share, those that each part declares, and
+// for weights that stand alone the task's and the network's, which say what they belong to.
+//   Where a name of the task is one of the probe's (batch, seed, dtype, ...), the plain name means
+//   the probe's; the task's is task.NAME.
 #pragma once
-#include <set>
 #include <string>
 #include <vector>
 
-#include "basin/analysis/representation.h"
-#include "basin/tools/shell/config.h"
-#include "basin/train/probe_data.h"
+#include "basin/tools/landscape_probe/part.h"
 
 namespace basin::tools {
 
-struct ProbeSettings {
-  std::set<std::string> parts;  // curvature, ranks, representations, slices, sharpness
-  int64_t shapes = 1024;        // training shapes of the curvature
-  int64_t batch = 32;
-  uint64_t seed = 0;
-  NormStatistics batch_norm = NormStatistics::frozen;
-  DType dtype = DType::f32;
-  std::vector<std::string> kinds;    // hessian, gauss_newton
-  std::vector<std::string> subsets;  // all, layer:PATTERN, role:ROLE, group:RULE
-  int64_t top = 10, bottom = 5;
-  int64_t lanczos_steps = 40;
-  double tolerance = 1e-4;  // residual over |lambda|max that counts as converged
-  std::string estimator;    // hutchinson, hutch++, xtrace
-  int64_t probes = 24;
-  double trace_error = 0;  // > 0: go on until the half width is below this share
-  int64_t density_probes = 2;
-  int64_t density_steps = 24;
-  int64_t lanes = 4;  // vectors per recording
-  bool paper_protocol = false;
-  int64_t keep_bytes = 0;
-  int64_t rank_shapes = 0;  // test shapes of the representations; 0: all
-  RankInterval rank_interval = RankInterval::influence;
-  int64_t resamples = 200;  // of the bootstrap
-  int64_t slice_shapes = 256;
-  int64_t sharpness_shapes = 128;
-  std::vector<std::string> slices;  // random, random1d, eigen
-  std::string normalisation;        // filter, layer, weight, none
-  int64_t grid = 21, grid1d = 41;
-  double range = 1;
-  bool reestimate = false;  // batch norm statistics made anew at every point
-  int64_t shard = 0, shards = 1;
-  std::string hash;  // of everything above that decides a number
-};
+Config probe_settings(const std::string& task);
+// Every value of every part that is asked for: usage errors name the origin.
+void check_probe_settings(const Config& config);
+std::string probe_help(const std::string& task);
 
-Config probe_settings();
-ProbeSettings probe_settings_from(const Config& config);  // usage errors name the origin
-std::string probe_help();
+// The parts of --parts, each behind those that it reads.
+std::vector<const PartInfo*> parts_asked_for(const Config& config);
+
+// The settings that say what weights alone belong to, as a training program would have them.
+Config training_settings_of(const Config& probe);
+// The first of them that was given; empty: none.
+std::string given_training_setting(const Config& probe);
+
+// What the shared settings say.
+ProbeContext probe_context(const Trained& trained, const Config& config, const fs::path& dir);
+
+// Of the action `path` (path.h).
+std::vector<Setting> path_settings();
+void check_path_settings(const Config& config);
+
+// For parts that read their settings; usage errors name the origin.
+std::vector<std::string> setting_words(const Config& config, const char* key,
+                                       const std::vector<std::string>& known);  // empty: any
+std::string setting_word(const Config& config, const char* key,
+                         const std::vector<std::string>& known);  // exactly one
+int64_t at_least(const Config& config, const char* key, int64_t low);
+double positive(const Config& config, const char* key);
 
 }  // namespace basin::tools

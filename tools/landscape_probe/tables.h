@@ -1,8 +1,11 @@
-// The tables of a report: for the page, for the terminal and as CSV from one definition.
+// What tables, captions and verdicts of the parts share: one definition of a table serves the page,
+// the terminal and the CSV.
 #pragma once
+#include <initializer_list>
 #include <string>
 #include <vector>
 
+#include "basin/analysis/csv_table.h"
 #include "basin/figures/report.h"
 #include "basin/tools/landscape_probe/loaded.h"
 
@@ -14,19 +17,19 @@ struct NamedTable {
   std::string csv;   // full precision
 };
 
-NamedTable hessian_table(const std::vector<LoadedProbe>& probes);
-NamedTable block_table(const std::vector<LoadedProbe>& probes);  // trace by layer and by rule
-NamedTable weight_rank_table(const std::vector<LoadedProbe>& probes);
-NamedTable representation_rank_table(const std::vector<LoadedProbe>& probes);
-NamedTable sharpness_table(const std::vector<LoadedProbe>& probes);
-NamedTable slice_table(const std::vector<LoadedProbe>& probes);
-
-// B over A of every quantity that both have, two by two; with the published ratio where there is
-// one (the study's Muon over Adam).
-std::vector<Verdict> verdicts_of(const std::vector<LoadedProbe>& probes);
-NamedTable verdict_table(const std::vector<Verdict>& verdicts, const std::string& a,
-                         const std::string& b);
-
 std::string text_table(const ReportTable& table);  // columns aligned, for the terminal
+
+// Which of `count` columns hold numbers.
+std::vector<bool> columns_of(size_t count, std::initializer_list<size_t> numeric);
+std::string interval_text(const Estimate& e);  // "4.75 [4.1, 5.4]"
+std::string share_text(double share);          // "12.5 %"
+std::string metric_value_text(const Metric& metric, double value);
+// value, standard error, low, high, level, samples, method.
+void add_estimate(std::vector<CsvCell>& cells, const Estimate& e);
+
+Estimate scaled_estimate(Estimate e, double by);
+
+// Runs, seeds and command of figures about these probes.
+FigureConditions conditions_of(const std::vector<LoadedProbe>& probes, const std::string& command);
 
 }  // namespace basin::tools

@@ -16,10 +16,21 @@
 namespace basin::tools {
 namespace {
 
+std::string hyphened(std::string name) {
+  std::replace(name.begin(), name.end(), '_', '-');
+  return "--" + name;
+}
+
+bool has_dot(const Setting& s) { return s.name.find('.') != s.name.npos; }
+
 std::string flag_name(const Setting& s) {
-  std::string out = "--" + (s.alias.empty() || s.name.find('.') == s.name.npos ? s.name : s.alias);
-  std::replace(out.begin(), out.end(), '_', '-');
-  return out;
+  return hyphened(s.alias.empty() || !has_dot(s) ? s.name : s.alias);
+}
+
+// With the earlier name of a plain setting, for CLI11.
+std::string flag_names(const Setting& s) {
+  const bool renamed = !s.alias.empty() && !has_dot(s);
+  return flag_name(s) + (renamed ? "," + hyphened(s.alias) : "");
 }
 
 struct Flags {
@@ -35,8 +46,8 @@ void declare(CLI::App& app, const Program& program, const Config& config, Flags&
   for (size_t i = 0; i < settings.size(); ++i) {
     const Setting& s = settings[i];
     CLI::Option* option = s.kind == Kind::flag
-                              ? app.add_flag(flag_name(s), flags.values[i], s.help)
-                              : app.add_option(flag_name(s), flags.values[i], s.help);
+                              ? app.add_flag(flag_names(s), flags.values[i], s.help)
+                              : app.add_option(flag_names(s), flags.values[i], s.help);
     option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     if (s.kind != Kind::flag) {
       const char* types[] = {"TEXT", "INT", "NUMBER", ""};

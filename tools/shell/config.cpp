@@ -50,10 +50,13 @@ std::string underscored(std::string_view key) {
   return out;
 }
 
+// "optimizer" for "optimizer.name"; the alias of a plain name is an earlier name of it.
+bool has_short_name(const Setting& s) { return !s.alias.empty() && s.name.find('.') != s.name.npos; }
+
 std::string environment_name(const Setting& s) {
   if (!s.environment.empty()) return s.environment;
   std::string out = "BASIN_";
-  for (const char c : s.alias.empty() ? s.name : s.alias) {
+  for (const char c : has_short_name(s) ? s.alias : s.name) {
     out += c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   }
   return out;
@@ -211,6 +214,10 @@ void Config::load_toml(const fs::path& path) {
   } catch (const Error& e) {
     fail(ErrorKind::usage, "--config: ", e.what());
   }
+  load_toml_text(text, file);
+}
+
+void Config::load_toml_text(const std::string& text, const std::string& file) {
   // toml++ and load_table() recurse once per part of a dotted key.
   const auto dots = std::count(text.begin(), text.end(), '.');
   if (dots > kMaxDots) {

@@ -31,7 +31,9 @@ struct Setting {
   std::string initial;
   std::string help;
   Purpose purpose = Purpose::result;
-  std::string alias = {};        // second accepted name, e.g. "optimizer" for "optimizer.name"
+  // Second accepted name: short for a dotted one ("optimizer" for "optimizer.name"), or an earlier
+  // name of a plain one.
+  std::string alias = {};
   std::string environment = {};  // if not BASIN_<NAME>
 };
 
@@ -42,6 +44,7 @@ class Config {
   // A layer of higher precedence stays. usage errors name `origin` (e.g. "--set", "run.toml:3").
   void set(std::string_view key, std::string_view value, Layer source, const std::string& origin);
   void load_toml(const fs::path& path);
+  void load_toml_text(const std::string& text, const std::string& name);  // of the errors
   void load_environment();  // BASIN_*; a near miss of a known name draws a warning
 
   const std::string& text(std::string_view key) const;

@@ -83,8 +83,7 @@ Measurement symmetry_measurement() {
   m.asked = [](const Config& config) { return config.flag("equivariance"); };
   m.check = [](const Config& config) {
     check(config.integer("transformations") >= 1, config.origin("transformations"),
-          ": transformations is expected to be at least 1, given ",
-          config.text("transformations"));
+          ": transformations is expected to be at least 1, given ", config.text("transformations"));
   };
   m.run = equivariance;
   return m;
@@ -169,8 +168,8 @@ int predict_files(const Config& config, const RunSettings& settings, const Place
   csv += "\n";
   size_t row = 0;
   for (int64_t i = 0; i < given.source->batches(); ++i) {
-    for (const auto& cells : task.prediction_rows(
-             predict(task, state, given.source->batch(0, i)))) {
+    for (const auto& cells :
+         task.prediction_rows(predict(task, state, given.source->batch(0, i)))) {
       csv += quoted(given.names[row++]);
       for (const std::string& cell : cells) csv += "," + quoted(cell);
       csv += "\n";

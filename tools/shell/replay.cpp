@@ -3,8 +3,8 @@
 
 #include <iostream>
 
-#include "basin/tools/shell/measure.h"
 #include "basin/core/text.h"
+#include "basin/tools/shell/measure.h"
 #include "basin/train/step_failure.h"
 
 namespace basin::tools {

@@ -1,5 +1,5 @@
-// What a training program prints: the final table of one run, the table of several runs, the plan of
-// a dry run. Rounded numbers are for the eye; full precision is in the JSON files.
+// What a training program prints: the final table of one run, the table of several runs, the plan
+// of a dry run. Rounded numbers are for the eye; full precision is in the JSON files.
 #pragma once
 #include <functional>
 #include <string>

@@ -243,13 +243,12 @@ int run(const Invocation& call, int argc, const char* const* argv) {
   const Program program{call.program,
                         "Trains networks (" + task_info(task).summary +
                             "); compares runs (compare RUN...); predicts (predict FILE...).",
-                        [task] { return train_help(task); },
-                        "ACTION",
+                        [task] { return train_help(task); }, "ACTION",
                         "compare, then run directories; predict, then files or folders"};
   CommandLine line = parse_command_line(program, config, argc, argv);
   if (line.done) return 0;
-  check(config.text("task") == task, config.origin("task"), ": the task is chosen by --task alone, ",
-        "which says ", task);
+  check(config.text("task") == task, config.origin("task"),
+        ": the task is chosen by --task alone, ", "which says ", task);
   const std::string action = take_action(line, config);
   if (action == "compare") return compare(line.positionals, call.extras);
   if (!config.text("replay").empty()) {

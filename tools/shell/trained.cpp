@@ -35,9 +35,7 @@ Fitted numbered_classes(int64_t outputs) {
 
 }  // namespace
 
-std::string Trained::name() const {
-  return checkpoint ? checkpoint->path.string() : file.string();
-}
+std::string Trained::name() const { return checkpoint ? checkpoint->path.string() : file.string(); }
 
 std::string Trained::optimizer() const {
   return checkpoint ? settings.train.optimizer.name : "unknown";

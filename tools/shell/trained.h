@@ -13,16 +13,16 @@ namespace basin::tools {
 struct Trained {
   RunSettings settings;
   Task task;
-  ModelState state;    // dtype of the training, on the CPU
-  ModelState initial;  // the weights before the first step
-  fs::path run;        // run directory; empty: weights alone
-  fs::path file;       // the safetensors file
+  ModelState state;                      // dtype of the training, on the CPU
+  ModelState initial;                    // the weights before the first step
+  fs::path run;                          // run directory; empty: weights alone
+  fs::path file;                         // the safetensors file
   std::optional<Checkpoint> checkpoint;  // of a run
 
-  std::string name() const;  // "RUN/ckpt/step-100", or the file of weights
-  std::string optimizer() const;                // "unknown" of weights alone
-  std::vector<RoutingRow> routing() const;      // which rule updates which parameter
-  bool same_data_as_training() const;           // true where the weights do not say
+  std::string name() const;                 // "RUN/ckpt/step-100", or the file of weights
+  std::string optimizer() const;            // "unknown" of weights alone
+  std::vector<RoutingRow> routing() const;  // which rule updates which parameter
+  bool same_data_as_training() const;       // true where the weights do not say
 };
 
 // path: a run directory (its newest checkpoint), RUN/ckpt/step-N or RUN/ckpt/best. The task is the

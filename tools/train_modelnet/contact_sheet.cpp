@@ -51,7 +51,8 @@ SheetShape from_test_split(const CloudSettings& config, int64_t row) {
   out.points = cloud_of(set, row);
   out.index = static_cast<uint64_t>(row);
   if (config.data != "embedded" && has_test_meshes(config.data)) {
-    out.mesh = read_mesh(test_mesh_files(config.data, config.load.limit).at(static_cast<size_t>(row)));
+    out.mesh =
+        read_mesh(test_mesh_files(config.data, config.load.limit).at(static_cast<size_t>(row)));
     swap_up_axis(out.points);
   }
   return out;

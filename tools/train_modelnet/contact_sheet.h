@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 
-#include "basin/figures/raster.h"
 #include "basin/datasets/corruptions.h"
+#include "basin/figures/raster.h"
 #include "basin/train/tasks/point_clouds.h"
 
 namespace basin::tools {

@@ -58,7 +58,8 @@ void swap_up_axis(Tensor& points) {
   }
 }
 
-CorruptionSource::CorruptionSource(const CloudSettings& config, std::vector<std::string> class_names,
+CorruptionSource::CorruptionSource(const CloudSettings& config,
+                                   std::vector<std::string> class_names,
                                    const CorruptionOptions& options)
     : config_(config), class_names_(std::move(class_names)), options_(options) {
   if (!options_.published.empty()) {

@@ -60,21 +60,19 @@ Record measure_corruptions(const MeasureContext& context) {
   report.corruption_points = options.points;
   report.trained_points = clouds.points;
   report.clean = clean_scores(context);
-  report.rows = evaluate_corruptions(
-      network.task.model, network.state.to(context.settings.train.device), clouds,
-      context.settings.train.eval_batch, source, options,
-      [](const std::string& name) { log_line("corruption " + name); });
+  report.rows =
+      evaluate_corruptions(network.task.model, network.state.to(context.settings.train.device),
+                           clouds, context.settings.train.eval_batch, source, options,
+                           [](const std::string& name) { log_line("corruption " + name); });
   std::cout << corruption_table(report);
   log_line("written: " + write_corruptions(report, context.dir));
   return corruption_summary(report);
 }
 
 Record draw_contact_sheet(const MeasureContext& context) {
-  const SheetShape shape =
-      sheet_shape(clouds_of(context), context.config.text("contact_sheet"));
-  const Picture picture =
-      contact_sheet(shape, kSheetSeverity,
-                    static_cast<uint64_t>(context.config.integer("corruption_seed")));
+  const SheetShape shape = sheet_shape(clouds_of(context), context.config.text("contact_sheet"));
+  const Picture picture = contact_sheet(
+      shape, kSheetSeverity, static_cast<uint64_t>(context.config.integer("corruption_seed")));
   const fs::path file = part_folder(context.dir, "figures") / "corruptions_shape.png";
   write_file_atomic(file, encode_png(picture));
   std::cout << "contact sheet of " << shape.name << ": " << file.string() << '\n';

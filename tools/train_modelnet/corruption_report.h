@@ -7,8 +7,8 @@
 #pragma once
 #include <string>
 
-#include "basin/tools/train_modelnet/corruption_eval.h"
 #include "basin/core/record.h"
+#include "basin/tools/train_modelnet/corruption_eval.h"
 
 namespace basin::tools {
 

@@ -1,5 +1,6 @@
 // train_modelnet: trains and evaluates a point-cloud classifier on ModelNet40 (any layout that
-// datasets/point_cloud.h reads) or on the embedded shapes; compares runs; predicts classes of files.
+// datasets/point_cloud.h reads) or on the embedded shapes; compares runs; predicts classes of
+// files.
 //   train_modelnet --optimizer muon --epochs 10
 //   train_modelnet --corruptions --resume runs/A/ckpt/best
 //   train_modelnet compare runs/A runs/B

@@ -1,0 +1,87 @@
+// Part "training": curves of what the runs recorded on the way. It measures nothing.
+#include "basin/figures/training_figures.h"
+#include "basin/tools/landscape_probe/parts/builtin.h"
+
+namespace basin::tools {
+namespace {
+
+// Lines of metrics.jsonl of one kind; evaluations within an epoch count as those at its end.
+std::vector<RecordFields> metrics_of(const LoadedProbe& p, const std::string& event) {
+  std::vector<RecordFields> out;
+  const fs::path file = p.run / "metrics.jsonl";
+  if (p.run.empty() || !fs::exists(file)) return out;
+  TextReader in(read_text_file(file));
+  for (std::string line; std::getline(in, line);) {
+    RecordFields fields = parse_record(line, file.string());
+    std::string kind = fields.text("event");
+    if (kind == "evaluation") kind = "epoch";
+    if (kind == event) out.push_back(std::move(fields));
+  }
+  return out;
+}
+
+struct Curve {
+  std::string quantity, event, key;
+  bool log_axis = false;
+  double scale = 1;
+};
+
+TrainingSeries curve_of(const LoadedProbe& p, const Curve& c) {
+  TrainingSeries out;
+  out.optimizer = p.optimizer;
+  bool interval = true;
+  for (const RecordFields& f : metrics_of(p, c.event)) {
+    if (!f.has(c.key)) continue;
+    out.steps.push_back(f.number("step"));
+    out.values.push_back(c.scale * f.number(c.key));
+    interval = interval && f.has(c.key + "_low") && f.has(c.key + "_high");
+    if (!interval) continue;
+    out.low.push_back(f.number(c.key + "_low"));
+    out.high.push_back(f.number(c.key + "_high"));
+  }
+  if (!interval) out.low.clear(), out.high.clear();
+  return out;
+}
+
+PartReport training_report(const std::vector<LoadedProbe>& probes, const std::string& command) {
+  PartSection section{"Along training", "What the runs recorded on the way.", {}, {}};
+  for (const std::string& network : networks_of(probes)) {
+    const std::vector<LoadedProbe> part = of_network(probes, network);
+    const Metric& metric = part.front().metric;
+    const std::vector<Curve> curves{
+        {"test " + metric_title(metric), "epoch", "test_" + metric.name, false,
+         metric.unit == "%" ? 100.0 : 1.0},
+        {"training loss", "epoch", "train_loss", true},
+        {"λ max", "probe", "lambda_max", true},
+        {"trace", "probe", "trace", true},
+        {"stable rank / maximal", "probe", "stable_rank_share"},
+        {"effective rank / maximal", "probe", "effective_rank_share"}};
+    TrainingCurves out;
+    out.title = "Along the training: " + network;
+    for (const Curve& c : curves) {
+      TrainingPanel panel{c.quantity, c.log_axis, {}};
+      for (const LoadedProbe& p : part) {
+        TrainingSeries series = curve_of(p, c);
+        if (!series.steps.empty()) panel.series.push_back(std::move(series));
+      }
+      if (!panel.series.empty()) out.panels.push_back(std::move(panel));
+    }
+    if (out.panels.empty()) continue;
+    out.conditions.runs = 1;
+    out.conditions.command = command;
+    Figure figure = training_figure(out);
+    figure.name += "-" + network;
+    section.figures.push_back(std::move(figure));
+  }
+  return {{std::move(section)}};
+}
+
+}  // namespace
+
+PartInfo training_part() {
+  PartInfo info{.name = "training", .summary = "curves of what the runs recorded"};
+  info.report = training_report;
+  return info;
+}
+
+}  // namespace basin::tools
