@@ -217,8 +217,8 @@ std::unique_ptr<SymmetricOperator> preconditioned_operator(const SymmetricOperat
   double* y = c.mutable_data<double>();
   for (int64_t i = 0; i < p.numel(); ++i) {
     const double x = p.data<double>()[i];
-    check(x > 0, "preconditioned_operator: element ", i,
-          " of the preconditioner is ", x, "; Adam's eps keeps it positive");
+    check(x > 0, "preconditioned_operator: element ", i, " of the preconditioner is ", x,
+          "; Adam's eps keeps it positive");
     y[i] = 1 / std::sqrt(x);
   }
   return scaled_operator(a, c);

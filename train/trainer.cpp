@@ -196,8 +196,8 @@ bool Trainer::evaluate_here(MetricsFile* metrics, const TrainHooks& hooks) {
     log_message(LogLevel::warning,
                 str("the training loss rose from ", fixed_text(before, 4), " to ",
                     fixed_text(at_.train_loss, 4),
-                    " in one epoch; if it does not come back, try a lower --lr, --warmup or "
-                    "--clip"));
+                    " from one evaluation to the next; if it does not come back, try a lower --lr, "
+                    "--warmup or --clip"));
   }
   observe(*validation);
   at_.loss_sum = at_.norm_sum = at_.period_seconds = 0;

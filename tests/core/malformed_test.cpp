@@ -1,4 +1,4 @@
-// Malformed flat records: see malformed.h.
+// Flat records cut short or altered at any byte: read, or refused with a sentence (malformed.h).
 #include "basin/tests/core/malformed.h"
 
 #include "basin/core/record.h"

@@ -26,7 +26,8 @@ constexpr double kInf = std::numeric_limits<double>::infinity();
 double number(const XmlElement& e, const char* key) { return std::stod(e.attributes.at(key)); }
 
 // The marks of the rows by their hint: where the middle stands. A diamond is a path that starts at
-// its upper corner, a hollow circle a circle.
+// its upper corner, a cross one whose first line runs from corner to corner, a hollow circle is a
+// circle.
 std::map<std::string, double> marks(const std::string& svg) {
   const auto all = parse_xml(svg);
   std::map<std::string, double> out;
@@ -34,7 +35,11 @@ std::map<std::string, double> marks(const std::string& svg) {
     if (all[i + 1].name != "title" || all[i + 1].parent != all[i].name) continue;
     const auto& e = all[i];
     if (e.name == "circle") out[all[i + 1].text] = number(e, "cx");
-    if (e.name == "path") out[all[i + 1].text] = std::stod(e.attributes.at("d").substr(1));
+    if (e.name != "path") continue;
+    const std::string& d = e.attributes.at("d");
+    const double from = std::stod(d.substr(1)), to = std::stod(d.substr(d.find('L') + 1));
+    const bool cross = d.back() != 'Z';
+    out[all[i + 1].text] = cross ? (from + to) / 2 : from;
   }
   return out;
 }

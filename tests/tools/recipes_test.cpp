@@ -53,14 +53,14 @@ TEST_CASE("recipes: what each says for each network") {
     CAPTURE(c.preset);
     CAPTURE(c.model);
     const RunSettings t = resolved({{"preset", c.preset}, {"model", c.model}});
-    CHECK(t.train.train.optimizer.name == c.optimizer);
-    CHECK(*t.train.train.optimizer.lr == c.lr);
-    CHECK(*t.train.train.optimizer.weight_decay == c.wd);
-    CHECK(t.train.train.schedule == c.schedule);
+    CHECK(t.train.optimizer.name == c.optimizer);
+    CHECK(*t.train.optimizer.lr == c.lr);
+    CHECK(*t.train.optimizer.weight_decay == c.wd);
+    CHECK(t.train.schedule == c.schedule);
     CHECK(clouds_of(t).label_smoothing == c.smoothing);
     CHECK(clouds_of(t).points == c.points);
-    CHECK(t.train.train.batch == 32);
-    CHECK(t.train.train.epochs == 250);
+    CHECK(t.train.batch == 32);
+    CHECK(t.train.epochs == 250);
     CHECK(t.task.model.preset == c.variant);
     CHECK(clouds_of(t).augment.to_string() == parse_augment(c.augment).to_string());
     CHECK(t.notes.empty());
@@ -82,9 +82,9 @@ TEST_CASE("recipes: precedence") {
   // Another optimizer takes neither rate nor decay nor options of the recipe along.
   const RunSettings other =
       resolved({{"preset", "official"}, {"model", "dgcnn"}, {"optimizer", "adam"}});
-  CHECK(*other.train.train.optimizer.lr == 1e-3);
-  CHECK(*other.train.train.optimizer.weight_decay == 0);
-  CHECK(other.train.train.optimizer.options.empty());
+  CHECK(*other.train.optimizer.lr == 1e-3);
+  CHECK(*other.train.optimizer.weight_decay == 0);
+  CHECK(other.train.optimizer.options.empty());
   CHECK(clouds_of(other).label_smoothing == 0.2);
   // A file wins over a recipe, a flag over the file.
   const TempDir dir;
@@ -92,7 +92,7 @@ TEST_CASE("recipes: precedence") {
   Config config = config_with({{"preset", "paper300"}, {"points", "128"}});
   config.load_toml(dir / "a.toml");
   const RunSettings t = run_settings_from(config);
-  CHECK(t.train.train.epochs == 7);
+  CHECK(t.train.epochs == 7);
   CHECK(clouds_of(t).points == 128);
   CHECK(config.source("batch") == Layer::preset);
   CHECK(config.origin("batch") == "preset paper300");
@@ -133,7 +133,7 @@ TEST_CASE("recipes: k is model.k where there is one, and said to be idle elsewhe
   }
   const RunSettings t = resolved({{"model", "pointnet"}, {"points", "128"}, {"k", "10"}});
   CHECK(t.notes == std::vector<std::string>{"--k 10 has no effect: pointnet has no neighbours"});
-  CHECK(t.train.train.config_hash ==
+  CHECK(t.train.config_hash ==
         resolved({{"model", "pointnet"}, {"points", "128"}}).train.config_hash);
   CHECK(resolved({{"model", "pointnet"}, {"preset", "paper300"}}).notes.empty());
   const auto error = error_of([] { resolved({{"k", "0"}}); });

@@ -115,14 +115,15 @@ TEST_CASE("task molecules: a prediction does not change with rotation, shift and
 
 TEST_CASE("task molecules: a training lowers the error, in eV, below the spread of the energies") {
   const TempDir dir;
+  const CaughtWarnings warnings;
   Settings settings = tiny_molecules("adam");
   settings.train.optimizer.lr = 0.01;
-  settings.train.epochs = 8;
+  settings.train.epochs = 20;
   settings.train.batch = 32;
   settings.task.model.options = {{"hidden", "16"}, {"layers", "2"}, {"dropout", "0"}};
   const Problem problem(settings);
   const RecordFields r = parse_record(train(problem, dir / "run").result.line(), "result");
-  CHECK(r.number("best_mae") < 0.7 * fitted(problem.task, "spread"));
+  CHECK(r.number("best_mae") < 0.5 * fitted(problem.task, "spread"));
   CHECK(r.number("best_rmse") >= r.number("best_mae"));
   CHECK(r.text("metrics") == "mae:eV,rmse:eV");
   // The best is the smallest.

@@ -51,7 +51,9 @@ std::string underscored(std::string_view key) {
 }
 
 // "optimizer" for "optimizer.name"; the alias of a plain name is an earlier name of it.
-bool has_short_name(const Setting& s) { return !s.alias.empty() && s.name.find('.') != s.name.npos; }
+bool has_short_name(const Setting& s) {
+  return !s.alias.empty() && s.name.find('.') != s.name.npos;
+}
 
 std::string environment_name(const Setting& s) {
   if (!s.environment.empty()) return s.environment;
