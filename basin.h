@@ -14,6 +14,7 @@
 #include "basin/analysis/operator.h"
 #include "basin/analysis/optimizer_norm.h"
 #include "basin/analysis/pac_bayes.h"
+#include "basin/analysis/paths.h"
 #include "basin/analysis/power_iteration.h"
 #include "basin/analysis/ranks.h"
 #include "basin/analysis/representation.h"

@@ -90,8 +90,8 @@ struct SliceRun {
 };
 
 using SliceFunction = std::function<SlicePoint(const Tensors& params)>;
-// One that also depends on where on the slice the parameters stand: what no direction moves (running
-// statistics) may be interpolated there.
+// One that also depends on where on the slice the parameters stand: what no direction moves
+// (running statistics) may be interpolated there.
 using SliceFunctionAt = std::function<SlicePoint(const Tensors& params, double x, double y)>;
 
 // Evaluates f at the points of this shard that `file` does not hold yet. A numerical error of f

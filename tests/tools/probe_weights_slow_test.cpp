@@ -1,5 +1,6 @@
-// landscape_probe on weights that stand alone, under PyTorch's names: the largest eigenvalue is that
-// of the dense Hessian, what cannot be known of them is left open, what does not fit is refused.
+// landscape_probe on weights that stand alone, under PyTorch's names: the largest eigenvalue is
+// that of the dense Hessian, what cannot be known of them is left open, what does not fit is
+// refused.
 #include <algorithm>
 #include <cmath>
 

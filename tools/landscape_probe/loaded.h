@@ -54,8 +54,8 @@ std::vector<LoadedProbe> of_network(const std::vector<LoadedProbe>& probes,
 // The key under which records keep a setting: "probe_rank_shapes" for rank_examples of a task whose
 // example is a shape.
 std::string identity_key(const std::string& setting, const std::string& example);
-// A metric as keys of records name it ("accuracy" for overall_accuracy), in words, and with its unit
-// ("accuracy, %").
+// A metric as keys of records name it ("accuracy" for overall_accuracy), in words, and with its
+// unit ("accuracy, %").
 std::string metric_key(const std::string& name);
 std::string metric_word(const std::string& name);
 std::string metric_title(const Metric& metric);

@@ -10,9 +10,9 @@
 
 namespace basin::tools {
 
-// Runs the parts; returns the folder of the probe. `path`: as load_probed takes it. `out`: empty for
-// RUN/probe, or runs/probe-NAME of weights that stand alone. output error when a part is there with
-// other settings.
+// Runs the parts; returns the folder of the probe. `path`: as load_probed takes it. `out`: empty
+// for RUN/probe, or runs/probe-NAME of weights that stand alone. output error when a part is there
+// with other settings.
 fs::path probe_run(const std::string& path, const Config& config, const fs::path& out,
                    const std::string& command);
 

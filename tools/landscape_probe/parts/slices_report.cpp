@@ -123,8 +123,7 @@ Figure line(const std::vector<const Measured*>& slices, const std::string& netwo
 }
 
 std::vector<Figure> slice_figures(const std::vector<LoadedProbe>& probes,
-                                  const std::vector<Measured>& slices,
-                                  const std::string& command) {
+                                  const std::vector<Measured>& slices, const std::string& command) {
   std::vector<Figure> out;
   for (const std::string& network : networks_of(probes)) {
     for (const std::string name : {"random", "eigen", "random1d"}) {
