@@ -2,7 +2,9 @@
 // from top to bottom. Those with a descender hang two pixels lower (glyph_drop).
 #include <algorithm>
 #include <array>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "basin/figures/raster.h"
 
@@ -13,6 +15,9 @@ struct Glyph {
   char character;
   std::string_view rows;  // 35 pixels
 };
+
+// Stand-ins in the face for characters outside ASCII.
+constexpr char kLambda = 1, kPlusMinus = 2;
 
 // clang-format off
 constexpr Glyph kGlyphs[] = {
@@ -111,6 +116,8 @@ constexpr Glyph kGlyphs[] = {
     {'X', "#...#" "#...#" ".#.#." "..#.." ".#.#." "#...#" "#...#"},
     {'Y', "#...#" "#...#" ".#.#." "..#.." "..#.." "..#.." "..#.."},
     {'Z', "#####" "....#" "...#." "..#.." ".#..." "#...." "#####"},
+    {kLambda, "##..." "..#.." "..#.." ".#.#." ".#.#." "#...#" "#...#"},
+    {kPlusMinus, "..#.." "..#.." "#####" "..#.." "..#.." "....." "#####"},
 };
 // clang-format on
 
@@ -122,6 +129,26 @@ std::string_view glyph(char c) {
   const auto* found = std::find_if(std::begin(kGlyphs), std::end(kGlyphs),
                                    [c](const Glyph& g) { return g.character == c; });
   return found == std::end(kGlyphs) ? kUnknownGlyph : found->rows;
+}
+
+std::string in_face(std::string_view utf8) {
+  constexpr std::pair<std::string_view, char> kKnown[] = {
+      {"\u03bb", kLambda}, {"\u00b1", kPlusMinus}, {"\u2212", '-'}};
+  std::string out;
+  for (size_t at = 0; at < utf8.size();) {
+    size_t size = 1;
+    while (at + size < utf8.size() &&
+           (static_cast<unsigned char>(utf8[at + size]) & 0xC0) == 0x80) {
+      ++size;
+    }
+    char shown = utf8[at];
+    for (const auto& [character, c] : kKnown) {
+      if (utf8.substr(at, size) == character) shown = c;
+    }
+    out += shown;
+    at += size;
+  }
+  return out;
 }
 
 int glyph_drop(char c) {

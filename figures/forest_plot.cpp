@@ -69,7 +69,8 @@ class Drawing {
     left_ = kFigureMargin + 8 + labels_ + kGap;
     right_ = left_ + kPlotWidth;
     width_ = right_ + kGap + numbers_ + (notes_ > 0 ? kGap + notes_ : 0) + kFigureMargin;
-    top_ = draw_head(nullptr, width_, plot.title, plot.conditions, {}) + 28;
+    top_ = draw_head(nullptr, width_, plot.title, plot.conditions, {}) +
+           (plot.below.empty() && plot.above.empty() ? 28 : 42);  // room for the two sides
     place_rows();
   }
 
@@ -151,7 +152,7 @@ class Drawing {
     }
     svg.line(left_, bottom_, right_, bottom_, mark);
     const double one = x_of(1);
-    svg.line(one, top_ - 20, one, bottom_, {"none", "#222222", 1.3});
+    svg.line(one, top_ - 34, one, bottom_, {"none", "#222222", 1.3});
     svg.text(left_ + kPlotWidth / 2, bottom_ + 31, plot_.axis,
              {.size = kLabelSize, .anchor = Anchor::middle});
     side(svg, plot_.below, one, -1);
@@ -162,11 +163,11 @@ class Drawing {
              {.size = kLabelSize, .fill = css(kMutedInk)});
   }
 
-  // The words on one side of the line at 1, with an arrow away from it; within the picture also
-  // where that side of the axis is short.
+  // The words on one side of the line at 1, with an arrow away from it; above the head of the
+  // numbers, which they reach where that side of the axis is short.
   void side(Svg& svg, const std::string& words, double one, int direction) const {
     if (words.empty()) return;
-    const double y = top_ - 12, tip = one + direction * 22;
+    const double y = top_ - 26, tip = one + direction * 22;
     svg.line(one + direction * 6, y, tip, y, {"none", css(kMutedInk), 1});
     svg.polyline({{tip + direction * 5, y}, {tip, y - 3}, {tip, y + 3}, {tip + direction * 5, y}},
                  {css(kMutedInk)});

@@ -2,6 +2,7 @@
 // 5 x 7 pixels. For figures of point clouds, where a vector file would hold a shape per point.
 #pragma once
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -40,6 +41,9 @@ int text_pixels(std::string_view words, int scale = 1);  // width of one line
 
 // Seven rows of five, "#" is ink; a box for a character that the face does not have.
 std::string_view glyph(char c);
+// UTF-8 as characters of the face, one for each of the text: letters that the figures use beside
+// ASCII (lambda, plus-minus, minus) have glyphs; what has none is shown as a box.
+std::string in_face(std::string_view utf8);
 int glyph_drop(char c);  // rows by which it stands below the others
 
 }  // namespace basin

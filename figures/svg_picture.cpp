@@ -294,10 +294,7 @@ class Renderer {
     const double cell = std::max(1.0, std::floor(0.0995 * size + 0.25));
     const auto [x, y] = point(number_of(tag, "x"), number_of(tag, "y"));
     const std::string anchor = value_of(tag, "text-anchor", "start");
-    std::string shown;  // one character of the face for each of the text
-    for (const char c : line) {
-      if ((static_cast<unsigned char>(c) & 0xC0) != 0x80) shown += c;
-    }
+    const std::string shown = in_face(line);
     const double width = static_cast<double>(text_pixels(shown)) * cell;
     const double start = anchor == "middle" ? -width / 2 : anchor == "end" ? -width : 0;
     double turn = 0;

@@ -50,7 +50,8 @@ TEST_CASE("landscape_probe path: lines, a plane and a trajectory of tiny runs") 
   const TempDir dir;
   train_tiny(dir, "a", "--optimizer adamw");
   train_tiny(dir, "b", "--optimizer muon");
-  train_tiny(dir, "c", "--optimizer adamw --seed 1");
+  train_tiny(dir, "c", "--optimizer adam --lr 0.01");
+  train_tiny(dir, "seed", "--optimizer adamw --seed 1");
 
   const PathRecord three = path(dir, "a b c --trajectory a", "three");
   REQUIRE(three.points.size() == 3);
@@ -106,6 +107,12 @@ TEST_CASE("landscape_probe path: lines, a plane and a trajectory of tiny runs") 
   const PathRecord train = path(dir, "a b --interpolate-statistics", "train");
   CHECK(std::abs(train.points[0].loss - loss_of(dir / "a", false)) < 1e-6);
   CHECK(std::abs(train.points[1].loss - loss_of(dir / "b", false)) < 1e-6);
+
+  // Another draw of the data is said so, and all are measured on that of the first.
+  const PathRecord seeds = path(dir, "a seed", "seeds");
+  CHECK(seeds.points[0].same_data);
+  CHECK(!seeds.points[1].same_data);
+  CHECK(contains(read_text_file(dir / "seeds/report.html", 1 << 26), "measured on the data of"));
 
   // A trajectory alone has its own plane.
   const PathRecord alone = path(dir, "--trajectory b", "alone");

@@ -115,7 +115,8 @@ TEST_CASE("weights alone: what does not fit is refused in a sentence") {
     CHECK_MESSAGE(contains(f.err, sentence), arguments, ": ", f.err);
     CHECK(!fs::exists(dir / "runs"));
   };
-  refused(str("'", dgcnn_weights().string(), "' --model dgcnn --data five"), "dgcnn.safetensors",
+  refused(str("'", dgcnn_weights().string(), "' --model dgcnn --data five --points 24"),
+          "dgcnn.safetensors",
           3);  // the usual widths
   refused(dgcnn_arguments() + "--set task.sizes=3", "has no option 'sizes'", 2);
   refused(dgcnn_arguments() + "--set model.kk=3", "has no option 'kk'", 2);

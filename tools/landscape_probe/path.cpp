@@ -45,8 +45,6 @@ void check_one_kind(const Trained& a, const Trained& b) {
         "path: expects networks of one kind and one task, given ", a.name(), " (", a.task.name,
         ", ", a.task.model.name, ") and ", b.name(), " (", b.task.name, ", ", b.task.model.name,
         ")");
-  check(a.task.data().hash == b.task.data().hash, "path: ", a.name(), " and ", b.name(),
-        " are of different data; --data says which to measure on");
 }
 
 Trail load_trail(const std::string& path, const Config& config) {
@@ -110,7 +108,7 @@ class PathMeasurement {
                         : ", running statistics of batch norm estimated anew at every point";
   }
 
-  static PathPointRecord point_of(const End& e) {
+  PathPointRecord point_of(const End& e) const {
     const Trained& t = e.trained;
     PathPointRecord out{e.letter,
                         short_name(t),
@@ -121,6 +119,7 @@ class PathMeasurement {
     const bool known = t.checkpoint && t.checkpoint->state.has("test_loss");
     out.recorded_loss = known ? t.checkpoint->state.number("test_loss") : NAN;
     out.x = out.y = NAN;
+    out.same_data = t.task.data().hash == context_.trained.task.data().hash;
     return out;
   }
 
@@ -375,6 +374,7 @@ void fields(FieldWalk& walk, PathPointRecord& r) {
   walk("optimizer", r.optimizer), walk("checkpoint", r.checkpoint);
   walk("weights_sha256", r.weights_sha256), walk("loss", r.loss), walk("metric", r.metric);
   walk("recorded_loss", r.recorded_loss), walk("x", r.x), walk("y", r.y);
+  walk("same_data", r.same_data);
 }
 void fields(FieldWalk& walk, PathLineRecord& r) {
   walk("from", r.from), walk("to", r.to), walk("file", r.file), walk("done", r.done);

@@ -238,6 +238,13 @@ PartReport path_report(const fs::path& dir, const Metric& metric, const std::str
   if (!measured.empty()) {
     lines.figures.push_back(lines_figure(record, measured, metric, conditions));
   }
+  for (const PathPointRecord& p : record.points) {
+    if (p.same_data) continue;
+    out.warnings.push_back(str(point_text(p), ": measured on the data of ",
+                               point_text(record.points.front()),
+                               ", which its own settings do not name (another folder, or another "
+                               "draw by another seed)"));
+  }
   plane.text = "Distances in the picture are distances between weights.";
   for (const PathPlaneRecord& p : record.planes) {
     plane.figures.push_back(plane_figure(record, read_slice(dir / p.file), conditions));

@@ -22,7 +22,7 @@ struct WeightRecord {
 };
 struct SkippedRecord {
   std::string name, reason;
-  std::string role;  // of vectors: bias, gain; empty in records of earlier versions
+  std::string role;  // bias, gain, ...; empty in records of earlier versions
 };
 struct RanksRecord {
   std::vector<WeightRecord> weights;
@@ -64,8 +64,7 @@ RanksRecord measure_weight_ranks(const ProbeContext& context) {
     }
   }
   for (const SkippedParameter& s : now.skipped) {
-    const bool vector = s.role == Role::bias || s.role == Role::gain;
-    out.skipped.push_back({s.name, s.reason, vector ? std::string(name_of(s.role)) : ""});
+    out.skipped.push_back({s.name, s.reason, std::string(name_of(s.role))});
   }
   return out;
 }
