@@ -10,7 +10,8 @@
 namespace basin {
 namespace {
 
-constexpr double kFlat = 1e-14;  // of the largest variance: rounding of f32 weights, not a direction
+constexpr double kFlat =
+    1e-14;  // of the largest variance: rounding of f32 weights, not a direction
 
 Tensor as_f64(const Tensor& t) { return t.to(Device::cpu).to(DType::f64); }
 
@@ -100,8 +101,8 @@ void scale_direction(Direction& d, double by) {
 
 // weights: of the given lists, summing to 1; an integer is that of the largest weight.
 ParamList weighted(const std::vector<const ParamList*>& lists, const std::vector<double>& weights) {
-  const auto largest = static_cast<size_t>(std::max_element(weights.begin(), weights.end()) -
-                                           weights.begin());
+  const auto largest =
+      static_cast<size_t>(std::max_element(weights.begin(), weights.end()) - weights.begin());
   for (const ParamList* list : lists) check_same_network(*lists.front(), *list, "statistics");
   ParamList out = lists[largest]->clone();
   if (weights[largest] == 1) return out;
@@ -125,8 +126,8 @@ ParamList weighted(const std::vector<const ParamList*>& lists, const std::vector
 Barrier line_barrier(const Slice& line) {
   const SliceAxis& t = line.grid.x;
   check(line.grid.y.count == 1 && t.low == 0 && t.high == 1 && t.count >= 2,
-        "line_barrier: expects a line of at least 2 points from 0 to 1, given ", t.count,
-        " from ", t.low, " to ", t.high);
+        "line_barrier: expects a line of at least 2 points from 0 to 1, given ", t.count, " from ",
+        t.low, " to ", t.high);
   Barrier out;
   out.points = line.count(PointState::done);
   const double from = line.loss.front(), to = line.loss.back();

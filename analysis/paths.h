@@ -22,16 +22,16 @@ namespace basin {
 
 struct Barrier {
   double height = std::numeric_limits<double>::quiet_NaN();
-  double at = 0;           // t of the highest rise
+  double at = 0;                                           // t of the highest rise
   double loss = std::numeric_limits<double>::quiet_NaN();  // there
-  int64_t points = 0;      // of the line that were computed; the maximum is over these
+  int64_t points = 0;  // of the line that were computed; the maximum is over these
 };
 // Of a slice along one direction whose axis reaches from 0 to 1. NaN where an end has no loss.
 // usage error for another axis.
 Barrier line_barrier(const Slice& line);
 
 struct PathPlane {
-  Direction first, second;       // orthonormal; the origin is the last checkpoint
+  Direction first, second;         // orthonormal; the origin is the last checkpoint
   std::array<double, 2> shares{};  // of the variance, by direction
 };
 // usage error for fewer than three checkpoints, or where names or shapes differ; numerical error

@@ -18,9 +18,9 @@ if [ -z "$tool" ]; then
 fi
 bad=$(find . -path './build*' -prune -o -path './.*' -prune -o \
   \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' \) -print |
-  while read -r file; do
-    "$tool" "$file" | cmp -s - "$file" || printf ' %s' "$file"
-  done)
+  xargs -P "$(nproc)" -n 32 "$tool" --dry-run 2>&1 |
+  sed -n 's/^\([^:]*\):[0-9]*:[0-9]*: warning: code should be clang-formatted.*/ \1/p' |
+  sort -u | tr -d '\n')
 long=$(find . -path './build*' -prune -o -path './.*' -prune -o \
   \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' \) \
   -exec grep -nHE '^.{101,}$' {} + | grep -E '[[:space:]:]//')

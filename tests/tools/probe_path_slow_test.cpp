@@ -96,8 +96,8 @@ TEST_CASE("landscape_probe path: lines, a plane and a trajectory of tiny runs") 
   CHECK(read_text_file(dir / "three/path.json") == before);
 
   // With the networks' own statistics on the whole test split: what the training recorded.
-  const PathRecord frozen = path(
-      dir, "a b --interpolate-statistics --path-split test --path-examples 0", "frozen");
+  const PathRecord frozen =
+      path(dir, "a b --interpolate-statistics --path-split test --path-examples 0", "frozen");
   for (const PathPointRecord& end : frozen.points) {
     CHECK(std::isfinite(end.recorded_loss));
     CHECK(std::abs(end.loss - end.recorded_loss) < 1e-6);

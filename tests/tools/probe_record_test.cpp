@@ -29,9 +29,7 @@ void fields(FieldWalk& walk, Item& r) {
   walk("name", r.name), walk("count", r.count), walk("flag", r.flag), walk("values", r.values);
   walk.optional("remark", r.remark);
 }
-void fields(FieldWalk& walk, Sample& r) {
-  walk("items", r.items), walk("estimate", r.estimate);
-}
+void fields(FieldWalk& walk, Sample& r) { walk("items", r.items), walk("estimate", r.estimate); }
 
 Sample sample() {
   Sample out;

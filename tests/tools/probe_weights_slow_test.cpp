@@ -100,9 +100,7 @@ TEST_CASE("weights alone: the largest eigenvalue is that of the dense Hessian") 
   CHECK(contains(read_text_file(dir / "p/tables/weight_ranks.csv"), ",nan,nan,"));
 
   // Measured already; beside other weights it compares.
-  const Finished again =
-      run_built(dir, "landscape_probe",
-                "compare p p --out both");
+  const Finished again = run_built(dir, "landscape_probe", "compare p p --out both");
   REQUIRE_MESSAGE(again.code == 0, again.err);
   CHECK(contains(again.out, "dgcnn: λ max"));
 }

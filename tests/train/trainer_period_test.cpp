@@ -63,8 +63,8 @@ TEST_CASE("trainer periods: evaluations more often than checkpoints") {
   const auto steps = checkpoint_steps(dir / "whole/ckpt");
   const std::set<int64_t> there(steps.begin(), steps.end());
   const RecordFields r = parse_record(out.result.line(), "result");
-  for (const int64_t step : {int64_t{4}, int64_t{8}, int64_t{9}, r.integer("best_step"),
-                             r.integer("best_val_step")}) {
+  for (const int64_t step :
+       {int64_t{4}, int64_t{8}, int64_t{9}, r.integer("best_step"), r.integer("best_val_step")}) {
     CHECK_MESSAGE(there.count(step) == 1, step);
   }
   // The first evaluation is the best one so far, so it has a checkpoint of its own.

@@ -128,8 +128,8 @@ std::string short_path(const std::string& text) {
 void add_pair(const Compared& a, const Compared& b, const LoadedProbe& of_a,
               const LoadedProbe& of_b, const Config& config, Assembled& out) {
   std::optional<Trained> kept_a, kept_b;
-  const auto reader = [&config](const Compared& from, std::optional<Trained>& kept)
-      -> std::function<const Trained&()> {
+  const auto reader = [&config](const Compared& from,
+                                std::optional<Trained>& kept) -> std::function<const Trained&()> {
     if (from.only_probe) return {};
     return [&config, &from, &kept]() -> const Trained& {
       if (!kept) kept = load_probed(from.path, config);
@@ -209,8 +209,8 @@ std::string compare_runs(const std::vector<std::string>& runs, const Config& con
   for (const std::string& run : runs) compared.emplace_back(run, config, command);
   std::vector<fs::path> dirs;
   for (const Compared& c : compared) dirs.push_back(c.probe);
-  const fs::path folder = out.empty() ? fs::path("runs") / str("compare-", short_path(runs[0]),
-                                                               "-", short_path(runs[1]))
+  const fs::path folder = out.empty() ? fs::path("runs") / str("compare-", short_path(runs[0]), "-",
+                                                               short_path(runs[1]))
                                       : out;
   const std::vector<LoadedProbe> probes = load_probes(dirs);
   Assembled written = assemble(probes, command);
@@ -219,12 +219,10 @@ std::string compare_runs(const std::vector<std::string>& runs, const Config& con
   report.a = probes[1].optimizer;
   report.b = probes[0].optimizer;
   report.verdicts = verdicts_of(probes, config);
-  report.overview =
-      overview(report.verdicts, report.b, report.a, conditions_of(probes, command));
+  report.overview = overview(report.verdicts, report.b, report.a, conditions_of(probes, command));
   report.summary = str(report.a, " beside ", report.b, ": ");
   for (const LoadedProbe& p : probes) {
-    report.summary +=
-        str(who(p), metric_clause(p, " with "), &p == &probes.back() ? ". " : "; ");
+    report.summary += str(who(p), metric_clause(p, " with "), &p == &probes.back() ? ". " : "; ");
   }
   report.summary += "One run each: the intervals are those of the estimators, not of the seeds.";
   for (size_t i = 0; i + 1 < runs.size(); i += 2) {

@@ -23,9 +23,9 @@ namespace basin::tools {
 // What the measurements of one probe share.
 struct ProbeContext {
   const Trained& trained;
-  const Config& config;  // a part reads the settings that it declared
-  fs::path dir;          // of the probe
-  ModelState state;      // in the precision of the probe
+  const Config& config;             // a part reads the settings that it declared
+  fs::path dir;                     // of the probe
+  ModelState state;                 // in the precision of the probe
   std::vector<RoutingRow> routing;  // which rule updates which parameter; empty: unknown
   int64_t batch = 32;               // examples per recording
   uint64_t seed = 0;

@@ -23,8 +23,8 @@ constexpr const char* kPath = "path";
 constexpr double kMargin = 0.2;  // of a plane beyond the points that it shows, as a share
 
 const std::vector<std::string> kPathDependsOn{
-    "path_examples", "path_split", "interpolate_statistics", "grid", "grid1d", "batch", "dtype",
-    "seed"};
+    "path_examples", "path_split", "interpolate_statistics", "grid", "grid1d", "batch",
+    "dtype",         "seed"};
 
 struct End {
   std::string letter;
@@ -154,8 +154,8 @@ class PathMeasurement {
   void add_line(size_t i, size_t j, PathRecord& out) {
     const End &a = ends_[i], &b = ends_[j];
     PathLineRecord line{a.letter, b.letter, str("path-line-", a.letter, b.letter, ".jsonl")};
-    Direction d = difference_direction(a.state.params, b.state.params,
-                                       str(a.letter, " to ", b.letter));
+    Direction d =
+        difference_direction(a.state.params, b.state.params, str(a.letter, " to ", b.letter));
     line.distance = d.norm();
     SliceGrid grid;
     grid.x = {str("t, 0 at ", a.letter, ", 1 at ", b.letter), 0, 1,
@@ -220,8 +220,7 @@ class PathMeasurement {
   void add_trail(const ParamList& origin, const Direction& first, const Direction& second,
                  PathRecord& out) const {
     ProjectedPath p = projected_path(trail_->params, origin, first, second);
-    out.trails.push_back(
-        {trail_->name, trail_->steps, std::move(p.x), std::move(p.y), p.share});
+    out.trails.push_back({trail_->name, trail_->steps, std::move(p.x), std::move(p.y), p.share});
   }
 
   // A square, so that distances in the picture are distances between networks.
@@ -309,7 +308,8 @@ std::vector<Setting> path_settings() {
   return {
       {"trajectory", Kind::text, "",
        "path: run directory whose checkpoints are drawn in the plane (train with --keep 0)"},
-      {"path_examples", Kind::integer, "256", "path: examples that the loss is a mean over; 0: all"},
+      {"path_examples", Kind::integer, "256",
+       "path: examples that the loss is a mean over; 0: all"},
       {"path_split", Kind::text, "train", "path: of which split: train or test"},
       {"interpolate_statistics", Kind::flag, "false",
        "path: batch norm statistics between the networks' own instead of new ones at every point"},
@@ -358,8 +358,7 @@ std::string path_between(const std::vector<std::string>& networks, const Config&
   report.title = "Between trained networks";
   report.summary = parts.sections.front().text;
   report.warnings = parts.warnings;
-  report.provenance =
-      provenance_of(parse_record(read_text_file(record), record.string()), command);
+  report.provenance = provenance_of(parse_record(read_text_file(record), record.string()), command);
   add_sections(report, parts.sections, dir);
   write_report(dir, report);
   std::string printed;

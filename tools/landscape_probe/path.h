@@ -22,15 +22,15 @@ namespace basin::tools {
 struct PathPointRecord {
   std::string letter;  // A, B, C
   std::string name, network, optimizer, checkpoint, weights_sha256;
-  double loss = 0, metric = 0;     // at this end of its lines
-  double recorded_loss = 0;        // of the whole test split, by the training; NaN: not known
-  double x = 0, y = 0;             // in the plane; NaN: there is none
+  double loss = 0, metric = 0;  // at this end of its lines
+  double recorded_loss = 0;     // of the whole test split, by the training; NaN: not known
+  double x = 0, y = 0;          // in the plane; NaN: there is none
 };
 struct PathLineRecord {
   std::string from, to;  // letters
   std::string file;
   int64_t done = 0, failed = 0;
-  double distance = 0;  // ||b - a||
+  double distance = 0;                               // ||b - a||
   double barrier = 0, at = 0, loss = 0, metric = 0;  // the last two where it is highest
 };
 struct PathPlaneRecord {

@@ -28,9 +28,8 @@ NamedTable line_table(const PathRecord& record, const Metric& metric) {
   out.page.caption =
       "Barrier: how far the loss on the line rises above the straight line between the losses at "
       "its ends; the highest of the points computed";
-  out.page.columns = {"line",    "distance", "loss at the start", "loss at the end",
-                      "barrier", "at t",     "loss there",        word + " there",
-                      "failed"};
+  out.page.columns = {"line", "distance",   "loss at the start", "loss at the end", "barrier",
+                      "at t", "loss there", word + " there",     "failed"};
   CsvTable csv({"from", "to", "distance", "loss_from", "loss_to", "metric_from", "metric_to",
                 "barrier", "at", "loss_there", "metric_there", "metric", "done", "failed"});
   for (const PathLineRecord& l : record.lines) {
@@ -50,16 +49,21 @@ NamedTable point_table(const PathRecord& record, const Metric& metric) {
   NamedTable out{"path_points", {}, {}};
   out.page.numeric = columns_of(8, {4, 5, 6, 7});
   out.page.caption = "The networks, and their place in the plane";
-  out.page.columns = {"network", "kind", "optimizer",         "checkpoint",
-                      "loss",    metric_word(metric.name),    "recorded test loss", "x, y"};
+  out.page.columns = {"network",
+                      "kind",
+                      "optimizer",
+                      "checkpoint",
+                      "loss",
+                      metric_word(metric.name),
+                      "recorded test loss",
+                      "x, y"};
   CsvTable csv({"letter", "name", "network", "optimizer", "checkpoint", "weights_sha256", "loss",
                 "metric_value", "metric", "recorded_test_loss", "x", "y"});
   for (const PathPointRecord& p : record.points) {
-    out.page.rows.push_back(
-        {point_text(p), p.network, p.optimizer, p.checkpoint, readable(p.loss),
-         metric_value_text(metric, p.metric),
-         std::isfinite(p.recorded_loss) ? readable(p.recorded_loss) : "-",
-         std::isfinite(p.x) ? str(readable(p.x), ", ", readable(p.y)) : "-"});
+    out.page.rows.push_back({point_text(p), p.network, p.optimizer, p.checkpoint, readable(p.loss),
+                             metric_value_text(metric, p.metric),
+                             std::isfinite(p.recorded_loss) ? readable(p.recorded_loss) : "-",
+                             std::isfinite(p.x) ? str(readable(p.x), ", ", readable(p.y)) : "-"});
     csv.row({p.letter, p.name, p.network, p.optimizer, p.checkpoint, p.weights_sha256, p.loss,
              p.metric, metric.name, p.recorded_loss, p.x, p.y});
   }
@@ -173,12 +177,13 @@ Figure lines_figure(const PathRecord& record, const std::vector<MeasuredLine>& l
 }
 
 std::string trail_words(const TrailRecord& t) {
-  std::string out = str(" Orange: the ", t.steps.size(), " checkpoints of ", t.name,
-                        ", the last one hollow; the plane shows ", share_text(t.share),
-                        " of their variance.");
+  std::string out =
+      str(" Orange: the ", t.steps.size(), " checkpoints of ", t.name,
+          ", the last one hollow; the plane shows ", share_text(t.share), " of their variance.");
   if (!(t.share >= kEnoughShare)) {
-    out += " Caution: the rest of the path lies outside the plane, so the loss drawn at a "
-           "checkpoint need not be its own.";
+    out +=
+        " Caution: the rest of the path lies outside the plane, so the loss drawn at a "
+        "checkpoint need not be its own.";
   }
   return out;
 }
@@ -191,8 +196,9 @@ Figure plane_figure(const PathRecord& record, const Slice& values,
   const bool three = record.points.size() == 3;
   plot.title = three ? "Loss on the plane through three networks"
                      : "Loss on the plane of a trajectory's principal directions";
-  plot.caption = plot.title + ", both axes in units of distance between weights; ring: the lowest "
-                              "point of the grid.";
+  plot.caption = plot.title +
+                 ", both axes in units of distance between weights; ring: the lowest "
+                 "point of the grid.";
   if (three) plot.caption += " " + legend_of(record) + ".";
   ContourPanel panel{"", values};
   for (const PathPointRecord& p : record.points) {
@@ -236,8 +242,8 @@ PartReport path_report(const fs::path& dir, const Metric& metric, const std::str
   for (const PathPlaneRecord& p : record.planes) {
     plane.figures.push_back(plane_figure(record, read_slice(dir / p.file), conditions));
     if (p.failed > 0) {
-      out.warnings.push_back(str("plane: ", p.failed, " of ", p.done + p.failed,
-                                 " points failed and are holes"));
+      out.warnings.push_back(
+          str("plane: ", p.failed, " of ", p.done + p.failed, " points failed and are holes"));
     }
   }
   for (const TrailRecord& t : record.trails) {

@@ -149,9 +149,8 @@ int run_program_of(int argc, const char* const* argv) {
         ": the task is chosen by --task alone, which says ", task);
   check(!line.positionals.empty(), "expects an action: ", action_names());
   const Action& action = action_named(line.positionals.front());
-  const Call call{{line.positionals.begin() + 1, line.positionals.end()},
-                  config,
-                  command_line(argc, argv)};
+  const Call call{
+      {line.positionals.begin() + 1, line.positionals.end()}, config, command_line(argc, argv)};
   apply_shared_settings(config);
   check_probe_settings(config);  // every value is checked before anything is read
   refuse_unused_settings(call);

@@ -96,10 +96,10 @@ std::vector<int> parameters_in(const ProbeContext& context, const std::string& s
   const ParamList& params = context.state.params;
   for (size_t i = 0; i < params.size(); ++i) {
     const Param& p = params[i];
-    const bool in = kind == "layer"  ? matches(name, layer_of(p.name)) || matches(name, p.name)
-                    : kind == "role" ? name_of(p.role) == name
-                                     : i < context.routing.size() &&
-                                           context.routing[i].optimizer == name;
+    const bool in = kind == "layer" ? matches(name, layer_of(p.name)) || matches(name, p.name)
+                    : kind == "role"
+                        ? name_of(p.role) == name
+                        : i < context.routing.size() && context.routing[i].optimizer == name;
     if (in) out.push_back(static_cast<int>(i));
   }
   check(!out.empty(), "--subset: no parameter of ", context.label(), " is in '", subset,

@@ -42,8 +42,8 @@ PublishedRatios::PublishedRatios(const fs::path& file) {
     *to = value;
   }
   for (auto& [name, study] : studies) {
-    check(!study.over.empty() && !study.under.empty() && !study.data.empty(), "published ratios: ",
-          "the study '", name, "' is expected to say data, over and under");
+    check(!study.over.empty() && !study.under.empty() && !study.data.empty(),
+          "published ratios: ", "the study '", name, "' is expected to say data, over and under");
     studies_.push_back(std::move(study));
   }
 }

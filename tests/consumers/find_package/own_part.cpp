@@ -93,7 +93,9 @@ PartReport report_small(const std::vector<LoadedProbe>& probes, const std::strin
   table.csv = csv.text();
   PartReport out;
   if (table.page.rows.empty()) return out;
-  out.sections = {{"Small weights", "Counted by a part of the user's own.", {table},
+  out.sections = {{"Small weights",
+                   "Counted by a part of the user's own.",
+                   {table},
                    {shares_figure(probes, command)}}};
   return out;
 }

@@ -307,11 +307,10 @@ Estimate eigen_estimate(const EigenRecord& e) {
 PartInfo curvature_part() {
   PartInfo info{.name = kCurvature, .summary = "eigenvalues, trace and density of the Hessian"};
   info.settings = curvature_settings();
-  info.depends_on = {"examples",  "batch",         "batch_norm",    "dtype",
-                     "curvature", "subset",        "top",           "bottom",
-                     "lanczos_steps", "tolerance", "estimator",     "probes",
-                     "trace_error",   "density_probes", "density_steps", "paper_protocol",
-                     "seed"};
+  info.depends_on = {"examples",       "batch",  "batch_norm",  "dtype",          "curvature",
+                     "subset",         "top",    "bottom",      "lanczos_steps",  "tolerance",
+                     "estimator",      "probes", "trace_error", "density_probes", "density_steps",
+                     "paper_protocol", "seed"};
   info.check = check_curvature_settings;
   info.report = curvature_report;
   info.verdicts = add_curvature_verdicts;

@@ -46,8 +46,13 @@ RanksRecord measure_weight_ranks(const ProbeContext& context) {
   const WeightSpectra now = weight_spectra(context.trained.state.params);
   RanksRecord out;
   for (const MatrixSpectrum& m : now.matrices) {
-    out.weights.push_back({m.name, m.rows, m.cols, m.singular_values.to_vector<double>(), {},
-                           m.ranks.stable, m.ranks.effective});
+    out.weights.push_back({m.name,
+                           m.rows,
+                           m.cols,
+                           m.singular_values.to_vector<double>(),
+                           {},
+                           m.ranks.stable,
+                           m.ranks.effective});
   }
   if (context.trained.checkpoint) {
     const WeightSpectra before = weight_spectra(context.trained.initial.params);

@@ -91,8 +91,8 @@ const RepresentationsRecord* layers_of(const LoadedProbe& p) {
 NamedTable layer_rank_table(const std::vector<LoadedProbe>& probes) {
   NamedTable out{"representation_ranks", {}, {}};
   out.page.numeric = columns_of(7, {3, 5, 6});
-  out.page.caption = str("Ranks of the representations, one row per ", probes.front().example,
-                         ", with intervals");
+  out.page.caption =
+      str("Ranks of the representations, one row per ", probes.front().example, ", with intervals");
   out.page.columns = {"network", "optimizer",   "layer",         "matrix",
                       "centred", "stable rank", "effective rank"};
   CsvTable csv({"network", "optimizer", "layer", "samples", "channels", "pooled_here", "centred",
@@ -200,15 +200,13 @@ void add_layer_rank_verdicts(const LoadedProbe& a, const LoadedProbe& b, Verdict
 // Debiased CKA of every layer of A with every layer of B, on the same test examples.
 NamedTable cka_table(const Trained& a, const Trained& b, const std::string& network) {
   const auto of = [](const Trained& t) {
-    return representations(t.task, t.state,
-                           probe_data(t.task, Split::test, kCkaExamples, 32, 0));
+    return representations(t.task, t.state, probe_data(t.task, Split::test, kCkaExamples, 32, 0));
   };
   const auto label = [](const Trained& t) { return t.task.model.name + " " + t.optimizer(); };
   const std::vector<Representation> ra = of(a), rb = of(b);
   NamedTable out{"cka-" + network, {}, {}};
-  out.page.caption =
-      str("Debiased linear CKA on ", ra.front().rows.size(0), " test ", a.task.example, "s: ",
-          label(a), " (rows) with ", label(b), " (columns)");
+  out.page.caption = str("Debiased linear CKA on ", ra.front().rows.size(0), " test ",
+                         a.task.example, "s: ", label(a), " (rows) with ", label(b), " (columns)");
   out.page.columns = {"layer"};
   for (const Representation& r : rb) out.page.columns.push_back(r.layer);
   CsvTable csv({"a", "b", "layer_a", "layer_b", "debiased_cka", "standard_error", "low", "high",

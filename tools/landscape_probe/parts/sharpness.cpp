@@ -131,8 +131,8 @@ class Measures {
       add("Fisher-Rao norm", "w^T F w, F of Gaussian outputs of variance 1",
           fisher_rao_norm(surface_, OutputModel::gaussian));
     } else {
-      log_line(str("  Fisher-Rao norm: left out, the loss of the task ",
-                   context_.trained.task.name, " has no likelihood whose Fisher matrix is known"));
+      log_line(str("  Fisher-Rao norm: left out, the loss of the task ", context_.trained.task.name,
+                   " has no likelihood whose Fisher matrix is known"));
     }
   }
 

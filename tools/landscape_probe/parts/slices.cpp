@@ -45,10 +45,10 @@ void check_slice_settings(const Config& config, const std::vector<std::string>& 
     return std::find(list.begin(), list.end(), word) != list.end();
   };
   const int64_t top = config.integer("top");
-  check(top >= 2 || !in(slices_of(config), "eigen") || !in(parts, kSlices) ||
-            !in(parts, "curvature"),
-        "top: the slice eigen needs two eigenvectors, given ", top,
-        "; --top 2, or leave eigen out of --slices");
+  check(
+      top >= 2 || !in(slices_of(config), "eigen") || !in(parts, kSlices) || !in(parts, "curvature"),
+      "top: the slice eigen needs two eigenvectors, given ", top,
+      "; --top 2, or leave eigen out of --slices");
   direction_norm(config.text("normalisation"));
   at_least(config, "slice_examples", 0);
   at_least(config, "grid", 2);
@@ -92,8 +92,7 @@ Plan plan_of(const ProbeContext& context, const std::string& name, const ProbeDa
       r.grid.y = axis("random direction 2", "grid");
     }
   }
-  r.batch_norm =
-      config.flag("reestimate") ? BatchStatistics::reestimated : BatchStatistics::frozen;
+  r.batch_norm = config.flag("reestimate") ? BatchStatistics::reestimated : BatchStatistics::frozen;
   r.fields = {{"data", data.description},
               {"data_hash", data.content_hash},
               {"batch", std::to_string(context.batch)},
@@ -240,8 +239,8 @@ void check_record(const SlicesRecord& record, const std::string& file) {
 PartInfo slices_part() {
   PartInfo info{.name = kSlices, .summary = "the loss on planes and lines through the weights"};
   info.settings = slice_settings();
-  info.depends_on = {"slices",     "normalisation", "slice_examples", "grid",  "grid1d", "range",
-                     "reestimate", "batch_norm",    "dtype",          "seed"};
+  info.depends_on = {"slices", "normalisation", "slice_examples", "grid",  "grid1d",
+                     "range",  "reestimate",    "batch_norm",     "dtype", "seed"};
   info.after = {"curvature"};
   info.check = check_slice_settings;
   info.measure_shard = measure_slice_shard;
