@@ -30,8 +30,7 @@ int64_t outputs_in(const SafetensorsFile& file, const ModelConfig& config) {
   for (const ParamSpec& spec : model.layout.params()) {
     if (spec.role != Role::head || spec.shape[0] != config.outputs) continue;
     const Tensor* tensor = named_tensor(file, spec.name);
-    if (tensor != nullptr && tensor->rank() >= 1 &&
-        tensor->rank() == spec.reference_shape.rank()) {
+    if (tensor != nullptr && tensor->rank() >= 1 && tensor->rank() == spec.reference_shape.rank()) {
       return tensor->size(0);
     }
   }
