@@ -37,7 +37,7 @@ struct SmallNetwork {
 SmallNetwork small_network() {
   SmallNetwork s;
   s.model = make_model({.name = "pointnet",
-                        .classes = 3,
+                        .outputs = 3,
                         .options = {{"widths", "2,3,3,3,2"}, {"input_transform", "false"}}});
   s.state = init_model(s.model, 5, DType::f64);
   Rng rng(7, 0);
@@ -128,7 +128,7 @@ bool same_bits(const Tensors& a, const Tensors& b) {
 
 // The network of the programs, in the precision of the programs.
 Outcome repeat() {
-  const Model model = make_model({.name = "pointnet", .classes = 15});
+  const Model model = make_model({.name = "pointnet", .outputs = 15});
   const ModelState state = init_model(model, 1, DType::f32);
   const PointCloudSet shapes = embedded_shapes(1, 1, 64, 0).train;
   const Fn loss = classification_loss(model, state.buffers.values(), shapes.points, shapes.labels,

@@ -46,6 +46,22 @@ std::vector<std::vector<std::string>> cells_of(const std::string& csv) {
   return out;
 }
 
+double number_of(const std::string& text) {
+  double value = 0;
+  REQUIRE_MESSAGE(parse_double(text, value), text);
+  return value;
+}
+
+// The file, and probability and margin up to what the size of a batch rounds.
+void check_same_line(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  REQUIRE(a.size() == 4);
+  REQUIRE(b.size() == 4);
+  CHECK(a[0] == b[0]);
+  for (const size_t i : {2, 3}) {
+    CHECK(number_of(a[i]) == doctest::Approx(number_of(b[i])).epsilon(1e-5));
+  }
+}
+
 }  // namespace
 
 TEST_CASE("program: measuring and predicting build no training loader and read no training data") {
@@ -81,9 +97,7 @@ TEST_CASE("program: measuring and predicting build no training loader and read n
   const std::vector<std::string> names = embedded_class_names();
   for (size_t i = 1; i < cells.size(); ++i) {
     REQUIRE(cells[i].size() == 4);
-    double probability = 0, margin = 0;
-    CHECK(parse_double(cells[i][2], probability));
-    CHECK(parse_double(cells[i][3], margin));
+    const double probability = number_of(cells[i][2]), margin = number_of(cells[i][3]);
     CHECK(probability >= 1.0 / 15);
     CHECK(probability <= 1);
     CHECK(margin >= 0);
@@ -94,12 +108,13 @@ TEST_CASE("program: measuring and predicting build no training loader and read n
   REQUIRE_MESSAGE(single.code == 0, single.err);
   const auto again = cells_of(single.out);
   REQUIRE(again.size() == 3);
-  CHECK(again[1] == cells[4]);
-  CHECK(again[2] == cells[1]);
+  check_same_line(again[1], cells[4]);
+  check_same_line(again[2], cells[1]);
+  CHECK(again[1][1] == cells[4][1]);
   // Of weights alone the classes have numbers.
   const Finished bare = run(dir, str("predict --weights ", weights, " meshes/ball_0.off", kTiny));
   REQUIRE_MESSAGE(bare.code == 0, bare.err);
-  CHECK(cells_of(bare.out)[1][2] == cells[1][2]);
+  check_same_line(cells_of(bare.out)[1], cells[1]);
   CHECK(contains(cells_of(bare.out)[1][1], "class_"));
 
   const std::pair<const char*, const char*> wrong[] = {
@@ -133,7 +148,7 @@ TEST_CASE("program: weights of another number of classes start a training withou
   int same = 0;
   std::vector<std::string> others;
   for (const auto& [name, tensor] : to.model.tensors) {
-    if (contains(name, "running_")) continue;
+    if (contains(name, "running_") || tensor.rank() == 0) continue;
     const Tensor* before = from.model.find(name);
     REQUIRE(before != nullptr);
     if (before->shape() == tensor.shape() &&

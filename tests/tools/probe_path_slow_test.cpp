@@ -1,6 +1,7 @@
 // landscape_probe path on tiny runs: the losses at the ends are those of the networks, with
 // interpolated statistics those that the training recorded; a barrier is never negative; a path
-// that was measured is not measured again; a trajectory has the plane of its principal directions.
+// that was measured is not measured again; a trajectory lies in the plane of its principal
+// directions.
 #include <cmath>
 
 #include "basin/analysis/slice_file.h"

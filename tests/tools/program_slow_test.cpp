@@ -109,7 +109,7 @@ TEST_CASE("program: train, evaluate, compare; refuse a used folder") {
   fs::rename(dir / "a", dir / "moved");
   const Finished repeat = run(dir, "--config moved/config.toml --out b --threads 1");
   CHECK_MESSAGE(repeat.code == 0, repeat.err);
-  CHECK(json_of(dir / "b/result.json").number("last_test_loss") == result.number("last_loss"));
+  CHECK(json_of(dir / "b/result.json").number("last_test_loss") == result.number("last_test_loss"));
   const Finished done = run(dir, "--resume moved");
   CHECK_MESSAGE(done.code == 0, done.err);
   const Finished changed = run(dir, "--resume moved --lr 0.5");

@@ -39,6 +39,18 @@ Model bench_model(const NetworkCase& network, const BenchOptions& options) {
   return make_model(config);
 }
 
+// Of a task, what a training step needs: the classification of clouds.
+Task task_of(const Model& model) {
+  Task task;
+  task.name = "bench";
+  task.model = model;
+  task.objective = [model](const Tensors& buffers, const Batch& batch, const ForwardOptions& mode) {
+    return supervised(model, buffers, {batch.tensors[0]}, mode,
+                      cross_entropy_loss(batch.tensors[1]), batch.examples);
+  };
+  return task;
+}
+
 struct Problem {
   Model model;
   ModelState state;
@@ -144,9 +156,11 @@ class Section {
     step.naive_flops += update.naive_flops;
     step.reduced_flops += update.naive_flops;
     // As train_modelnet does it: on a GPU the step is recorded where it can be.
-    TrainStep train(problem.model, problem.state, *optimizer,
+    const Task task = task_of(problem.model);
+    const Batch batch{{problem.points, problem.labels}, options_.batch, {}};
+    TrainStep train(task, problem.state, *optimizer,
                     {.batch = options_.batch, .graph = GraphMode::automatic});
-    train.set_batch(problem.points, problem.labels);
+    train.set_batch(batch);
     const auto whole = [&] {
       train.start(problem.step++, 1);
       train.finish();
@@ -154,8 +168,8 @@ class Section {
     add(name + "_step", name + " step, whole" + (train.with_graph() ? ", recorded" : ""), whole,
         step);
     if (!train.with_graph()) return;
-    TrainStep plain(problem.model, problem.state, *optimizer, {.batch = options_.batch});
-    plain.set_batch(problem.points, problem.labels);
+    TrainStep plain(task, problem.state, *optimizer, {.batch = options_.batch});
+    plain.set_batch(batch);
     const auto launched = [&] {
       plain.start(problem.step++, 1);
       plain.finish();

@@ -66,15 +66,16 @@ fs::path result_folder(const Config& config, const Place& place, const std::stri
   return place.source;
 }
 
-Trained load_network(const Config& config, const RunSettings& settings, const Place& place,
-                     const std::string& flag) {
-  const std::string& weights = config.text("weights");
-  check(place.checkpoint || !weights.empty(), flag,
+void require_weights(const Config& config, const Place& place, const std::string& flag) {
+  check(place.checkpoint || !config.text("weights").empty(), flag,
         ": expects weights, none given; add --resume RUN or --weights FILE");
+}
+
+Trained load_network(const Config& config, const RunSettings& settings, const Place& place) {
   if (place.checkpoint) {
     return load_trained_checkpoint(*place.checkpoint, place.source, settings, config);
   }
-  return load_trained_weights(weights, settings, config);
+  return load_trained_weights(config.text("weights"), settings, config);
 }
 
 Measurement symmetry_measurement() {
@@ -136,11 +137,12 @@ int measure(const Config& config, const RunSettings& settings, const Place& plac
   for (const Measurement& m : asked) {
     if (m.check) m.check(config);
     if (m.needs_weights && needing.empty()) needing = m.flag;
-    if (context.dir.empty()) context.dir = result_folder(config, place, m.flag);
   }
+  if (!needing.empty()) require_weights(config, place, needing);
+  if (!asked.empty()) context.dir = result_folder(config, place, asked.front().flag);
   std::optional<Trained> network;
   if (!needing.empty()) {
-    network = load_network(config, settings, place, needing);
+    network = load_network(config, settings, place);
     context.network = &*network;
     if (config.has("data")) log_line("reading " + config.text("data"));
   }
@@ -157,7 +159,8 @@ int measure(const Config& config, const RunSettings& settings, const Place& plac
 int predict_files(const Config& config, const RunSettings& settings, const Place& place,
                   const std::vector<std::string>& paths) {
   check(!paths.empty(), "predict: expects files or folders, none given");
-  const Trained network = load_network(config, settings, place, "predict");
+  require_weights(config, place, "predict");
+  const Trained network = load_network(config, settings, place);
   const Task& task = network.task;
   check(task.unlabelled && task.prediction_rows, "predict: the task ", task.name,
         " cannot tell of files");

@@ -273,12 +273,15 @@ int run(const Invocation& call, int argc, const char* const* argv) {
 
 }  // namespace
 
-int train_main(const std::vector<std::string>& tasks, int argc, const char* const* argv,
-               const TrainExtras& extras) {
-  const std::string program = fs::path(argv[0]).filename().string();
+int train_main(std::initializer_list<const char*> tasks, int argc, const char* const* argv,
+               TrainExtras (*extras)()) {
+  const std::string_view path = argv[0];
+  const std::string program(path.substr(path.rfind('/') + 1));
   return run_program(program, [&] {
     register_builtin_tasks();
-    return run({program, tasks, extras, command_line(argc, argv)}, argc, argv);
+    const std::vector<std::string> names(tasks.begin(), tasks.end());
+    const TrainExtras more = extras ? extras() : TrainExtras{};
+    return run({program, names, more, command_line(argc, argv)}, argc, argv);
   });
 }
 

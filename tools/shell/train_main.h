@@ -4,6 +4,7 @@
 // Tasks, models and optimizers that were registered before the call take part: they are looked up
 // by name and listed in --help. Exit codes: --help.
 #pragma once
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,8 @@ struct TrainExtras {
 };
 
 // The first task is the default of --task. The program is called by the last part of argv[0].
-int train_main(const std::vector<std::string>& tasks, int argc, const char* const* argv,
-               const TrainExtras& extras = {});
+// `extras` is called where a failure ends the program as any other does, with its exit code.
+int train_main(std::initializer_list<const char*> tasks, int argc, const char* const* argv,
+               TrainExtras (*extras)() = nullptr);
 
 }  // namespace basin::tools

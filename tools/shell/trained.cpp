@@ -10,17 +10,28 @@ void start_state(Trained& out) {
   out.state = out.initial.clone();
 }
 
+// The tensor of that name, or the one with the shortest prefix before it ("module.fc3.weight",
+// never "feat.stn.fc3.weight" beside it); null: there is none.
+const Tensor* named_tensor(const SafetensorsFile& file, const std::string& wanted) {
+  const Tensor* found = nullptr;
+  size_t shortest = 0;
+  for (const auto& [name, tensor] : file.tensors) {
+    if (name != wanted && !name.ends_with("." + wanted)) continue;
+    if (found != nullptr && name.size() >= shortest) continue;
+    found = &tensor;
+    shortest = name.size();
+  }
+  return found;
+}
+
 // Rows of the head in a file of weights; 0: there is none under the network's names.
 int64_t outputs_in(const SafetensorsFile& file, const ModelConfig& config) {
   const Model model = make_model(config);
   for (const ParamSpec& spec : model.layout.params()) {
-    if (spec.role != Role::head) continue;
-    for (const auto& [name, tensor] : file.tensors) {
-      const bool same = name == spec.name || name.ends_with("." + spec.name);
-      if (same && tensor.rank() >= 1 && tensor.rank() == spec.reference_shape.rank() &&
-          spec.shape[0] == config.outputs) {
-        return tensor.size(0);
-      }
+    if (spec.role != Role::head || spec.shape[0] != config.outputs) continue;
+    const Tensor* tensor = named_tensor(file, spec.name);
+    if (tensor != nullptr && tensor->rank() >= 1 && tensor->rank() == spec.reference_shape.rank()) {
+      return tensor->size(0);
     }
   }
   return 0;

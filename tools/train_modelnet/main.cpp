@@ -10,9 +10,15 @@
 #include "basin/tools/shell/train_main.h"
 #include "basin/tools/train_modelnet/corruption_measure.h"
 
-int main(int argc, char** argv) {
-  using namespace basin::tools;
-  return train_main({"modelnet"}, argc, argv,
-                    {{corruption_measurement(), contact_sheet_measurement()},
-                     {{"corrupted", corrupted_accuracy_text}}});
+using namespace basin::tools;
+
+namespace {
+
+TrainExtras extras() {
+  return {{corruption_measurement(), contact_sheet_measurement()},
+          {{"corrupted", corrupted_accuracy_text}}};
 }
+
+}  // namespace
+
+int main(int argc, char** argv) { return train_main({"modelnet"}, argc, argv, extras); }
