@@ -170,10 +170,10 @@ Figure lines_figure(const PathRecord& record, const std::vector<MeasuredLine>& l
   out.svg = line_plot_svg(plot);
   out.csv = line_plot_csv(plot);
   out.alt = alt;
-  return finish_figure(std::move(out),
-                       str("Loss on straight lines in weight space. ", legend_of(record),
-                           ". Barrier: the highest rise above the dotted line between the ends."),
-                       conditions);
+  return finish_figure(
+      std::move(out),
+      str(legend_of(record), ". Barrier: the highest rise above the dotted line between the ends."),
+      conditions);
 }
 
 std::string trail_words(const TrailRecord& t) {
@@ -196,11 +196,10 @@ Figure plane_figure(const PathRecord& record, const Slice& values,
   const bool three = record.points.size() == 3;
   plot.title = three ? "Loss on the plane through three networks"
                      : "Loss on the plane of a trajectory's principal directions";
-  plot.caption = plot.title +
-                 ", both axes in units of distance between weights; ring: the lowest "
-                 "point of the grid.";
+  plot.caption =
+      "Both axes in units of distance between weights; ring: the lowest point of the grid.";
   if (three) plot.caption += " " + legend_of(record) + ".";
-  ContourPanel panel{"", values};
+  ContourPanel panel{three ? record.points.front().network : record.trails.front().name, values};
   for (const PathPointRecord& p : record.points) {
     if (std::isfinite(p.x)) panel.marks.push_back({p.letter, p.x, p.y});
   }
