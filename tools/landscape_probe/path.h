@@ -3,8 +3,8 @@
 //           barrier = max over the points of the line of L(t) - [(1 - t) L(0) + t L(1)]
 //   plane   through A, B and C, in units of distance; or, where less than three are given, through
 //           the last checkpoint of --trajectory along its first two principal directions
-//   trail   the checkpoints of --trajectory RUN in that plane, with the share of their variance that
-//           the plane shows
+//   trail   the checkpoints of --trajectory RUN in that plane, with the share of their variance
+//           that the plane shows
 // Batch norm: by default the running statistics are estimated anew at every point, on the training
 // examples of the measurement: those of the networks fit none of the weights between them, and with
 // them a line shows a barrier that is theirs. --interpolate-statistics takes (1 - t) A + t B
@@ -60,8 +60,8 @@ void fields(FieldWalk& walk, PathRecord& r);
 void check_record(const PathRecord& record, const std::string& file);
 
 // Measures what is not there yet and writes the report; returns what is printed. `networks`: two or
-// three run directories, checkpoints or files of weights; none beside --trajectory. `out`: empty for
-// runs/path-A-B[-C]. All are measured on the data
+// three run directories, checkpoints or files of weights; none beside --trajectory. `out`: empty
+// for runs/path-A-B[-C]. All are measured on the data
 // of the first. usage error for another number and for networks of different kinds.
 std::string path_between(const std::vector<std::string>& networks, const Config& config,
                          const fs::path& out, const std::string& command);
