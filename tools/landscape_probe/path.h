@@ -60,9 +60,9 @@ void fields(FieldWalk& walk, PathRecord& r);
 void check_record(const PathRecord& record, const std::string& file);
 
 // Measures what is not there yet and writes the report; returns what is printed. `networks`: two or
-// three run directories, checkpoints or files of weights; none beside --trajectory. `out`: empty
-// for runs/path-A-B[-C]. All are measured on the data
-// of the first. usage error for another number and for networks of different kinds.
+// three run directories, checkpoints or files of weights, all measured on the data of the first;
+// none beside --trajectory. `out`: empty for runs/path-A-B[-C]. usage error for another number and
+// for networks of different kinds.
 std::string path_between(const std::vector<std::string>& networks, const Config& config,
                          const fs::path& out, const std::string& command);
 
