@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/landscape_probe/probe.h"
+#include "basin/tools/landscape_probe/detail/probe.h"
 #include "basin/tools/landscape_probe/probed.h"
 #include "basin/tools/landscape_probe/settings.h"
 

@@ -6,7 +6,7 @@
 
 #include "basin/analysis/slice_file.h"
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/landscape_probe/path.h"
+#include "basin/tools/landscape_probe/detail/path.h"
 #include "basin/tools/landscape_probe/probed.h"
 #include "basin/tools/landscape_probe/settings.h"
 

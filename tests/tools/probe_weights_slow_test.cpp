@@ -10,7 +10,7 @@
 #include "basin/datasets/shapes.h"
 #include "basin/kernels/linalg.h"
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/landscape_probe/parts/curvature.h"
+#include "basin/tools/landscape_probe/detail/curvature.h"
 #include "basin/tools/landscape_probe/probed.h"
 #include "basin/tools/landscape_probe/settings.h"
 

@@ -1,12 +1,12 @@
 // Reports from the files of probes.
-#include "basin/tools/landscape_probe/compare.h"
+#include "basin/tools/landscape_probe/detail/compare.h"
 
 #include <algorithm>
 #include <cmath>
 #include <optional>
 
 #include "basin/figures/forest_plot.h"
-#include "basin/tools/landscape_probe/probe.h"
+#include "basin/tools/landscape_probe/detail/probe.h"
 #include "basin/tools/landscape_probe/probed.h"
 #include "basin/tools/landscape_probe/settings.h"
 #include "basin/tools/shell/environment.h"

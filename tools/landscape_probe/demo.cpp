@@ -1,5 +1,5 @@
 // Training of the demonstration's networks.
-#include "basin/tools/landscape_probe/demo.h"
+#include "basin/tools/landscape_probe/detail/demo.h"
 
 #include <new>
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "basin/tools/landscape_probe/parts/builtin.h"
+#include "basin/tools/landscape_probe/detail/builtin_parts.h"
 
 namespace basin::tools {
 namespace {

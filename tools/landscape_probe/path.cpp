@@ -1,5 +1,5 @@
 // Measuring lines, planes and trails.
-#include "basin/tools/landscape_probe/path.h"
+#include "basin/tools/landscape_probe/detail/path.h"
 
 #include <algorithm>
 #include <array>
@@ -8,9 +8,9 @@
 
 #include "basin/analysis/paths.h"
 #include "basin/core/printable.h"
-#include "basin/tools/landscape_probe/compare.h"
-#include "basin/tools/landscape_probe/parts/slices.h"
-#include "basin/tools/landscape_probe/probe.h"
+#include "basin/tools/landscape_probe/detail/compare.h"
+#include "basin/tools/landscape_probe/detail/probe.h"
+#include "basin/tools/landscape_probe/detail/slices.h"
 #include "basin/tools/landscape_probe/probed.h"
 #include "basin/tools/landscape_probe/settings.h"
 #include "basin/tools/landscape_probe/watched.h"

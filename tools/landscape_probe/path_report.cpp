@@ -5,7 +5,7 @@
 #include "basin/analysis/slice_file.h"
 #include "basin/figures/contour.h"
 #include "basin/figures/line_plot.h"
-#include "basin/tools/landscape_probe/path.h"
+#include "basin/tools/landscape_probe/detail/path.h"
 
 namespace basin::tools {
 namespace {

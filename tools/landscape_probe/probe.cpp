@@ -1,5 +1,5 @@
 // The parts of a probe in their order.
-#include "basin/tools/landscape_probe/probe.h"
+#include "basin/tools/landscape_probe/detail/probe.h"
 
 #include <new>
 

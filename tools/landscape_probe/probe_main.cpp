@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <iostream>
 
-#include "basin/tools/landscape_probe/compare.h"
-#include "basin/tools/landscape_probe/demo.h"
-#include "basin/tools/landscape_probe/path.h"
-#include "basin/tools/landscape_probe/probe.h"
+#include "basin/tools/landscape_probe/detail/compare.h"
+#include "basin/tools/landscape_probe/detail/demo.h"
+#include "basin/tools/landscape_probe/detail/path.h"
+#include "basin/tools/landscape_probe/detail/probe.h"
+#include "basin/tools/landscape_probe/detail/selftest.h"
 #include "basin/tools/landscape_probe/probed.h"
-#include "basin/tools/landscape_probe/selftest.h"
 #include "basin/tools/landscape_probe/settings.h"
 #include "basin/tools/landscape_probe/watched.h"
 #include "basin/tools/shell/cli.h"

@@ -1,5 +1,5 @@
-// The table of landscape_probe selftest: see selftest.h.
-#include "basin/tools/landscape_probe/selftest.h"
+// The measures and symmetries of landscape_probe selftest.
+#include "basin/tools/landscape_probe/detail/selftest.h"
 
 #include "basin/analysis/loss_surface.h"
 #include "basin/analysis/symmetry_check.h"

@@ -26,7 +26,7 @@ std::string given_training_setting(const Config& probe);
 // What the shared settings say.
 ProbeContext probe_context(const Trained& trained, const Config& config, const fs::path& dir);
 
-// Of the action `path` (path.h).
+// Of the action `path` (detail/path.h).
 std::vector<Setting> path_settings();
 void check_path_settings(const Config& config);
 

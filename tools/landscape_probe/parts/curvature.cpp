@@ -1,6 +1,6 @@
 // Part "curvature": eigenvalues, trace by layer and by rule of the optimizer, spectral density, and
 // the plain estimators of published studies beside them.
-#include "basin/tools/landscape_probe/parts/curvature.h"
+#include "basin/tools/landscape_probe/detail/curvature.h"
 
 #include <algorithm>
 #include <cmath>
@@ -11,7 +11,7 @@
 #include "basin/analysis/trace.h"
 #include "basin/core/printable.h"
 #include "basin/core/safetensors.h"
-#include "basin/tools/landscape_probe/parts/builtin.h"
+#include "basin/tools/landscape_probe/detail/builtin_parts.h"
 #include "basin/tools/landscape_probe/probed.h"
 #include "basin/tools/landscape_probe/settings.h"
 #include "basin/tools/landscape_probe/watched.h"

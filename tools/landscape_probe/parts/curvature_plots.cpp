@@ -5,7 +5,7 @@
 #include "basin/analysis/spectral_density.h"
 #include "basin/analysis/statistics.h"
 #include "basin/figures/curvature_figures.h"
-#include "basin/tools/landscape_probe/parts/curvature.h"
+#include "basin/tools/landscape_probe/detail/curvature.h"
 
 namespace basin::tools {
 namespace {

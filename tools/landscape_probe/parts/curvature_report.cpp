@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "basin/tools/landscape_probe/parts/curvature.h"
+#include "basin/tools/landscape_probe/detail/curvature.h"
 
 namespace basin::tools {
 namespace {

@@ -7,7 +7,7 @@
 #include "basin/analysis/statistics.h"
 #include "basin/analysis/symmetry_check.h"
 #include "basin/figures/spectrum_figures.h"
-#include "basin/tools/landscape_probe/parts/builtin.h"
+#include "basin/tools/landscape_probe/detail/builtin_parts.h"
 
 namespace basin::tools {
 namespace {

@@ -6,7 +6,7 @@
 #include "basin/analysis/cka.h"
 #include "basin/analysis/representation.h"
 #include "basin/figures/spectrum_figures.h"
-#include "basin/tools/landscape_probe/parts/builtin.h"
+#include "basin/tools/landscape_probe/detail/builtin_parts.h"
 #include "basin/tools/landscape_probe/settings.h"
 
 namespace basin::tools {

@@ -10,7 +10,7 @@
 #include "basin/analysis/sharpness.h"
 #include "basin/analysis/trace.h"
 #include "basin/core/safetensors.h"
-#include "basin/tools/landscape_probe/parts/builtin.h"
+#include "basin/tools/landscape_probe/detail/builtin_parts.h"
 #include "basin/tools/landscape_probe/settings.h"
 #include "basin/tools/landscape_probe/watched.h"
 #include "basin/tools/shell/progress.h"

@@ -2,7 +2,7 @@
 // two top eigenvectors, each with the local quadratic that curvature predicts. Directions depend on
 // the seed and on the weights alone, so a run that is resumed or cut into shards asks the same
 // question.
-#include "basin/tools/landscape_probe/parts/slices.h"
+#include "basin/tools/landscape_probe/detail/slices.h"
 
 #include <algorithm>
 #include <cmath>
@@ -11,7 +11,7 @@
 #include "basin/core/listing.h"
 #include "basin/core/printable.h"
 #include "basin/core/safetensors.h"
-#include "basin/tools/landscape_probe/parts/builtin.h"
+#include "basin/tools/landscape_probe/detail/builtin_parts.h"
 #include "basin/tools/landscape_probe/settings.h"
 #include "basin/tools/landscape_probe/watched.h"
 #include "basin/tools/shell/progress.h"

@@ -1,6 +1,6 @@
 // Part "training": curves of what the runs recorded on the way. It measures nothing.
 #include "basin/figures/training_figures.h"
-#include "basin/tools/landscape_probe/parts/builtin.h"
+#include "basin/tools/landscape_probe/detail/builtin_parts.h"
 
 namespace basin::tools {
 namespace {

@@ -1,6 +1,6 @@
 // One probe of one network: the parts that are asked for and not there yet, into one folder.
 //   PROBE/{config.toml, run.json, <part>.json, slice-<name>.jsonl, eigenvectors.safetensors}
-// and, made anew from those files each time: tables/, figures/, report.html (compare.h).
+// and, made anew from those files each time: tables/, figures/, report.html (detail/compare.h).
 #pragma once
 #include <functional>
 #include <string>
