@@ -89,6 +89,25 @@ TEST_CASE("slice file: reads back to the same bits, failed points with their rea
   CHECK(read_text_file(dir / "copy.jsonl", kMost) == read_text_file(dir / "s.jsonl", kMost));
 }
 
+TEST_CASE("slice file: the second value has the name that the question gives it") {
+  const TempDir dir;
+  Problem p(7, 3);
+  CHECK(p.run(dir / "a.jsonl").metric_name() == "accuracy");
+  CHECK(read_text_file(dir / "a.jsonl", kMost).find("\"accuracy\":0.") != std::string::npos);
+  p.request.fields.emplace_back("metric", "mae");
+  const Slice named = p.run(dir / "m.jsonl");
+  const std::string text = read_text_file(dir / "m.jsonl", kMost);
+  CHECK(text.find("\"mae\":0.") != std::string::npos);
+  CHECK(text.find("accuracy") == std::string::npos);
+  CHECK(same(read_slice(dir / "m.jsonl"), named));
+  CHECK(slice_csv(named).starts_with("ix,iy,x,y,state,loss,mae,reason\n"));
+  // A name that is another key of a point would make two of one.
+  p.request.fields.back().second = "loss";
+  const Slice clash = p.run(dir / "l.jsonl");
+  CHECK(clash.metric_name() == "metric");
+  CHECK(same(read_slice(dir / "l.jsonl"), clash));
+}
+
 TEST_CASE("slice file: killed in the middle of a slice, the next run goes on to the same bits") {
   const TempDir dir;
   Problem p(7, 3);

@@ -51,6 +51,23 @@ struct Problem {
   }
 };
 
+TEST_CASE("slice: a function that depends on the place is told it") {
+  const Problem p;
+  SliceRequest r;
+  r.grid = {{"a", 0, 2, 7}, {"b", -0.5, 0.75, 3}};
+  r.first = random_direction(p.params, 3, 0);
+  r.second = random_direction(p.params, 3, 1);
+  const Slice s = run_slice_at(p.params, r, [&](const Tensors& at, double x, double y) {
+    return SlicePoint{p.planted.loss(joined_values(at)), 100 * x + y};
+  });
+  const Slice plain = run_slice(p.params, r, p.planted.function());
+  CHECK(s.loss == plain.loss);
+  for (int64_t i = 0; i < s.grid.size(); ++i) {
+    CHECK(s.metric[static_cast<size_t>(i)] ==
+          100 * s.grid.x.at(s.grid.ix(i)) + s.grid.y.at(s.grid.iy(i)));
+  }
+}
+
 TEST_CASE("slice: random directions on a 7 x 3 grid from 0, as the closed form says") {
   const Problem p;
   SliceRequest r;

@@ -230,6 +230,32 @@ TEST_CASE("contour figure: without a model there are no dashes and no word of th
   testing::parse_xml(f.svg);
 }
 
+TEST_CASE("contour figure: named points and a trail, in the picture and in the CSV") {
+  ContourPlot plot = two_panels();
+  plot.panels.erase(plot.panels.begin());
+  ContourPanel& panel = plot.panels[0];
+  panel.marks = {{"A & B", 0.25, 0.5}};
+  panel.trails = {{"run", {-0.5, 0, 0.5}, {0, 0.5, 0}}};
+  plot.caption = "A plane of its own.";
+  plot.panel = 420;
+  const Figure f = contour_figure(plot);
+  const auto all = testing::parse_xml(f.svg);
+  CHECK(f.caption.starts_with("A plane of its own."));
+  CHECK(f.svg.find("A &amp; B") != std::string::npos);
+  // A dot for every checkpoint; the path twice, once as a white rim.
+  const auto dots = testing::hints_of(all, "circle");
+  for (int i = 1; i <= 3; ++i) {
+    CHECK(std::count(dots.begin(), dots.end(), str("run, checkpoint ", i)) == 1);
+  }
+  const auto lines = testing::hints_of(all, "path");
+  CHECK(std::count(lines.begin(), lines.end(), "run") == 2);
+  const auto rows = testing::read_csv(f.csv);
+  REQUIRE(rows.size() == 35 + 1 + 3);
+  CHECK(rows[35].at("state") == "A & B");
+  CHECK(std::stod(rows[35].at("x")) == 0.25);
+  CHECK(rows[38].at("state") == "run, checkpoint 3");
+  CHECK(std::stod(rows[38].at("x")) == 0.5);
+}
 TEST_CASE("contour figure: every point failed is a figure too") {
   ContourPlot plot = two_panels();
   plot.panels.pop_back();

@@ -114,6 +114,17 @@ TEST_CASE("svg picture: text stands at its anchor, turned as it is") {
   CHECK(slanted[3] > 140);
 }
 
+TEST_CASE("svg picture: letters beside ASCII have a face, others a box of one character") {
+  CHECK(in_face("abc") == "abc");
+  CHECK(in_face("\u03bb max").size() == 5);
+  CHECK(in_face("\u22121") == "-1");
+  const std::string_view box = glyph(in_face("\u2603").front());  // a snowman
+  CHECK(in_face("\u2603").size() == 1);
+  for (const char* known : {"\u03bb", "\u00b1"}) {
+    CHECK(glyph(in_face(known).front()) != box);
+  }
+}
+
 TEST_CASE("svg picture: what Svg does not write is refused") {
   using test::check_error;
   const std::string head = "<svg width=\"10\" height=\"10\">";
