@@ -4,7 +4,7 @@ if(BASIN_WITH_CUDA OR NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU" OR CMAKE_CXX_FLAG
   return()
 endif()
 
-file(GLOB core CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/core/*.cpp")
+file(GLOB_RECURSE core CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/core/*.cpp")
 file(GLOB emulator CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/emulation/*.cpp")
 list(FILTER emulator EXCLUDE REGEX "(_test|cublas)\\.cpp$")
 set(flags -O1 -g1 -fsanitize=thread -fno-omit-frame-pointer)
