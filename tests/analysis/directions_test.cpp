@@ -164,7 +164,7 @@ TEST_CASE("directions: flat vectors, subsets and back") {
   for (int64_t i = 0; i < 12; ++i) CHECK(again.data<double>()[i] == row.data<double>()[i]);
   test::check_error(ErrorKind::usage, {"'part'", "'hidden.weight'"},
                     [&] { flatten(part, params, {3}); });
-  test::check_error(ErrorKind::usage, {"'part' has 12 elements", "34"},
+  test::check_error(ErrorKind::usage, {"'part' is [12] f64", "34"},
                     [&] { along_vector(params, row, "part"); });
   test::check_error(ErrorKind::usage, {"ascending", "3 before 1"}, [&] {
     along_vector(params, row, "part", {3, 1});
