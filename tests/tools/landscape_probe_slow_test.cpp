@@ -54,14 +54,14 @@ std::map<std::string, std::string> files_below(const fs::path& folder) {
   return out;
 }
 
-// Starts the program on a grid of 25 x 25 and kills it once `file` holds more than `bytes`; its
+// Starts the program on a grid of 45 x 45 and kills it once `file` holds more than `bytes`; its
 // exit code.
 int killed_when(const TempDir& dir, const std::string& arguments, const std::string& signal,
                 const std::string& file, int64_t bytes) {
   write_file_atomic(
       dir / "kill.sh",
       str("cd '", dir.path().string(), "'\n'", BASIN_BIN_DIR, "/landscape_probe' ", arguments,
-          kTiny, "--grid 25 >kill.out 2>kill.err &\npid=$!\n",
+          kTiny, "--grid 45 >kill.out 2>kill.err &\npid=$!\n",
           "while kill -0 $pid 2>/dev/null; do\n  size=$(wc -c 2>/dev/null <'", file,
           "' || echo 0)\n  [ \"${size:-0}\" -gt ", bytes,
           " ] && break\n  sleep 0.005\ndone\nkill -", signal, " $pid 2>/dev/null\nwait $pid\n"));
@@ -162,7 +162,7 @@ TEST_CASE("landscape_probe: a slice that is killed goes on to the same file") {
   const TempDir dir;
   train(dir, "a");
   const std::string slices = "run a --parts slices --slices random --threads 1 --out ";
-  const Finished whole = probe(dir, slices + "whole", 25);
+  const Finished whole = probe(dir, slices + "whole", 45);
   REQUIRE_MESSAGE(whole.code == 0, whole.err);
   for (const auto& [signal, code] : {std::pair{"KILL", 137}, {"TERM", 75}}) {
     const std::string out = str("by-", signal), file = out + "/slice-random.jsonl";
@@ -172,7 +172,7 @@ TEST_CASE("landscape_probe: a slice that is killed goes on to the same file") {
     CHECK(left.count(PointState::missing) > 0);
     CHECK(left.count(PointState::done) > 20);
     CHECK(!fs::exists(dir / (out + "/slices.json")));
-    const Finished resumed = probe(dir, slices + out, 25);
+    const Finished resumed = probe(dir, slices + out, 45);
     REQUIRE_MESSAGE(resumed.code == 0, resumed.err);
     CHECK(text_of(dir / file) == text_of(dir / "whole/slice-random.jsonl"));
     CHECK(text_of(dir / (out + "/slices.json")) == text_of(dir / "whole/slices.json"));

@@ -194,8 +194,10 @@ std::string report_probe(const fs::path& probe, const std::string& command) {
   const LoadedProbe& p = probes.front();
   Assembled out = assemble(probes, command);
   out.report.title = str("Landscape of ", p.facts.text("run"));
-  out.report.summary = str(p.network, " trained with ", p.optimizer, metric_clause(p, ", "), ", ",
-                           p.facts.text("checkpoint"));
+  out.report.summary = p.facts.has("step")
+                           ? str(p.network, " trained with ", p.optimizer, metric_clause(p, ", "),
+                                 ", ", p.facts.text("checkpoint"))
+                           : str(p.network, ", weights that stand alone");
   add_sections(out.report, out.sections, probe);
   write_report(probe, out.report);
   return str(first_table(out.sections), "report: ", (probe / "report.html").string(), "\n");

@@ -9,8 +9,7 @@ namespace basin::tools {
 namespace {
 
 std::vector<PartInfo>& part_registry() {
-  static std::vector<PartInfo> all{curvature_part(),       slices_part(),    ranks_part(),
-                                   representations_part(), sharpness_part(), training_part()};
+  static std::vector<PartInfo> all = builtin_parts();
   return all;
 }
 

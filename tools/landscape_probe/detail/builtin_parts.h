@@ -1,5 +1,8 @@
-// Basin's own parts: each is defined in the file of its name.
+// Basin's own parts, in the order of reports: each is defined in the file of its name. To add one,
+// write its file and name it twice here.
 #pragma once
+#include <vector>
+
 #include "basin/tools/landscape_probe/part.h"
 
 namespace basin::tools {
@@ -10,5 +13,10 @@ PartInfo ranks_part();
 PartInfo representations_part();
 PartInfo sharpness_part();
 PartInfo training_part();
+
+inline std::vector<PartInfo> builtin_parts() {
+  return {curvature_part(),       slices_part(),    ranks_part(),
+          representations_part(), sharpness_part(), training_part()};
+}
 
 }  // namespace basin::tools
