@@ -13,7 +13,7 @@ namespace basin::tools {
 namespace {
 
 constexpr const char* kDemo = "landscape_probe demo";
-const std::vector<std::pair<std::string, std::string>> kDemoSettings{
+constexpr std::pair<const char*, const char*> kDemoSettings[]{
     {"data", "embedded"},
     {"model.name", "pointnet"},
     {"points", "64"},

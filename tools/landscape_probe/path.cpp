@@ -22,9 +22,13 @@ namespace {
 constexpr const char* kPath = "path";
 constexpr double kMargin = 0.2;  // of a plane beyond the points that it shows, as a share
 
-const std::vector<std::string> kPathDependsOn{
-    "path_examples", "path_split", "interpolate_statistics", "grid", "grid1d", "batch",
-    "dtype",         "seed"};
+// The settings that decide a number of a path.
+const std::vector<std::string>& path_depends_on() {
+  static const std::vector<std::string> keys{
+      "path_examples", "path_split", "interpolate_statistics", "grid", "grid1d", "batch",
+      "dtype",         "seed"};
+  return keys;
+}
 
 struct End {
   std::string letter;
@@ -339,7 +343,7 @@ std::string path_between(const std::vector<std::string>& networks, const Config&
   const Trained any = ends.empty() ? std::move(*last) : ends.front().trained;
   const fs::path dir = out.empty() ? default_folder(ends, trail) : out;
   const Record facts = path_facts(ends, trail, any);
-  const Record identity = identity_of(facts, any.task.example, config, kPathDependsOn);
+  const Record identity = identity_of(facts, any.task.example, config, path_depends_on());
   const PartFiles files(dir);
   if (files.has(kPath)) {
     files.refuse_other(kPath, identity);

@@ -166,8 +166,10 @@ int run_program_of(int argc, const char* const* argv) {
 }  // namespace
 
 int probe_main(int argc, const char* const* argv) {
-  const std::string program = fs::path(argv[0]).filename().string();
-  return run_program(program, [&] {
+  // Before run_program() nothing may ask for memory: no exception is caught yet.
+  const std::string_view path = argv[0];
+  const std::string program(path.substr(path.rfind('/') + 1));
+  return run_program(program, [argc, argv] {
     register_builtin_tasks();
     try {
       return run_program_of(argc, argv);

@@ -277,12 +277,15 @@ int train_main(std::initializer_list<const char*> tasks, int argc, const char* c
                TrainExtras (*extras)()) {
   const std::string_view path = argv[0];
   const std::string program(path.substr(path.rfind('/') + 1));
-  return run_program(program, [&] {
+  const auto body = [&] {
     register_builtin_tasks();
     const std::vector<std::string> names(tasks.begin(), tasks.end());
     const TrainExtras more = extras ? extras() : TrainExtras{};
     return run({program, names, more, command_line(argc, argv)}, argc, argv);
-  });
+  };
+  // A single reference fits into the function object: nothing is allocated where no exception is
+  // caught yet.
+  return run_program(program, [&body] { return body(); });
 }
 
 }  // namespace basin::tools
