@@ -12,7 +12,7 @@
 
 namespace basin {
 
-struct LayerNorm {
+struct LayerNormForward {
   static constexpr const char* name = "layer_norm";
   using Run = void(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps, Tensor& y);
   static Run cpu, cuda;

@@ -91,7 +91,7 @@ struct LayerNormRule final : LaneByLaneRule {
   std::string_view name() const override { return "layer_norm"; }
   Tensors forward(const Tensors& in) const override {
     Tensor y = like(in[0]);
-    launch<LayerNorm>(y.device(), in[0], in[1], in[2], eps, y);
+    launch<LayerNormForward>(y.device(), in[0], in[1], in[2], eps, y);
     return {y};
   }
   Tensors vjp(const Tensors& in, const Tensors&, const Tensor& ct) const override {

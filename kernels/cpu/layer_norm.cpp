@@ -49,8 +49,8 @@ void with_column_sums(const Tensor& x, const Run& run, Tensor& dgamma, Tensor& d
 
 }  // namespace
 
-void LayerNorm::cpu(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps,
-                    Tensor& y) {
+void LayerNormForward::cpu(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps,
+                           Tensor& y) {
   dispatch_float(x.dtype(), name, [&](auto z) {
     using T = decltype(z);
     const Tiles tiles(x);

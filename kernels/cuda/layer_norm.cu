@@ -26,7 +26,7 @@ __device__ const T* or_null(const T* p, int64_t at) {
 
 template <class T>
 void layer_norm(Rows rows, const T* x, const T* gamma, const T* beta, double eps, T* y) {
-  cuda::for_rows(LayerNorm::name, rows.count,
+  cuda::for_rows(LayerNormForward::name, rows.count,
                  [=] __device__(const cuda::WarpLanes& lanes, int64_t r) {
                    const int64_t at = r * rows.n;
                    row_map::layer_norm(lanes, rows.n, x + at, gamma, beta, eps, y + at);
@@ -106,8 +106,8 @@ void layer_norm_vjp_jvp(Rows rows, const T* x, const T* gamma, const T* c, const
 
 }  // namespace
 
-void LayerNorm::cuda(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps,
-                     Tensor& y) {
+void LayerNormForward::cuda(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps,
+                            Tensor& y) {
   dispatch_float(x.dtype(), name, [&](auto z) {
     using T = decltype(z);
     layer_norm(Rows(x), cuda::in_ptr<T>(x), cuda::in_ptr<T>(gamma), cuda::in_ptr<T>(beta), eps,

@@ -1,4 +1,5 @@
-// Tests of the programs' parts look tasks up by name, as the programs do, in whatever order they run.
+// Tests of the programs' parts look tasks up by name, as the programs do, in whatever order they
+// run.
 #include "basin/train/tasks/tasks.h"
 
 namespace {
