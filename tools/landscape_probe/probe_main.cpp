@@ -117,12 +117,8 @@ const Action& action_named(const std::string& name) {
 
 // The task decides which settings there are, so it is looked for before the rest is read.
 std::string task_asked_for(int argc, const char* const* argv) {
-  std::string found = task_names().front();
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (word == "--task" && i + 1 < argc) found = argv[i + 1];
-    if (word.starts_with("--task=")) found = word.substr(7);
-  }
+  std::string found = flag_value("--task", argc, argv);
+  if (found.empty()) found = task_names().front();
   task_info(found);
   return found;
 }

@@ -136,6 +136,16 @@ CommandLine parse_command_line(const Program& program, Config& config, int argc,
   return out;
 }
 
+std::string flag_value(const std::string& flag, int argc, const char* const* argv) {
+  std::string found;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == flag && i + 1 < argc) found = argv[i + 1];
+    if (word.starts_with(flag + "=")) found = word.substr(flag.size() + 1);
+  }
+  return found;
+}
+
 int run_program(const std::string& name, const std::function<int()>& body) {
   const auto report = [&](const char* sentence) {
     std::cout.flush();

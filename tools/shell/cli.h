@@ -28,6 +28,10 @@ struct CommandLine {
 CommandLine parse_command_line(const Program& program, Config& config, int argc,
                                const char* const* argv);
 
+// The last value of `flag` ("--task") on a command line that is not parsed yet, "" without one: for
+// a choice on which the settings themselves depend.
+std::string flag_value(const std::string& flag, int argc, const char* const* argv);
+
 // Runs the body; an exception becomes one sentence "program: ..." on stderr and its exit code.
 int run_program(const std::string& name, const std::function<int()>& body);
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iostream>
 
+#include "basin/analysis/csv.h"
 #include "basin/tools/shell/environment.h"
 #include "basin/tools/shell/equivariance_report.h"
 #include "basin/tools/shell/progress.h"
@@ -99,13 +100,6 @@ std::vector<Measurement> asked_for(const Config& config, const std::vector<Measu
   return out;
 }
 
-std::string quoted(const std::string& cell) {
-  if (cell.find_first_of(",\"\n\r") == cell.npos) return cell;
-  std::string out = "\"";
-  for (const char c : cell) out += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return out + "\"";
-}
-
 }  // namespace
 
 std::string MeasureContext::model_text() const {
@@ -173,8 +167,8 @@ int predict_files(const Config& config, const RunSettings& settings, const Place
   for (int64_t i = 0; i < given.source->batches(); ++i) {
     for (const auto& cells :
          task.prediction_rows(predict(task, state, given.source->batch(0, i)))) {
-      csv += quoted(given.names[row++]);
-      for (const std::string& cell : cells) csv += "," + quoted(cell);
+      csv += csv_text(given.names[row++]);
+      for (const std::string& cell : cells) csv += "," + csv_text(cell);
       csv += "\n";
     }
   }

@@ -190,18 +190,9 @@ int compare(const std::vector<std::string>& positionals, const TrainExtras& extr
 // the rest is read: --task NAME, else that of the run which --resume names, else the first.
 std::string task_asked_for(const std::vector<std::string>& tasks, int argc,
                            const char* const* argv) {
-  const auto value_of = [&](const std::string& flag) -> std::string {
-    std::string found;
-    for (int i = 1; i < argc; ++i) {
-      const std::string word = argv[i];
-      if (word == flag && i + 1 < argc) found = argv[i + 1];
-      if (word.starts_with(flag + "=")) found = word.substr(flag.size() + 1);
-    }
-    return found;
-  };
-  std::string name = value_of("--task");
+  std::string name = flag_value("--task", argc, argv);
   if (name.empty() && tasks.size() > 1) {
-    const fs::path run = resumed_run(value_of("--resume"));
+    const fs::path run = resumed_run(flag_value("--resume", argc, argv));
     if (!run.empty()) name = task_of_run(run);
   }
   if (name.empty()) return tasks.front();
