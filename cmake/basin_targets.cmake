@@ -15,7 +15,7 @@ endfunction()
 # adds the source here.
 set(BASIN_ALONE
   autograd/ops/linear_max.cpp autograd/ops/norm.cpp
-  models/egnn.cpp models/pointnet.cpp
+  core/storage.cpp models/egnn.cpp models/pointnet.cpp
   figures/contour.cpp figures/curvature_bars.cpp figures/forest_plot.cpp figures/heat_map.cpp
   figures/layer_ranks.cpp figures/line_plot.cpp figures/strip_plot.cpp)
 list(TRANSFORM BASIN_ALONE PREPEND "${PROJECT_SOURCE_DIR}/")
