@@ -28,7 +28,7 @@ int64_t index_of(const std::vector<std::string>& names, const std::string& name,
 }
 
 Tensor read_ply_item(const Item& item, int64_t, uint64_t) {
-  Tensor cloud = read_ply(item.path);
+  const Tensor cloud = read_ply(item.path).points.to(DType::f32);
   if (cloud.size(0) == 0) fail(ErrorKind::data, item.path.string(), ": line 1: it has no points");
   return cloud;
 }
@@ -40,7 +40,8 @@ Tensor read_mesh_item(const Item& item, int64_t points, uint64_t seed) {
       (split.parent_path().filename() / split.filename() / item.path.filename()).generic_string();
   Rng rng(seed, stream_id("mesh " + key));
   return sample_surface(read_mesh(item.path), points > 0 ? points : kSampledPoints, rng,
-                        item.path.string());
+                        item.path.string())
+      .points.to(DType::f32);
 }
 
 // Lines "x,y,z[,...]", as many as are asked for.

@@ -8,6 +8,7 @@
 
 #include "basin/core/listing.h"
 #include "basin/core/parallel.h"
+#include "basin/datasets/detail/labels.h"
 
 namespace basin::folders {
 namespace {
@@ -86,13 +87,14 @@ PointCloudSet take_set(const Tensor& clouds, const Tensor& labels, const LoadOpt
   }
   const int64_t n = clouds.size(0);
   const bool flat = labels.rank() == 1 || (labels.rank() == 2 && labels.size(1) == 1);
-  if (!flat || labels.size(0) != n || is_float(labels.dtype())) {
-    fail(ErrorKind::data, source, ": offset 0: expected integer labels [", n, "] or [", n,
-         ", 1], got ", labels);
+  if (!flat || labels.size(0) != n) {
+    fail(ErrorKind::data, source, ": offset 0: expected labels [", n, "] or [", n, ", 1], got ",
+         labels);
   }
+  const Tensor whole = whole_labels(labels, str(source, ": offset 0"));
   const std::vector<int64_t> rows = spread_rows(n, options.limit);
   std::vector<int64_t> kept;
-  for (int64_t row : rows) kept.push_back(static_cast<int64_t>(labels.at(row)));
+  for (int64_t row : rows) kept.push_back(whole.data<int64_t>()[row]);
   PointCloudSet set;
   set.points = take_points(clouds.to(DType::f32), rows, options, source);
   set.labels = Tensor::from(kept, {static_cast<int64_t>(kept.size())});
