@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "basin/core/lines.h"
 #include "basin/core/listing.h"
 #include "basin/core/parallel.h"
 #include "basin/datasets/detail/labels.h"
@@ -34,12 +35,10 @@ std::vector<fs::path> sorted_entries(const fs::path& dir) {
 std::vector<std::string> read_lines(const fs::path& path) {
   const std::string text = read_text_file(path, kMaxListBytes);
   std::vector<std::string> out;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string line = text.substr(begin, end - begin);
-    const size_t first = line.find_first_not_of(" \t\r"), last = line.find_last_not_of(" \t\r");
-    if (first != line.npos) out.push_back(line.substr(first, last - first + 1));
-    begin = end + 1;
+  LineReader lines(text);
+  for (std::string_view line; lines.next(line);) {
+    const size_t first = line.find_first_not_of(" \t"), last = line.find_last_not_of(" \t");
+    if (first != line.npos) out.emplace_back(line.substr(first, last - first + 1));
   }
   return out;
 }
