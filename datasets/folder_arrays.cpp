@@ -71,6 +71,7 @@ PointCloudSet read_h5_files(const Files& files, const LoadOptions& options,
   int64_t total = 0;
   for (const fs::path& file : files) {
     parts.push_back(read_hdf5_clouds(file));
+    parts.back().points = parts.back().points.to(DType::f32);
     const Tensor& p = parts.back().points;
     const int64_t expected = parts[0].points.size(1);
     if (options.points == 0 && p.size(1) != expected) {

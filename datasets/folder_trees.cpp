@@ -4,6 +4,8 @@
 #include <cmath>
 #include <set>
 
+#include "basin/core/content.h"
+#include "basin/core/lines.h"
 #include "basin/core/printable.h"
 #include "basin/core/random.h"
 #include "basin/datasets/detail/folders.h"
@@ -28,7 +30,7 @@ int64_t index_of(const std::vector<std::string>& names, const std::string& name,
 }
 
 Tensor read_ply_item(const Item& item, int64_t, uint64_t) {
-  Tensor cloud = read_ply(item.path);
+  const Tensor cloud = read_ply(item.path).points.to(DType::f32);
   if (cloud.size(0) == 0) fail(ErrorKind::data, item.path.string(), ": line 1: it has no points");
   return cloud;
 }
@@ -40,7 +42,8 @@ Tensor read_mesh_item(const Item& item, int64_t points, uint64_t seed) {
       (split.parent_path().filename() / split.filename() / item.path.filename()).generic_string();
   Rng rng(seed, stream_id("mesh " + key));
   return sample_surface(read_mesh(item.path), points > 0 ? points : kSampledPoints, rng,
-                        item.path.string());
+                        item.path.string())
+      .points.to(DType::f32);
 }
 
 // Lines "x,y,z[,...]", as many as are asked for.
@@ -48,26 +51,24 @@ Tensor read_text_item(const Item& item, int64_t points, uint64_t) {
   const std::string text = read_text_file(item.path, kMaxTextBytes);
   const int64_t wanted = points > 0 ? points : kSampledPoints;
   std::vector<float> xyz;
-  size_t begin = 0;
+  LineReader lines(text);
   for (int64_t line = 1; line <= wanted; ++line) {
-    if (begin >= text.size()) {
+    std::string_view rest;
+    if (!lines.next(rest)) {
       fail(ErrorKind::data, item.path.string(), ": line ", line, ": expected ", wanted,
            " points, the file ends");
     }
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    std::string_view rest = std::string_view(text).substr(begin, end - begin);
     for (int axis = 0; axis < 3; ++axis) {
-      const size_t stop = std::min(rest.find_first_of(", \t\r"), rest.size());
+      const size_t stop = std::min(rest.find_first_of(", \t"), rest.size());
       double value = 0;
       if (!parse_double(rest.substr(0, stop), value) || !std::isfinite(static_cast<float>(value))) {
         fail(ErrorKind::data, item.path.string(), ": line ", line, ": expected x,y,z, got '",
-             printable(rest.substr(0, std::min<size_t>(stop, 40))), "'");
+             printable(rest.substr(0, std::min<size_t>(stop, 40))), "'", content_note(text));
       }
       xyz.push_back(static_cast<float>(value));
       rest.remove_prefix(std::min(stop + 1, rest.size()));
       rest.remove_prefix(std::min(rest.find_first_not_of(" \t"), rest.size()));
     }
-    begin = end + 1;
   }
   return Tensor::from(xyz, {wanted, 3});
 }

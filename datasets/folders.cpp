@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <exception>
 
+#include "basin/core/lines.h"
 #include "basin/core/listing.h"
 #include "basin/core/parallel.h"
+#include "basin/datasets/detail/labels.h"
 
 namespace basin::folders {
 namespace {
@@ -33,12 +35,10 @@ std::vector<fs::path> sorted_entries(const fs::path& dir) {
 std::vector<std::string> read_lines(const fs::path& path) {
   const std::string text = read_text_file(path, kMaxListBytes);
   std::vector<std::string> out;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string line = text.substr(begin, end - begin);
-    const size_t first = line.find_first_not_of(" \t\r"), last = line.find_last_not_of(" \t\r");
-    if (first != line.npos) out.push_back(line.substr(first, last - first + 1));
-    begin = end + 1;
+  LineReader lines(text);
+  for (std::string_view line; lines.next(line);) {
+    const size_t first = line.find_first_not_of(" \t"), last = line.find_last_not_of(" \t");
+    if (first != line.npos) out.emplace_back(line.substr(first, last - first + 1));
   }
   return out;
 }
@@ -86,13 +86,14 @@ PointCloudSet take_set(const Tensor& clouds, const Tensor& labels, const LoadOpt
   }
   const int64_t n = clouds.size(0);
   const bool flat = labels.rank() == 1 || (labels.rank() == 2 && labels.size(1) == 1);
-  if (!flat || labels.size(0) != n || is_float(labels.dtype())) {
-    fail(ErrorKind::data, source, ": offset 0: expected integer labels [", n, "] or [", n,
-         ", 1], got ", labels);
+  if (!flat || labels.size(0) != n) {
+    fail(ErrorKind::data, source, ": offset 0: expected labels [", n, "] or [", n, ", 1], got ",
+         labels);
   }
+  const Tensor whole = whole_labels(labels, str(source, ": offset 0"));
   const std::vector<int64_t> rows = spread_rows(n, options.limit);
   std::vector<int64_t> kept;
-  for (int64_t row : rows) kept.push_back(static_cast<int64_t>(labels.at(row)));
+  for (int64_t row : rows) kept.push_back(whole.data<int64_t>()[row]);
   PointCloudSet set;
   set.points = take_points(clouds.to(DType::f32), rows, options, source);
   set.labels = Tensor::from(kept, {static_cast<int64_t>(kept.size())});

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "basin/core/content.h"
 #include "basin/figures/cloud_picture.h"
 #include "basin/tools/train_modelnet/corruption_eval.h"
 
@@ -15,7 +16,8 @@ constexpr int kPanel = 300, kCaption = 34, kGap = 10, kMargin = 28, kHead = 64, 
 constexpr Rgb kInk{30, 30, 30}, kMuted{110, 110, 110}, kGround{247, 248, 250}, kIdle{232, 232, 232};
 
 bool is_mesh_file(const fs::path& path) {
-  return path.extension() == ".off" || path.extension() == ".obj";
+  const std::string extension = lower_extension(path);
+  return extension == ".off" || extension == ".obj";
 }
 
 Tensor cloud_of(const PointCloudSet& set, int64_t row) {
@@ -28,11 +30,12 @@ SheetShape from_mesh_file(const CloudSettings& config, const fs::path& file) {
   SheetShape out;
   out.name = file.filename().string();
   out.mesh = read_mesh(file);
-  if (file.extension() == ".obj") {
+  if (lower_extension(file) == ".obj") {
     for (auto& v : out.mesh->vertices) v = {-v[0], v[2], v[1]};  // y up -> z up
   }
   Rng rng(config.seed, stream_id("contact sheet surface"));
-  out.points = sample_surface(*out.mesh, kCorruptionDensePoints, rng, file.string());
+  out.points =
+      sample_surface(*out.mesh, kCorruptionDensePoints, rng, file.string()).points.to(DType::f32);
   normalise_cloud({out.points.mutable_data<float>(), static_cast<size_t>(out.points.numel())},
                   config.load.normalise);
   swap_up_axis(out.points);
