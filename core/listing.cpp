@@ -57,13 +57,11 @@ std::vector<fs::path> list_folder(const fs::path& folder, std::error_code& error
 
 bool is_litter(const fs::path& path) {
   const std::string name = lower(path.filename().string());
-  const bool editor = name.ends_with('~') || (name.size() > 1 && name.starts_with('#') &&
-                                              name.ends_with('#'));
+  const bool editor =
+      name.ends_with('~') || (name.size() > 1 && name.starts_with('#') && name.ends_with('#'));
   return name.starts_with('.') || editor || name == "icon\r" ||
          std::find(kLitter.begin(), kLitter.end(), name) != kLitter.end();
 }
-
-std::string extension_of(const fs::path& path) { return lower(path.extension().string()); }
 
 void remove_tree(const fs::path& path, std::error_code& error) {
   error.clear();

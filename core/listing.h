@@ -2,7 +2,6 @@
 // (libstdc++ 12) ends the process where its memory runs out; these throw.
 #pragma once
 #include <filesystem>
-#include <string>
 #include <system_error>
 #include <vector>
 
@@ -15,8 +14,6 @@ std::vector<std::filesystem::path> list_folder(const std::filesystem::path& fold
 // and the "._name" of AppleDouble, and what archives, file managers and editors leave: __MACOSX,
 // Thumbs.db, desktop.ini, "name~", "#name#", .. . Every folder of data is read by this one rule.
 bool is_litter(const std::filesystem::path& path);
-// ".off" of "a/B.OFF": with ASCII letters in lower case; empty without one.
-std::string extension_of(const std::filesystem::path& path);
 // A file, a link, or a folder with everything below it. What is not there is no error.
 void remove_tree(const std::filesystem::path& path, std::error_code& error);
 

@@ -10,7 +10,9 @@
 #include <cstring>
 #include <set>
 
+#include "basin/core/content.h"
 #include "basin/core/detail/json_text.h"
+#include "basin/core/half.h"
 #include "basin/core/printable.h"
 
 namespace basin {
@@ -212,16 +214,6 @@ void check_ranges(const std::vector<Entry>& entries, uint64_t data_bytes, uint64
   }
 }
 
-float half_to_float(uint16_t h) {
-  const uint32_t sign = uint32_t{h & 0x8000u} << 16, exponent = h >> 10 & 31u, mantissa = h & 1023u;
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7F800000u | mantissa << 13);
-  if (exponent == 0) {
-    const float tiny = static_cast<float>(mantissa) * 0x1p-24f;
-    return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(tiny));
-  }
-  return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
-}
-
 Tensor load(const Entry& e, std::span<const uint8_t> bytes) {
   constexpr DType kTypes[] = {DType::f32, DType::f64, DType::i32,
                               DType::i64, DType::f32, DType::f32};
@@ -238,6 +230,16 @@ Tensor load(const Entry& e, std::span<const uint8_t> bytes) {
         e.stored == Stored::f16 ? half_to_float(half) : std::bit_cast<float>(uint32_t{half} << 16);
   }
   return t;
+}
+
+// A safetensors file has a brace as its ninth byte; what has not, and can be told, is named.
+void check_is_safetensors(std::span<const uint8_t> bytes, const std::string& name) {
+  constexpr size_t kBrace = 8;
+  if (bytes.size() <= kBrace || bytes[kBrace] == '{') return;
+  const std::string_view what = describe_content(bytes);
+  if (what.empty()) return;
+  fail(ErrorKind::data, name, ": offset 0: expected a safetensors file, this is ", what,
+       "; README, \"Weights\", shows how to save those of PyTorch as safetensors");
 }
 
 std::string json_string(std::string_view text) {
@@ -299,6 +301,7 @@ const Tensor* SafetensorsFile::find(std::string_view name) const {
 
 SafetensorsFile parse_safetensors(std::span<const uint8_t> bytes, const std::string& name) {
   ByteReader reader(bytes, name);
+  check_is_safetensors(bytes, name);
   const uint64_t length = reader.u64("the header length of a safetensors file");
   if (length > kHeaderLimit) {
     fail(ErrorKind::data, name, ": offset 0: expected a header of at most ", kHeaderLimit,

@@ -5,7 +5,7 @@
 #include <limits>
 #include <numbers>
 
-#include "basin/core/listing.h"
+#include "basin/core/content.h"
 #include "basin/core/parallel.h"
 #include "basin/datasets/detail/corruption_draws.h"
 #include "basin/datasets/detail/folders.h"
@@ -131,7 +131,7 @@ std::string described(const std::string& source, const CorruptionInfo& info, int
 }
 
 bool is_mesh(const fs::path& path) {
-  const std::string extension = extension_of(path);
+  const std::string extension = lower_extension(path);
   return (extension == ".off" || extension == ".obj") && folders::is_file(path);
 }
 

@@ -5,7 +5,7 @@
 #include <set>
 #include <utility>
 
-#include "basin/core/listing.h"
+#include "basin/core/content.h"
 #include "basin/datasets/detail/folders.h"
 #include "basin/datasets/hdf5.h"
 #include "basin/datasets/npy.h"
@@ -50,7 +50,7 @@ std::pair<Files, Files> named_h5_files(const fs::path& dir) {
   std::pair<Files, Files> out;
   std::set<std::string> families;
   for (const fs::path& path : sorted_entries(dir)) {
-    const std::string extension = extension_of(path);
+    const std::string extension = lower_extension(path);
     if (!is_file(path) || (extension != ".h5" && extension != ".hdf5")) continue;
     const std::optional<Part> part = part_of(path.stem().string());
     if (!part) continue;
@@ -72,7 +72,7 @@ PointCloudSet read_h5_rows(const Hdf5Clouds& file, const std::vector<int64_t>& r
   const int64_t have = file.points.size(1), wanted = rows_wanted(have, options);
   const auto read = [&](int64_t i) {
     StoredCloud cloud = stored_rows(file.points, have * rows[i], wanted, false);
-    if (options.normals && file.normals.defined()) {
+    if (file.normals.defined()) {
       append_rows(file.normals, have * rows[i], wanted, 0, cloud.normals);
     }
     return cloud;
@@ -91,8 +91,7 @@ PointCloudSet read_h5_files(const Files& files, const LoadOptions& options,
   std::vector<Hdf5Clouds> parts;
   int64_t total = 0;
   for (const fs::path& file : files) {
-    parts.push_back(read_hdf5_clouds(file));
-    if (!options.normals) parts.back().normals = {};
+    parts.push_back(read_hdf5_clouds(file, {.normals = options.normals}));
     total += parts.back().points.size(0);
   }
   std::vector<PointCloudSet> sets;

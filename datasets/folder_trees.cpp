@@ -5,7 +5,8 @@
 #include <limits>
 #include <set>
 
-#include "basin/core/listing.h"
+#include "basin/core/content.h"
+#include "basin/core/lines.h"
 #include "basin/core/printable.h"
 #include "basin/core/random.h"
 #include "basin/datasets/detail/folders.h"
@@ -79,7 +80,7 @@ class NumberLine {
       : rest_(text), path_(path), line_(line) {}
 
   double next(std::string_view expected) {
-    const size_t stop = std::min(rest_.find_first_of(", \t\r"), rest_.size());
+    const size_t stop = std::min(rest_.find_first_of(", \t"), rest_.size());
     double value = 0;
     if (!parse_double(rest_.substr(0, stop), value) || !std::isfinite(static_cast<float>(value))) {
       fail(ErrorKind::data, path_.string(), ": line ", line_, ": expected ", expected, ", got '",
@@ -89,7 +90,7 @@ class NumberLine {
     rest_.remove_prefix(std::min(rest_.find_first_not_of(" \t"), rest_.size()));
     return value;
   }
-  bool at_end() const { return rest_.find_first_not_of(" \t\r") == rest_.npos; }
+  bool at_end() const { return rest_.find_first_not_of(" \t") == rest_.npos; }
 
  private:
   std::string_view rest_;
@@ -97,24 +98,22 @@ class NumberLine {
   int64_t line_;
 };
 
-// Lines "x,y,z[,nx,ny,nz][,...]" up to the end or to the last one wanted. Blank lines at the end
-// are none.
+// Lines "x,y,z[,nx,ny,nz][,...]" up to the end or to the last one wanted. What follows the last
+// line with a number may be blank.
 StoredCloud read_text_item(const Item& item, const LoadOptions& options) {
   const std::string text = read_text_file(item.path, kMaxTextBytes);
-  const size_t end_of_text = text.find_last_not_of(" \t\r\n") + 1;
+  const size_t end = text.find_last_not_of(" \t\r\n") + 1;
   const int64_t wanted = rows_wanted(std::numeric_limits<int64_t>::max(), options);
   StoredCloud out;
   out.wide = true;
   out.key = key_of(item.path);
-  size_t begin = 0;
-  for (int64_t line = 1; line <= wanted && begin < end_of_text; ++line) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    NumberLine numbers(std::string_view(text).substr(begin, end - begin), item.path, line);
+  LineReader lines(std::string_view(text).substr(0, end));
+  for (std::string_view line; lines.number() < wanted && lines.next(line);) {
+    NumberLine numbers(line, item.path, lines.number());
     for (int axis = 0; axis < 3; ++axis) out.xyz.push_back(numbers.next("x,y,z"));
     if (options.normals && !numbers.at_end()) {
       for (int axis = 0; axis < 3; ++axis) out.normals.push_back(numbers.next("x,y,z,nx,ny,nz"));
     }
-    begin = end + 1;
   }
   return out;
 }
@@ -134,7 +133,7 @@ StoredCloud read_npy_item(const Item& item, const LoadOptions& options) {
 }  // namespace
 
 StoredCloud read_cloud(const Item& item, const LoadOptions& options) {
-  const std::string extension = extension_of(item.path);
+  const std::string extension = lower_extension(item.path);
   if (extension == ".off" || extension == ".obj") return read_mesh_item(item, options);
   if (extension == ".ply") return read_ply_item(item, options);
   if (extension == ".npy") return read_npy_item(item, options);
@@ -186,7 +185,7 @@ struct Tree {
 };
 
 bool has_extension(const fs::path& path, const std::vector<std::string>& extensions) {
-  return std::find(extensions.begin(), extensions.end(), extension_of(path)) != extensions.end();
+  return std::find(extensions.begin(), extensions.end(), lower_extension(path)) != extensions.end();
 }
 
 Tree scan_tree(const fs::path& dir, const std::vector<std::string>& extensions) {

@@ -6,10 +6,13 @@
 #include <algorithm>
 #include <exception>
 
+#include "basin/core/content.h"
+#include "basin/core/lines.h"
 #include "basin/core/listing.h"
 #include "basin/core/log.h"
 #include "basin/core/parallel.h"
 #include "basin/core/text.h"
+#include "basin/datasets/detail/labels.h"
 
 namespace basin::folders {
 namespace {
@@ -46,7 +49,8 @@ void warn_of_losses(const CloudList& clouds, const std::vector<CloudLoss>& losse
 }
 
 [[noreturn]] void fail_without_normals(const std::string& source) {
-  fail(ErrorKind::data, source, ": expected normals, it has none; they are read from the HDF5 "
+  fail(ErrorKind::data, source,
+       ": expected normals, it has none; they are read from the HDF5 "
        "dataset 'normal', text lines x,y,z,nx,ny,nz, the PLY properties nx, ny, nz, OFF files of "
        "the kind NOFF, 'vn' of OBJ, .npy arrays of 6 columns, and the faces of a mesh");
 }
@@ -104,9 +108,7 @@ PointSelection left_to_choose(const LoadOptions& options) {
              : PointSelection::first;
 }
 
-std::string last_name(const std::string& line) {
-  return line.substr(line.find_last_of("/\\") + 1);
-}
+std::string last_name(const std::string& line) { return line.substr(line.find_last_of("/\\") + 1); }
 
 int64_t rows_wanted(int64_t have, const LoadOptions& options) {
   const bool first = options.selection == PointSelection::first && options.points > 0;
@@ -132,7 +134,8 @@ fs::path find_file(const fs::path& dir, const std::string& name) {
   std::error_code error;
   if (is_file(wanted)) return wanted;
   for (const fs::path& file : list_folder(dir, error)) {
-    const bool same = file.stem() == wanted.stem() && extension_of(file) == extension_of(wanted);
+    const bool same =
+        file.stem() == wanted.stem() && lower_extension(file) == lower_extension(wanted);
     if (same && is_file(file)) return file;
   }
   return wanted;
@@ -141,12 +144,10 @@ fs::path find_file(const fs::path& dir, const std::string& name) {
 std::vector<std::string> read_lines(const fs::path& path) {
   const std::string text = read_text_file(path, kMaxListBytes);
   std::vector<std::string> out;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string line = text.substr(begin, end - begin);
-    const size_t first = line.find_first_not_of(" \t\r"), last = line.find_last_not_of(" \t\r");
-    if (first != line.npos) out.push_back(line.substr(first, last - first + 1));
-    begin = end + 1;
+  LineReader lines(text);
+  for (std::string_view line; lines.next(line);) {
+    const size_t first = line.find_first_not_of(" \t"), last = line.find_last_not_of(" \t");
+    if (first != line.npos) out.emplace_back(line.substr(first, last - first + 1));
   }
   return out;
 }
@@ -221,8 +222,8 @@ PointCloudSet collect(const CloudList& clouds, const LoadOptions& options,
     if (error) std::rethrow_exception(error);
   }
   warn_of_losses(clouds, losses, options, source);
-  const bool equal = std::all_of(all.sizes.begin(), all.sizes.end(),
-                                 [&](int64_t size) { return size == usual; });
+  const bool equal =
+      std::all_of(all.sizes.begin(), all.sizes.end(), [&](int64_t size) { return size == usual; });
   return equal ? std::move(all.usual) : unequal(std::move(all), options.normals);
 }
 
@@ -231,18 +232,21 @@ PointCloudSet take_set(const Tensor& clouds, const Tensor& labels, const LoadOpt
   const bool cloud = clouds.rank() == 3 && (clouds.size(2) == 3 || clouds.size(2) == 6) &&
                      is_float(clouds.dtype());
   if (!cloud) {
-    fail(ErrorKind::data, source, ": offset 0: expected floats [n, P, 3], or [n, P, 6] with "
-         "normals, got ", clouds);
+    fail(ErrorKind::data, source,
+         ": offset 0: expected floats [n, P, 3], or [n, P, 6] with "
+         "normals, got ",
+         clouds);
   }
   const int64_t n = clouds.size(0), have = clouds.size(1);
   const bool flat = labels.rank() == 1 || (labels.rank() == 2 && labels.size(1) == 1);
-  if (!flat || labels.size(0) != n || is_float(labels.dtype())) {
-    fail(ErrorKind::data, source, ": offset 0: expected integer labels [", n, "] or [", n,
-         ", 1], got ", labels);
+  if (!flat || labels.size(0) != n) {
+    fail(ErrorKind::data, source, ": offset 0: expected labels [", n, "] or [", n, ", 1], got ",
+         labels);
   }
+  const Tensor whole = whole_labels(labels, str(source, ": offset 0"));
   const std::vector<int64_t> rows = spread_rows(n, options.limit);
   std::vector<int64_t> kept;
-  for (int64_t row : rows) kept.push_back(static_cast<int64_t>(labels.at(row)));
+  for (int64_t row : rows) kept.push_back(whole.data<int64_t>()[row]);
   const auto read = [&](int64_t i) {
     return stored_rows(clouds, have * rows[i], rows_wanted(have, options), options.normals);
   };
@@ -290,11 +294,10 @@ PointCloudSet read_items(const std::vector<Item>& all, CloudReader read, const L
   }
   if (items.empty()) fail(ErrorKind::data, source, ": expected at least one shape");
   const auto n = static_cast<int64_t>(items.size());
-  PointCloudSet set = collect(
-      {n, [&](int64_t i) { return read(items[i], options); },
-       [&](int64_t i) { return items[i].path.string(); },
-       options.points > 0 ? kept_at_random(options.points) : 0},
-      options, source);
+  PointCloudSet set = collect({n, [&](int64_t i) { return read(items[i], options); },
+                               [&](int64_t i) { return items[i].path.string(); },
+                               options.points > 0 ? kept_at_random(options.points) : 0},
+                              options, source);
   set.labels = Tensor::from(labels, {n});
   set.source = source;
   check_points(set, options, items.front().path.string());

@@ -70,9 +70,8 @@ struct PointCloudLoader::State {
       return;
     }
     const uint64_t e = options.selection == PointSelection::random ? epoch : 0;
-    const std::vector<int64_t> pick =
-        drawn_points(have, wanted, options.seed,
-                     stream_id("loader points", e, static_cast<uint64_t>(row)));
+    const std::vector<int64_t> pick = drawn_points(
+        have, wanted, options.seed, stream_id("loader points", e, static_cast<uint64_t>(row)));
     for (size_t i = 0; i < pick.size(); ++i) {
       std::copy_n(&from[3 * pick[i]], 3, &xyz[3 * i]);
       if (!normals.empty()) std::copy_n(&along[3 * pick[i]], 3, &normals[3 * i]);
@@ -162,8 +161,8 @@ PointCloudLoader::PointCloudLoader(const PointCloudSet& set, const LoaderOptions
   check(options.batch > 0, "loader: expected a batch of at least 1, got ", options.batch);
   check(options.points >= 0 && options.points <= have, "loader: expected 0 to ", have,
         " points per cloud, got ", options.points, "; load the set with more points");
-  check(options.points > 0 || few == have, "loader: expected a number of points, as the clouds have ",
-        few, " to ", have, " of them");
+  check(options.points > 0 || few == have,
+        "loader: expected a number of points, as the clouds have ", few, " to ", have, " of them");
   check(options.selection != PointSelection::farthest,
         "loader: farthest points are chosen when a set is loaded");
   check(!options.drop_last || options.batch <= set.size(), "loader: a batch of ", options.batch,

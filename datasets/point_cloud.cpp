@@ -89,9 +89,11 @@ bool is_well_formed(const PointCloudSet& set) {
 
 void check_finite(const std::string& where, int64_t row, std::span<const float> xyz,
                   const char* what) {
-  const auto bad = std::find_if_not(xyz.begin(), xyz.end(), [](float x) { return std::isfinite(x); });
+  const auto bad =
+      std::find_if_not(xyz.begin(), xyz.end(), [](float x) { return std::isfinite(x); });
   if (bad == xyz.end()) return;
-  fail(ErrorKind::data, where, ": row ", row, ": ", what, (bad - xyz.begin()) / 3, " is not finite");
+  fail(ErrorKind::data, where, ": row ", row, ": ", what, (bad - xyz.begin()) / 3,
+       " is not finite");
 }
 
 // The embedded classes take turns, so the first rows hold all of them; a stride could skip some.
@@ -222,8 +224,7 @@ PointCloudSet subset(const PointCloudSet& set, std::span<const int64_t> rows) {
   }
   const auto n = static_cast<int64_t>(rows.size());
   const bool packed = set.offsets.defined();
-  const Shape shape =
-      packed ? Shape{offsets.back(), 3} : Shape{n, set.points_per_cloud(), 3};
+  const Shape shape = packed ? Shape{offsets.back(), 3} : Shape{n, set.points_per_cloud(), 3};
   PointCloudSet out;
   out.points = Tensor::empty(shape, DType::f32);
   if (set.normals.defined()) out.normals = Tensor::empty(shape, DType::f32);
@@ -279,13 +280,16 @@ PointCloudSet load_npy_set(const fs::path& points, const fs::path& labels,
 LoadedCloud load_cloud(const fs::path& file, const LoadOptions& options) {
   check_options(options);
   const PointCloudSet one =
-      folders::collect({1, [&](int64_t) { return folders::read_cloud({file, 0}, options); },
+      folders::collect({1,
+                        [&](int64_t) {
+                          return folders::read_cloud({file, 0}, options);
+                        },
                         [&](int64_t) { return file.string(); }, options.points},
                        options, file.string());
   const int64_t have = one.points.size(1), wanted = options.points > 0 ? options.points : have;
-  if (have == wanted) return {one.points.view({have, 3}), one.normals.defined()
-                                                             ? one.normals.view({have, 3})
-                                                             : Tensor()};
+  if (have == wanted)
+    return {one.points.view({have, 3}),
+            one.normals.defined() ? one.normals.view({have, 3}) : Tensor()};
   LoadedCloud out{Tensor::empty({wanted, 3}, DType::f32), {}};
   const uint64_t stream = stream_id("again " + file.filename().string());
   const std::vector<int64_t> chosen = drawn_points(have, wanted, options.seed, stream);

@@ -33,10 +33,10 @@ struct PointCloudSet {
 
   int64_t size() const { return labels.defined() ? labels.size(0) : 0; }
   int64_t classes() const { return static_cast<int64_t>(class_names.size()); }
-  int64_t points_per_cloud() const;               // P; of unequal clouds the fewest
-  int64_t most_points() const;                    // P; of unequal clouds the most
-  int64_t points_of(int64_t row) const;           // of one cloud
-  std::span<const float> xyz(int64_t row) const;  // [points_of(row), 3]
+  int64_t points_per_cloud() const;                      // P; of unequal clouds the fewest
+  int64_t most_points() const;                           // P; of unequal clouds the most
+  int64_t points_of(int64_t row) const;                  // of one cloud
+  std::span<const float> xyz(int64_t row) const;         // [points_of(row), 3]
   std::span<const float> normals_of(int64_t row) const;  // the same; empty: there are none
 };
 

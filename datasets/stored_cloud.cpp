@@ -76,8 +76,8 @@ int64_t merged_points(const std::vector<double>& exact, const std::vector<float>
       hash ^= hash >> 29;
     }
     size_t at = hash & (room - 1);
-    while (table[at] < n && !std::equal(&rounded[3 * i], &rounded[3 * i] + 3,
-                                        &rounded[3 * table[at]])) {
+    while (table[at] < n &&
+           !std::equal(&rounded[3 * i], &rounded[3 * i] + 3, &rounded[3 * table[at]])) {
       at = (at + 1) & (room - 1);
     }
     if (table[at] == n) {

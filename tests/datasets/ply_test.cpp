@@ -41,7 +41,8 @@ std::string binary_file(bool big) {
   return out;
 }
 
-Tensor parse(const std::string& text) { return parse_ply(test::bytes_of(text), "t.ply"); }
+PlyCloud cloud_of(const std::string& text) { return parse_ply(test::bytes_of(text), "t.ply"); }
+Tensor parse(const std::string& text) { return cloud_of(text).points; }
 
 void refused(const std::string& text, std::vector<std::string> words) {
   words.insert(words.begin(), "t.ply");
@@ -187,6 +188,6 @@ TEST_CASE("ply: a real cloud with a camera behind the vertices") {
   const fs::path dir = test::real_data("modelnet40/ply/airplane/train");
   if (dir.empty()) return;
   for (const auto& entry : fs::directory_iterator(dir)) {
-    CHECK(read_ply(entry.path()).shape() == Shape{1024, 3});
+    CHECK(read_ply(entry.path()).points.shape() == Shape{1024, 3});
   }
 }

@@ -279,8 +279,7 @@ Task make_point_clouds(const TaskConfig& config, const OptionReader& options) {
   const auto inputs = static_cast<std::ptrdiff_t>(task.model.inputs.size());
   task.objective = [model = task.model, inputs, smoothing = s.label_smoothing](
                        const Tensors& buffers, const Batch& batch, const ForwardOptions& mode) {
-    return supervised(model, buffers,
-                      {batch.tensors.begin(), batch.tensors.begin() + inputs}, mode,
+    return supervised(model, buffers, {batch.tensors.begin(), batch.tensors.begin() + inputs}, mode,
                       cross_entropy_loss(batch.tensors.back(), smoothing), batch.examples);
   };
   task.metrics = classification_metrics();
@@ -360,7 +359,8 @@ std::vector<OptionInfo> cloud_options() {
        integer},
       {"selection", "auto",
        "Which points of a larger cloud, in both splits: first (in the order of the file), random "
-       "(training: new ones every epoch; else one seeded choice), fps (farthest-point sampling), or "
+       "(training: new ones every epoch; else one seeded choice), fps (farthest-point sampling), "
+       "or "
        "auto: first for HDF5 and the resampled text release, random for PLY, .npy and meshes "
        "without faces",
        text},
