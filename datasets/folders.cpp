@@ -131,9 +131,13 @@ std::vector<fs::path> sorted_entries(const fs::path& dir) {
 
 fs::path find_file(const fs::path& dir, const std::string& name) {
   const fs::path wanted = dir / name;
-  std::error_code error;
   if (is_file(wanted)) return wanted;
-  for (const fs::path& file : list_folder(dir, error)) {
+  std::error_code error;
+  const std::vector<fs::path> entries = list_folder(dir, error);
+  if (error && error != std::errc::no_such_file_or_directory) {
+    fail(ErrorKind::data, dir.string(), ": cannot be listed: ", error.message());
+  }
+  for (const fs::path& file : entries) {
     const bool same =
         file.stem() == wanted.stem() && lower_extension(file) == lower_extension(wanted);
     if (same && is_file(file)) return file;

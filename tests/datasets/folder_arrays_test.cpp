@@ -86,8 +86,8 @@ TEST_CASE("folder_arrays: HDF5 files of different numbers of points, and one lis
   write(dir / "train_files.txt", "a.h5\nb.h5\n");
   check_error(ErrorKind::data, {"no known layout"}, [&] { load_point_clouds(dir.path()); });
   write(dir / "test_files.txt", "a.h5\n");
-  check_error(ErrorKind::data, {"b.h5: offset 0", "expected 16 points as in a.h5, got 8"},
-              [&] { load_point_clouds(dir.path()); });
+  const PointCloudSet unequal = load_point_clouds(dir.path()).train;
+  CHECK((unequal.points_of(0) == 16 && unequal.points_of(6) == 8));
   LoadOptions o;
   o.points = 8;
   CHECK(load_point_clouds(dir.path(), o).train.points.shape() == Shape{7, 8, 3});
@@ -165,7 +165,7 @@ TEST_CASE("folder_arrays: arrays of another type or shape") {
   check_error(ErrorKind::data, {"at least one shape"}, [&] {
     load(Tensor::zeros({0, 2, 3}, DType::f32), Tensor::zeros({0}, DType::i64));
   });
-  check_error(ErrorKind::data, {"points [n, P, 3]"}, [&] {
+  check_error(ErrorKind::data, {"p.npy: row 0", "no points"}, [&] {
     load(Tensor::zeros({2, 0, 3}, DType::f32), labels);
   });
   // A label may not ask for a list of names without end.
