@@ -13,6 +13,7 @@
 
 #include "basin/analysis/csv.h"
 #include "basin/core/error.h"
+#include "basin/core/lines.h"
 #include "basin/core/printable.h"
 
 namespace basin {
@@ -146,6 +147,7 @@ class LineParser {
 };
 
 SliceFields parse_header(std::string_view line, const std::string& name) {
+  line = without_byte_order_mark(line);
   LineParser parser(line, str(name, ": line 1"));
   auto fields = parser.fields();
   if (fields.size() < 2 || fields[0].first != kFormat || fields[0].second.text != "1" ||

@@ -11,6 +11,7 @@
 #include "basin/core/detail/json_text.h"
 #include "basin/core/error.h"
 #include "basin/core/io.h"
+#include "basin/core/lines.h"
 #include "basin/core/printable.h"
 #include "basin/core/text.h"
 
@@ -143,7 +144,8 @@ namespace {
 
 class RecordReader {
  public:
-  RecordReader(std::string_view text, const std::string& name) : text_(text), name_(name) {}
+  RecordReader(std::string_view text, const std::string& name)
+      : text_(text), name_(name), at_(text.size() - without_byte_order_mark(text).size()) {}
 
   std::map<std::string, std::string> read() {
     skip_space();
@@ -285,7 +287,7 @@ class RecordReader {
 
   std::string_view text_;
   const std::string& name_;
-  size_t at_ = 0;
+  size_t at_;
   std::map<std::string, std::string> values_;
   std::set<std::string> nulls_;
 };

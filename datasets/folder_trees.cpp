@@ -76,15 +76,15 @@ StoredCloud read_mesh_item(const Item& item, const LoadOptions& options) {
 // One line of a text: as many numbers as are asked for, separated by commas or blanks.
 class NumberLine {
  public:
-  NumberLine(std::string_view text, const fs::path& path, int64_t line)
-      : rest_(text), path_(path), line_(line) {}
+  NumberLine(std::string_view line, int64_t number, const fs::path& path, std::string_view text)
+      : rest_(line), number_(number), path_(path), text_(text) {}
 
   double next(std::string_view expected) {
     const size_t stop = std::min(rest_.find_first_of(", \t"), rest_.size());
     double value = 0;
     if (!parse_double(rest_.substr(0, stop), value) || !std::isfinite(static_cast<float>(value))) {
-      fail(ErrorKind::data, path_.string(), ": line ", line_, ": expected ", expected, ", got '",
-           printable(rest_.substr(0, std::min<size_t>(stop, 40))), "'");
+      fail(ErrorKind::data, path_.string(), ": line ", number_, ": expected ", expected, ", got '",
+           printable(rest_.substr(0, std::min<size_t>(stop, 40))), "'", content_note(text_));
     }
     rest_.remove_prefix(std::min(stop + 1, rest_.size()));
     rest_.remove_prefix(std::min(rest_.find_first_not_of(" \t"), rest_.size()));
@@ -94,8 +94,9 @@ class NumberLine {
 
  private:
   std::string_view rest_;
+  int64_t number_;
   const fs::path& path_;
-  int64_t line_;
+  std::string_view text_;  // the whole file
 };
 
 // Lines "x,y,z[,nx,ny,nz][,...]" up to the end or to the last one wanted. What follows the last
@@ -109,7 +110,7 @@ StoredCloud read_text_item(const Item& item, const LoadOptions& options) {
   out.key = key_of(item.path);
   LineReader lines(std::string_view(text).substr(0, end));
   for (std::string_view line; lines.number() < wanted && lines.next(line);) {
-    NumberLine numbers(line, item.path, lines.number());
+    NumberLine numbers(line, lines.number(), item.path, text);
     for (int axis = 0; axis < 3; ++axis) out.xyz.push_back(numbers.next("x,y,z"));
     if (options.normals && !numbers.at_end()) {
       for (int axis = 0; axis < 3; ++axis) out.normals.push_back(numbers.next("x,y,z,nx,ny,nz"));
