@@ -20,22 +20,26 @@ namespace {
 constexpr int64_t kMaxClasses = 100'000;
 constexpr uint64_t kMaxListBytes = 64u << 20;
 
-// One warning for all clouds of a kind; `first` of `count`.
+// One warning for all clouds that lost something in the same way.
 void warn_of_losses(const CloudList& clouds, const std::vector<CloudLoss>& losses,
                     const LoadOptions& options, const std::string& source) {
-  int64_t merging = 0, merged = 0, coarse = 0, first_merging = 0, first_coarse = 0;
+  int64_t rounded = 0, merged = 0, coarse = 0, first_rounded = 0, first_coarse = 0;
+  double moved = 0;
   for (int64_t i = clouds.size - 1; i >= 0; --i) {
-    if (losses[i].merged > 0) ++merging, merged += losses[i].merged, first_merging = i;
+    merged += losses[i].merged;
+    moved = std::max(moved, losses[i].moved);
+    if (losses[i].merged > 0 || losses[i].moved > 0) ++rounded, first_rounded = i;
     if (losses[i].steps > 0) ++coarse, first_coarse = i;
   }
-  if (merging > 0) {
+  if (rounded > 0) {
     log_message(LogLevel::warning,
-                str(source, ": rounding to f32 puts ", merged, " points of ", merging, " of ",
-                    clouds.size, " clouds onto others (first: ", clouds.name(first_merging), ", ",
-                    losses[first_merging].merged, " points)",
+                str(source, ": rounding to f32 costs ", rounded, " of ", clouds.size,
+                    " clouds their detail (first: ", clouds.name(first_rounded),
+                    "): points move by up to ", short_text(100 * moved, 2),
+                    " % of half the longest side, ", merged, " fall onto others; ",
                     options.normalise == Normalisation::none
-                        ? "; a normalisation centres the clouds before they are rounded"
-                        : "; a few points far from the others set the scale"));
+                        ? "a normalisation centres clouds before they are rounded"
+                        : "a few points far from the rest set the scale"));
   }
   if (coarse > 0) {
     log_message(LogLevel::warning,

@@ -14,7 +14,6 @@ namespace basin {
 namespace {
 
 constexpr double kFineF64 = 1 << 24;  // steps along the radius: what f32 resolves
-constexpr double kFineF32 = 1 << 10;  // below, an object is a handful of lattice points
 
 // In place; returns the radius that became 1, or half the longest side. `from_first`: relative to
 // the first point, so that an offset of 1e6 costs the sums no digits. f32 coordinates need that
@@ -87,6 +86,20 @@ int64_t merged_points(const std::vector<double>& exact, const std::vector<float>
     }
   }
   return merged;
+}
+
+// The largest move of a coordinate by rounding, in half the longest side.
+double moved_by_rounding(const std::vector<double>& exact, const std::vector<float>& rounded) {
+  double moved = 0, half = 0;
+  for (size_t axis = 0; axis < 3; ++axis) {
+    double low = exact[axis], high = low;
+    for (size_t i = axis; i < exact.size(); i += 3) {
+      low = std::min(low, exact[i]), high = std::max(high, exact[i]);
+      moved = std::max(moved, std::abs(exact[i] - rounded[i]));
+    }
+    half = std::max(half, 0.5 * (high - low));
+  }
+  return half > 0 ? moved / half : 0;
 }
 
 std::vector<float> rounded(const std::vector<double>& values) {
@@ -178,7 +191,11 @@ KeptCloud keep(StoredCloud cloud, const LoadOptions& options, int64_t most) {
   }
   choose(cloud, options, most);
   out.xyz = rounded(cloud.xyz);
-  if (cloud.wide) out.loss.merged = merged_points(cloud.xyz, out.xyz);
+  if (cloud.wide && out.points() > 1) {
+    out.loss.merged = merged_points(cloud.xyz, out.xyz);
+    const double moved = moved_by_rounding(cloud.xyz, out.xyz);
+    if (out.loss.merged > 0 || moved > 0.5 / kFineF32) out.loss.moved = moved;
+  }
   if (options.normals) out.normals = unit_vectors(cloud.normals);
   return out;
 }

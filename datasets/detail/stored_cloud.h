@@ -25,11 +25,17 @@ StoredCloud stored_rows(const Tensor& table, int64_t first, int64_t points, bool
 void append_rows(const Tensor& table, int64_t first, int64_t points, int64_t column,
                  std::vector<double>& out);  // three columns from `column` on
 
+// Steps along its radius below which an f32 cloud is coarse: an offset of a thousand radii.
+inline constexpr double kFineF32 = 1 << 12;
+
 // What a cloud lost on its way.
 struct CloudLoss {
-  int64_t merged = 0;  // points that rounding to f32 put onto another one
+  // By rounding to f32: how far a point moved, in half the longest side of the cloud, and how many
+  // fell onto others. 0 and 0: less than 1 / (2 kFineF32), and none.
+  double moved = 0;
+  int64_t merged = 0;
   // The radius in steps of the file's numbers where these are too coarse for f32 to show its own
-  // rounding (of f32 files: below a thousand); 0: fine enough.
+  // rounding (of f32 files: below kFineF32); 0: fine enough.
   double steps = 0;
 };
 

@@ -31,6 +31,10 @@ Tensor random_normals(int64_t clouds, int64_t points, uint64_t seed) {
   return n;
 }
 
+const Tensor& param(const ModelState& state, const std::string& name) {
+  return state.params[static_cast<size_t>(state.params.find(name))].value;
+}
+
 Tensor logits(const Model& model, const ModelState& state, const Tensors& inputs) {
   return model.forward(state.params.values(), state.buffers.values(), inputs, batch_mode())
       .outputs.front();
@@ -41,12 +45,12 @@ Tensor logits(const Model& model, const ModelState& state, const Tensors& inputs
 TEST_CASE("normals: six channels where the network reads its input, three elsewhere") {
   for (const std::string preset : {"port", "original"}) {
     const ModelState net = init_model(model_of("pointnet", {}, preset), 0, DType::f32);
-    CHECK(net.params.find("feat.stn.conv1.weight")->value.size(1) == 6);
-    CHECK(net.params.find("feat.stn.fc3.weight")->value.size(0) == 9);
-    CHECK(net.params.find("feat.conv1.weight")->value.size(1) == 6);
+    CHECK(param(net, "feat.stn.conv1.weight").size(1) == 6);
+    CHECK(param(net, "feat.stn.fc3.weight").size(0) == 9);
+    CHECK(param(net, "feat.conv1.weight").size(1) == 6);
   }
   const Model dgcnn = model_of("dgcnn");
-  CHECK(init_model(dgcnn, 0, DType::f32).params.find("conv1.0.weight")->value.size(1) == 12);
+  CHECK(param(init_model(dgcnn, 0, DType::f32), "conv1.0.weight").size(1) == 12);
   REQUIRE(dgcnn.inputs.size() == 2);
   CHECK((dgcnn.inputs[1].name == "normals" && dgcnn.inputs[1].kind == SlotKind::direction));
   CHECK_THROWS_AS(make_model({.name = "dgcnn", .options = {{"features", "colour"}}}), Error);
@@ -60,7 +64,7 @@ TEST_CASE("normals: the input transform turns coordinates alone") {
       "pointnet", {{"feature_transform", "false"}, {"input_transform", "false"}}, "original");
   const ModelState state = init_model(with, 3, DType::f64);  // starts at the exact identity
   ModelState rest = init_model(without, 3, DType::f64);
-  for (Param& p : rest.params) p.value.copy_from(state.params.find(p.name)->value);
+  for (Param& p : rest.params) p.value.copy_from(param(state, p.name));
   const Tensors inputs{random_clouds(3, 20, 1), random_normals(3, 20, 2)};
   CHECK(difference(logits(with, state, inputs), logits(without, rest, inputs)) < 1e-12);
 }
