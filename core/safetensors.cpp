@@ -239,7 +239,8 @@ void check_is_safetensors(std::span<const uint8_t> bytes, const std::string& nam
   const std::string_view what = describe_content(bytes);
   if (what.empty()) return;
   fail(ErrorKind::data, name, ": offset 0: expected a safetensors file, this is ", what,
-       "; README, \"Weights\", shows how to save those of PyTorch as safetensors");
+       "; weights must be saved as safetensors (README, \"Weights\"; "
+       "examples/pytorch_weights/convert.py converts those of PyTorch)");
 }
 
 std::string json_string(std::string_view text) {

@@ -76,8 +76,14 @@ class Dataset {
  private:
   // All elements, unpacked, in C order and in the byte order of the file.
   std::vector<uint8_t> read(std::ifstream& in) const {
-    if (found_.layout == Hdf5Layout::compact) return found_.compact;
-    std::vector<uint8_t> out(bytes());
+    const uint64_t size = bytes();
+    const bool compact = found_.layout == Hdf5Layout::compact;
+    const uint64_t stored = compact ? found_.compact.size() : found_.stored;
+    if (found_.layout != Hdf5Layout::chunked && stored != size) {
+      fault("expected ", size, " stored bytes, got ", stored);
+    }
+    if (compact) return found_.compact;
+    std::vector<uint8_t> out(size);
     if (found_.layout == Hdf5Layout::contiguous) {
       read_at(in, found_.address, out);
       return out;
@@ -147,10 +153,7 @@ class Dataset {
       fault("expected ", logical, " bytes of elements, the ", stored, " bytes in a file of ",
             file_bytes_, " cannot hold them");
     }
-    if (found_.layout == Hdf5Layout::chunked) return check_chunks();
-    const bool compact = found_.layout == Hdf5Layout::compact;
-    const uint64_t there = compact ? found_.compact.size() : stored;
-    if (there != logical) fault("expected ", logical, " stored bytes, got ", there);
+    if (found_.layout == Hdf5Layout::chunked) check_chunks();
   }
 
   void check_chunk_size() {

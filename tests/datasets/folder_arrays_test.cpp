@@ -157,11 +157,15 @@ TEST_CASE("folder_arrays: arrays of another type or shape") {
        {Tensor::zeros({2, 3}, DType::f32), Tensor::zeros({2, 2, 3}, DType::i32)}) {
     check_error(ErrorKind::data, {"p.npy", "[n, P, 3]"}, [&] { load(bad, labels); });
   }
-  for (const Tensor& bad : {Tensor::zeros({2}, DType::f32), Tensor::zeros({2, 2}, DType::i64),
-                            Tensor::zeros({2, 1, 1}, DType::i64)}) {
-    check_error(ErrorKind::data, {"p.npy", "integer labels [2] or [2, 1]"},
-                [&] { load(points, bad); });
+  CHECK(load(points, Tensor::from(std::vector<double>{1, 0}, {2, 1})).labels.to_vector<int64_t>() ==
+        std::vector<int64_t>{1, 0});
+  for (const Tensor& bad :
+       {Tensor::zeros({2, 2}, DType::i64), Tensor::zeros({2, 1, 1}, DType::i64)}) {
+    check_error(ErrorKind::data, {"p.npy", "labels [2] or [2, 1]"}, [&] { load(points, bad); });
   }
+  check_error(ErrorKind::data, {"p.npy", "whole floats as labels", "row 1 is 0.5"}, [&] {
+    load(points, Tensor::from(std::vector<float>{1, 0.5f}, {2}));
+  });
   check_error(ErrorKind::data, {"at least one shape"}, [&] {
     load(Tensor::zeros({0, 2, 3}, DType::f32), Tensor::zeros({0}, DType::i64));
   });
