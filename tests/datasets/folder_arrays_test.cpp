@@ -57,6 +57,29 @@ TEST_CASE("folder_arrays: HDF5 by file names as in ScanObjectNN") {
               [&] { load_point_clouds(dir.path()); });
 }
 
+TEST_CASE("folder_arrays: HDF5 and .npy in any case, beside what is no data") {
+  const test::TempDir npy;
+  const Tensor points = Tensor::from(std::vector<float>{0, 1, 2, 3, 4, 5}, {1, 2, 3});
+  for (const std::string split : {"train", "test"}) {
+    write_npy(npy / (split + "_points.NPY"), points);
+    write_npy(npy / (split + "_labels.Npy"), Tensor::zeros({1}, DType::i64));
+  }
+  CHECK(load_point_clouds(npy.path()).train.size() == 1);
+  if (test::skip_without_hdf5()) return;
+  const test::TempDir dir;
+  const fs::path from = test::fixtures() / "hdf5_layout";
+  fs::copy_file(from / "ply_data_train0.h5", dir / "train.H5");
+  fs::copy_file(from / "ply_data_test0.h5", dir / "test.Hdf5");
+  for (const char* name : {"._train.H5", ".test_2.h5", "__MACOSX", "train.h5~", "Thumbs.db"}) {
+    write(dir / name, "no HDF5");
+  }
+  CHECK(load_point_clouds(dir.path()).train.size() == 4);
+  write(dir / "train_files.TXT", "._train.H5\nother\\__MACOSX\ntrain.h5\n");
+  write(dir / "test_files.txt", "test.Hdf5\n./.DS_Store\n");
+  const PointCloudSplits listed = load_point_clouds(dir.path());
+  CHECK((listed.train.size() == 4 && listed.test.size() == 3));
+}
+
 TEST_CASE("folder_arrays: what stands around the split in the name of an HDF5 file") {
   if (test::skip_without_hdf5()) return;
   const fs::path from = test::fixtures() / "hdf5_layout";

@@ -10,6 +10,7 @@
 #include "basin/datasets/npy.h"
 #include "basin/tests/core/files.h"
 #include "basin/tests/datasets/folder_helpers.h"
+#include "basin/tests/datasets/hdf5_skip.h"
 
 using namespace basin;
 using test::check_error;
@@ -81,6 +82,38 @@ TEST_CASE("normals: text, PLY, NOFF, OBJ and npy give them, of length 1") {
     CHECK(again.points.shape() == Shape{9, 3});
     check_sphere(again);
   }
+}
+
+TEST_CASE("normals: the dataset `normal` of HDF5 files, and the columns of the text release") {
+  const test::TempDir text;
+  for (const std::string split : {"train", "test"}) {
+    write(text / ("modelnet40_" + split + ".txt"), "ball_0001\n");
+  }
+  write(text / "ball/ball_0001.txt", lines(","));
+  const PointCloudSet release = load_point_clouds(text.path(), with_normals(3)).train;
+  CHECK(release.normals.shape() == Shape{1, 3, 3});
+  CHECK(release.normals.at(7) == doctest::Approx(0.6));
+  if (test::skip_without_hdf5()) return;
+  const test::TempDir dir;
+  for (const char* name : {"train.h5", "test.h5"}) {
+    fs::copy_file(test::fixtures() / "hdf5_forms/normal.h5", dir / name);
+  }
+  LoadOptions o = with_normals(5);
+  o.normalise = Normalisation::none;
+  const PointCloudSet set = load_point_clouds(dir.path(), o).train;
+  REQUIRE(set.normals.shape() == Shape{3, 5, 3});
+  // The fixture's normals are its points, negated.
+  for (int64_t p = 1; p < 15; ++p) {
+    const double length =
+        std::hypot(set.points.at(3 * p), set.points.at(3 * p + 1), set.points.at(3 * p + 2));
+    for (int64_t i = 3 * p; i < 3 * p + 3; ++i) {
+      CHECK(set.normals.at(i) == doctest::Approx(-set.points.at(i) / length).epsilon(1e-6));
+    }
+  }
+  fs::copy_file(test::fixtures() / "hdf5_layout/ply_data_test0.h5", dir / "test.h5",
+                fs::copy_options::overwrite_existing);
+  check_error(ErrorKind::data, {"test.h5: row 0: expected normals"},
+              [&] { load_point_clouds(dir.path(), o); });
 }
 
 TEST_CASE("normals: those of a sampled mesh are across its faces") {

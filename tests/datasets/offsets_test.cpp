@@ -11,6 +11,7 @@
 #include "basin/datasets/point_cloud.h"
 #include "basin/tests/core/files.h"
 #include "basin/tests/datasets/folder_helpers.h"
+#include "basin/tests/datasets/hdf5_skip.h"
 
 using namespace basin;
 using test::Log;
@@ -106,6 +107,27 @@ TEST_CASE("offsets: every format gives the centred cloud after either normalisat
       }
     }
   }
+}
+
+TEST_CASE("offsets: HDF5, four times the same cloud, in f64") {
+  if (test::skip_without_hdf5()) return;
+  const test::TempDir dir;
+  for (const char* name : {"train.h5", "test.h5"}) {
+    fs::copy_file(test::fixtures() / "hdf5_forms/offsets.h5", dir / name);
+  }
+  const Log log;
+  const PointCloudSet set = load_point_clouds(dir.path()).train;
+  REQUIRE(set.size() == 4);
+  for (int64_t row = 1; row < 4; ++row) {
+    CAPTURE(row);
+    double gap = 0;
+    for (size_t i = 0; i < set.xyz(0).size(); ++i) {
+      gap = std::max<double>(gap, std::abs(set.xyz(row)[i] - set.xyz(0)[i]));
+    }
+    CHECK(gap <= 6e-8);
+  }
+  CHECK(log.warnings.find("train.h5: 1 of 4 clouds lie so far from") != std::string::npos);
+  CHECK(log.warnings.find("train.h5: row 3, ") != std::string::npos);
 }
 
 TEST_CASE("offsets: a cloud that f64 cannot hold is warned of, with what is left of it") {

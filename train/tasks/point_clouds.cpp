@@ -247,12 +247,12 @@ void take_normals(ModelConfig& network) {
 Task make_point_clouds(const TaskConfig& config, const OptionReader& options) {
   const auto clouds = std::make_shared<const Clouds>(cloud_settings(options, config.seed));
   const CloudSettings& s = clouds->settings();
+  ModelConfig network = config.model;
+  if (s.load.normals) take_normals(network);
   Task task;
   task.fitted =
       config.fitted.empty() ? fitted_of(clouds->of(Split::train).class_names) : config.fitted;
-  ModelConfig network = config.model;
   network.outputs = static_cast<int64_t>(task.fitted.size());
-  if (s.load.normals) take_normals(network);
   task.model = make_model(network);
   require_inputs(task.model, cloud_slots(s.load.normals), "modelnet");
   task.source = [clouds, model = task.model](const SourceRequest& request) {
