@@ -61,6 +61,7 @@
 #include "basin/datasets/augment.h"
 #include "basin/datasets/corruptions.h"
 #include "basin/datasets/depth_image.h"
+#include "basin/datasets/farthest_points.h"
 #include "basin/datasets/hdf5.h"
 #include "basin/datasets/loader.h"
 #include "basin/datasets/mesh.h"

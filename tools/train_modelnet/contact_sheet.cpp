@@ -20,12 +20,6 @@ bool is_mesh_file(const fs::path& path) {
   return extension == ".off" || extension == ".obj";
 }
 
-Tensor cloud_of(const PointCloudSet& set, int64_t row) {
-  const int64_t n = set.points_per_cloud();
-  return Tensor::from(std::span(set.points.data<float>() + 3 * n * row, static_cast<size_t>(3 * n)),
-                      {n, 3});
-}
-
 SheetShape from_mesh_file(const CloudSettings& config, const fs::path& file) {
   SheetShape out;
   out.name = file.filename().string();
@@ -34,10 +28,10 @@ SheetShape from_mesh_file(const CloudSettings& config, const fs::path& file) {
     for (auto& v : out.mesh->vertices) v = {-v[0], v[2], v[1]};  // y up -> z up
   }
   Rng rng(config.seed, stream_id("contact sheet surface"));
-  out.points =
-      sample_surface(*out.mesh, kCorruptionDensePoints, rng, file.string()).points.to(DType::f32);
-  normalise_cloud({out.points.mutable_data<float>(), static_cast<size_t>(out.points.numel())},
+  Tensor points = sample_surface(*out.mesh, kCorruptionDensePoints, rng, file.string()).points;
+  normalise_cloud({points.mutable_data<double>(), static_cast<size_t>(points.numel())},
                   config.load.normalise);
+  out.points = points.to(DType::f32);
   swap_up_axis(out.points);
   return out;
 }
@@ -51,7 +45,7 @@ SheetShape from_test_split(const CloudSettings& config, int64_t row) {
   SheetShape out;
   const int64_t label = set.labels.data<int64_t>()[row];
   out.name = str(set.class_names[static_cast<size_t>(label)], ", test shape ", row);
-  out.points = cloud_of(set, row);
+  out.points = Tensor::from(set.xyz(row), {set.points_of(row), 3});
   out.index = static_cast<uint64_t>(row);
   if (config.data != "embedded" && has_test_meshes(config.data)) {
     out.mesh =
