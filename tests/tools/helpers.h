@@ -27,12 +27,12 @@ struct Finished {
   std::string out, err;
 };
 
-// Runs <bin>/program with shell-quoted arguments.
+// Runs <bin>/program with shell-quoted arguments, below `environment` ("A=1 B=2").
 inline Finished run_built(const TempDir& dir, const std::string& program,
-                          const std::string& arguments) {
+                          const std::string& arguments, const std::string& environment = {}) {
   const fs::path out = dir / "stdout.txt", err = dir / "stderr.txt";
   const std::string command =
-      str("cd '", dir.path().string(), "' && '", BASIN_BIN_DIR, "/", program, "' ", arguments,
+      str("cd '", dir.path().string(), "' && ", environment, " '", BASIN_BIN_DIR, "/", program, "' ", arguments,
           " >'", out.string(), "' 2>'", err.string(), "'");
   const int status = std::system(command.c_str());
   Finished result;

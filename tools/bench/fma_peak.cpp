@@ -106,10 +106,10 @@ void run_peak(const BenchOptions& options, BenchReport& report) {
   for (const int threads : options.threads) {
     set_num_threads(threads);
     const double peak = measure_fma_peak();
-    report.value("peak.t" + std::to_string(threads) + ".f32_gflops", peak * 1e-9);
+    report.value("peak.t" + str(threads) + ".f32_gflops", peak * 1e-9);
     report.note("f32 multiply-add peak, " + std::string(fma_peak_name()) + ", " +
-                std::to_string(threads) + (threads == 1 ? " thread: " : " threads: ") +
-                std::to_string(std::lround(peak * 1e-9)) + " GFLOP/s");
+                str(threads) + (threads == 1 ? " thread: " : " threads: ") +
+                str(std::lround(peak * 1e-9)) + " GFLOP/s");
   }
 }
 

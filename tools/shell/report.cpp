@@ -12,7 +12,7 @@ namespace basin::tools {
 namespace {
 
 bool starts_like_number(const std::string& cell) {
-  return !cell.empty() && (std::isdigit(static_cast<unsigned char>(cell[0])) || cell[0] == '-');
+  return !cell.empty() && ((cell[0] >= '0' && cell[0] <= '9') || cell[0] == '-');
 }
 
 RecordFields read_result(const fs::path& run) {
@@ -115,7 +115,7 @@ std::string result_table(const RecordFields& r) {
 
 std::string evaluation_table(const Task& task, const Evaluation& e, const std::string& what) {
   std::vector<std::vector<std::string>> rows{{"weights", task.example + "s"},
-                                             {what, std::to_string(e.examples)}};
+                                             {what, str(e.examples)}};
   for (size_t i = 0; i < e.values.size(); ++i) {
     rows[0].push_back(spaced(task.metrics[i].name));
     rows[1].push_back(metric_text(task.metrics[i], e.values[i]));

@@ -172,7 +172,7 @@ int train(const Config& config, const RunSettings& settings, const Place& place,
   RunDir dir = open_run(config, place, trainer, call);
   log_plan(trainer);
   log_line(str(place.checkpoint
-                   ? "resuming after step " + std::to_string(trainer.steps_done()) + ", "
+                   ? "resuming after step " + str(trainer.steps_done()) + ", "
                    : std::string(),
                "writing to ", dir.path().string(),
                "/{config.toml, run.json, metrics.jsonl, result.json, ckpt/}"));
