@@ -158,18 +158,30 @@ function(basin_emulated_cuda_library)
 endfunction()
 
 # version_info() reads one generated file. It is rewritten only when the commit or the dirty flag
-# changes, so a commit costs one small compile and the links.
+# changes, so a commit costs one small compile and the links. Build type and flags are definitions of
+# this source, BASIN_VERSION_DEFINITIONS: a generator of several configurations has others for each.
 function(basin_embed_version folder)
-  string(TOUPPER "${CMAKE_BUILD_TYPE}" config)
-  string(STRIP "${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_${config}}" flags)
+  string(TOUPPER "${CMAKE_BUILD_TYPE}" upper)
+  string(STRIP "${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_${upper}}" flags)
+  if(CMAKE_CONFIGURATION_TYPES)
+    set(flags)
+    foreach(type IN LISTS CMAKE_CONFIGURATION_TYPES)
+      string(TOUPPER "${type}" upper)
+      string(STRIP "${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_${upper}}" of_type)
+      string(APPEND flags "$<$<CONFIG:${type}>:${of_type}>")
+    endforeach()
+  endif()
+  set(definitions "BASIN_BUILD_TYPE=\"$<CONFIG>\"" "BASIN_BUILD_FLAGS=\"${flags}\"")
+  set(BASIN_VERSION_DEFINITIONS "${definitions}" PARENT_SCOPE)
   set(output "${PROJECT_BINARY_DIR}/generated/version.cpp")
   set(command ${CMAKE_COMMAND} -D SOURCE=${PROJECT_SOURCE_DIR} -D OUTPUT=${output}
-      -D VERSION=${PROJECT_VERSION} -D BUILD_TYPE=${CMAKE_BUILD_TYPE} -D FLAGS=${flags}
+      -D VERSION=${PROJECT_VERSION}
       -D COMPILER=${CMAKE_CXX_COMPILER_ID}\ ${CMAKE_CXX_COMPILER_VERSION}
       -P ${PROJECT_SOURCE_DIR}/cmake/basin_version.cmake)
   execute_process(COMMAND ${command} COMMAND_ERROR_IS_FATAL ANY)
   add_custom_target(basin_version BYPRODUCTS ${output} COMMAND ${command} VERBATIM
                     COMMENT "Reading the commit")
+  set_source_files_properties(${output} PROPERTIES COMPILE_DEFINITIONS "${definitions}")
   target_sources(basin_${folder} PRIVATE ${output})
   add_dependencies(basin_${folder} basin_version)
 endfunction()

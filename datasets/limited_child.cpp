@@ -43,6 +43,15 @@ uint64_t address_space() {
   return pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
+// The child points 1 and 2 at /dev/null; in a host program that has them closed the pipe must not
+// stand there.
+int above_standard(int fd) {
+  if (fd > STDERR_FILENO) return fd;
+  const int moved = ::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  ::close(fd);
+  return moved;
+}
+
 void confine(const ChildLimits& limits, uint64_t used) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   for (const int signal :
@@ -129,9 +138,10 @@ std::vector<uint8_t> run_in_child(const std::string& where, const std::string& w
                                   const ChildLimits& limits,
                                   const std::function<std::vector<uint8_t>()>& work) {
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) {
-    fail(ErrorKind::resource, where, ": no pipe to a process for ", what, ": ",
-         error_text(errno));
+  const bool made = ::pipe2(ends, O_CLOEXEC) == 0;
+  if (made) ends[0] = above_standard(ends[0]), ends[1] = above_standard(ends[1]);
+  if (!made || ends[0] < 0 || ends[1] < 0) {
+    fail(ErrorKind::resource, where, ": no pipe to a process for ", what, ": ", error_text(errno));
   }
   const uint64_t used = address_space();
   const pid_t child = ::fork();

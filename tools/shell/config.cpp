@@ -283,6 +283,11 @@ bool Config::flag(std::string_view key) const { return value(key).text == "true"
 
 bool Config::given(std::string_view key) const { return value(key).source > Layer::builtin; }
 
+bool Config::is_initial(std::string_view key) const {
+  const Setting* s = find(key);
+  return s != nullptr && s->initial == text(key);
+}
+
 Layer Config::source(std::string_view key) const { return value(key).source; }
 
 std::string Config::origin(std::string_view key) const {

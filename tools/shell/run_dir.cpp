@@ -54,7 +54,8 @@ bool is_unfinished_start(const fs::path& folder) {
   for (const fs::path& entry : entries) {
     const fs::path name = entry.filename();
     locked = locked || name == kLock;
-    const bool ours = name == kLock || name == "config.toml" || name == "metrics.jsonl";
+    const bool ours = name == kLock || name == "config.toml" || name == "metrics.jsonl" ||
+                      name == "ckpt";  // of a run that extends another
     if (!ours && !is_leftover(entry)) return false;
   }
   return locked || entries.empty();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "basin/core/printable.h"
 #include "basin/optim/schedule.h"
 #include "basin/tools/shell/cli.h"
 #include "basin/tools/shell/recipes.h"
@@ -11,6 +12,8 @@ namespace basin::tools {
 namespace {
 
 using Options = std::map<std::string, std::string>;
+
+constexpr const char* kExtended = "extended.";
 
 // The text of a schedule is checked before the data, hence the number of steps, is known.
 constexpr int64_t kAnyLength = 1000000000;
@@ -79,6 +82,11 @@ std::vector<Setting> training_settings(const TaskInfo& task) {
       {"resume", Kind::text, "",
        "Run directory (its newest checkpoint), RUN/ckpt/step-N, RUN/ckpt/best, or auto (--out if "
        "it exists)",
+       action},
+      {"extend", Kind::integer, "0",
+       "With --resume RUN --out NEW: train so many epochs more, the schedule anew over them from "
+       "--lr "
+       "(default: the run's own); weights, optimizer and step counter go on, RUN stays as it is",
        action},
       {"replay", Kind::text, "",
        "Run a failed step again from its bundle (RUN/failure-step-N), and stop", action},
@@ -198,6 +206,20 @@ TaskConfig task_config(const Config& config, const std::string& preset) {
   return out;
 }
 
+// 0 of a run that extends no other.
+int64_t first_step(const Config& config) {
+  const std::string key = str(kExtended, "from_step");
+  for (const auto& [name, value] : config.under(kExtended)) {
+    check(name == "from" || name == "from_step", config.origin(kExtended + name), ": unknown key '",
+          kExtended, name, "'");
+  }
+  if (!config.has(key)) return 0;
+  int64_t step = 0;
+  check(parse_int64(config.text(key), step) && step >= 0, config.origin(key), ": ", key,
+        " is expected to be a step, given ", config.text(key));
+  return step;
+}
+
 OnNonFinite policy_from_name(const std::string& name) {
   check(name == "stop" || name == "skip", "expected stop or skip, given '", name, "'");
   return name == "stop" ? OnNonFinite::stop : OnNonFinite::skip;
@@ -209,7 +231,35 @@ DType float_type_from_name(const std::string& name) {
   return type;
 }
 
+// How an error of data ends that are not where the file of a run says; "" where they are, and where
+// the setting is no path.
+std::string moved_data(const Config& config) {
+  if (!config.has("data") || config.source("data") != Layer::file || config.is_initial("data")) {
+    return "";
+  }
+  std::error_code error;
+  const std::string& data = config.text("data");
+  if (fs::exists(data, error)) return "";
+  return str("; '", printable(data), "' (", config.origin("data"),
+             ") is not there: name the place of the data with --data");
+}
+
+template <class F>
+auto hinting(const std::string& hint, F&& body) {
+  try {
+    return body();
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::data) throw;
+    fail(e.kind(), e.what(), hint);
+  }
+}
+
 }  // namespace
+
+const std::vector<std::string>& open_settings() {
+  static const std::vector<std::string> prefixes{"optimizer.", "model.", kExtended};
+  return prefixes;
+}
 
 Config train_settings(const std::string& task) {
   const TaskInfo& info = task_info(task);
@@ -217,7 +267,7 @@ Config train_settings(const std::string& task) {
   for (const auto& part : {training_settings(info), measurement_settings(), shared_settings()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
-  return Config(std::move(all), {"optimizer.", "model."});
+  return Config(std::move(all), open_settings());
 }
 
 RunSettings run_settings_from(Config& config) {
@@ -233,6 +283,7 @@ RunSettings run_settings_from(Config& config) {
          [&](const std::string&) { return parse_schedule(train.schedule, kAnyLength); });
   train.epochs = config.integer("epochs");
   train.steps = config.integer("steps");
+  train.first_step = first_step(config);
   train.batch = config.integer("batch");
   train.eval_batch = config.integer("eval_batch");
   train.eval_every = parsed(config, "eval_every", parse_period);
@@ -254,7 +305,14 @@ RunSettings run_settings_from(Config& config) {
 Task task_from(const RunSettings& settings, const Config& config) {
   TaskConfig named = settings.task;
   named.place = [&config](const std::string& option) { return config.origin(option); };
-  return make_task(named);
+  const std::string hint = moved_data(config);
+  if (hint.empty()) return make_task(named);
+  Task task = hinting(hint, [&] { return make_task(named); });
+  task.source = [source = task.source, hint](const SourceRequest& request) {
+    return hinting(hint, [&] { return source(request); });
+  };
+  task.data = [data = task.data, hint] { return hinting(hint, data); };
+  return task;
 }
 
 std::string default_run_name(const RunSettings& settings) {

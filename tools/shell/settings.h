@@ -18,7 +18,9 @@ struct RunSettings {
 };
 
 // The options of the task become settings of their own name; those of network and optimizer are
-// open: model.KEY, optimizer.KEY.
+// open: model.KEY, optimizer.KEY; so is where an extended run begins, extended.KEY
+// (extend_settings() in run_place.h).
+const std::vector<std::string>& open_settings();  // those prefixes
 Config train_settings(const std::string& task);
 
 // Fills in what depends on the chosen optimizer and preset, checks every value and its combination.
