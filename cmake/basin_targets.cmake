@@ -9,6 +9,10 @@ function(basin_private_flags target)
     $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)
 endfunction()
 
+# Sources of Basin's libraries that CMAKE_UNITY_BUILD puts together, whatever size the project has that
+# takes Basin in: the groups are those which every build of tools/test.sh compiles.
+set(BASIN_BATCH 6)
+
 # Sources that keep to themselves under CMAKE_UNITY_BUILD, where several sources of a target are
 # compiled as one: their anonymous namespaces share names with others of the folder. Whoever adds a
 # name that exists already sees "redefinition" in the build of tools/test.sh and chooses another, or
@@ -48,7 +52,8 @@ function(basin_library name)
     set(scope PUBLIC)
     add_library(${target} STATIC ${sources})
     target_link_libraries(${target} PUBLIC ${arg_PUBLIC} PRIVATE ${arg_PRIVATE})
-    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_EXTENSIONS OFF)
+    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_EXTENSIONS OFF
+      UNITY_BUILD_BATCH_SIZE ${BASIN_BATCH})
     basin_private_flags(${target})
   else()
     set(scope INTERFACE)

@@ -64,7 +64,8 @@ Buffer read_whole(const fs::path& path, uint64_t max_bytes) {
     const ssize_t n = ::read(fd.get(), bytes.data() + done, size - done);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
-      fail(ErrorKind::data, path.string(), ": offset ", done, ": cannot be read: ", error_text(errno));
+      fail(ErrorKind::data, path.string(), ": offset ", done,
+           ": cannot be read: ", error_text(errno));
     }
     if (n == 0) {
       fail(ErrorKind::data, path.string(), ": offset ", done, ": the file shrank from ", size,

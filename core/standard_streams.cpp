@@ -14,8 +14,8 @@ void hold_standard_streams() {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
     if (::fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
     if (::open("/dev/null", O_RDWR) < 0) {
-      fail(ErrorKind::resource, "/dev/null: cannot be opened in place of the closed descriptor ", fd,
-           ": ", error_text(errno));
+      fail(ErrorKind::resource, "/dev/null: cannot be opened in place of the closed descriptor ",
+           fd, ": ", error_text(errno));
     }
   }
 }

@@ -27,7 +27,8 @@ bool is_buffer_name(std::string_view name) {
 std::string join(const std::vector<std::string>& names) {
   constexpr size_t kShown = 6;
   std::string text;
-  for (size_t i = 0; i < names.size() && i < kShown; ++i) text += (i ? ", " : "") + printable(names[i]);
+  for (size_t i = 0; i < names.size() && i < kShown; ++i)
+    text += (i ? ", " : "") + printable(names[i]);
   if (names.size() > kShown) text += str(" and ", names.size() - kShown, " more");
   return text;
 }

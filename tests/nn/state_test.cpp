@@ -137,9 +137,9 @@ TEST_CASE("state: what wrappers add to the names is left out, and the log says w
     CHECK_MESSAGE(equal(saved, target), renamed("x"));
     return said;
   };
-  for (const char* prefix : {"module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod.",
-                             "model.", "model._orig_mod.", "net.encoder.", "state_dict.model.",
-                             "_fsdp_wrapped_module.", "ema."}) {
+  for (const char* prefix :
+       {"module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod.", "model.",
+        "model._orig_mod.", "net.encoder.", "state_dict.model.", "_fsdp_wrapped_module.", "ema."}) {
     const std::string said = loads([&](const std::string& name) { return prefix + name; });
     CHECK_MESSAGE(said.find("left out of the names") != std::string::npos, prefix);
   }

@@ -26,7 +26,8 @@ inline std::string make_host_locale(const std::string& folder) {
   std::ofstream(folder + "/source") << "comment_char %\nescape_char /\nLC_NUMERIC\n"
                                        "decimal_point \",\"\nthousands_sep \".\"\ngrouping 3;3\n"
                                        "END LC_NUMERIC\n";
-  const std::string make = "cd '" + folder + "' && { localedef -i tr_TR -f ISO-8859-9 ./host || "
+  const std::string make = "cd '" + folder +
+                           "' && { localedef -i tr_TR -f ISO-8859-9 ./host || "
                            "localedef -c -i ./source -f ANSI_X3.4-1968 ./host; } >/dev/null 2>&1; "
                            "test -e host/LC_NUMERIC";
   return std::system(make.c_str()) == 0 ? "host" : "";

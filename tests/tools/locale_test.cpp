@@ -173,7 +173,8 @@ std::string readers() {
   return number_text(parse_off(off, "f.off").vertices[1][0]) +
          values_of(parse_ply(test::bytes_of(ply), "f.ply")) +
          values_of(parse_npy(serialize_npy(Tensor::full({1500}, DType::f32, 0.5)), "f.npy")) +
-         values_of(parse_safetensors(serialize_safetensors(some_tensors()), "f").tensors[0].second) +
+         values_of(
+             parse_safetensors(serialize_safetensors(some_tensors()), "f").tensors[0].second) +
          parse_augment("scale=0.66:1.5,jitter=0.01:0.05").to_string() + str(taken, refused, number);
 }
 
@@ -184,7 +185,10 @@ struct Writer {
 
 const std::vector<Writer>& writers() {
   static const std::vector<Writer> all{
-      {"str", [] { return str(kNumber, " ", kCount, " ", 1e-9, " ", true, Shape({1500, 2})); }},
+      {"str",
+       [] {
+         return str(kNumber, " ", kCount, " ", 1e-9, " ", true, Shape({1500, 2}));
+       }},
       {"numbers",
        [] {
          return fixed_text(kNumber, 2) + short_text(kNumber, 9) + scientific_text(kNumber, 3) +
@@ -216,7 +220,10 @@ const std::vector<Writer>& writers() {
       {"training", training},
       {"symmetry errors", equivariance},
       {"report", report_and_pictures},
-      {"tables", [] { return format_table({{"a", "b"}, {"x", fixed_text(kNumber, 1)}}); }},
+      {"tables",
+       [] {
+         return format_table({{"a", "b"}, {"x", fixed_text(kNumber, 1)}});
+       }},
       {"messages", messages},
       {"readers", readers},
   };

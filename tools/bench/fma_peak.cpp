@@ -107,9 +107,9 @@ void run_peak(const BenchOptions& options, BenchReport& report) {
     set_num_threads(threads);
     const double peak = measure_fma_peak();
     report.value("peak.t" + str(threads) + ".f32_gflops", peak * 1e-9);
-    report.note("f32 multiply-add peak, " + std::string(fma_peak_name()) + ", " +
-                str(threads) + (threads == 1 ? " thread: " : " threads: ") +
-                str(std::lround(peak * 1e-9)) + " GFLOP/s");
+    report.note("f32 multiply-add peak, " + std::string(fma_peak_name()) + ", " + str(threads) +
+                (threads == 1 ? " thread: " : " threads: ") + str(std::lround(peak * 1e-9)) +
+                " GFLOP/s");
   }
 }
 

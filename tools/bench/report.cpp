@@ -141,12 +141,12 @@ void BenchReport::add(const std::string& key, const std::string& label, const Ti
   if (peak > 0 && naive > 0) json_.add(key + ".naive_share_of_peak", naive / peak);
   if (peak > 0 && reduced > 0) json_.add(key + ".reduced_share_of_peak", reduced / peak);
   const auto share = [&](double rate) { return peak > 0 ? 100 * rate / peak : 0; };
-  print_row(label,
-            {fixed_text(1e3 * t.median, 2), fixed_text(1e3 * t.min, 2), fixed_text(1e3 * t.max, 2),
-             cell(naive * 1e-9, 1), cell(reduced * 1e-9, 1), cell(share(naive), 1),
-             cell(share(reduced), 1), fixed_text(t.page_faults, 1),
-             fixed_text(1e-6 * t.peak_bytes, 1)},
-            work.bytes > 0 ? "  " + fixed_text(work.bytes / t.median * 1e-9, 1) + " GB/s" : "");
+  print_row(
+      label,
+      {fixed_text(1e3 * t.median, 2), fixed_text(1e3 * t.min, 2), fixed_text(1e3 * t.max, 2),
+       cell(naive * 1e-9, 1), cell(reduced * 1e-9, 1), cell(share(naive), 1),
+       cell(share(reduced), 1), fixed_text(t.page_faults, 1), fixed_text(1e-6 * t.peak_bytes, 1)},
+      work.bytes > 0 ? "  " + fixed_text(work.bytes / t.median * 1e-9, 1) + " GB/s" : "");
 }
 
 }  // namespace basin::tools

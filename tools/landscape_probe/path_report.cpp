@@ -36,8 +36,7 @@ NamedTable line_table(const PathRecord& record, const Metric& metric) {
     const PathPointRecord &a = point_of(record, l.from), &b = point_of(record, l.to);
     out.page.rows.push_back({str(l.from, " to ", l.to), readable(l.distance), readable(a.loss),
                              readable(b.loss), readable(l.barrier), readable(l.at),
-                             readable(l.loss), metric_value_text(metric, l.metric),
-                             str(l.failed)});
+                             readable(l.loss), metric_value_text(metric, l.metric), str(l.failed)});
     csv.row({l.from, l.to, l.distance, a.loss, b.loss, a.metric, b.metric, l.barrier, l.at, l.loss,
              l.metric, metric.name, l.done, l.failed});
   }

@@ -89,7 +89,8 @@ Trained load_trained_weights(const fs::path& file, const RunSettings& settings,
   // A task without a choice of data has them at hand.
   const bool have_data = !config.has("data") || config.given("data");
   if (!have_data) {
-    out.settings.task.fitted = numbered_classes(outputs_in(weights, model, settings.task.model.outputs));
+    out.settings.task.fitted =
+        numbered_classes(outputs_in(weights, model, settings.task.model.outputs));
   }
   out.task = task_from(out.settings, config);
   start_state(out);
