@@ -13,8 +13,8 @@
 namespace basin {
 namespace {
 
-// Parts that wrappers put into names: of modules that are data-parallel or averaged, compiled, sharded
-// and checkpointed.
+// Parts that wrappers put into names: of modules that are data-parallel or averaged, compiled,
+// sharded and checkpointed.
 constexpr std::string_view kWrappers[] = {"module", "_orig_mod", "_fsdp_wrapped_module",
                                           "_checkpoint_wrapped_module"};
 

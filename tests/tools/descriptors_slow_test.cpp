@@ -1,5 +1,6 @@
-// Descriptors 0, 1 and 2 closed, in all eight combinations, of every program: the exit code and every
-// file are what they are with all three open, so nothing that was meant for a terminal is in a file.
+// Descriptors 0, 1 and 2 closed, in all eight combinations, of every program: the exit code and
+// every file are what they are with all three open, so nothing that was meant for a terminal is in
+// a file.
 #include "basin/tests/tools/helpers.h"
 #include "basin/tests/tools/outcome.h"
 

@@ -1,5 +1,5 @@
-// Locales of a host program that writes 1.234,5: of C++, which takes no locale of the system, and of
-// C, which localedef makes.
+// Locales of a host program that writes 1.234,5: of C++, which takes no locale of the system, and
+// of C, which localedef makes.
 #pragma once
 #include <cstdlib>
 #include <fstream>
@@ -19,8 +19,8 @@ inline std::locale grouping_locale() {
   return {std::locale::classic(), new Grouping};
 }
 
-// Writes FOLDER/host, to be found by setlocale(LC_ALL, "host") with LOCPATH=FOLDER: Turkish, in which
-// an i in upper case is no I, else one with a decimal comma and nothing more. "": there is no
+// Writes FOLDER/host, to be found by setlocale(LC_ALL, "host") with LOCPATH=FOLDER: Turkish, in
+// which an i in upper case is no I, else one with a decimal comma and nothing more. "": there is no
 // localedef.
 inline std::string make_host_locale(const std::string& folder) {
   std::ofstream(folder + "/source") << "comment_char %\nescape_char /\nLC_NUMERIC\n"

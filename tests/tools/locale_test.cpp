@@ -1,6 +1,6 @@
-// No locale has a say: every writer of the library, every reader and what messages are made of, under
-// a global locale of C++ that groups digits and, where localedef can make one, under a locale of C
-// with a decimal comma. tests/lint/locale.sh keeps what asks a locale out of the sources; the
+// No locale has a say: every writer of the library, every reader and what messages are made of,
+// under a global locale of C++ that groups digits and, where localedef can make one, under a locale
+// of C with a decimal comma. tests/lint/locale.sh keeps what asks a locale out of the sources; the
 // programs as a whole run under both in locale_slow_test.cpp.
 #include <array>
 #include <cerrno>

@@ -70,8 +70,8 @@ TEST_CASE("moved data: the sentence names --data, and --data is taken") {
   for (const auto& [program, arguments] : commands) {
     const Finished f = in(dir, "", program, arguments);
     CHECK_MESSAGE(f.code == 3, arguments, ": ", f.err);
-    CHECK_MESSAGE(contains(f.err, "name the place of the data with --data"), f.err);
-    CHECK_MESSAGE(contains(f.err, "'d1' (r/config.toml:"), f.err);
+    CHECK_MESSAGE(contains(f.err, "name their place with --data"), f.err);
+    CHECK_MESSAGE(contains(f.err, "; r/config.toml:"), f.err);
   }
   CHECK_FALSE(fs::exists(dir / "x"));
   for (const char* arguments : {"--resume r --data d2", "--resume r --eval-only --data d2"}) {

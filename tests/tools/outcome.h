@@ -16,7 +16,8 @@ Texts texts_below(const fs::path& folder, const std::vector<std::string>& tops);
 // Names of the files that one has and the other has not, or has otherwise.
 std::string difference(const Texts& a, const Texts& b);
 
-// "", or what is wrong with a record file, by its extension: .json, .jsonl, .toml, .csv, .svg, .html.
+// "", or what is wrong with a record file, by its extension: .json, .jsonl, .toml, .csv, .svg,
+// .html.
 std::string fault_in_record(const fs::path& file);
 
 // A small data set as .npy arrays: 16 shapes of 64 points to train, 8 to test.

@@ -1,6 +1,7 @@
 // The machine's f32 peak: chains of fused multiply-adds that never leave the registers. Twelve
 // independent chains hide the latency of two units with four cycles each. The variant is chosen at
 // run time; every thread runs the same loop.
+#include "basin/core/error.h"
 #include "basin/core/parallel.h"
 #include "basin/tools/bench/bench.h"
 #include "basin/tools/shell/environment.h"

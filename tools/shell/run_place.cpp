@@ -164,7 +164,7 @@ void refuse_changed_settings(const Config& config, const fs::path& run) {
   check(key.empty(), config.origin(key), ": ", key, " differs from the run ", run.string(),
         " that is resumed: ", value(config), ", there ", value(recorded),
         "; leave it out, or start a new run with --out",
-        key == "epochs" || key == "steps" ? ". To train on where it ended: --extend N --out NEW"
+        key == "epochs" || key == "steps" ? ", or train on behind its end: --extend N --out NEW"
                                           : "");
 }
 

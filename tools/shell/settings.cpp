@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "basin/core/printable.h"
 #include "basin/optim/schedule.h"
 #include "basin/tools/shell/cli.h"
 #include "basin/tools/shell/recipes.h"
@@ -231,29 +230,6 @@ DType float_type_from_name(const std::string& name) {
   return type;
 }
 
-// How an error of data ends that are not where the file of a run says; "" where they are, and where
-// the setting is no path.
-std::string moved_data(const Config& config) {
-  if (!config.has("data") || config.source("data") != Layer::file || config.is_initial("data")) {
-    return "";
-  }
-  std::error_code error;
-  const std::string& data = config.text("data");
-  if (fs::exists(data, error)) return "";
-  return str("; '", printable(data), "' (", config.origin("data"),
-             ") is not there: name the place of the data with --data");
-}
-
-template <class F>
-auto hinting(const std::string& hint, F&& body) {
-  try {
-    return body();
-  } catch (const Error& e) {
-    if (e.kind() != ErrorKind::data) throw;
-    fail(e.kind(), e.what(), hint);
-  }
-}
-
 }  // namespace
 
 const std::vector<std::string>& open_settings() {
@@ -302,16 +278,26 @@ RunSettings run_settings_from(Config& config) {
   return out;
 }
 
+std::string moved_data(const Config& config) {
+  if (!config.has("data") || config.source("data") != Layer::file || config.is_initial("data")) {
+    return "";
+  }
+  std::error_code error;
+  if (fs::exists(config.text("data"), error)) return "";
+  return str("; ", config.origin("data"),
+             " says so: if the data were moved, name their place with --data");
+}
+
 Task task_from(const RunSettings& settings, const Config& config) {
   TaskConfig named = settings.task;
   named.place = [&config](const std::string& option) { return config.origin(option); };
   const std::string hint = moved_data(config);
   if (hint.empty()) return make_task(named);
-  Task task = hinting(hint, [&] { return make_task(named); });
+  Task task = with_hint(hint, [&] { return make_task(named); });
   task.source = [source = task.source, hint](const SourceRequest& request) {
-    return hinting(hint, [&] { return source(request); });
+    return with_hint(hint, [&] { return source(request); });
   };
-  task.data = [data = task.data, hint] { return hinting(hint, data); };
+  task.data = [data = task.data, hint] { return with_hint(hint, data); };
   return task;
 }
 

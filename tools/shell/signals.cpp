@@ -4,6 +4,8 @@
 #include <atomic>
 #include <csignal>
 
+#include "basin/core/error.h"
+
 namespace basin::tools {
 namespace {
 
