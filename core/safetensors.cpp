@@ -15,6 +15,7 @@
 #include "basin/core/detail/json_text.h"
 #include "basin/core/half.h"
 #include "basin/core/printable.h"
+#include "basin/core/utf8.h"
 
 namespace basin {
 namespace {
@@ -279,6 +280,10 @@ void check_is_safetensors(std::span<const uint8_t> bytes, const std::string& nam
 
 std::string json_string(std::string_view text) {
   std::string out = "\"";
+  for (size_t at = 0; at < text.size(); at += utf8_length(text.substr(at))) {
+    check(utf8_length(text.substr(at)) > 0, "write_safetensors: \"", printable(text),
+          "\" is not UTF-8");
+  }
   for (char c : text) {
     const auto u = static_cast<uint8_t>(c);
     if (c == '"' || c == '\\') {

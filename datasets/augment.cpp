@@ -3,7 +3,6 @@
 #include "basin/datasets/augment.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <numbers>
 #include <vector>
@@ -129,7 +128,7 @@ std::string fewest_digits(double value) {
 std::string lower_without_parentheses(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    if (c != '(' && c != ')') out += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (c != '(' && c != ')') out += ascii_lower(c);
   }
   return out;
 }

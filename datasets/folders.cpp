@@ -127,7 +127,7 @@ bool is_file(const fs::path& path) {
 std::vector<fs::path> sorted_entries(const fs::path& dir) {
   std::error_code error;
   std::vector<fs::path> out = list_folder(dir, error);
-  if (error) fail(ErrorKind::data, dir.string(), ": cannot be listed: ", error.message());
+  if (error) fail(ErrorKind::data, dir.string(), ": cannot be listed: ", error_text(error));
   std::erase_if(out, is_litter);
   std::sort(out.begin(), out.end());
   return out;

@@ -211,6 +211,7 @@ std::string text_of(const std::vector<int64_t>& shape) { return Shape(shape).to_
 
 std::ifstream open_hdf5(const fs::path& path, uint64_t& size) {
   std::ifstream in(path, std::ios::binary | std::ios::ate);
+  in.imbue(std::locale::classic());  // no conversion of a host program's between file and buffer
   if (!in) fail(ErrorKind::data, path.string(), ": cannot be opened");
   size = static_cast<uint64_t>(in.tellg());
   in.seekg(0);

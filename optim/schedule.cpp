@@ -194,8 +194,8 @@ std::map<std::string, std::string> Schedule::save() const {
   std::map<std::string, std::string> state{
       {"kind", kinds()[static_cast<size_t>(config_.kind)].name}};
   if (config_.kind != Kind::plateau) return state;
-  state["bad"] = std::to_string(bad_);
-  state["cooling"] = std::to_string(cooling_);
+  state["bad"] = str(bad_);
+  state["cooling"] = str(cooling_);
   state["scale"] = exact(plateau_scale_);
   if (has_best_) state["best"] = exact(best_);
   return state;

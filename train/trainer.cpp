@@ -70,8 +70,9 @@ Trainer::Trainer(const Task& task, const TrainOptions& options, bool guarded)
       train_meter_(task_->train_meter ? task_->train_meter() : nullptr),
       steps_per_epoch_(source_->batches()) {
   check(steps_per_epoch_ > 0, "training: the source gives no batch");
-  total_steps_ = options_.steps > 0 ? options_.steps : options_.epochs * steps_per_epoch_;
-  schedule_ = Schedule(parse_schedule(options_.schedule, total_steps_, steps_per_epoch_));
+  const int64_t length = options_.steps > 0 ? options_.steps : options_.epochs * steps_per_epoch_;
+  total_steps_ = options_.first_step + length;
+  schedule_ = Schedule(parse_schedule(options_.schedule, length, steps_per_epoch_));
 }
 
 std::shared_ptr<const Source> Trainer::evaluation_source(Split split) const {
@@ -88,7 +89,7 @@ StepResult Trainer::step() {
   };
   const auto [epoch, index] = place(at_.step);
   const Batch batch = feed_.take(epoch, index);
-  const double scale = schedule_.scale(at_.step);
+  const double scale = schedule_scale(at_.step);
   step_.start(at_.step, scale);
   if (at_.step + 1 < total_steps_) {
     const auto [next_epoch, next_index] = place(at_.step + 1);
@@ -230,7 +231,7 @@ void Trainer::report_evaluation(MetricsFile& metrics, const Evaluation& validati
   line.add("train_loss_rose", rose);
   add("val_", task_->metrics, validation.values);
   add("test_", task_->metrics, at_.test.values);
-  line.add("lr", learning_rate(schedule_.scale(at_.step - 1)))
+  line.add("lr", learning_rate(schedule_scale(at_.step - 1)))
       .add("grad_norm", at_.norm_sum / static_cast<double>(at_.steps - at_.period_skipped))
       .add("skipped_steps", at_.skipped)
       .add("seconds", at_.period_seconds + seconds)
@@ -264,6 +265,8 @@ void Trainer::prune(const fs::path& folder) const {
 }
 
 TrainOutcome Trainer::run(const fs::path& folder, const TrainHooks& hooks) {
+  check(at_.step >= options_.first_step, "training: begins at step ", options_.first_step,
+        ", where another run ended; its checkpoint was not taken over");
   make_folder(folder);
   MetricsFile metrics(folder / "metrics.jsonl", at_.metrics_bytes);
   prune(folder);  // a run that was killed between a checkpoint and this left it to us

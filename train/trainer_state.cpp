@@ -152,7 +152,7 @@ Trainer::Position Trainer::position_from(const RecordFields& in) const {
   return at;
 }
 
-void Trainer::restore(const Checkpoint& checkpoint) {
+void Trainer::check_origin(const Checkpoint& checkpoint, bool same_settings) const {
   const RecordFields& in = checkpoint.state;
   const std::string source = checkpoint.path.string();
   const int64_t format = in.integer("format");
@@ -163,7 +163,7 @@ void Trainer::restore(const Checkpoint& checkpoint) {
   if (format == kFormat) {
     check(in.text("task") == task_->name, source, " was trained on the task ", in.text("task"),
           ", this one is ", task_->name);
-    check(in.text("config_hash") == options_.config_hash, source,
+    check(!same_settings || in.text("config_hash") == options_.config_hash, source,
           " was written with other settings; repeat those of its config.toml");
   }
   const DataFacts data = task_->data();
@@ -173,14 +173,35 @@ void Trainer::restore(const Checkpoint& checkpoint) {
     log_message(LogLevel::warning, str(source, " was written by another build (", in.text("build"),
                                        "); the bits of the continuation may differ"));
   }
-  const Position at = position_from(in);
-  schedule_.load(under(in, kSchedule));
-  load_state(checkpoint.model, source, state_);
+}
+
+// All but the schedule.
+void Trainer::take_over(const Checkpoint& checkpoint, const Position& at) {
+  const RecordFields& in = checkpoint.state;
+  load_state(checkpoint.model, checkpoint.path.string(), state_);
   optimizer_->load(checkpoint.optimizer);
   if (train_meter_) {
-    train_meter_->load(in, format == 1 ? std::string(kEpoch) : std::string(kSince) + "meter_");
+    const bool old = in.integer("format") == 1;
+    train_meter_->load(in, old ? std::string(kEpoch) : std::string(kSince) + "meter_");
   }
   at_ = at;
+}
+
+void Trainer::restore(const Checkpoint& checkpoint) {
+  check_origin(checkpoint, true);
+  const Position at = position_from(checkpoint.state);
+  schedule_.load(under(checkpoint.state, kSchedule));
+  take_over(checkpoint, at);
+}
+
+void Trainer::extend(const Checkpoint& checkpoint) {
+  check_origin(checkpoint, false);
+  Position at = position_from(checkpoint.state);
+  check(at.step == options_.first_step, checkpoint.path.string(), " ends at step ", at.step,
+        ", the run that extends it is to begin at ", options_.first_step);
+  at.best_test = at.best_val = {};
+  at.saved_step = -1;
+  take_over(checkpoint, at);
 }
 
 Record Trainer::result() const {

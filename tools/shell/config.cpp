@@ -10,6 +10,7 @@
 #include "basin/core/params.h"
 #include "basin/core/printable.h"
 #include "basin/core/record.h"
+#include "basin/core/utf8.h"
 
 // Some damaged files break assumptions of toml++ 3.3 ("[=" for one): without NDEBUG it asserts,
 // with it the behaviour is undefined. Here a broken assumption is an exception in either build.
@@ -69,7 +70,7 @@ std::string environment_name(const Setting& s) {
   if (!s.environment.empty()) return s.environment;
   std::string out = "BASIN_";
   for (const char c : has_short_name(s) ? s.alias : s.name) {
-    out += c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    out += c == '.' ? '_' : ascii_upper(c);
   }
   return out;
 }
@@ -89,7 +90,7 @@ std::string canonical(const Setting& s, std::string_view value, const std::strin
   if (s.kind == Kind::integer) {
     int64_t n = 0;
     if (!parse_int64(value, n)) refuse("an integer");
-    return std::to_string(n);
+    return str(n);
   }
   if (s.kind == Kind::number) {
     double x = 0;
@@ -107,7 +108,7 @@ std::string canonical(const Setting& s, std::string_view value, const std::strin
 // A canonical number as TOML that reads back as itself: "-0" and what leaves 64 bits need a point.
 std::string toml_number(const std::string& text) {
   int64_t n = 0;
-  const bool integer = parse_int64(text, n) && std::to_string(n) == text;
+  const bool integer = parse_int64(text, n) && str(n) == text;
   return integer || text.find_first_of(".einf") != text.npos ? text : text + ".0";
 }
 
@@ -120,7 +121,7 @@ std::string toml_value(Kind kind, const std::string& text) {
 std::string toml_guess(const std::string& text) {
   double x = 0;
   int64_t n = 0;
-  if (parse_int64(text, n) && std::to_string(n) == text) return text;
+  if (parse_int64(text, n) && str(n) == text) return text;
   if (parse_double(text, x) && shortest_text(x) == text && text.find_first_of("nN") == text.npos) {
     return toml_number(text);
   }
@@ -137,8 +138,8 @@ std::string toml_key(const std::string& name) {
 }
 
 std::string scalar_text(const toml::node& node, const std::string& where, std::string_view key) {
-  if (const auto v = node.as_string()) return v->get();
-  if (const auto v = node.as_integer()) return std::to_string(v->get());
+  if (const auto v = node.as_string()) return from_utf8(v->get());
+  if (const auto v = node.as_integer()) return str(v->get());
   if (const auto v = node.as_floating_point()) return shortest_text(v->get());
   if (const auto v = node.as_boolean()) return v->get() ? "true" : "false";
   fail(ErrorKind::usage, where, ": ", printable(key),
@@ -291,6 +292,11 @@ double Config::number(std::string_view key) const {
 bool Config::flag(std::string_view key) const { return value(key).text == "true"; }
 
 bool Config::given(std::string_view key) const { return value(key).source > Layer::builtin; }
+
+bool Config::is_initial(std::string_view key) const {
+  const Setting* s = find(key);
+  return s != nullptr && s->initial == text(key);
+}
 
 Layer Config::source(std::string_view key) const { return value(key).source; }
 

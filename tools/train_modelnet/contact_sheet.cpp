@@ -100,7 +100,7 @@ void draw_panel(Picture& picture, int x, int y, int size, const std::string& nam
                  panel.reason, kMuted, 2);
   }
   picture.text(x + 10, y + 11, name, kInk, 2);
-  const std::string count = panel.reason.empty() ? std::to_string(panel.points.size(0)) : "";
+  const std::string count = panel.reason.empty() ? str(panel.points.size(0)) : "";
   picture.text(x + size - 10 - text_pixels(count, 2), y + 11, count, kMuted, 2);
 }
 

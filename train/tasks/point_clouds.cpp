@@ -192,7 +192,7 @@ Unlabelled unlabelled_clouds(const std::vector<std::string>& paths, const CloudS
     }
     std::error_code error;
     std::vector<fs::path> inside = list_folder(path, error);
-    if (error) fail(ErrorKind::data, path.string(), ": cannot be listed: ", error.message());
+    if (error) fail(ErrorKind::data, path.string(), ": cannot be listed: ", error_text(error));
     std::sort(inside.begin(), inside.end());
     for (const fs::path& file : inside) {
       if (!is_litter(file) && fs::is_regular_file(file)) files.push_back(file);
