@@ -57,26 +57,31 @@ double muon_scale(MuonScale mode, int64_t rows, int64_t cols) {
   return 1;
 }
 
-Muon::Muon(std::string_view name, const MuonConfig& config, const ParamList& params,
-           const std::vector<GroupRule>& groups)
+PolarOptimizer::PolarOptimizer(std::string_view name, const MuonConfig& config,
+                               const ParamList& params, const std::vector<GroupRule>& groups)
     : MatrixOptimizer(name,
                       {valid(config).lr, config.weight_decay, config.routing, config.auxiliary},
                       params, groups),
-      config_(config),
-      buffers_(matrices().size()) {
-  for (size_t i = 0; i < matrices().size(); ++i) {
-    Matrix& m = matrices()[i];
+      config_(config) {
+  for (Matrix& m : matrices()) {
     m.scales = block_scales(params[m.settings.index], m.blocks, config_);
+  }
+}
+
+Muon::Muon(std::string_view name, const MuonConfig& config, const ParamList& params,
+           const std::vector<GroupRule>& groups)
+    : PolarOptimizer(name, config, params, groups), buffers_(matrices().size()) {
+  for (size_t i = 0; i < matrices().size(); ++i) {
     buffers_[i] = zeros_like_matrix(i);
-    keep("muon.b." + m.name, buffers_[i]);
+    keep("muon.b." + matrices()[i].name, buffers_[i]);
   }
 }
 
 Tensors Muon::directions(const ParamList&, const Tensors& grads) {
-  return momentum_step(matrix_gradients(grads), buffers_, momentum_numbers(config_));
+  return momentum_step(matrix_gradients(grads), buffers_, momentum_numbers(config()));
 }
 
-Tensors Muon::updates(const Tensors& directions) {
+Tensors PolarOptimizer::updates(const Tensors& directions) {
   if (config_.power > 0) {
     const bool polar = config_.magnitude == Magnitude::polar;
     return map_blocks(directions, [&](size_t, size_t, const Tensor& m) {
@@ -103,7 +108,7 @@ Tensors Muon::updates(const Tensors& directions) {
 
 // Decompositions run on the CPU.
 bool Muon::recordable() const {
-  return on_device_unwatched() && !config_.orthogonalise.exact && config_.power == 0;
+  return on_device_unwatched() && !config().orthogonalise.exact && config().power == 0;
 }
 
 }  // namespace basin

@@ -53,14 +53,17 @@ Tensor spectral_power(const Tensor& m, double power, bool polar) {
   return recombined(f, rank, [&](int64_t j) { return size * std::pow(s[j], power); });
 }
 
-Tensor symmetric_map(const Tensor& a, const std::function<double(double)>& f) {
+Tensor inverse_root(const Tensor& a, double power) {
   const EighFactors e = Eigh::cpu(a);
   const int64_t n = a.size(0);
+  const double* w = e.values.data<double>();  // ascending
+  const double cut =
+      std::max(0.0, w[n - 1]) * static_cast<double>(n) * std::numeric_limits<double>::epsilon();
   Tensor scaled = e.vectors.clone();
   double* q = scaled.mutable_data<double>();
   for (int64_t j = 0; j < n; ++j) {
-    const double w = f(e.values.data<double>()[j]);
-    for (int64_t i = 0; i < n; ++i) q[i * n + j] *= w;
+    const double factor = w[j] > cut ? std::pow(w[j], -power) : 0.0;
+    for (int64_t i = 0; i < n; ++i) q[i * n + j] *= factor;
   }
   return product(scaled, false, e.vectors, true);
 }

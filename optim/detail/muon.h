@@ -43,7 +43,19 @@ struct MuonConfig {
 
 double muon_scale(MuonScale mode, int64_t rows, int64_t cols);
 
-class Muon : public MatrixOptimizer {
+// The polar step of a direction: what Muon and its descendants share.
+class PolarOptimizer : public MatrixOptimizer {
+ protected:
+  PolarOptimizer(std::string_view name, const MuonConfig& config, const ParamList& params,
+                 const std::vector<GroupRule>& groups);
+  Tensors updates(const Tensors& directions) override;
+  const MuonConfig& config() const { return config_; }
+
+ private:
+  MuonConfig config_;
+};
+
+class Muon : public PolarOptimizer {
  public:
   Muon(const MuonConfig& config, const ParamList& params, const std::vector<GroupRule>& groups = {})
       : Muon("muon", config, params, groups) {}
@@ -53,10 +65,8 @@ class Muon : public MatrixOptimizer {
   Muon(std::string_view name, const MuonConfig& config, const ParamList& params,
        const std::vector<GroupRule>& groups);
   Tensors directions(const ParamList& params, const Tensors& grads) override;
-  Tensors updates(const Tensors& directions) override;
 
  private:
-  MuonConfig config_;
   std::vector<Tensor> buffers_;  // B of every matrix parameter
 };
 

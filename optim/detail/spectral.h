@@ -21,7 +21,8 @@ Tensor recombined(const SvdFactors& f, int64_t count, const std::function<double
 // U V^T. A zero matrix gives a zero matrix.
 Tensor spectral_power(const Tensor& m, double power, bool polar);
 
-// Q f(w) Q^T of a symmetric matrix Q diag(w) Q^T.
-Tensor symmetric_map(const Tensor& a, const std::function<double(double)>& f);
+// Q w^-power Q^T of a symmetric positive semidefinite matrix Q diag(w) Q^T; eigenvalues that are
+// rounding noise, below n ulp of the largest, give 0.
+Tensor inverse_root(const Tensor& a, double power);
 
 }  // namespace basin
