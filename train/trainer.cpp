@@ -73,6 +73,12 @@ Trainer::Trainer(const Task& task, const TrainOptions& options, bool guarded)
   const int64_t length = options_.steps > 0 ? options_.steps : options_.epochs * steps_per_epoch_;
   total_steps_ = options_.first_step + length;
   schedule_ = Schedule(parse_schedule(options_.schedule, length, steps_per_epoch_));
+  if (optimizer_->loss_use() == LossUse::line_search && steps_per_epoch_ > 1) {
+    log_message(LogLevel::warning, str(optimizer_->name(),
+                                       " searches along a line, which the noise of minibatches "
+                                       "misleads; give it all ",
+                                       source_->examples(), " examples as one batch"));
+  }
 }
 
 std::shared_ptr<const Source> Trainer::evaluation_source(Split split) const {
@@ -107,6 +113,7 @@ StepResult Trainer::step() {
 void Trainer::count(const StepOutput& result, const Batch& batch) {
   at_.loss_sum += result.loss * static_cast<double>(batch.examples);
   at_.norm_sum += result.norm;
+  at_.evaluations += result.evaluations;
   at_.seen += batch.examples;
   at_.term_names = result.term_names;
   at_.term_sums.resize(result.terms.size());
@@ -233,9 +240,9 @@ void Trainer::report_evaluation(MetricsFile& metrics, const Evaluation& validati
   add("test_", task_->metrics, at_.test.values);
   line.add("lr", learning_rate(schedule_scale(at_.step - 1)))
       .add("grad_norm", at_.norm_sum / static_cast<double>(at_.steps - at_.period_skipped))
-      .add("skipped_steps", at_.skipped)
-      .add("seconds", at_.period_seconds + seconds)
-      .add("examples_per_second", speed);
+      .add("skipped_steps", at_.skipped);
+  if (optimizer_->loss_use() != LossUse::given) line.add("evaluations", at_.evaluations);
+  line.add("seconds", at_.period_seconds + seconds).add("examples_per_second", speed);
   metrics.append(line);
   if (!hooks.log) return;
   const std::string trained = metrics_text(task_->train_metrics, at_.train_metrics);

@@ -6,7 +6,8 @@
 //   A line "epoch" (or "evaluation", where it is not the end of an epoch) per evaluation: epoch,
 //   step, train_loss (objective, mean since the last evaluation), train_<metric>, train_<term>
 //   where the loss has several, [val_<metric>], test_<metric>, lr, grad_norm (mean), skipped_steps
-//   (of the run so far).
+//   (of the run so far), and of an optimizer that looks at the loss again (LossUse) evaluations of
+//   it, of the run so far.
 // A step whose loss or gradient is not finite is looked into (step_failure.h) and ends the run, or
 // is skipped, as the options say (on_nonfinite).
 #pragma once
@@ -136,6 +137,7 @@ class Trainer {
     int64_t steps = 0;                                      // since, skipped ones included
     double seconds = 0;                                     // of the whole run, resumes included
     int64_t skipped = 0, skipped_in_row = 0, period_skipped = 0;
+    int64_t evaluations = 0;  // of the loss, where the optimizer looks again
     uint64_t metrics_bytes = 0;
     int64_t saved_step = -1;
     double train_loss = 0;  // at the last evaluation; so are the next two

@@ -59,6 +59,7 @@ StepResult Trainer::failed_step(const StepOutput& result, const Batch& batch) {
     throw NonFiniteStep(failure, str("; ", at_.skipped_in_row,
                                      " steps before it were skipped (--nonfinite-limit)", kHint));
   }
+  optimizer_->look_back(state_.params);
   const double lr = learning_rate(schedule_scale(at_.step));
   ++at_.skipped;
   ++at_.skipped_in_row;

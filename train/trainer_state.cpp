@@ -101,6 +101,7 @@ Record Trainer::position_record() const {
       .add("skipped_in_row", at_.skipped_in_row)
       .add("metrics_bytes", static_cast<int64_t>(at_.metrics_bytes))
       .add("train_loss", at_.train_loss);
+  if (optimizer_->loss_use() != LossUse::given) out.add("evaluations", at_.evaluations);
   add_metrics(out, "train_", task_->train_metrics, at_.train_metrics);
   out.add("test_examples", at_.test.examples);
   add_metrics(out, "test_", task_->metrics, at_.test.values);
@@ -142,6 +143,7 @@ Trainer::Position Trainer::position_from(const RecordFields& in) const {
       at.term_sums.push_back(in.number(str(since, "term_sum_", i)));
     }
   }
+  if (in.has("evaluations")) at.evaluations = in.integer("evaluations");
   at.metrics_bytes = static_cast<uint64_t>(in.integer("metrics_bytes"));
   at.train_loss = in.number("train_loss");
   at.train_metrics = read_metrics(in, "train_", task_->train_metrics);
@@ -228,8 +230,9 @@ Record Trainer::result() const {
       .add("epochs", at_.step / steps_per_epoch_)
       .add("steps", at_.step)
       .add("skipped_steps", at_.skipped)
-      .add("completed", at_.step >= total_steps_)
-      .add("train_loss", at_.train_loss);
+      .add("completed", at_.step >= total_steps_);
+  if (optimizer_->loss_use() != LossUse::given) out.add("evaluations", at_.evaluations);
+  out.add("train_loss", at_.train_loss);
   add_metrics(out, "train_", task_->train_metrics, at_.train_metrics);
   out.add("metrics", std::string_view(metrics_text(task_->metrics)));
   for (size_t i = 0; i < at_.test.values.size(); ++i) {
