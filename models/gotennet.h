@@ -47,17 +47,18 @@ struct EdgeRefinement {
 struct GotenNetConfig {
   int64_t outputs = 1;
   MoleculeHead head = MoleculeHead::scalar;
-  int64_t hidden = 256;       // d, a multiple of heads
+  int64_t hidden = 256;  // d, a multiple of heads
   int64_t blocks = 4;
-  int64_t radial = 64;        // radial functions
+  int64_t radial = 64;  // radial functions
   int64_t heads = 8;
   int64_t degree = 2;         // L, 1 to 3
   int64_t head_hidden = 256;  // of the output head
-  bool hat = false;           // one coefficient o_d and o_t for all degrees: S = 3 instead of 1 + 2L
+  bool hat = false;         // one coefficient o_d and o_t for all degrees: S = 3 instead of 1 + 2L
+  bool scale_edge = false;  // attention times sqrt(edges of the receiver), the package's default
   EdgeRefinement htr;
-  double cutoff = 5;          // of the positions' unit (Angstrom)
-  double dropout = 0.1;       // of attention weights
-  bool fused = true;          // false: plain ops, which store every edge's features
+  double cutoff = 5;     // of the positions' unit (Angstrom)
+  double dropout = 0.1;  // of attention weights
+  bool fused = true;     // false: plain ops, which store every edge's features
 };
 
 // usage error for an unknown part, with the nearest one, or for two gates.

@@ -17,6 +17,9 @@ bool is_buffer_name(std::string_view name) {
          name.ends_with(".num_batches_tracked");
 }
 
+// Constants that Basin computes: centres and widths of GotenNet's radial functions.
+bool is_constant_name(std::string_view name) { return name.starts_with("radial_basis."); }
+
 // "a, b, c and 7 more"
 std::string join(const std::vector<std::string>& names) {
   constexpr size_t kShown = 6;
@@ -145,7 +148,7 @@ void load_state(const SafetensorsFile& file, const std::string& source, ModelSta
     const std::string name = full_name.substr(prefix);
     given.emplace(name, &tensor);
     if (state.params.find(name) >= 0 || state.buffers.find(name) >= 0) continue;
-    if (is_second_name(name, tensor, file, prefix, state)) continue;
+    if (is_constant_name(name) || is_second_name(name, tensor, file, prefix, state)) continue;
     (is_buffer_name(name) ? faults.extra_buffers : faults.extra).push_back(name);
   }
   std::set<std::string, std::less<>> kept;

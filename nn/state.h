@@ -29,8 +29,8 @@ void save_state(const fs::path& path, const ModelState& state);  // atomic
 // float type, and a common "module." prefix on every name. A name of a parameter or buffer that is
 // missing, an extra tensor or another shape is a data error that lists the names; an extra tensor
 // that is named like a buffer only draws a warning, and one that repeats a tensor of the model byte
-// for byte (a module that PyTorch wrote under two names) is passed over. Nothing is written unless
-// everything fits.
+// for byte (a module that PyTorch wrote under two names) is passed over, and so are the constants
+// radial_basis.* that GotenNet computes. Nothing is written unless everything fits.
 //   skip_head: a layer of role `head` whose shape in the file is another one keeps its values: for
 //              weights that were trained on another number of classes.
 struct LoadStateOptions {
