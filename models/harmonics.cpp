@@ -90,4 +90,12 @@ std::vector<double> rotation_of_degree(const Matrix3& q, int64_t l) {
   return d;
 }
 
+Tensor turned(const Tensor& x, const Matrix3& q, int64_t l) {
+  const int64_t n = 2 * l + 1;
+  check(x.rank() > 0 && x.size(-1) == n, "turned: expects features [.., ", n, "], got ", x.shape());
+  const Tensor d = Tensor::from(rotation_of_degree(q, l), {n, n});
+  const Tensor rows = x.to(DType::f64).view({x.numel() / n, n});
+  return matmul(rows, d, false, true).to(x.dtype()).view(x.shape());
+}
+
 }  // namespace basin

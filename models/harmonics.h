@@ -22,5 +22,6 @@ Tensor harmonics(const Tensor& u, int64_t degree);
 // D [2l + 1, 2l + 1] with Y^l(Q u) = D Y^l(u) for all u, by rows: how a feature of degree l moves
 // when the input is turned by Q. l = 1: Q itself.
 std::vector<double> rotation_of_degree(const Matrix3& q, int64_t l);
+Tensor turned(const Tensor& x, const Matrix3& q, int64_t l);  // D x along the last axis, in f64
 
 }  // namespace basin

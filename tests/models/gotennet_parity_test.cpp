@@ -31,16 +31,16 @@ GotenNetConfig small() {
 
 std::vector<Variant> variants() {
   std::vector<Variant> all;
-  const auto add = [&](const char* name, const char* htr, bool hat) {
+  const auto add = [&](const char* name, const char* htr, bool hat, bool scale_edge = true) {
     Variant v{name, small()};
     v.config.htr = parse_refinement(htr);
     v.config.hat = hat;
-    v.config.scale_edge = true;  // the package's default
+    v.config.scale_edge = scale_edge;  // on by the package's default
     all.push_back(std::move(v));
   };
   add("gotennet", "default", false);
   add("gotennet_hat", "default", true);
-  add("gotennet_norej_gatedt", "norej_gatedt", false);
+  add("gotennet_norej_gatedt", "norej_gatedt", false, false);
   add("gotennet_gated_linwa_mlp", "gated_linwa_mlp", false);
   add("gotennet_act_linw_mlpa", "act_linw_mlpa", true);
   return all;
