@@ -20,9 +20,9 @@ struct GataTensors {
 };
 
 struct EdgeTensors {
-  Tensor sender, receiver;        // [E] i32
-  Tensor offsets;                 // [A + 1] i32: edges of a receiver
-  Tensor order, sender_offsets;   // [E], [A + 1] i32: edges of a sender
+  Tensor sender, receiver;       // [E] i32
+  Tensor offsets;                // [A + 1] i32: edges of a receiver
+  Tensor order, sender_offsets;  // [E], [A + 1] i32: edges of a sender
 };
 
 struct GataMessage {
@@ -60,8 +60,7 @@ struct EdgeProducts {
 struct EdgeProductsVjp {
   static constexpr const char* name = "edge_products_vjp";
   using Run = void(const ProductTensors& in, const EdgeTensors& edges, const Tensor& ct,
-                   const ProductTensors* tangents, const Tensor& ct_tangent,
-                   ProductTensors& grads);
+                   const ProductTensors* tangents, const Tensor& ct_tangent, ProductTensors& grads);
   static Run cpu, cuda;
 };
 

@@ -207,8 +207,8 @@ void check_arguments(const GataInputs& in, const EdgeList& edges, int64_t heads)
 GataMessages gata_message(const GataInputs& in, const EdgeList& edges, int64_t heads) {
   check_arguments(in, edges, heads);
   const bool geometry = in.y.node() || in.c.node();
-  Tensors all{in.q, in.k, in.s, in.v, in.x, in.a, in.f, in.y, in.c,
-              in.factor.defined() ? in.factor.detach() : Tensor()};
+  Tensors all{in.q, in.k, in.s, in.v, in.x,
+              in.a, in.f, in.y, in.c, in.factor.defined() ? in.factor.detach() : Tensor()};
   append(all, edges);
   const Tensor out = fused_op(std::make_shared<GataRule>(heads, geometry), all)[0];
   const int64_t d = in.q.size(1), rows = in.y.size(1);

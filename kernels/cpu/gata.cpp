@@ -123,7 +123,7 @@ Arguments<V> arguments_of(const GataTensors& in, const GataTensors* t) {
   const auto of_edge = [&](Tensor G::*field) {
     return in_of<ScalarOf<V>>(in.*field, t ? &(t->*field) : nullptr);
   };
-  return {take(&G::q), take(&G::k), take(&G::s), take(&G::v),    take(&G::x),
+  return {take(&G::q), take(&G::k), take(&G::s),    take(&G::v),   take(&G::x),
           take(&G::a), take(&G::f), of_edge(&G::y), of_edge(&G::c)};
 }
 
@@ -265,32 +265,29 @@ struct ProductRun {
 
 void GataMessage::cpu(const GataTensors& in, const EdgeTensors& edges, const Tensor& factor,
                       int64_t heads, const GataTensors* tangents, Tensor& out) {
-  gata::with_types(out.dtype(), tangents, in.q.size(1) / heads, in.y.size(1), name,
-                   [&](auto v, auto degree) {
-                     gata::Run<decltype(degree)::value, decltype(v)>(in, edges, factor, heads,
-                                                                     tangents)
-                         .forward(out);
-                   });
+  gata::with_types(
+      out.dtype(), tangents, in.q.size(1) / heads, in.y.size(1), name, [&](auto v, auto degree) {
+        gata::Run<decltype(degree)::value, decltype(v)>(in, edges, factor, heads, tangents)
+            .forward(out);
+      });
 }
 
 void GataMessageVjp::cpu(const GataTensors& in, const EdgeTensors& edges, const Tensor& factor,
                          int64_t heads, const Tensor& ct, const GataTensors* tangents,
                          const Tensor& ct_tangent, GataTensors& grads) {
-  gata::with_types(ct.dtype(), tangents, in.q.size(1) / heads, in.y.size(1), name,
-                   [&](auto v, auto degree) {
-                     gata::Run<decltype(degree)::value, decltype(v)>(in, edges, factor, heads,
-                                                                     tangents)
-                         .backward(ct, ct_tangent, grads);
-                   });
+  gata::with_types(
+      ct.dtype(), tangents, in.q.size(1) / heads, in.y.size(1), name, [&](auto v, auto degree) {
+        gata::Run<decltype(degree)::value, decltype(v)>(in, edges, factor, heads, tangents)
+            .backward(ct, ct_tangent, grads);
+      });
 }
 
 void EdgeProducts::cpu(const ProductTensors& in, const EdgeTensors& edges,
                        const ProductTensors* tangents, Tensor& out) {
-  gata::with_types(out.dtype(), tangents, in.q.size(2), in.q.size(1), name,
-                   [&](auto v, auto degree) {
-                     gata::ProductRun<decltype(degree)::value, decltype(v)>(in, edges, tangents)
-                         .forward(out);
-                   });
+  gata::with_types(
+      out.dtype(), tangents, in.q.size(2), in.q.size(1), name, [&](auto v, auto degree) {
+        gata::ProductRun<decltype(degree)::value, decltype(v)>(in, edges, tangents).forward(out);
+      });
 }
 
 void EdgeProductsVjp::cpu(const ProductTensors& in, const EdgeTensors& edges, const Tensor& ct,

@@ -132,8 +132,7 @@ void forward(const Call<V>& call, Tensor& out) {
 }
 
 template <int kDegree, class V>
-void backward(const Call<V>& call, const Tensor& ct, const Tensor& ct_tangent,
-              GataTensors& grads) {
+void backward(const Call<V>& call, const Tensor& ct, const Tensor& ct_tangent, GataTensors& grads) {
   const char* name = GataMessageVjp::name;
   attend(name, call);
   const PerHead<V> back(call.g.edges, call.s.heads);

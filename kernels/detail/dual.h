@@ -21,10 +21,8 @@ struct Dual {
 };
 // A vector times a number.
 template <class P, class T>
-  requires(!std::is_same_v<P, T>)
-BASIN_HD Dual<P> operator*(const Dual<P>& a, const Dual<T>& b) {
-  return {a.v * b.v, a.v * b.t + a.t * b.v};
-}
+requires(!std::is_same_v<P, T>) BASIN_HD Dual<P>
+operator*(const Dual<P>& a, const Dual<T>& b) { return {a.v * b.v, a.v * b.t + a.t * b.v}; }
 
 template <class V>
 struct DualTraits {

@@ -168,9 +168,9 @@ BASIN_HD V message(const Widths<ElementOf<V>>& s, const Arguments<V>& in,
 
 // h and X of receiver i at channel c.
 template <int kDegree, class V>
-BASIN_HD void gather_messages(const Graph& g, const Widths<ElementOf<V>>& s,
-                              const Arguments<V>& in, const Field<ScalarOf<V>>& attention,
-                              int64_t i, int64_t c, const Out<V>& out) {
+BASIN_HD void gather_messages(const Graph& g, const Widths<ElementOf<V>>& s, const Arguments<V>& in,
+                              const Field<ScalarOf<V>>& attention, int64_t i, int64_t c,
+                              const Out<V>& out) {
   constexpr int kRows = (kDegree + 1) * (kDegree + 1) - 1;
   const int64_t d = g.channels;
   V h{}, x[kRows] = {};
@@ -404,8 +404,8 @@ BASIN_HD void harmonic_gradient(const Lanes& lanes, const Graph& g, const Factor
       const V k = along(g, in.k, in.y, kRows, l, e, j, c) * up;
       for (int m = 0; m < 2 * l + 1; ++m) {
         const int64_t row = l * l - 1 + m;
-        sums[m] = sums[m] - in.q[(i * kRows + row) * d + c] * k -
-                  in.k[(j * kRows + row) * d + c] * q;
+        sums[m] =
+            sums[m] - in.q[(i * kRows + row) * d + c] * k - in.k[(j * kRows + row) * d + c] * q;
       }
     });
     for (int m = 0; m < 2 * l + 1; ++m) {

@@ -41,9 +41,9 @@ Case message_case(Rng& rng, const Message& m) {
   const int64_t count = edges.edges();
   const Tensor factor = m.scaled ? uniform(rng, {count, m.heads}, 0, 2) : Tensor();
   Case c;
-  c.label = str(m.nodes, " nodes, ", count, " edges, d ", m.d, ", heads ", m.heads, ", degree ",
-                m.degree, m.shared ? ", shared" : "", m.moved ? "" : ", x = 0",
-                m.scaled ? ", factors" : "");
+  c.label =
+      str(m.nodes, " nodes, ", count, " edges, d ", m.d, ", heads ", m.heads, ", degree ", m.degree,
+          m.shared ? ", shared" : "", m.moved ? "" : ", x = 0", m.scaled ? ", factors" : "");
   c.x = {uniform(rng, {m.nodes, m.d}),       uniform(rng, {m.nodes, m.d}),
          uniform(rng, {m.nodes, m.width()}), uniform(rng, {m.nodes, m.width()}),
          uniform(rng, {count, m.d}),         uniform(rng, {count, m.width()}),
@@ -103,8 +103,8 @@ OP_ROW(radius_graph) {
   for (const bool loops : {false, true}) {
     for (const double cutoff : {0.8, far}) {
       const Tensor offsets = int32s({0, 1, 9, 40, 43});
-      Case c = one(str("43 points, cutoff ", cutoff, loops ? ", loops" : ""),
-                   points_of(rng, 43, 1), [=](const Tensor& x) {
+      Case c = one(str("43 points, cutoff ", cutoff, loops ? ", loops" : ""), points_of(rng, 43, 1),
+                   [=](const Tensor& x) {
                      const EdgeList e = radius_graph(x, like(offsets, x), cutoff, loops);
                      Tensors parts;
                      for (const Tensor& t : {e.sender, e.receiver, e.offsets, e.by_sender.order,
@@ -156,8 +156,8 @@ TEST_CASE("radius_graph: all pairs of an example, both ways sorted") {
   std::vector<int32_t> sender, receiver;
   for (int32_t i = 0; i < 12; ++i) {
     for (int32_t j = i < 5 ? 0 : 5; j < (i < 5 ? 5 : 12); ++j) {
-      const double r = std::hypot(p[3 * i] - p[3 * j], p[3 * i + 1] - p[3 * j + 1],
-                                  p[3 * i + 2] - p[3 * j + 2]);
+      const double r =
+          std::hypot(p[3 * i] - p[3 * j], p[3 * i + 1] - p[3 * j + 1], p[3 * i + 2] - p[3 * j + 2]);
       if (r >= 1.1) continue;
       sender.push_back(j);
       receiver.push_back(i);
@@ -175,8 +175,9 @@ TEST_CASE("radius_graph: all pairs of an example, both ways sorted") {
       CHECK((n == begin || edge > e.by_sender.order.at(n - 1)));
     }
   }
-  CHECK(radius_graph(x, int32s({0, 5, 12}), std::numeric_limits<double>::infinity(), false)
-            .edges() == 5 * 4 + 7 * 6);
+  CHECK(
+      radius_graph(x, int32s({0, 5, 12}), std::numeric_limits<double>::infinity(), false).edges() ==
+      5 * 4 + 7 * 6);
   // A pair exactly at the cutoff is none.
   const Tensor line = Tensor::from(std::vector<double>{0, 0, 0, 1, 0, 0}, {2, 3});
   CHECK(radius_graph(line, int32s({0, 2}), 1, true).edges() == 2);

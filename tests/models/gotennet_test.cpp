@@ -28,11 +28,8 @@ Model goten(OptionValues options, const std::string& preset = "tiny", int64_t ou
 }
 
 OptionValues small(OptionValues more = {}) {
-  more.insert({{"hidden", "8"},
-               {"heads", "2"},
-               {"radial", "5"},
-               {"head_hidden", "6"},
-               {"dropout", "0"}});
+  more.insert(
+      {{"hidden", "8"}, {"heads", "2"}, {"radial", "5"}, {"head_hidden", "6"}, {"dropout", "0"}});
   return more;
 }
 
@@ -65,8 +62,9 @@ TEST_CASE("gotennet: parameter counts") {
     const char* preset;
     int64_t backbone, with_head, hat;
   };
-  for (const Size& s : {Size{"S", 7646464, 7712513, 6067456}, Size{"B", 11459840, 11525889, 9091328},
-                        Size{"L", 22899968, 22966017, 18162944}}) {
+  for (const Size& s :
+       {Size{"S", 7646464, 7712513, 6067456}, Size{"B", 11459840, 11525889, 9091328},
+        Size{"L", 22899968, 22966017, 18162944}}) {
     CAPTURE(s.preset);
     CHECK(parameters(goten({}, s.preset), false) == s.backbone);
     CHECK(parameters(goten({}, s.preset), true) == s.with_head);
@@ -86,8 +84,8 @@ TEST_CASE("gotennet: roles for optimizers that act on matrices") {
   const Model model = goten({});
   for (const ParamSpec& p : model.layout.params()) {
     const bool table = p.name.find("A_n") != std::string::npos;
-    const bool radial = p.name == "node_init.W_ndp.dense_layers.0.weight" ||
-                        p.name == "edge_init.W_erp.weight";
+    const bool radial =
+        p.name == "node_init.W_ndp.dense_layers.0.weight" || p.name == "edge_init.W_erp.weight";
     if (p.shape.rank() == 2) {
       CHECK_MESSAGE((p.role == Role::embedding) == table, p.name);
       CHECK_MESSAGE((p.role == Role::first) == radial, p.name);
@@ -155,8 +153,10 @@ TEST_CASE("gotennet: far molecules add up, and a batch is its molecules one by o
 }
 
 TEST_CASE("gotennet: fused and plain networks agree in value, gradient and Hessian products") {
-  for (const OptionValues& options : std::vector<OptionValues>{
-           {}, {{"hat", "true"}, {"htr", "norej"}}, {{"degree", "3"}, {"htr", "gated_linw_mlpa"}}}) {
+  for (const OptionValues& options :
+       std::vector<OptionValues>{{},
+                                 {{"hat", "true"}, {"htr", "norej"}},
+                                 {{"degree", "3"}, {"htr", "gated_linw_mlpa"}}}) {
     Tensors results[2];
     for (const bool fused : {true, false}) {
       OptionValues all = small(options);
@@ -219,9 +219,8 @@ TEST_CASE("gotennet: energies and forces against differences, up to the gradient
   for (size_t i = 0; i < params.size(); ++i) {
     if (gradient[i].defined()) product += dot(gradient[i], along[i]).item();
   }
-  const double difference =
-      (force_loss(up)[0].item() - force_loss(down)[0].item()) / (2 * h);
-  CHECK(std::abs(difference - product) < 1e-6 * std::max(1.0, std::abs(product)));
+  const double measured = (force_loss(up)[0].item() - force_loss(down)[0].item()) / (2 * h);
+  CHECK(std::abs(measured - product) < 1e-6 * std::max(1.0, std::abs(product)));
 }
 
 TEST_CASE("gotennet: the dense Hessian of a tiny network, by columns, rows and differences") {
