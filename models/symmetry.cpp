@@ -11,6 +11,7 @@
 
 #include "basin/autograd/ops.h"
 #include "basin/core/random.h"
+#include "basin/models/harmonics.h"
 
 namespace basin {
 namespace {
@@ -162,7 +163,8 @@ Tensor apply(const Transformation& g, const Activation& layer, bool moved_along,
              const Places& places) {
   std::array<double, 3> shift = g.shift;
   for (double& s : shift) s *= layer.translates ? layer.unit : 0;
-  Tensor out = moved_along ? moved(layer.value, g.q, shift) : layer.value;
+  Tensor out = layer.value;
+  if (moved_along) out = layer.degree > 1 ? turned(out, g.q, layer.degree) : moved(out, g.q, shift);
   if (g.rows.empty() || layer.rows != places.rows) return out;
   check(out.rank() > 0 && leading_rows(layer.rows, out) == places.total,
         "measure_symmetry: the layer '", layer.name, "' is said to have a row per ",
@@ -172,7 +174,7 @@ Tensor apply(const Transformation& g, const Activation& layer, bool moved_along,
 }
 
 bool follows(const Activation& layer, SymmetryKind kind) {
-  if (layer.degree != 1 || kind == SymmetryKind::permutation) return false;
+  if (layer.degree < 1 || kind == SymmetryKind::permutation) return false;
   return kind != SymmetryKind::translation || layer.translates;
 }
 

@@ -35,7 +35,9 @@ struct Activation {
   std::string name;
   Tensor value;
   Rows rows = Rows::example;
-  int degree = 0;  // 0: no rotation of the input moves it; 1: its last axis rotates as a vector
+  // 0: no rotation of the input moves it; 1: its last axis rotates as a vector; l: its last axis,
+  // of 2l + 1, as the harmonics of degree l (models/harmonics.h)
+  int degree = 0;
   bool translates = false;  // a shift of the input shifts it (degree 1: coordinates)
   double unit = 1;          // of its length: a shift s of the input shifts it by unit s
 };

@@ -23,6 +23,9 @@ bool is_buffer_name(std::string_view name) {
          name.ends_with(".num_batches_tracked");
 }
 
+// Constants that Basin computes: centres and widths of GotenNet's radial functions.
+bool is_constant_name(std::string_view name) { return name.starts_with("radial_basis."); }
+
 // "a, b, c and 7 more"
 std::string join(const std::vector<std::string>& names) {
   constexpr size_t kShown = 6;
@@ -246,7 +249,7 @@ void load_state(const SafetensorsFile& stored, const std::string& source, ModelS
     given.emplace(name, &tensor);
     const bool has = state.params.find(name) >= 0 || state.buffers.find(name) >= 0;
     faults.matched = faults.matched || has;
-    if (has || is_second_name(name, tensor, file, state)) continue;
+    if (has || is_constant_name(name) || is_second_name(name, tensor, file, state)) continue;
     (is_bookkeeping(name, tensor) ? faults.extra_buffers : faults.extra).push_back(name);
   }
   std::set<std::string, std::less<>> kept;

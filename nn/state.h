@@ -37,8 +37,8 @@ SafetensorsFile under_known_names(SafetensorsFile file, const std::string& sourc
 // an extra tensor or another shape is a data error that lists the names. But what only keeps count
 // is no weight: a counter that is missing (num_batches_tracked) is zero, an extra tensor that is
 // named like a buffer or holds integers draws a warning, and one that repeats a tensor of the model
-// byte for byte (a module that PyTorch wrote under two names) is passed over. Nothing is written
-// unless everything fits.
+// byte for byte (a module that PyTorch wrote under two names) is passed over, as are the constants
+// radial_basis.* that GotenNet computes. Nothing is written unless everything fits.
 //   skip_head: a layer of role `head` whose shape in the file is another one keeps its values: for
 //              weights that were trained on another number of classes.
 struct LoadStateOptions {
