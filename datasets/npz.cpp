@@ -16,7 +16,7 @@ namespace basin {
 namespace {
 
 constexpr uint64_t kEntryLimit = 10'000;
-constexpr uint64_t kRatioLimit = 200;
+constexpr uint64_t kRatioLimit = 1032;  // what deflate reaches on equal bytes
 constexpr uint64_t kRatioFloor = 4096;  // tiny members of zeros may compress better than that
 constexpr uint32_t kLocalMagic = 0x04034b50, kCentralMagic = 0x02014b50, kEndMagic = 0x06054b50;
 constexpr uint64_t kEndSize = 22, kCentralSize = 46, kLocalSize = 30;
