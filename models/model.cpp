@@ -8,6 +8,7 @@
 #include "basin/core/random.h"
 #include "basin/models/dgcnn.h"
 #include "basin/models/egnn.h"
+#include "basin/models/gine.h"
 #include "basin/models/pointnet.h"
 
 namespace basin {
@@ -16,7 +17,7 @@ namespace {
 struct Registry {
   std::mutex mutex;
   // A deque, so that references to entries survive later registrations. Basin's own come first.
-  std::deque<ModelInfo> entries{pointnet_info(), dgcnn_info(), egnn_info()};
+  std::deque<ModelInfo> entries{pointnet_info(), dgcnn_info(), egnn_info(), gine_info()};
 };
 
 Registry& registry() {
