@@ -59,7 +59,7 @@ std::vector<std::string> target_names(const Fitted& fitted) {
 // Whether every category has a row in tables of so many kinds ("119,5,12").
 void check_kinds(const GraphSet& set, const char* what, const std::vector<int64_t>& kinds,
                  const std::string& trained) {
-  const OptionReader reader("graph", {{what, ""}}, {{what, trained}});
+  const OptionReader reader("graph", {{what, "", ""}}, {{what, trained}});
   const auto columns = 1 + static_cast<size_t>(std::count(trained.begin(), trained.end(), ','));
   const std::vector<int64_t> most = reader.sizes(what, columns);
   bool fits = most.size() == kinds.size();
