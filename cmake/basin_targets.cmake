@@ -214,7 +214,7 @@ function(basin_fuzz_targets)
   basin_define(core PRIVATE BASIN_FENCE_HOST)
   add_custom_target(fuzz)
   basin_fuzz_target(safetensors LINK basin_core)
-  foreach(name hdf5 npy npz obj off ply text_clouds)
+  foreach(name graphs hdf5 npy npz obj off ply text_clouds)
     basin_fuzz_target(${name} LINK basin_datasets)
   endforeach()
   basin_fuzz_target(slice_file LINK basin_core SOURCES analysis/slice_file.cpp analysis/slices.cpp

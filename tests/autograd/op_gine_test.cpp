@@ -1,6 +1,7 @@
 // Rows of the op table: messages of GINE against the composite of plain ops, and what makes its
 // arguments. Edges repeat and point to themselves, some nodes have none, some kinds do not occur.
-#include <numeric>
+#include <algorithm>
+#include <cmath>
 
 #include "basin/tests/autograd/op_table.h"
 
