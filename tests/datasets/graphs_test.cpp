@@ -1,5 +1,6 @@
 // Graphs: every layout, what is refused and where it says so, splits from a file, walks, the
 // embedded graphs, and the real data.
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
