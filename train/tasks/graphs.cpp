@@ -1,27 +1,21 @@
 // Task "graph": targets of whole graphs, from any layout that datasets/graphs.h reads or the
 // embedded graphs.
-//   batch       what GINE takes (models/gine.h): atoms, bonds, sender, receiver, graph, nodes and,
-//               where the network wants them, walks; then target [B, T] f64 and known [B, T] f64,
-//               1 where the target is known, else 0 (and the target 0)
+//   batch       train/tasks/graph_source.h
 //   loss        over the known targets: mean binary cross-entropy of logits for labels, mean
 //               absolute error for numbers
 //   fitted      names of the targets, whether they are labels, kinds of features, so that trained
 //               weights need no training data
 #include <algorithm>
 #include <cmath>
-#include <mutex>
 
 #include "basin/autograd/ops.h"
 #include "basin/core/io.h"
-#include "basin/core/random.h"
-#include "basin/datasets/graphs.h"
 #include "basin/train/meters.h"
+#include "basin/train/tasks/graph_source.h"
 #include "basin/train/tasks/tasks.h"
 
 namespace basin {
 namespace {
-
-constexpr size_t kGraphInputs = 6;  // before the walks
 
 std::string list_text(const std::vector<int64_t>& values) {
   std::string out;
@@ -70,162 +64,6 @@ void check_kinds(const GraphSet& set, const char* what, const std::vector<int64_
   }
 }
 
-// The set, read at the first request, and its walks.
-class GraphData {
- public:
-  GraphData(std::string data, fs::path split, int64_t limit, uint64_t seed)
-      : data_(std::move(data)), split_(std::move(split)), limit_(limit), seed_(seed) {}
-  // Graphs to be predicted.
-  explicit GraphData(GraphSet set) : set_(std::move(set)) {
-    std::call_once(read_, [] {});
-  }
-
-  const GraphSet& set() const {
-    std::call_once(read_, [this] {
-      set_ = load_graphs(data_, {.split = split_});
-      for (std::vector<int64_t>& rows : set_.splits) {
-        std::vector<int64_t> kept;
-        for (const int64_t i : drawn_rows(static_cast<int64_t>(rows.size()), limit_, seed_)) {
-          kept.push_back(rows[static_cast<size_t>(i)]);
-        }
-        rows = std::move(kept);
-      }
-    });
-    return set_;
-  }
-  // [nodes, steps]; steps are those of the first call
-  const std::vector<float>& walks(int64_t steps) const {
-    std::call_once(walked_, [this, steps] { walks_ = random_walks(set(), steps); });
-    return walks_;
-  }
-
- private:
-  std::string data_;
-  fs::path split_;
-  int64_t limit_ = 0;
-  uint64_t seed_ = 0;
-  mutable std::once_flag read_, walked_;
-  mutable GraphSet set_;
-  mutable std::vector<float> walks_;
-};
-
-std::vector<Slot> graph_slots(bool walks) {
-  std::vector<Slot> out{
-      {"atoms", Rows::node, SlotKind::feature}, {"bonds", Rows::edge, SlotKind::feature},
-      {"sender", Rows::edge, SlotKind::index},  {"receiver", Rows::edge, SlotKind::index},
-      {"graph", Rows::node, SlotKind::owner},   {"nodes", Rows::example, SlotKind::feature}};
-  if (walks) out.push_back({"walks", Rows::node, SlotKind::feature});
-  out.push_back({"target", Rows::example, SlotKind::target});
-  out.push_back({"known", Rows::example, SlotKind::target});
-  return out;
-}
-
-// The inputs of some graphs, one after the other.
-Tensors joined(const GraphData& data, const std::vector<int64_t>& rows, int64_t walk_steps) {
-  const GraphSet& set = data.set();
-  const size_t atom_columns = set.node_kinds.size(), bond_columns = set.edge_kinds.size();
-  std::vector<int64_t> atoms, bonds, owner, nodes;
-  std::vector<int32_t> sender, receiver;
-  std::vector<float> walks;
-  for (const int64_t g : rows) {
-    const auto i = static_cast<size_t>(g);
-    const auto base = static_cast<int32_t>(owner.size());
-    const auto first = static_cast<size_t>(set.node_start[i]),
-               last = first + static_cast<size_t>(set.nodes_of(g));
-    const auto begin = static_cast<size_t>(set.edge_start[i]),
-               end = static_cast<size_t>(set.edge_start[i + 1]);
-    const auto node = set.node_features.begin(), edge = set.edge_features.begin();
-    atoms.insert(atoms.end(), node + static_cast<std::ptrdiff_t>(first * atom_columns),
-                 node + static_cast<std::ptrdiff_t>(last * atom_columns));
-    bonds.insert(bonds.end(), edge + static_cast<std::ptrdiff_t>(begin * bond_columns),
-                 edge + static_cast<std::ptrdiff_t>(end * bond_columns));
-    for (size_t e = begin; e < end; ++e) {
-      sender.push_back(base + set.sender[e]);
-      receiver.push_back(base + set.receiver[e]);
-    }
-    owner.insert(owner.end(), last - first, static_cast<int64_t>(nodes.size()));
-    nodes.push_back(set.nodes_of(g));
-    if (walk_steps > 0) {
-      const auto from = data.walks(walk_steps).begin();
-      walks.insert(walks.end(), from + set.node_start[i] * walk_steps,
-                   from + set.node_start[i + 1] * walk_steps);
-    }
-  }
-  const auto v = static_cast<int64_t>(owner.size()), e = static_cast<int64_t>(sender.size());
-  Tensors out{Tensor::from(atoms, {v, static_cast<int64_t>(atom_columns)}),
-              Tensor::from(bonds, {e, static_cast<int64_t>(bond_columns)}),
-              Tensor::from(sender, {e}),
-              Tensor::from(receiver, {e}),
-              Tensor::from(owner, {v}),
-              Tensor::from(nodes, {static_cast<int64_t>(rows.size())})};
-  if (walk_steps > 0) out.push_back(Tensor::from(walks, {v, walk_steps}));
-  return out;
-}
-
-class GraphSource : public Source {
- public:
-  GraphSource(std::shared_ptr<const GraphData> data, std::vector<int64_t> rows, int64_t walk_steps,
-              bool targets, int64_t batch, bool training, uint64_t seed, std::string description)
-      : data_(std::move(data)),
-        rows_(std::move(rows)),
-        slots_(graph_slots(walk_steps > 0)),
-        walk_steps_(walk_steps),
-        batch_(batch),
-        targets_(targets),
-        training_(training),
-        seed_(seed),
-        description_(std::move(description)) {
-    if (!targets) slots_.resize(slots_.size() - 2);
-  }
-  const std::vector<Slot>& slots() const override { return slots_; }
-  int64_t examples() const override { return static_cast<int64_t>(rows_.size()); }
-  int64_t batches() const override {
-    const int64_t whole = examples() / batch_;  // a training of less than a batch has that one
-    return training_ && whole > 0 ? whole : (examples() + batch_ - 1) / batch_;
-  }
-  Batch batch(int64_t epoch, int64_t index) const override;
-  std::string description() const override { return description_; }
-  std::string content_hash() const override { return data_->set().content_hash; }
-
- private:
-  std::shared_ptr<const GraphData> data_;
-  std::vector<int64_t> rows_;
-  std::vector<Slot> slots_;
-  int64_t walk_steps_, batch_;
-  bool targets_, training_;
-  uint64_t seed_;
-  std::string description_;
-};
-
-Batch GraphSource::batch(int64_t epoch, int64_t index) const {
-  check(epoch >= 0 && index >= 0 && index < batches(), "graph: expected a batch from 0 to ",
-        batches() - 1, ", got ", index, " of epoch ", epoch);
-  std::vector<int64_t> order = rows_;
-  if (training_) {
-    Rng(seed_, stream_id("graph order", static_cast<uint64_t>(epoch)))
-        .shuffle(std::span<int64_t>(order));
-  }
-  const int64_t begin = index * batch_, end = std::min(begin + batch_, examples());
-  Batch out;
-  out.rows.assign(order.begin() + begin, order.begin() + end);
-  out.examples = end - begin;
-  out.tensors = joined(*data_, out.rows, walk_steps_);
-  if (!targets_) return out;
-  const GraphSet& set = data_->set();
-  const auto columns = static_cast<int64_t>(set.target_names.size());
-  std::vector<double> target, known;
-  for (const int64_t g : out.rows) {
-    for (int64_t t = 0; t < columns; ++t) {
-      const double value = set.targets[static_cast<size_t>(g * columns + t)];
-      known.push_back(std::isnan(value) ? 0 : 1);
-      target.push_back(std::isnan(value) ? 0 : value);
-    }
-  }
-  out.tensors.push_back(Tensor::from(target, {out.examples, columns}));
-  out.tensors.push_back(Tensor::from(known, {out.examples, columns}));
-  return out;
-}
-
 std::shared_ptr<const Source> split_source(std::shared_ptr<const GraphData> data,
                                            int64_t walk_steps, const SourceRequest& request,
                                            uint64_t seed) {
@@ -238,8 +76,9 @@ std::shared_ptr<const Source> split_source(std::shared_ptr<const GraphData> data
   }
   std::string text = str(rows.size(), " of ", all.size(), " ", name_of(request.split), " graphs",
                          rows.size() < all.size() ? str(" (seed ", request.seed, ")") : "");
-  return std::make_shared<GraphSource>(std::move(data), std::move(rows), walk_steps, true,
-                                       request.batch, request.training, seed, std::move(text));
+  return std::make_shared<GraphSource>(
+      std::move(data), GraphSelection{std::move(rows), walk_steps, true, request.batch,
+                                      request.training, seed, std::move(text)});
 }
 
 Unlabelled unlabelled_graphs(const std::vector<std::string>& paths, const Fitted& fitted,
@@ -255,9 +94,9 @@ Unlabelled unlabelled_graphs(const std::vector<std::string>& paths, const Fitted
     out.names.push_back(str(paths.front(), "#", g));
   }
   std::string text = str(rows.size(), " graphs");
-  out.source = std::make_shared<GraphSource>(std::make_shared<const GraphData>(std::move(set)),
-                                             std::move(rows), walk_steps, false, batch, false, 0,
-                                             std::move(text));
+  out.source = std::make_shared<GraphSource>(
+      std::make_shared<const GraphData>(std::move(set)),
+      GraphSelection{std::move(rows), walk_steps, false, batch, false, 0, std::move(text)});
   return out;
 }
 
