@@ -164,17 +164,21 @@ Splits read_split_words(const fs::path& file, int64_t graphs) {
   return out;
 }
 
-// Files that hold SMILES, of which no graph is made.
+// Files that hold SMILES where this build makes no graphs of them.
 void refuse_smiles(const fs::path& dir) {
-  for (const char* name : {"peptide_multi_class_dataset.csv.gz", "zinc_val.csv", "zinc_test.csv"}) {
-    if (!fs::is_regular_file(dir / name)) continue;
-    const bool zinc = std::string_view(name).starts_with("zinc");
-    fail(ErrorKind::data, (dir / name).string(),
-         ": holds SMILES; graphs are made of them by a chemistry toolkit, which this program does "
-         "without: put ",
-         zinc ? "zinc_val.npz, zinc_test.npz and zinc_train.npz" : "peptides_func_graphs.npz",
-         " beside it (datasets/graphs.h names the arrays)",
-         zinc ? "" : "; the split may then be given by --split FILE");
+  const auto refuse = [&](const char* file, const char* arrays) {
+    fail(ErrorKind::data, (dir / file).string(),
+         ": holds SMILES, of which this build makes no "
+         "graphs; put ",
+         arrays, " beside it (datasets/graphs.h names the arrays)");
+  };
+  for (const char* file : {"zinc_val.csv", "zinc_test.csv"}) {
+    if (fs::is_regular_file(dir / file))
+      refuse(file, "zinc_train.npz, zinc_val.npz and zinc_test.npz");
+  }
+  if (fs::is_regular_file(dir / graphs::kPeptideTable)) {
+    refuse(graphs::kPeptideTable,
+           "peptides_func_graphs.npz, or build with RDKit (BASIN_WITH_RDKIT)");
   }
 }
 
@@ -193,6 +197,14 @@ GraphSet load_graphs(const std::string& data, const GraphRequest& request) {
   std::optional<GraphSet> found = graphs::read_peptides(dir);
   if (!found) found = graphs::read_zinc(dir);
   if (!found) found = graphs::read_lists(dir, request.targets);
+#ifdef BASIN_HAS_RDKIT
+  if (!found && fs::is_regular_file(dir / graphs::kPeptideTable)) {
+    check(!request.targets || !split.empty(), data,
+          ": the table of peptides has no split; add --split FILE, made of the official one as "
+          "datasets/graphs.h says");
+    found = graphs::read_smiles(dir);
+  }
+#endif
   if (!found) {
     refuse_smiles(dir);
     fail(ErrorKind::data, data, ": expected peptides_func_graphs.npz, zinc_val.npz or graphs.csv");

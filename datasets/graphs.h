@@ -21,7 +21,9 @@
 //                                            order
 //       edges.csv   header graph,source,target,FEATURE..   each edge once, graphs in order; without
 //                                            features all edges are alike
-//   SMILES (zinc_val.csv, peptide_multi_class_dataset.csv.gz) are named and not read.
+//     peptide_multi_class_dataset.csv.gz     Peptides-func as published, SMILES, in builds with
+//                                            RDKit; needs a split (GraphRequest)
+//   zinc_val.csv and the like, SMILES too, are named and not read.
 // Every graph has a node; edges join two nodes, at most one two of them, and are kept in both
 // directions, sorted by receiver, then sender. data errors name file and line, or file and member.
 #pragma once

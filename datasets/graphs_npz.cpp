@@ -163,15 +163,20 @@ std::optional<GraphSet> read_zinc(const fs::path& dir) {
   return set;
 }
 
-std::optional<GraphSet> read_peptides(const fs::path& dir) {
-  const fs::path file = dir / "peptides_func_graphs.npz";
-  if (!fs::is_regular_file(file)) return {};
-  const Arrays in(file);
+GraphSet peptide_set() {
   GraphSet set;
   set.target_names.assign(std::begin(kPeptideLabels), std::end(kPeptideLabels));
   set.labels = true;
   set.node_kinds = kPeptideAtoms;
   set.edge_kinds = kPeptideBonds;
+  return set;
+}
+
+std::optional<GraphSet> read_peptides(const fs::path& dir) {
+  const fs::path file = dir / "peptides_func_graphs.npz";
+  if (!fs::is_regular_file(file)) return {};
+  const Arrays in(file);
+  GraphSet set = peptide_set();
   const std::vector<int64_t> atoms = in.integers("node_feat", {-1, 9});
   set.node_start = in.offsets("node_ptr", -1, static_cast<int64_t>(atoms.size()) / 9, false);
   in.append_categories("node_feat", atoms, kPeptideAtoms, set.node_features);

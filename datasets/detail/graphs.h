@@ -13,6 +13,14 @@ std::optional<GraphSet> read_peptides(const fs::path& dir);
 std::optional<GraphSet> read_zinc(const fs::path& dir);
 std::optional<GraphSet> read_lists(const fs::path& dir, bool targets);
 
+// Peptides-func as published: SMILES, read in builds with RDKit.
+inline constexpr const char* kPeptideTable = "peptide_multi_class_dataset.csv.gz";
+#ifdef BASIN_HAS_RDKIT
+GraphSet read_smiles(const fs::path& dir);  // without a split
+#endif
+
+GraphSet peptide_set();  // without graphs: kinds of features, names of labels
+
 inline constexpr int64_t kMostKinds = 65536;  // features are 16 bits
 
 // Where an edge stands, numbered as it was appended: "FILE: line 12".
