@@ -121,9 +121,9 @@ Tensor knn(const Tensor& x, int64_t k, bool include_self);
 Tensor one_hot(const Tensor& labels, int64_t classes,
                DType dtype);  // [B] -> [B, classes]; constant
 
-// Rows of categories, index [R, F] i64 with 0 <= index[r, f] < sizes[f]: zeros with a one per column
-// [R, sum of sizes], a constant; and the number of each row among all combinations, the last column
-// counting fastest, [R] i32.
+// Rows of categories, index [R, F] i64 with 0 <= index[r, f] < sizes[f]: zeros with a one per
+// column [R, sum of sizes], a constant; and the number of each row among all combinations, the last
+// column counting fastest, [R] i32.
 Tensor multi_hot(const Tensor& index, const std::vector<int64_t>& sizes, DType dtype);
 Tensor mixed_radix(const Tensor& index, const std::vector<int64_t>& sizes);
 // Edges sorted by receiver and by sender, in their order within a node: what gine_message walks.

@@ -2,27 +2,22 @@
 //   embedded          small procedural graphs with a number as target (embedded_graphs)
 //   embedded_labels   the same graphs with three labels
 //   a folder with
-//     peptides_func_graphs.npz               Peptides-func as ready graphs, with its split: node_feat
-//                                            [V, 9], node_ptr [N + 1], bond_index [B, 2] within the
-//                                            graph, each bond once, bond_feat [B, 3], bond_ptr
-//                                            [N + 1], labels [N, 10], split [N] (0, 1, 2)
-//     zinc_train.npz, zinc_val.npz, zinc_test.npz
-//                                            ZINC-12k: x [V], edge_index [2, E] within the graph,
-//                                            both directions, edge_attr [E], y [N], node_ptr,
-//                                            edge_ptr [N + 1]. zinc_train_substitute.npz stands in
-//                                            for a missing zinc_train.npz: other molecules of the
-//                                            same source, which the description says
-//     graphs.csv, nodes.csv, edges.csv       edge lists of one's own:
-//       graphs.csv  header split,TARGET..    a line per graph: train, val or test, then numbers; an
-//                                            empty cell or nan is not known. Targets that are 0 or 1
-//                                            throughout are labels
-//       nodes.csv   header graph,FEATURE..   the number of the graph, then its categories 0, 1, ..;
-//                                            graphs in order, the nodes of one numbered from 0 in
-//                                            order
-//       edges.csv   header graph,source,target,FEATURE..   each edge once, graphs in order; without
-//                                            features all edges are alike
-//     peptide_multi_class_dataset.csv.gz     Peptides-func as published, SMILES, in builds with
-//                                            RDKit; needs a split (GraphRequest)
+//     peptides_func_graphs.npz   Peptides-func as ready graphs, with its split: node_feat [V, 9],
+//        node_ptr [N + 1], bond_index [B, 2] within the graph, each bond once, bond_feat [B, 3],
+//        bond_ptr [N + 1], labels [N, 10], split [N] (0, 1, 2)
+//     zinc_train.npz, zinc_val.npz, zinc_test.npz   ZINC-12k: x [V], edge_index [2, E] within the
+//        graph, both directions, edge_attr [E], y [N], node_ptr, edge_ptr [N + 1].
+//        zinc_train_substitute.npz stands in for a missing zinc_train.npz: other molecules of the
+//        same source, which the description says
+//     graphs.csv, nodes.csv, edges.csv   edge lists of one's own:
+//        graphs.csv  header split,TARGET..   a line per graph: train, val or test, then numbers; an
+//           empty cell or nan is not known. Targets that are 0 or 1 throughout are labels
+//        nodes.csv   header graph,FEATURE..   the number of the graph, then its categories 0, 1, ..;
+//           graphs in order, the nodes of one numbered from 0 in order
+//        edges.csv   header graph,source,target,FEATURE..   each edge once, graphs in order;
+//           without features all edges are alike
+//     peptide_multi_class_dataset.csv.gz   Peptides-func as published, SMILES, in builds with RDKit;
+//        needs a split (GraphRequest)
 //   zinc_val.csv and the like, SMILES too, are named and not read.
 // Every graph has a node; edges join two nodes, at most one two of them, and are kept in both
 // directions, sorted by receiver, then sender. data errors name file and line, or file and member.

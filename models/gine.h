@@ -11,8 +11,8 @@
 //     sender, receiver [E]  i32, numbers of nodes within the batch
 //     graph [V] i64         whose node it is, 0 .. B - 1
 //     nodes [B] i64         how many a graph has: B is a shape, nothing is read for it
-//     walks [V, steps]      float, only with walk_steps > 0: diag(P^t), t = 1 .. steps, of P = A / D
-//                           (Dwivedi et al., ICLR 2022)
+//     walks [V, steps]      float, only with walk_steps > 0: diag(P^t), t = 1 .. steps, of
+//                           P = A / D (Dwivedi et al., ICLR 2022)
 //   Sources: Peptides-func, LRGB (Dwivedi et al., NeurIPS 2022) and its re-evaluation (Toenshoff et
 // al. 2023); ZINC, Benchmarking GNNs (Dwivedi et al., JMLR 2023) with bonds added.
 //   Names follow PyTorch Geometric (GINEConv.nn, .eps) under GraphGym's layers and OGB's encoders:
