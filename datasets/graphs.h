@@ -12,12 +12,12 @@
 //     graphs.csv, nodes.csv, edges.csv   edge lists of one's own:
 //        graphs.csv  header split,TARGET..   a line per graph: train, val or test, then numbers; an
 //           empty cell or nan is not known. Targets that are 0 or 1 throughout are labels
-//        nodes.csv   header graph,FEATURE..   the number of the graph, then its categories 0, 1, ..;
+//        nodes.csv   header graph,FEATURE..   the number of the graph, then categories 0, 1, ..;
 //           graphs in order, the nodes of one numbered from 0 in order
 //        edges.csv   header graph,source,target,FEATURE..   each edge once, graphs in order;
 //           without features all edges are alike
-//     peptide_multi_class_dataset.csv.gz   Peptides-func as published, SMILES, in builds with RDKit;
-//        needs a split (GraphRequest)
+//     peptide_multi_class_dataset.csv.gz   Peptides-func as published, SMILES, in builds with
+//        RDKit; needs a split (GraphRequest)
 //   zinc_val.csv and the like, SMILES too, are named and not read.
 // Every graph has a node; edges join two nodes, at most one two of them, and are kept in both
 // directions, sorted by receiver, then sender. data errors name file and line, or file and member.
