@@ -18,8 +18,8 @@
 namespace basin::graphs {
 namespace {
 
-constexpr size_t kMostBytes = size_t{1} << 30;  // of the table once inflated
-constexpr size_t kMostSmiles = 20'000;          // characters
+constexpr size_t kMostInflated = size_t{1} << 30;  // of the table once inflated
+constexpr size_t kMostSmiles = 20'000;             // characters
 constexpr size_t kLabels = 10;
 
 struct Molecule {
@@ -92,7 +92,7 @@ Molecule molecule_of(const std::string& smiles, const std::string& place) {
 }
 
 std::string inflated(const fs::path& file) {
-  const std::vector<uint8_t> packed = read_file(file, kMostBytes);
+  const std::vector<uint8_t> packed = read_file(file, kMostInflated);
   std::string out;
   z_stream stream{};
   if (inflateInit2(&stream, MAX_WBITS + 16) != Z_OK) {
@@ -108,11 +108,11 @@ std::string inflated(const fs::path& file) {
     stream.avail_out = static_cast<uInt>(part.size());
     status = ::inflate(&stream, Z_NO_FLUSH);
     out.append(part.data(), part.size() - stream.avail_out);
-    if (out.size() > kMostBytes) status = Z_DATA_ERROR;
+    if (out.size() > kMostInflated) status = Z_DATA_ERROR;
   }
   if (status != Z_STREAM_END) {
     fail(ErrorKind::data, file.string(), ": offset ", packed.size() - stream.avail_in,
-         ": the gzip stream is damaged or unpacks to more than ", kMostBytes, " bytes");
+         ": the gzip stream is damaged or unpacks to more than ", kMostInflated, " bytes");
   }
   return out;
 }

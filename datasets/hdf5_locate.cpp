@@ -67,7 +67,7 @@ std::optional<Hdf5Located> take_located(ByteReader& in) {
 
 namespace {
 
-constexpr uint64_t kMaxRank = 3;
+constexpr uint64_t kMostAxes = 3;
 
 class Handle {
  public:
@@ -178,10 +178,10 @@ class Facts {
     return H5Dopen2(file, name_.c_str(), H5P_DEFAULT);
   }
 
-  // Axes of which the sizes are told: none when there are more than kMaxRank, or on an error (-1).
+  // Axes of which the sizes are told: none when there are more than kMostAxes, or on an error (-1).
   static uint64_t listed(int axes) {
     const auto n = static_cast<uint64_t>(axes);
-    return n <= kMaxRank ? n : 0;
+    return n <= kMostAxes ? n : 0;
   }
 
   void add(uint64_t number) { numbers_.push_back(number); }
@@ -260,7 +260,7 @@ class Facts {
   }
 
   const std::string &name_, &path_;
-  uint64_t offset_ = 0, rank_ = 0;  // the rank is 0 beyond kMaxRank
+  uint64_t offset_ = 0, rank_ = 0;  // the rank is 0 beyond kMostAxes
   Handle id_;
   Hdf5Element element_;
   bool chunked_ = false, compact_ = false;
