@@ -81,9 +81,8 @@ std::string_view describe_zip(std::string_view first) {
   const auto byte = [&](size_t i) { return static_cast<size_t>(static_cast<uint8_t>(first[i])); };
   const size_t length = first.size() > 27 ? byte(26) | byte(27) << 8 : 0;
   const std::string_view member = name.substr(0, length);
-  if (member.ends_with("/data.pkl") || member.ends_with("/constants.pkl") ||
-      member.ends_with("/.format_version")) {
-    return "an archive of torch.save";
+  for (const std::string_view part : {"/data.pkl", "/constants.pkl", "/data/", "/code/"}) {
+    if (member.find(part) != member.npos) return "an archive of torch.save";
   }
   return member.ends_with(".npy") ? "an .npz archive of NumPy" : "a zip archive";
 }

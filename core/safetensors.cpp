@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <iterator>
 #include <set>
 
 #include "basin/core/content.h"
@@ -21,7 +22,20 @@ namespace {
 constexpr uint64_t kHeaderLimit = 100'000'000;
 constexpr uint64_t kAlignment = 64;
 
-enum class Stored : uint8_t { f32, f64, i32, i64, f16, bf16 };
+enum class Stored : uint8_t { f32, f64, i32, i64, f16, bf16, boolean, i8, u8, i16, u16, u32, u64 };
+
+// In the order of Stored: the name, the bytes of an element, and what it becomes in memory.
+constexpr struct {
+  std::string_view name;
+  uint64_t width;
+  DType dtype;
+} kTypes[] = {{"F32", 4, DType::f32},  {"F64", 8, DType::f64}, {"I32", 4, DType::i32},
+              {"I64", 8, DType::i64},  {"F16", 2, DType::f32}, {"BF16", 2, DType::f32},
+              {"BOOL", 1, DType::i32}, {"I8", 1, DType::i32},  {"U8", 1, DType::i32},
+              {"I16", 2, DType::i32},  {"U16", 2, DType::i32}, {"U32", 4, DType::i64},
+              {"U64", 8, DType::i64}};
+
+const auto& facts_of(Stored s) { return kTypes[static_cast<size_t>(s)]; }
 
 struct Entry {
   std::string name;
@@ -30,11 +44,6 @@ struct Entry {
   uint64_t begin = 0, end = 0;
   uint64_t at = 0;  // offset of the entry in the file, for messages
 };
-
-uint64_t width(Stored s) {
-  if (s == Stored::f16 || s == Stored::bf16) return 2;
-  return s == Stored::f32 || s == Stored::i32 ? 4 : 8;
-}
 
 class HeaderParser {
  public:
@@ -133,11 +142,11 @@ class HeaderParser {
 
   Stored stored_type() {
     const std::string t = string();
-    constexpr std::string_view kNames[] = {"F32", "F64", "I32", "I64", "F16", "BF16"};
-    for (int i = 0; i < 6; ++i) {
-      if (t == kNames[i]) return static_cast<Stored>(i);
+    for (size_t i = 0; i < std::size(kTypes); ++i) {
+      if (t == kTypes[i].name) return static_cast<Stored>(i);
     }
-    fault("expected dtype F32, F64, I32, I64, F16 or BF16, got \"", t, "\"");
+    fault("expected a dtype of floats from F16 to F64, of integers from I8 to U64, or BOOL, got \"",
+          t, "\"");
   }
 
   Entry parse_entry(const std::string& name) {
@@ -188,7 +197,7 @@ void check_ranges(const std::vector<Entry>& entries, uint64_t data_bytes, uint64
       count = s == 0 ? 0 : count * s;
     }
     checked_mul(product, 16, where);
-    const uint64_t bytes = static_cast<uint64_t>(count) * width(e.stored);
+    const uint64_t bytes = static_cast<uint64_t>(count) * facts_of(e.stored).width;
     if (e.begin > e.end || e.end > data_bytes || e.end - e.begin != bytes) {
       fail(ErrorKind::data, where, ": expected a range of ", bytes, " bytes within ", data_bytes,
            " for its shape, got [", e.begin, ", ", e.end, ")");
@@ -214,20 +223,45 @@ void check_ranges(const std::vector<Entry>& entries, uint64_t data_bytes, uint64
   }
 }
 
-Tensor load(const Entry& e, std::span<const uint8_t> bytes) {
-  constexpr DType kTypes[] = {DType::f32, DType::f64, DType::i32,
-                              DType::i64, DType::f32, DType::f32};
-  Tensor t = Tensor::empty(Shape(e.shape), kTypes[static_cast<int>(e.stored)]);
-  if (bytes.empty()) return t;
-  if (width(e.stored) != 2) {
-    std::memcpy(t.mutable_raw(), bytes.data(), bytes.size());
-    return t;
+// Every element of little-endian From through `wider`.
+template <class From, class To, class Wider>
+void widen(std::span<const uint8_t> bytes, Tensor& out, Wider wider) {
+  To* to = out.mutable_data<To>();
+  for (size_t at = 0; at < bytes.size(); at += sizeof(From)) {
+    From value{};
+    std::memcpy(&value, &bytes[at], sizeof(From));
+    *to++ = wider(value);
   }
-  auto* out = t.mutable_data<float>();
-  for (size_t i = 0; i < bytes.size() / 2; ++i) {
-    const auto half = static_cast<uint16_t>(bytes[2 * i] | bytes[2 * i + 1] << 8);
-    out[i] =
-        e.stored == Stored::f16 ? half_to_float(half) : std::bit_cast<float>(uint32_t{half} << 16);
+}
+
+template <class From, class To>
+void widen(std::span<const uint8_t> bytes, Tensor& out) {
+  widen<From, To>(bytes, out, [](From value) { return static_cast<To>(value); });
+}
+
+Tensor load(const Entry& e, std::span<const uint8_t> bytes, const std::string& file) {
+  Tensor t = Tensor::empty(Shape(e.shape), facts_of(e.stored).dtype);
+  if (bytes.empty()) return t;
+  switch (e.stored) {
+    case Stored::f16: widen<uint16_t, float>(bytes, t, half_to_float); break;
+    case Stored::bf16:
+      widen<uint16_t, float>(
+          bytes, t, [](uint16_t bits) { return std::bit_cast<float>(uint32_t{bits} << 16); });
+      break;
+    case Stored::boolean:
+    case Stored::u8: widen<uint8_t, int32_t>(bytes, t); break;
+    case Stored::i8: widen<int8_t, int32_t>(bytes, t); break;
+    case Stored::i16: widen<int16_t, int32_t>(bytes, t); break;
+    case Stored::u16: widen<uint16_t, int32_t>(bytes, t); break;
+    case Stored::u32: widen<uint32_t, int64_t>(bytes, t); break;
+    case Stored::u64:
+      widen<uint64_t, int64_t>(bytes, t, [&](uint64_t value) {
+        if (value >> 63 == 0) return static_cast<int64_t>(value);
+        fail(ErrorKind::data, file, ": offset ", e.at, ": \"", printable(e.name),
+             "\": expected numbers below 2^63, got ", value);
+      });
+      break;
+    default: std::memcpy(t.mutable_raw(), bytes.data(), bytes.size());
   }
   return t;
 }
@@ -316,7 +350,7 @@ SafetensorsFile parse_safetensors(std::span<const uint8_t> bytes, const std::str
   const auto data = reader.take(reader.remaining(), "tensor bytes");
   check_ranges(entries, data.size(), data_at, name);
   for (const Entry& e : entries) {
-    file.tensors.emplace_back(e.name, load(e, data.subspan(e.begin, e.end - e.begin)));
+    file.tensors.emplace_back(e.name, load(e, data.subspan(e.begin, e.end - e.begin), name));
   }
   return file;
 }

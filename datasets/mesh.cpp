@@ -105,6 +105,9 @@ bool skip_off_keyword(TextCursor& in, std::string_view text, const std::string& 
     line.remove_prefix(prefix.size());
     normals = prefix == "N";
   }
+  if (line.starts_with("4OFF") || line.starts_with("nOFF") || line.starts_with("4nOFF")) {
+    in.fault("expected vertices of 3 coordinates, got '", in.line().substr(0, 20), "'");
+  }
   if (!line.starts_with("OFF")) {
     in.fault("expected the keyword OFF, got '", in.line().substr(0, 20), "'", content_note(text));
   }
@@ -145,7 +148,7 @@ void read_off_faces(TextCursor& in, int64_t faces, TriangleMesh& mesh) {
 }
 
 // One corner of an OBJ face: "7", "7/1", "7//3" or "7/1/3".
-struct Corner {
+struct ObjCorner {
   int32_t vertex = 0;   // from 0
   int64_t normal = -1;  // from 0; -1 when there is none, or none of that number yet
 };
@@ -156,12 +159,12 @@ int64_t obj_index(int64_t index, int64_t count) {
   return !inside ? -1 : index > 0 ? index - 1 : count + index;
 }
 
-Corner obj_corner(TextCursor& in, std::string_view word, int64_t vertices, int64_t normals) {
+ObjCorner obj_corner(TextCursor& in, std::string_view word, int64_t vertices, int64_t normals) {
   int64_t index = 0;
   if (!parse_int64(word.substr(0, word.find('/')), index)) {
     in.fault("expected a vertex index, got '", word.substr(0, 40), "'");
   }
-  Corner corner;
+  ObjCorner corner;
   corner.vertex = static_cast<int32_t>(obj_index(index, vertices));
   if (corner.vertex < 0) {
     in.fault("expected a vertex index from 1 to ", vertices, " or -1 to -", vertices, ", got ",
@@ -185,7 +188,7 @@ class ObjNormals {
   }
   int64_t size() const { return static_cast<int64_t>(normals_.size()); }
 
-  void use(const Corner& corner) {
+  void use(const ObjCorner& corner) {
     const auto vertex = static_cast<size_t>(corner.vertex);
     if (chosen_.size() <= vertex) chosen_.resize(vertex + 1, -1);
     int64_t& chosen = chosen_[vertex];
@@ -212,7 +215,8 @@ class ObjNormals {
   bool usable_ = true;
 };
 
-Vec cross(const TriangleMesh& mesh, const std::array<int32_t, 3>& t) {
+// Across the triangle, twice its area long.
+Vec scaled_normal(const TriangleMesh& mesh, const std::array<int32_t, 3>& t) {
   const auto &a = mesh.vertices[t[0]], &b = mesh.vertices[t[1]], &c = mesh.vertices[t[2]];
   const double u[3] = {b[0] - a[0], b[1] - a[1], b[2] - a[2]};
   const double v[3] = {c[0] - a[0], c[1] - a[1], c[2] - a[2]};
@@ -220,7 +224,7 @@ Vec cross(const TriangleMesh& mesh, const std::array<int32_t, 3>& t) {
 }
 
 double triangle_area(const TriangleMesh& mesh, const std::array<int32_t, 3>& t) {
-  const Vec n = cross(mesh, t);
+  const Vec n = scaled_normal(mesh, t);
   return 0.5 * std::hypot(n[0], n[1], n[2]);
 }
 
@@ -235,7 +239,7 @@ Vec mixed(const std::vector<Vec>& of, const std::array<int32_t, 3>& t, const Vec
 
 // To length 1, also where the square of a component overflows or vanishes; false for 0 0 0 and for
 // what is not finite.
-bool normalise(Vec& v) {
+bool to_unit_length(Vec& v) {
   const double largest = std::max({std::abs(v[0]), std::abs(v[1]), std::abs(v[2])});
   if (!(largest > 0) || std::isinf(largest)) return false;
   for (double& x : v) x /= largest;
@@ -247,9 +251,9 @@ bool normalise(Vec& v) {
 Vec normal_at(const TriangleMesh& mesh, const std::array<int32_t, 3>& t, const Vec& weights) {
   Vec normal{};
   if (!mesh.normals.empty()) normal = mixed(mesh.normals, t, weights);
-  if (!normalise(normal)) {
-    normal = cross(mesh, t);
-    normalise(normal);  // the area is not 0
+  if (!to_unit_length(normal)) {
+    normal = scaled_normal(mesh, t);
+    to_unit_length(normal);  // the area is not 0
   }
   return normal;
 }
@@ -300,7 +304,7 @@ TriangleMesh parse_obj(std::string_view text, const std::string& name) {
     } else if (keyword == "f") {
       polygon.clear();
       while (!in.at_line_end()) {
-        const Corner corner =
+        const ObjCorner corner =
             obj_corner(in, in.word(), static_cast<int64_t>(mesh.vertices.size()), normals.size());
         normals.use(corner);
         polygon.push_back(corner.vertex);

@@ -26,6 +26,7 @@ TEST_CASE("content: what lies beside data and weights is told by its first bytes
   const std::pair<std::string, std::string> cases[] = {
       {zip("archive/data.pkl"), "an archive of torch.save"},
       {zip("model_best/data.pkl"), "an archive of torch.save"},
+      {zip("script/data/0"), "an archive of torch.save"},
       {zip("positions.npy"), "an .npz archive of NumPy"},
       {zip("word/document.xml"), "a zip archive"},
       {std::string("\x80\x02\x8A\x0A\x6C\xFC\x9C\x46\xF9\x20\x6A\xA8\x50\x19.\x80"sv),

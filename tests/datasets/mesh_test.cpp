@@ -130,7 +130,10 @@ TEST_CASE("mesh: OFF faults name the line") {
   off_fault("", {"line 1", "empty"});
   off_fault("solid cube\n", {"line 1", "expected the keyword OFF"});
   off_fault("OFF\n", {"line 1", "counts"});
-  off_fault("OFF BINARY\n", {"binary"});
+  off_fault("OFF BINARY\n", {"binary", "save as ascii"});
+  for (const std::string word : {"4OFF", "nOFF", "C4nOFF"}) {
+    off_fault(word + "\n3 1 0\n", {"line 1", "3 coordinates", "'" + word + "'"});
+  }
   off_fault("OFF\n4 x 0\n", {"line 2", "faces", "'x'"});
   off_fault("OFF\n-4 1 0\n" + kSquare, {"line 2", "negative"});
   off_fault("OFF\n4 -1 0\n" + kSquare, {"negative"});

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "basin/core/content.h"
 #include "basin/core/log.h"
 #include "basin/core/params.h"
 #include "basin/core/printable.h"
@@ -229,7 +230,7 @@ void Config::load_toml_text(const std::string& text, const std::string& file) {
     load_table(*this, toml::parse(text, file), "", file);
   } catch (const toml::parse_error& e) {
     fail(ErrorKind::usage, file, ":", e.source().begin.line, ": column ", e.source().begin.column,
-         ": not valid TOML: ", printable(e.description()));
+         ": not valid TOML: ", printable(e.description()), content_note(text));
   } catch (const BrokenAssumption&) {
     fail(ErrorKind::usage, file, ": not valid TOML, in a way that its parser does not locate");
   }
