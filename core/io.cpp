@@ -14,6 +14,8 @@
 #include <cstring>
 #include <utility>
 
+#include "basin/core/content.h"
+
 namespace basin {
 namespace {
 
@@ -205,7 +207,11 @@ std::vector<uint8_t> read_file(const fs::path& path, uint64_t max_bytes) {
 }
 
 std::string read_text_file(const fs::path& path, uint64_t max_bytes) {
-  return read_whole<std::string>(path, max_bytes);
+  std::string text = read_whole<std::string>(path, max_bytes);
+  if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF")) {
+    fail(ErrorKind::data, path.string(), ": line 1: expected a text in UTF-8", content_note(text));
+  }
+  return text;
 }
 
 void fsync_path(const fs::path& path) {

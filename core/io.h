@@ -15,7 +15,8 @@ namespace basin {
 
 namespace fs = std::filesystem;
 
-// data error if the file is missing, not regular, or larger than max_bytes.
+// data error if the file is missing, not regular, or larger than max_bytes, and if a text has the
+// mark of UTF-16, in which no reader would find what it looks for.
 std::vector<uint8_t> read_file(const fs::path& path, uint64_t max_bytes = uint64_t{1} << 34);
 std::string read_text_file(const fs::path& path, uint64_t max_bytes = uint64_t{1} << 30);
 

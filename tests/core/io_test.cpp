@@ -25,6 +25,20 @@ TEST_CASE("io: read_file returns the bytes and refuses what it must not read") {
   check_error(ErrorKind::data, {"pipe", "regular file"}, [&] { read_file(dir / "pipe"); });
 }
 
+TEST_CASE("io: a text in UTF-16 is called so") {
+  const test::TempDir dir;
+  for (const std::string_view text : {std::string_view("\xFF\xFE"
+                                                       "a\0",
+                                                       4),
+                                      std::string_view("\xFE\xFF\0a", 4)}) {
+    write_file_atomic(dir / "a.txt", text);
+    CHECK(read_file(dir / "a.txt").size() == 4);
+    check_error(ErrorKind::data,
+                {"a.txt: line 1", "expected a text in UTF-8", "this is a text in UTF-16"},
+                [&] { read_text_file(dir / "a.txt"); });
+  }
+}
+
 TEST_CASE("io: an atomic write replaces the file and leaves no temporary") {
   const test::TempDir dir;
   write_file_atomic(dir / "a", "old");
