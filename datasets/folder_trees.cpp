@@ -68,9 +68,7 @@ StoredCloud read_mesh_item(const Item& item, const LoadOptions& options) {
   Rng rng(options.seed, stream_id("mesh " + key_of(item.path)));
   const SampledSurface cloud =
       sample_surface(mesh, samples_of(options), rng, item.path.string(), options.normals);
-  StoredCloud out = stored(cloud.points, options.normals ? cloud.normals : Tensor(), item);
-  out.sampled = true;
-  return out;
+  return stored(cloud.points, options.normals ? cloud.normals : Tensor(), item);
 }
 
 // One line of a text: as many numbers as are asked for, separated by commas or blanks.

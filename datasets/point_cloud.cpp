@@ -62,10 +62,12 @@ std::span<const float> rows_of(const PointCloudSet& set, const Tensor& table, in
   return {table.data<float>() + 3 * begin, static_cast<size_t>(3 * set.points_of(row))};
 }
 
-// Rows of a table of one cloud, in the order of `chosen`.
-void gather(const Tensor& from, const std::vector<int64_t>& chosen, Tensor& to) {
-  auto* xyz = to.mutable_data<float>();
+// Rows of a table of one cloud, in the order of `chosen`. -> [chosen, 3]
+Tensor gathered(const Tensor& from, const std::vector<int64_t>& chosen) {
+  Tensor out = Tensor::empty({static_cast<int64_t>(chosen.size()), 3}, DType::f32);
+  auto* xyz = out.mutable_data<float>();
   for (const int64_t i : chosen) xyz = std::copy_n(from.data<float>() + 3 * i, 3, xyz);
+  return out;
 }
 
 bool is_well_formed(const PointCloudSet& set) {
@@ -279,27 +281,19 @@ PointCloudSet load_npy_set(const fs::path& points, const fs::path& labels,
 
 LoadedCloud load_cloud(const fs::path& file, const LoadOptions& options) {
   check_options(options);
+  const auto read = [&](int64_t) { return folders::read_cloud({file, 0}, options); };
+  const auto name = [&](int64_t) { return file.string(); };
   const PointCloudSet one =
-      folders::collect({1,
-                        [&](int64_t) {
-                          return folders::read_cloud({file, 0}, options);
-                        },
-                        [&](int64_t) { return file.string(); }, options.points},
-                       options, file.string());
+      folders::collect({1, read, name, options.points}, options, file.string());
   const int64_t have = one.points.size(1), wanted = options.points > 0 ? options.points : have;
-  if (have == wanted)
-    return {one.points.view({have, 3}),
-            one.normals.defined() ? one.normals.view({have, 3}) : Tensor()};
-  LoadedCloud out{Tensor::empty({wanted, 3}, DType::f32), {}};
   const uint64_t stream = stream_id("again " + file.filename().string());
   const std::vector<int64_t> chosen = drawn_points(have, wanted, options.seed, stream);
-  gather(one.points, chosen, out.points);
-  if (one.normals.defined()) {
-    out.normals = Tensor::empty({wanted, 3}, DType::f32);
-    gather(one.normals, chosen, out.normals);
+  LoadedCloud out{gathered(one.points, chosen), {}};
+  if (options.normals) out.normals = gathered(one.normals, chosen);
+  if (have < wanted) {
+    log_message(LogLevel::info, str(file.string(), ": it has ", have, " points, fewer than ",
+                                    wanted, "; points of it are taken again"));
   }
-  log_message(LogLevel::info, str(file.string(), ": it has ", have, " points, fewer than ", wanted,
-                                  "; points of it are taken again"));
   return out;
 }
 

@@ -13,6 +13,7 @@
 namespace basin {
 namespace {
 
+constexpr int64_t kHardly = 64;       // one point of so many
 constexpr double kFineF64 = 1 << 24;  // steps along the radius: what f32 resolves
 
 // In place; returns the radius that became 1, or half the longest side. `from_first`: relative to
@@ -193,6 +194,8 @@ KeptCloud keep(StoredCloud cloud, const LoadOptions& options, int64_t most) {
   out.xyz = rounded(cloud.xyz);
   if (cloud.wide && out.points() > 1) {
     out.loss.merged = merged_points(cloud.xyz, out.xyz);
+    const bool raw = options.normalise == Normalisation::none;
+    if (!raw && kHardly * out.loss.merged < out.points()) out.loss.merged = 0;
     const double moved = moved_by_rounding(cloud.xyz, out.xyz);
     if (out.loss.merged > 0 || moved > 0.5 / kFineF32) out.loss.moved = moved;
   }

@@ -200,6 +200,26 @@ TEST_CASE("offsets: points that coincide in the file are none that rounding merg
   CHECK(log.warnings.find("a few points far from the rest set the scale") != std::string::npos);
 }
 
+TEST_CASE(
+    "offsets: two corners that nearly coincide are nothing to warn of in a normalised cloud") {
+  const test::TempDir dir;
+  std::vector<double> xyz;
+  for (int copy = 0; copy < 4; ++copy) {
+    const std::vector<double> more = lattice_cloud(copy);
+    xyz.insert(xyz.end(), more.begin(), more.end());
+  }
+  std::copy_n(xyz.begin(), 3, xyz.begin() + 3);
+  xyz[0] += 1e-12;
+  write_npy(dir / "a.npy", Tensor::from(xyz, {4 * kPoints, 3}));
+  const Log log;
+  load_cloud(dir / "a.npy");
+  CHECK(log.warnings.empty());
+  LoadOptions o;
+  o.normalise = Normalisation::none;
+  load_cloud(dir / "a.npy", o);
+  CHECK(log.warnings.find(", 1 fall onto others") != std::string::npos);
+}
+
 TEST_CASE("offsets: a sampled mesh is that of the centred mesh") {
   const test::TempDir dir;
   const auto text = [](double offset) {

@@ -158,6 +158,32 @@ TEST_CASE(
   CHECK(contains(refused.second, "the network egnn takes no normals"));
 }
 
+TEST_CASE("task modelnet: a folder of clouds of unequal size is trained and evaluated") {
+  const TempDir dir;
+  Rng rng(3, 0);
+  for (int k = 0; k < 10; ++k) {
+    const int64_t points = 4 + 9 * k;  // 4 .. 85
+    std::vector<double> xyz(static_cast<size_t>(3 * points));
+    for (double& v : xyz) v = 5e5 + rng.uniform(-1, 1);
+    const fs::path folder = dir / str(k % 2 == 0 ? "ball" : "pillar", k < 6 ? "/train" : "/test");
+    fs::create_directories(folder);
+    std::ofstream out(folder / str("scan_", k, ".ply"));
+    out << "ply\nformat ascii 1.0\nelement vertex " << points
+        << "\nproperty double x\nproperty double y\nproperty double z\nend_header\n";
+    out.precision(17);
+    for (size_t i = 0; i < xyz.size(); ++i) out << xyz[i] << (i % 3 == 2 ? '\n' : ' ');
+  }
+  Settings settings = clouds_in(dir.path());
+  settings.train.batch = 3;
+  const Task task = make_task(settings.task);
+  CHECK(contains(task.data().description, "6 training and 4 test shapes of 2 classes, 4 to 85"));
+  Trainer trainer(task, settings.train);
+  for (int step = 0; step < 4; ++step) CHECK(std::isfinite(trainer.step().loss));
+  const auto test = task.source({.split = Split::test, .batch = 4});
+  CHECK(test->batch(0, 0).tensors[0].shape() == Shape{4, 24, 3});
+  CHECK(evaluate(task, init_model(task.model, 0, DType::f32), *test)->examples == 4);
+}
+
 TEST_CASE("task modelnet: which points are taken, in both splits") {
   const TempDir dir;
   write_clouds(dir);  // .npy: random ones by default

@@ -50,8 +50,7 @@ bool is_half_bundle(const fs::path& folder) {
 // our names. Without the lock these files are somebody else's. What a file manager left is nobody's.
 bool is_unfinished_start(const fs::path& folder) {
   std::vector<fs::path> entries = entries_of(folder);
-  std::erase_if(entries,
-                [](const fs::path& p) { return is_litter(p) && p.filename() != kLock; });
+  std::erase_if(entries, [](const fs::path& p) { return is_litter(p) && p.filename() != kLock; });
   bool locked = false;
   for (const fs::path& entry : entries) {
     const fs::path name = entry.filename();

@@ -36,8 +36,8 @@ std::vector<OptionInfo> cloud_options() {
       {"selection", "auto",
        "Which points of a larger cloud, in both splits: first (in the order of the file), random "
        "(training: new ones every epoch; else one seeded choice), fps (farthest-point sampling); "
-       "auto: first for HDF5 and the resampled text release, random for PLY, .npy and meshes "
-       "without faces",
+       "auto: first for HDF5 and the resampled text release, random for PLY, .npy, meshes without "
+       "faces and files to predict",
        text},
       {"features", "none",
        "normal: the normals of the points as further input channels (pointnet, dgcnn)", text},
