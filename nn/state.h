@@ -27,8 +27,8 @@ void save_state(const fs::path& path, const ModelState& state);  // atomic
 
 // The tensors under the names that a model has (`known`: of parameters and buffers). Left out are
 // what wrappers of PyTorch add, "module." and "_orig_mod." among them, wherever it stands in a
-// name, and the prefix ("model.", "net.encoder.") under which most of the known names are found; the
-// log says so. data error naming `source` where two tensors then have one name.
+// name, and the prefix ("model.", "net.encoder.") under which most of the known names are found;
+// the log says so. data error naming `source` where two tensors then have one name.
 SafetensorsFile under_known_names(SafetensorsFile file, const std::string& source,
                                   const std::vector<std::string>& known);
 
