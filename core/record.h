@@ -2,8 +2,8 @@
 // precision (17 significant digits), keys in the order of insertion. JSON has no NaN: a non-finite
 // number is written as null, followed by the key "<key>_non_finite" with "nan", "inf" or "-inf".
 // Strings may hold any bytes, a path that is not UTF-8 for one: the file is UTF-8 all the same, and
-// they come back (core/utf8.h). Read back are only files of our own, and still every fault is a data
-// error. No locale has a say in either direction.
+// they come back (core/utf8.h). Read back are only files of our own, and still every fault is a
+// data error. No locale has a say in either direction.
 #pragma once
 #include <cstdint>
 #include <map>

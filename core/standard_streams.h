@@ -1,6 +1,6 @@
-// Descriptors 0, 1 and 2 of a program. A shell or a supervisor may start it with some of them closed;
-// the next file that the program opens then gets that number, and what is meant for the terminal
-// lands in the file.
+// Descriptors 0, 1 and 2 of a program. A shell or a supervisor may start it with some of them
+// closed; the next file that the program opens then gets that number, and what is meant for the
+// terminal lands in the file.
 #pragma once
 
 namespace basin {

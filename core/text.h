@@ -1,6 +1,6 @@
-// Text in and out, in which no locale has a say: neither the global one of C++, which a stream takes
-// up when it is made, nor that of C, which printf, strtod, toupper and strerror ask. All text of
-// Basin, files and messages alike, is written and read through this header, std::to_chars and
+// Text in and out, in which no locale has a say: neither the global one of C++, which a stream
+// takes up when it is made, nor that of C, which printf, strtod, toupper and strerror ask. All text
+// of Basin, files and messages alike, is written and read through this header, std::to_chars and
 // std::from_chars (tests/lint/locale.sh).
 //   The two streams do not lose text either: a standard stream catches std::bad_alloc, sets a bit
 // and goes on, so that the text is cut short and nobody hears of it; these let the exception out.

@@ -101,9 +101,9 @@ class Trainer {
   void restore(const Checkpoint& checkpoint);  // usage or data error when it does not belong here
   // Goes on from the end of another run: weights, optimizer, counters and the order of the data
   // continue, while the schedule begins anew at options().first_step, the checkpoint's step, and
-  // runs over the epochs (or steps) of the options; so does the search for the best checkpoint. What
-  // is saved from then on belongs to this run, and restore() takes it. Errors: as restore(), but the
-  // settings may be others.
+  // runs over the epochs (or steps) of the options; so does the search for the best checkpoint.
+  // What is saved from then on belongs to this run, and restore() takes it. Errors: as restore(),
+  // but the settings may be others.
   void extend(const Checkpoint& checkpoint);
   // Trains to the end of the schedule within the folder, which is made where it is missing; a
   // folder with checkpoints is gone on with after restore().

@@ -30,7 +30,7 @@ std::vector<Command> commands() {
        {"m"}},
       {"landscape_probe",
        "run e --parts ranks,slices --slices random --shapes 8 --batch 8 --grid 3 "
-       "--slice-shapes 8 --rank-shapes 20 --resamples 5 --out p",
+       "--slice-shapes 8 --rank-shapes 20 --resamples 20 --out p",
        {"p"}},
       {"basin_doctor", "--json d.json", {"d.json"}},
       {"bench", "peak --repeats 1 --threads 1 --json b.json", {"b.json"}, true},
@@ -46,9 +46,9 @@ Texts outcome(const TempDir& dir, const Command& command, const std::string& clo
   Texts out = texts_below(dir.path(), command.files);
   if (command.timings) {
     for (auto& [file, text] : out) {
-      std::string names;
-      for (const auto& [key, value] : parse_record(text, file).values()) names += key + " ";
-      text = names;
+      const std::string whole = read_text_file(dir / file);
+      text.clear();
+      for (const auto& [key, value] : parse_record(whole, file).values()) text += key + " ";
     }
   }
   out["exit code"] = str(WIFEXITED(status) ? WEXITSTATUS(status) : -1);

@@ -58,7 +58,7 @@ void round_trip(const std::string& name) {
                                  quoted_word(name + "/c")));
   succeeds("landscape_probe",
            str("compare ", r, " ", quoted_word(name + "/x"),
-               " --parts ranks,slices --rank-shapes 8 --resamples 5 --slices random --grid 3 "
+               " --parts ranks,slices --rank-shapes 8 --resamples 20 --slices random --grid 3 "
                "--slice-shapes 8 --batch 8 --out ",
                quoted_word(name + "/report")));
   // A relative path, seen from elsewhere, after both have moved.

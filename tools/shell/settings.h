@@ -41,7 +41,8 @@ auto with_hint(const std::string& hint, F&& body) {
   }
 }
 
-// The task with its errors at the settings' origins, and the hint where data were moved. Data are read where the task has to fit.
+// The task with its errors at the settings' origins, and the hint where data were moved. Data are
+// read where the task has to fit.
 Task task_from(const RunSettings& settings, const Config& config);
 
 // The name of a run directory that a run gets without --out: "runs/pointnet-muon-s0".
