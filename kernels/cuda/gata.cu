@@ -7,7 +7,7 @@
 #include "basin/kernels/cuda/dual.cuh"
 #include "basin/kernels/cuda/grid.cuh"
 #include "basin/kernels/cuda/rows.cuh"
-#include "basin/kernels/detail/gata_maps.h"
+#include "basin/kernels/detail/edge_product_maps.h"
 #include "basin/kernels/index.h"
 
 namespace basin {
