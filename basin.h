@@ -86,6 +86,8 @@
 #include "basin/figures/training_figures.h"
 #include "basin/models/dgcnn.h"
 #include "basin/models/egnn.h"
+#include "basin/models/gotennet.h"
+#include "basin/models/harmonics.h"
 #include "basin/models/model.h"
 #include "basin/models/pointnet.h"
 #include "basin/models/symmetry.h"

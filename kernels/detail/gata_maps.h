@@ -1,11 +1,12 @@
-// GotenNet's messages and their derivatives per (node, channel) and per edge, shared by CPU loop and
-// CUDA kernel. V is what is computed with: a number, a vector of neighbouring channels (CPU), or a
-// Dual of either; ScalarOf<V> what belongs to an edge or a head. `lanes` work on one edge together:
-// one thread, or a warp. A minus behind a name is the cotangent of what it names:
-//   o-_s = h-_i,  o-_d^l = sum_m Y_m X-_im,  o-_t^l = sum_m X_jm X-_im;   f- = o- s C,  s- = sum o- f C,
-//   v- = sum o- w,  x-_jm = sum X-_im o_t,  Y-_m = sum_c X-_im o_d,  C- = sum o- f s,
-//   w- = sum over the head of o- v,  A- = w- factor / sqrt d,  e- = A (A- - sum_j A A-),
-//   q- = sum e- k a,  k- = sum e- q a,  a- = e- q k.
+// GotenNet's messages and their derivatives per (node, channel) and per edge, shared by CPU loop
+// and CUDA kernel. V is what is computed with: a number, a vector of neighbouring channels (CPU) or
+// a Dual of either; ScalarOf<V> what belongs to an edge or a head. `lanes` work on one edge
+// together: one thread, or a warp. A minus behind a name marks the cotangent of what it names:
+//   o-_s = h-_i,  o-_d^l = sum_m Y_m X-_im,  o-_t^l = sum_m x_jm X-_im
+//   f- = o- s C,  s- = sum o- f C,  v- = sum o- w,  x-_jm = sum X-_im o_t,
+//   Y-_m = sum_c X-_im o_d,  C- = sum o- f s,  w- = sum over the head of o- v,
+//   A- = w- factor / sqrt d,  e- = A (A- - sum_j A A-),
+//   q- = sum e- k a,  k- = sum e- q a,  a- = e- q k
 #pragma once
 #include <cstring>
 
