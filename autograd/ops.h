@@ -141,6 +141,19 @@ struct EdgeList {
 // point itself; senders of a receiver rise. x [N, 3], offsets [B + 1] i32 rows of each example. The
 // number of edges is read: on a GPU this waits.
 EdgeList radius_graph(const Tensor& x, const Tensor& offsets, double cutoff, bool loops);
+// Rows of categories, index [R, F] i64 with 0 <= index[r, f] < sizes[f]: zeros with a one per
+// column [R, sum of sizes], a constant; and the number of each row among all combinations, the last
+// column counting fastest, [R] i32.
+Tensor multi_hot(const Tensor& index, const std::vector<int64_t>& sizes, DType dtype);
+Tensor mixed_radix(const Tensor& index, const std::vector<int64_t>& sizes);
+// Edges sorted by receiver and by sender, in their order within a node: what gine_message walks.
+struct EdgeLists {
+  Tensor in_start, in_node, in_kind;     // [V + 1], [E], [E] i32; node: the sender
+  Tensor out_start, out_node, out_kind;  // the same by sender; node: the receiver
+};
+// sender, receiver, kind [E] i32, nodes 0 .. nodes - 1
+EdgeLists edge_lists(const Tensor& sender, const Tensor& receiver, const Tensor& kind,
+                     int64_t nodes);
 
 // --- normalisation and regularisation ---
 struct BatchNormResult {
@@ -236,5 +249,9 @@ GataMessages gata_message(const GataInputs& in, const EdgeList& edges, int64_t h
 // the parts that are normal to the harmonics, q_i^l . k_j^l - (y^l . q_i^l) (y^l . k_j^l), where
 // |y^l| = 1 or y = 0. q, k [A, K, d] -> [E, d]
 Tensor edge_products(const Tensor& q, const Tensor& k, const Tensor& y, const EdgeList& edges);
+// Messages of GINE (Hu et al. 2020) without storing anything per edge:
+//   out_i = sum over edges j -> i of relu(h_j + table[kind]);   relu has derivative 0 at 0.
+// h [V, d], table [K, d], kinds 0 .. K - 1 -> [V, d].
+Tensor gine_message(const Tensor& h, const Tensor& table, const EdgeLists& edges);
 
 }  // namespace basin

@@ -5,57 +5,21 @@
 #include <memory>
 
 #include "basin/autograd/ops/edge_message.h"
+#include "basin/models/detail/egnn_layer.h"
 #include "basin/models/detail/points.h"
 
 namespace basin {
 namespace {
 
-struct Perceptron {  // two linear maps around one SiLU
-  Linear first, second;
-};
-
-struct Layer {
-  Perceptron edge, node, coordinate;
-  Linear attention;
-  bool moves = true;  // has phi_x
-};
-
 struct Egnn {
   EgnnConfig config;
   Layout layout;
   Linear embedding;
-  std::vector<Layer> layers;
+  std::vector<EgnnLayer> layers;
   Perceptron readout;
 };
 
-// Maps with one output have rank 1: as `head` they stay with the element-wise optimizer, which
-// keeps the near-zero start of phi_x (an orthogonalised update would undo it in a few steps).
-constexpr Role kOneOutput = Role::head;
-constexpr double kCoordinateGain = 0.001;
 constexpr int64_t kMostTypes = 1000;
-
-Layer declare_layer(Layout& layout, const std::string& prefix, const EgnnConfig& config,
-                    bool moves) {
-  const int64_t d = config.hidden;
-  const auto map = [&](const char* name, int64_t in) {
-    return layout.linear(prefix + name, in, d, Role::matrix, torch_linear_init(in));
-  };
-  Layer layer;
-  layer.edge.first = map("edge_mlp.0", 2 * d + 1);
-  layer.edge.second = map("edge_mlp.2", d);
-  layer.node.first = map("node_mlp.0", 2 * d);
-  layer.node.second = map("node_mlp.2", d);
-  layer.moves = moves;
-  if (moves) {
-    layer.coordinate.first = map("coord_mlp.0", d);
-    layer.coordinate.second = layout.weight_only(prefix + "coord_mlp.2", d, 1, kOneOutput,
-                                                 xavier_uniform(d, 1, kCoordinateGain));
-  }
-  if (config.attention) {
-    layer.attention = layout.linear(prefix + "att_mlp.0", d, 1, kOneOutput, torch_linear_init(d));
-  }
-  return layer;
-}
 
 std::shared_ptr<const Egnn> declare(const EgnnConfig& config) {
   auto net = std::make_shared<Egnn>();
@@ -65,7 +29,8 @@ std::shared_ptr<const Egnn> declare(const EgnnConfig& config) {
   net->embedding = layout.linear("embedding_in", inputs, d, Role::first, torch_linear_init(inputs));
   for (int64_t i = 0; i < config.layers; ++i) {
     const bool moves = config.last_coordinates || i + 1 < config.layers;
-    net->layers.push_back(declare_layer(layout, str("gcl_", i, "."), config, moves));
+    net->layers.push_back(
+        declare_egnn_layer(layout, str("gcl_", i, "."), d, config.attention, moves));
   }
   net->readout.first = layout.linear("readout.0", 2 * d, d, Role::matrix, torch_linear_init(2 * d));
   net->readout.second =
@@ -94,7 +59,7 @@ class Forward {
       const bool last = i + 1 == net_.layers.size();
       apply(net_.layers[i], !last || options_.keep_activations);
       if (options_.keep_activations) {
-        const std::string number = std::to_string(i + 1);
+        const std::string number = str(i + 1);
         result_.activations.push_back({"features" + number, per_point(h_), Rows::point});
         result_.activations.push_back(
             {"coordinates" + number, per_point(x_), Rows::point, 1, true, net_.config.scale});
@@ -123,38 +88,13 @@ class Forward {
     return columns.size() == 1 ? columns.front() : concat(columns, 1);
   }
 
-  Tensor perceptron(const Perceptron& p, const Tensor& x) const {
-    return pass_.apply(p.second, silu(pass_.apply(p.first, x)));
-  }
-
-  // phi_e and phi_x with the first map of phi_e split, so that the products with h_i and h_j are
-  // made per node.
-  EnMessages messages(const Layer& layer, bool move) const {
-    const int64_t d = net_.config.hidden;
-    const Tensor& w = pass_.weight(layer.edge.first);
-    const Tensor centre = linear(h_, slice(w, 1, 0, d), pass_.bias(layer.edge.first));
-    const Tensor neighbour = linear(h_, slice(w, 1, d, 2 * d), {});
-    EnMessageWeights weights;
-    weights.w_s = reshape(slice(w, 1, 2 * d, 2 * d + 1), {d});
-    weights.w2 = pass_.weight(layer.edge.second);
-    weights.b2 = pass_.bias(layer.edge.second);
-    if (net_.config.attention) {
-      weights.w_a = reshape(pass_.weight(layer.attention), {d});
-      weights.b_a = pass_.bias(layer.attention);
-    }
-    if (move) {
-      weights.w_c = pass_.weight(layer.coordinate.first);
-      weights.b_c = pass_.bias(layer.coordinate.first);
-      weights.w_x = reshape(pass_.weight(layer.coordinate.second), {d});
-    }
-    return net_.config.fused ? en_message_pass(centre, neighbour, x_, index_, weights)
-                             : en_message_composite(centre, neighbour, x_, index_, weights);
-  }
-
-  void apply(const Layer& layer, bool move) {
-    const EnMessages m = messages(layer, move && layer.moves);
+  void apply(const EgnnLayer& layer, bool move) {
+    const EgnnEdges e = egnn_edges(pass_, layer, h_, move);
+    const EnMessages m = net_.config.fused
+                             ? en_message_pass(e.centre, e.neighbour, x_, index_, e.weights)
+                             : en_message_composite(e.centre, e.neighbour, x_, index_, e.weights);
     if (m.shift.defined()) x_ = x_ + m.shift;
-    h_ = h_ + perceptron(layer.node, concat({h_, m.sum}, 1));
+    h_ = h_ + basin::apply(pass_, layer.node, concat({h_, m.sum}, 1));
   }
 
   Tensor per_point(const Tensor& rows) const {  // [B N, C] -> [B, N, C]

@@ -18,9 +18,10 @@ namespace basin {
 //   edge     the edges of all examples in a row, [E, ..]
 enum class Rows : uint8_t { example, point, node, edge };
 
-// feature: values that no rotation moves; coordinates: positions, last axis 3; index: row numbers
-// of other rows of this batch; owner: the example of each node; target: what the loss compares with
-enum class SlotKind : uint8_t { feature, coordinates, index, owner, target };
+// feature: values that no rotation moves; coordinates: positions, last axis 3; direction: vectors,
+// last axis 3, that rotate and are not shifted (normals); index: row numbers of other rows of this
+// batch; owner: the example of each node; target: what the loss compares with
+enum class SlotKind : uint8_t { feature, coordinates, direction, index, owner, target };
 
 // One tensor of a batch.
 struct Slot {

@@ -7,6 +7,8 @@ void register_builtin_tasks() {
   static const bool done = [] {
     register_point_clouds();
     register_molecules();
+    register_qm9();
+    register_graphs();
     return true;
   }();
   static_cast<void>(done);

@@ -1,0 +1,35 @@
+// The message-passing layer of EGNN, which the networks of point clouds and of molecules share: its
+// parameters under the names of the authors' code, and what the message ops need of them.
+#pragma once
+#include <string>
+
+#include "basin/nn/layers.h"
+
+namespace basin {
+
+struct Perceptron {  // two linear maps around one SiLU
+  Linear first, second;
+};
+
+struct EgnnLayer {
+  Perceptron edge, node, coordinate;
+  Linear attention;
+  bool attends = false;  // has a gate per message
+  bool moves = true;     // has phi_x
+};
+
+// PREFIX + edge_mlp.{0,2}, node_mlp.{0,2}, coord_mlp.{0,2}, att_mlp.0 of d channels.
+EgnnLayer declare_egnn_layer(Layout& layout, const std::string& prefix, int64_t d, bool attention,
+                             bool moves);
+
+Tensor apply(const Pass& pass, const Perceptron& p, const Tensor& x);
+
+// phi_e and phi_x with the first map of phi_e split, so that the products with h_i and h_j are made
+// per node.   h [R, d]
+struct EgnnEdges {
+  Tensor centre, neighbour;  // [R, d]
+  EnMessageWeights weights;
+};
+EgnnEdges egnn_edges(const Pass& pass, const EgnnLayer& layer, const Tensor& h, bool move);
+
+}  // namespace basin

@@ -1,0 +1,260 @@
+// EGNN of molecules: the layers, and the forward pass over runs of molecules of one size.
+#include "basin/models/egnn_molecules.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "basin/autograd/ops/edge_message.h"
+#include "basin/models/detail/egnn_layer.h"
+
+namespace basin {
+namespace {
+
+constexpr int64_t kNumbers = 119;  // rows of the table of elements: atomic numbers 0 to 118
+constexpr int64_t kPowers = 3;     // 1, q, q^2
+
+struct MoleculeNet {
+  EgnnMoleculesConfig config;
+  Layout layout;
+  Linear embedding;
+  std::vector<EgnnLayer> layers;
+  Perceptron per_atom, per_molecule;
+  Tensor inputs;  // [kNumbers, 3 elements] f64: the node input of each element, zeros of others
+};
+
+std::shared_ptr<const MoleculeNet> declare_molecule_net(const EgnnMoleculesConfig& config) {
+  auto net = std::make_shared<MoleculeNet>();
+  net->config = config;
+  const int64_t d = config.hidden;
+  const int64_t width = kPowers * static_cast<int64_t>(config.elements.size());
+  Layout& layout = net->layout;
+  net->embedding = layout.linear("embedding", width, d, Role::first, torch_linear_init(width));
+  for (int64_t i = 0; i < config.layers; ++i) {
+    net->layers.push_back(
+        declare_egnn_layer(layout, str("gcl_", i, "."), d, config.attention, false));
+  }
+  const auto map = [&](const char* name) {
+    return layout.linear(name, d, d, Role::matrix, torch_linear_init(d));
+  };
+  net->per_atom = {map("node_dec.0"), map("node_dec.2")};
+  net->per_molecule.first = map("graph_dec.0");
+  net->per_molecule.second =
+      layout.linear("graph_dec.2", d, config.outputs, Role::head, torch_linear_init(d));
+  std::vector<double> table(static_cast<size_t>(kNumbers * width), 0.0);
+  for (size_t e = 0; e < config.elements.size(); ++e) {
+    const int64_t z = config.elements[e];
+    const double q = static_cast<double>(z) / static_cast<double>(config.elements.back());
+    double* row = table.data() + z * width + static_cast<int64_t>(e) * kPowers;
+    row[0] = 1, row[1] = q, row[2] = q * q;
+  }
+  net->inputs = Tensor::from(table, {kNumbers, width});
+  return net;
+}
+
+// Consecutive molecules of one size.
+struct Run {
+  int64_t first = 0;  // its first atom
+  int64_t molecules = 0, size = 0;
+  int64_t end() const { return first + molecules * size; }
+};
+
+std::vector<Run> runs_of(const int64_t* atoms, int64_t molecules) {
+  std::vector<Run> out;
+  int64_t at = 0;
+  for (int64_t b = 0; b < molecules; at += atoms[b++]) {
+    if (out.empty() || out.back().size != atoms[b]) out.push_back({at, 0, atoms[b]});
+    ++out.back().molecules;
+  }
+  return out;
+}
+
+// Of every atom, the numbers of all others of its molecule: [molecules, size, size - 1] i32.
+Tensor all_others(const Run& run, Device device) {
+  Tensor out = Tensor::empty({run.molecules, run.size, run.size - 1}, DType::i32);
+  auto* next = out.mutable_data<int32_t>();
+  for (int64_t b = 0; b < run.molecules; ++b) {
+    for (int64_t i = 0; i < run.size; ++i) {
+      for (int64_t j = 0; j < run.size; ++j) {
+        if (j != i) *next++ = static_cast<int32_t>(j);
+      }
+    }
+  }
+  return out.to(device);
+}
+
+void check_values(const MoleculeNet& net, const Tensor& z, const Tensor& molecule,
+                  const Tensor& atoms) {
+  const auto require = [](bool ok, const auto&... parts) {
+    if (!ok) fail(ErrorKind::data, "egnn-qm9: ", parts...);
+  };
+  const int64_t *number = z.data<int64_t>(), *owner = molecule.data<int64_t>();
+  const int64_t* count = atoms.data<int64_t>();
+  const std::vector<int64_t>& known = net.config.elements;
+  int64_t i = 0;
+  for (int64_t b = 0; b < atoms.numel(); ++b) {
+    require(count[b] > 0 && count[b] <= z.numel() - i, "molecule ", b, " has ", count[b],
+            " atoms, expected 1 to the ", z.numel() - i, " that are left");
+    for (const int64_t end = i + count[b]; i < end; ++i) {
+      require(owner[i] == b, "atom ", i, " belongs to molecule ", owner[i], ", expected ", b,
+              " by the numbers of atoms");
+      require(std::binary_search(known.begin(), known.end(), number[i]), "atom ", i,
+              " has the atomic number ", number[i], ", which the option elements does not list");
+    }
+  }
+  require(i == z.numel(), "the molecules have ", i, " atoms together, expected ", z.numel());
+}
+
+void check_inputs(const MoleculeNet& net, const Tensors& inputs) {
+  check(inputs.size() == 4, "egnn-qm9: expects positions, z, molecule and atoms, got ",
+        inputs.size(), " inputs");
+  const Tensor& x = inputs[0];
+  check(x.rank() == 2 && x.size(1) == 3 && x.size(0) > 0,
+        "egnn-qm9: expects positions [A, 3], got ", x.shape());
+  for (size_t i = 1; i < inputs.size(); ++i) {
+    const Tensor& t = inputs[i];
+    const bool fits = t.rank() == 1 && (i == 3 ? t.numel() > 0 : t.numel() == x.size(0));
+    check(fits && t.dtype() == DType::i64, "egnn-qm9: expects z [A], molecule [A] and atoms [B] ",
+          "i64 beside positions ", x.shape(), ", got ", name_of(t.dtype()), " ", t.shape());
+  }
+  if (x.device() == Device::cpu) check_values(net, inputs[1], inputs[2], inputs[3]);
+}
+
+class MoleculeForward {
+ public:
+  MoleculeForward(const MoleculeNet& net, const Tensors& params, const Tensors& buffers,
+                  const Tensors& inputs, const ForwardOptions& options)
+      : net_(net),
+        options_(options),
+        pass_(net.layout, params, buffers, options.batch_statistics),
+        x_(inputs[0]),
+        owner_(inputs[2].to(DType::i32)),
+        molecules_(inputs[3].numel()) {
+    const Tensor atoms = inputs[3].to(Device::cpu);
+    for (const Run& run : runs_of(atoms.data<int64_t>(), molecules_)) {
+      runs_.push_back(run);
+      others_.push_back(run.size > 1 ? all_others(run, x_.device()) : Tensor{});
+    }
+    const Tensor elements = net.inputs.to(x_.dtype()).to(x_.device());
+    h_ = gather(pass_.apply(net.embedding, elements), inputs[1].to(DType::i32));
+  }
+
+  ForwardResult run() {
+    for (size_t i = 0; i < net_.layers.size(); ++i) {
+      const EgnnLayer& layer = net_.layers[i];
+      h_ = h_ + apply(pass_, layer.node, concat({h_, messages(layer)}, 1));
+      keep({str("features", i + 1), h_, Rows::node});
+    }
+    const Tensor y = scatter_sum(apply(pass_, net_.per_atom, h_), owner_, molecules_);
+    keep({"global_feature", y});
+    result_.outputs = {apply(pass_, net_.per_molecule, y)};
+    return std::move(result_);
+  }
+
+ private:
+  void keep(Activation activation) {
+    if (options_.keep_activations) result_.activations.push_back(std::move(activation));
+  }
+
+  // The sum of messages that each atom receives: [A, d].
+  Tensor messages(const EgnnLayer& layer) const {
+    const EgnnEdges e = egnn_edges(pass_, layer, h_, false);
+    Tensors sums;
+    for (size_t i = 0; i < runs_.size(); ++i) {
+      const Run& run = runs_[i];
+      const auto rows = [&](const Tensor& t) {
+        return runs_.size() == 1 ? t : slice(t, 0, run.first, run.end());
+      };
+      if (run.size == 1) {
+        sums.push_back(Tensor::zeros({run.molecules, h_.size(1)}, h_.dtype(), h_.device()));
+        continue;
+      }
+      const Tensor p = rows(e.centre), r = rows(e.neighbour), x = rows(x_);
+      const EnMessages m = net_.config.fused ? en_message_pass(p, r, x, others_[i], e.weights)
+                                             : en_message_composite(p, r, x, others_[i], e.weights);
+      sums.push_back(m.sum);
+    }
+    return sums.size() == 1 ? sums.front() : concat(sums, 0);
+  }
+
+  const MoleculeNet& net_;
+  const ForwardOptions& options_;
+  Pass pass_;
+  Tensor x_, owner_;
+  int64_t molecules_;
+  std::vector<Run> runs_;
+  Tensors others_;  // of each run
+  Tensor h_;        // [A, d]
+  ForwardResult result_;
+};
+
+std::vector<int64_t> elements_from(const std::string& list) {
+  std::vector<int64_t> out;
+  for (size_t begin = 0; begin <= list.size();) {
+    const size_t end = std::min(list.find(',', begin), list.size());
+    int64_t z = 0;
+    const bool number = parse_int64(std::string_view(list).substr(begin, end - begin), z);
+    check(number && z >= 1 && z < kNumbers && (out.empty() || z > out.back()),
+          "expected rising atomic numbers from 1 to ", kNumbers - 1, ", given '", list, "'");
+    out.push_back(z);
+    begin = end + 1;
+  }
+  return out;
+}
+
+Model egnn_molecules_from_options(const ModelConfig& config, const OptionReader& options) {
+  EgnnMoleculesConfig net;
+  net.outputs = config.outputs;
+  net.hidden = options.sizes("hidden", 1)[0];
+  net.layers = options.sizes("layers", 1)[0];
+  net.attention = options.flag("attention");
+  net.elements = options.parsed("elements", elements_from);
+  net.fused = options.flag("fused");
+  return make_egnn_molecules(net);
+}
+
+}  // namespace
+
+Model make_egnn_molecules(const EgnnMoleculesConfig& config) {
+  check(std::min({config.outputs, config.hidden, config.layers}) > 0,
+        "egnn-qm9: outputs, hidden and layers must be positive");
+  const std::vector<int64_t>& z = config.elements;
+  check(!z.empty() && z.front() > 0 && z.back() < kNumbers && std::is_sorted(z.begin(), z.end()) &&
+            std::adjacent_find(z.begin(), z.end()) == z.end(),
+        "egnn-qm9: expects rising atomic numbers from 1 to ", kNumbers - 1, " as elements");
+  const std::shared_ptr<const MoleculeNet> net = declare_molecule_net(config);
+  Model model;
+  model.name = "egnn-qm9";
+  model.preset = "qm9";
+  model.outputs = config.outputs;
+  model.layout = net->layout;
+  model.inputs = {{"positions", Rows::node, SlotKind::coordinates},
+                  {"z", Rows::node, SlotKind::feature},
+                  {"molecule", Rows::node, SlotKind::owner},
+                  {"atoms", Rows::example, SlotKind::feature}};
+  model.symmetries.assign(std::begin(kSymmetryKinds), std::end(kSymmetryKinds));
+  model.forward = [net](const Tensors& params, const Tensors& buffers, const Tensors& inputs,
+                        const ForwardOptions& options) {
+    check_inputs(*net, inputs);
+    return MoleculeForward(*net, params, buffers, inputs, options).run();
+  };
+  return model;
+}
+
+ModelInfo egnn_molecules_info() {
+  ModelInfo info;
+  info.name = "egnn-qm9";
+  info.summary = "EGNN of molecules: messages between all pairs of atoms, summed over the atoms";
+  info.presets = {{"qm9", "the authors' network for QM9: 128 channels, 7 layers"},
+                  {"small", "64 channels, 4 layers", {{"hidden", "64"}, {"layers", "4"}}}};
+  info.options = {
+      {"hidden", "128", "channels of atoms and messages", OptionKind::integer},
+      {"layers", "7", "message passing layers", OptionKind::integer},
+      {"attention", "true", "a learned gate per message", OptionKind::flag},
+      {"elements", "1,6,7,8,9", "atomic numbers that the node inputs tell apart"},
+      {"fused", "true", "false: plain ops instead of the fused message pass", OptionKind::flag},
+  };
+  info.make = egnn_molecules_from_options;
+  return info;
+}
+
+}  // namespace basin

@@ -1,0 +1,9 @@
+// Fuzz target: molecules as frames of XYZ, plain or gzipped.
+#include "basin/datasets/qm9.h"
+#include "basin/tests/fuzz/fuzz.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace basin;
+  const fuzz::MemoryFile file(data, size);
+  return fuzz::guarded([&] { read_molecules_xyz(file.path()); });
+}
