@@ -94,6 +94,8 @@
 #include "basin/models/dgcnn.h"
 #include "basin/models/egnn.h"
 #include "basin/models/gine.h"
+#include "basin/models/gotennet.h"
+#include "basin/models/harmonics.h"
 #include "basin/models/model.h"
 #include "basin/models/pointnet.h"
 #include "basin/models/symmetry.h"

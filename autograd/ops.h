@@ -246,8 +246,8 @@ struct GataMessages {
 };
 GataMessages gata_message(const GataInputs& in, const EdgeList& edges, int64_t heads);
 // Inner products along the edges, per channel: w_ij = sum_l q_i^l . k_j^l, with y [E, K] those of
-// the parts that are normal to the harmonics, q_i^l . k_j^l - (y^l . q_i^l) (y^l . k_j^l), |y^l| = 1
-// or y = 0. q, k [A, K, d] -> [E, d]
+// the parts that are normal to the harmonics, q_i^l . k_j^l - (y^l . q_i^l) (y^l . k_j^l), where
+// |y^l| = 1 or y = 0. q, k [A, K, d] -> [E, d]
 Tensor edge_products(const Tensor& q, const Tensor& k, const Tensor& y, const EdgeList& edges);
 // Messages of GINE (Hu et al. 2020) without storing anything per edge:
 //   out_i = sum over edges j -> i of relu(h_j + table[kind]);   relu has derivative 0 at 0.

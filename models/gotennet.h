@@ -5,10 +5,11 @@
 //   Inputs, in this order (models/detail/molecules.h checks them):
 //     positions [A, 3], z [A] i64, molecule [A] i64 (owner, rising), atoms [B] i64 (per molecule)
 //   Output: [B, outputs] in the units of the target; no mean, spread or atom reference is inside.
-//   Block:  A_ij = softmax_j(sum_c q_i k_j a_ij) per head,  o_ij = f_ij s_j C(r_ij) + A_ij v_j / sqrt d
-//           h_i += sum_j o_s,   X_i^l += sum_j Y^l(u_ij) o_d^l + X_j^l o_t^l                (GATA)
-//           t_ij += gamma_t(t_ij) gate(sum_l <P Q_i^l, P K_j^l>), P Z = Z - Y (Y.Z)   (HTR)
-//           Z = X W, n = |Z|, (m1, m2) = gamma_m(h, n):  h += m1, X += m2 Z                (EQFF)
+//   Block, with A_ij = softmax_j(sum_c q_i k_j a_ij) per head and P Z = Z - Y (Y.Z):
+//     o_ij = f_ij s_j C(r_ij) + A_ij v_j / sqrt d,
+//     h_i += sum_j o_s,  X_i^l += sum_j Y^l(u_ij) o_d^l + X_j^l o_t^l                       (GATA)
+//     t_ij += gamma_t(t_ij) gate(sum_l P Q_i^l . P K_j^l)                                   (HTR)
+//     Z = X W,  (m1, m2) = gamma_m(h, |Z|),  h += m1,  X += m2 Z                            (EQFF)
 // h is invariant under O(3), translations and permutations of the atoms, X^l turns with D^l and
 // has parity (-1)^l. Not smooth where a neighbour crosses the cutoff: the attention does not know
 // C(r) (as in the published network). Atoms on top of each other count as one place: u = 0.

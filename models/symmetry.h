@@ -1,10 +1,11 @@
 // Equivariance as a measured quantity. For random transformations g of a batch,
 //   error of a layer = max |f(g x) - g f(x)| / max |g f(x)|        over batch, rows and channels,
 // where g acts on an input as its slot says (nn/activation.h: coordinates are moved, directions are
-// turned with them, rows of points and nodes change places) and on a layer as its Activation says: a value of degree 1 rotates,
-// coordinates are shifted too, rows of points and nodes are moved back. The maxima are taken per
-// transformation; every value is kept, so that a figure can show them all. In f32 and f64 with the
-// same weights, in evaluation mode.
+// turned with them, rows of points and nodes change places) and on a layer as its Activation says:
+// a value of degree 1 rotates, one of degree l turns as the harmonics do, coordinates are shifted
+// too, rows of points and nodes are moved back. The maxima are taken per transformation; every
+// value is kept, so that a figure can show them all. In f32 and f64 with the same weights, in
+// evaluation mode.
 //   The neighbour graph is made anew for every transformed cloud, as in use: rounding may give some
 // points another neighbour then. The share of such points is part of the result, so an error that
 // comes from the graph can be told from one that comes from the network.

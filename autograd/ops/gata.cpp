@@ -37,8 +37,8 @@ Tensor empty_like(const Tensor& t) {
   return t.defined() ? Tensor::empty(t.shape(), t.dtype(), t.device()) : Tensor();
 }
 
-// Geometry is the part of the inputs that depends on positions alone: where these are constants, its
-// gradients are not made.
+// Geometry is what depends on positions alone: where these are constants, its gradients are not
+// made.
 struct GataRule final : LaneByLaneRule {
   GataRule(int64_t h, bool g) : heads(h), geometry(g) {}
   std::string_view name() const override { return "gata_message"; }

@@ -7,7 +7,7 @@
 #include "basin/kernels/cuda/dual.cuh"
 #include "basin/kernels/cuda/grid.cuh"
 #include "basin/kernels/cuda/rows.cuh"
-#include "basin/kernels/detail/gata_maps.h"
+#include "basin/kernels/detail/edge_product_maps.h"
 #include "basin/kernels/index.h"
 
 namespace basin {
@@ -195,7 +195,7 @@ void product_gradients(const Graph& graph, const Factors<V>& in, const Tensor& c
   });
 }
 
-// body(value of V, degree) for the number type, with or without tangents; rows = (degree + 1)^2 - 1.
+// body(value of V, degree) for number type, tangents or not; rows = (degree + 1)^2 - 1.
 template <class Body>
 void with_types(DType dtype, bool dual, int64_t rows, const char* name, const Body& body) {
   const auto with_degree = [&](auto v) {

@@ -1,11 +1,12 @@
-// GotenNet's messages and their derivatives per (node, channel) and per edge, shared by CPU loop and
-// CUDA kernel. V is what is computed with: a number, a vector of neighbouring channels (CPU), or a
-// Dual of either; ScalarOf<V> what belongs to an edge or a head. `lanes` work on one edge together:
-// one thread, or a warp. A minus behind a name is the cotangent of what it names:
-//   o-_s = h-_i,  o-_d^l = sum_m Y_m X-_im,  o-_t^l = sum_m X_jm X-_im;   f- = o- s C,  s- = sum o- f C,
-//   v- = sum o- w,  x-_jm = sum X-_im o_t,  Y-_m = sum_c X-_im o_d,  C- = sum o- f s,
-//   w- = sum over the head of o- v,  A- = w- factor / sqrt d,  e- = A (A- - sum_j A A-),
-//   q- = sum e- k a,  k- = sum e- q a,  a- = e- q k.
+// GotenNet's messages and their derivatives per (node, channel) and per edge, shared by CPU loop
+// and CUDA kernel. V is what is computed with: a number, a vector of neighbouring channels (CPU) or
+// a Dual of either; ScalarOf<V> what belongs to an edge or a head. `lanes` work on one edge
+// together: one thread, or a warp. A minus behind a name marks the cotangent of what it names:
+//   o-_s = h-_i,  o-_d^l = sum_m Y_m X-_im,  o-_t^l = sum_m x_jm X-_im
+//   f- = o- s C,  s- = sum o- f C,  v- = sum o- w,  x-_jm = sum X-_im o_t,
+//   Y-_m = sum_c X-_im o_d,  C- = sum o- f s,  w- = sum over the head of o- v,
+//   A- = w- factor / sqrt d,  e- = A (A- - sum_j A A-),
+//   q- = sum e- k a,  k- = sum e- q a,  a- = e- q k
 #pragma once
 #include <cstring>
 
@@ -157,11 +158,23 @@ BASIN_HD void softmax(const Graph& g, int64_t heads, int64_t i, int64_t h, const
   for (int64_t e = begin; e < end; ++e) w.put(e * heads + h, w[e * heads + h] * share);
 }
 
-// o[p] of an edge.
+// The heads that own entries c, d + c, 2 d + c, .. of a row of v: found once, not per edge.
+template <int kBlocks>
+struct Heads {
+  int of[kBlocks];
+  template <class T>
+  BASIN_HD Heads(const Widths<T>& s, int64_t channels, int64_t c) {
+    for (int b = 0; b < kBlocks; ++b) {
+      of[b] = static_cast<int>((b * channels + c) / s.value_head());
+    }
+  }
+};
+
+// o[p] of an edge, p of the given head.
 template <class V>
 BASIN_HD V message(const Widths<ElementOf<V>>& s, const Arguments<V>& in,
-                   const Field<ScalarOf<V>>& attention, int64_t e, int64_t j, int64_t p) {
-  const int64_t at = e * s.heads + p / s.value_head();
+                   const Field<ScalarOf<V>>& attention, int64_t e, int64_t j, int64_t p, int head) {
+  const int64_t at = e * s.heads + head;
   return in.f[e * s.width + p] * in.s[j * s.width + p] * in.c[e] +
          in.v[j * s.width + p] * (attention[at] * ScalarOf<V>(s.weight(at)));
 }
@@ -173,17 +186,19 @@ BASIN_HD void gather_messages(const Graph& g, const Widths<ElementOf<V>>& s, con
                               const Out<V>& out) {
   constexpr int kRows = (kDegree + 1) * (kDegree + 1) - 1;
   const int64_t d = g.channels;
+  const Heads<1 + 2 * kDegree> heads(s, d, c);
+  const auto block = [&](int64_t e, int64_t j, int b) {
+    return message(s, in, attention, e, j, b * d + c, heads.of[b]);
+  };
   V h{}, x[kRows] = {};
   for (int64_t e = g.offsets[i]; e < g.offsets[i + 1]; ++e) {
     const int64_t j = g.sender[e];
-    h = h + message(s, in, attention, e, j, c);
+    h = h + block(e, j, 0);
     V along{}, around{};
     for (int l = 1; l <= kDegree; ++l) {
       if (l == 1 || !s.shared) {
-        along = message(s, in, attention, e, j, l * d + c);
-        if (in.x.v) {
-          around = message(s, in, attention, e, j, (s.shared ? 2 : kDegree + l) * d + c);
-        }
+        along = block(e, j, l);
+        if (in.x.v) around = block(e, j, s.shared ? 2 : kDegree + l);
       }
       for (int m = l * l - 1; m < (l + 1) * (l + 1) - 1; ++m) {
         x[m] = x[m] + along * in.y[e * kRows + m];
@@ -231,15 +246,20 @@ BASIN_HD void edge_gradients(const Lanes& lanes, const Graph& g, const Widths<El
   const int64_t d = g.channels, i = g.receiver[e], j = g.sender[e];
   V cut{};
   for (int64_t h = 0; h < s.heads; ++h) {
+    const int64_t end = (h + 1) * s.value_head();
     V sum{};
-    lanes.each(s.value_head(), [&](int64_t n) {
-      const int64_t p = h * s.value_head() + n, block = p / d;
-      const V up = message_cotangent<kDegree>(g, s, in, ct, e, i, j, block, p - block * d);
-      const V through = up * in.s[j * s.width + p];
-      f.put(e * s.width + p, through * in.c[e]);
-      if (cutoff.at) cut = cut + through * in.f[e * s.width + p];
-      sum = sum + up * in.v[j * s.width + p];
-    });
+    for (int64_t first = h * s.value_head(); first < end;) {  // a head's share of each block
+      const int64_t block = first / d, last = end < (block + 1) * d ? end : (block + 1) * d;
+      lanes.each(last - first, [&](int64_t n) {
+        const int64_t p = first + n;
+        const V up = message_cotangent<kDegree>(g, s, in, ct, e, i, j, block, p - block * d);
+        const V through = up * in.s[j * s.width + p];
+        f.put(e * s.width + p, through * in.c[e]);
+        if (cutoff.at) cut = cut + through * in.f[e * s.width + p];
+        sum = sum + up * in.v[j * s.width + p];
+      });
+      first = last;
+    }
     const S total = lanes.total(sum);
     if (lanes.first()) weights.put(e * s.heads + h, total);
   }
@@ -247,14 +267,18 @@ BASIN_HD void edge_gradients(const Lanes& lanes, const Graph& g, const Widths<El
   const S total = lanes.total(cut);
   if (lanes.first()) cutoff.put(e, total);
   for (int l = 1; l <= kDegree; ++l) {
-    for (int m = l * l - 1; m < (l + 1) * (l + 1) - 1; ++m) {
-      V sum{};
-      lanes.each(d, [&](int64_t c) {
-        sum = sum + ct[(i * (1 + kRows) + 1 + m) * d + c] *
-                        message(s, in, attention, e, j, (s.shared ? 1 : l) * d + c);
-      });
-      const S along = lanes.total(sum);
-      if (lanes.first()) y.put(e * kRows + m, along);
+    const int64_t block = s.shared ? 1 : l;
+    V sums[2 * kDegree + 1] = {};
+    lanes.each(d, [&](int64_t c) {
+      const int64_t p = block * d + c;
+      const V o = message(s, in, attention, e, j, p, static_cast<int>(p / s.value_head()));
+      for (int m = 0; m < 2 * l + 1; ++m) {
+        sums[m] = sums[m] + ct[(i * (1 + kRows) + l * l + m) * d + c] * o;
+      }
+    });
+    for (int m = 0; m < 2 * l + 1; ++m) {
+      const S along = lanes.total(sums[m]);
+      if (lanes.first()) y.put(e * kRows + l * l - 1 + m, along);
     }
   }
 }
@@ -303,19 +327,21 @@ BASIN_HD void sender_gradients(const Graph& g, const Widths<ElementOf<V>>& s,
   using S = ScalarOf<V>;
   const int64_t d = g.channels, h = c / s.head;
   const int blocks = s.shared ? 3 : kBlocks;
+  const Heads<kBlocks> heads(s, d, c);
   V key{}, scale[kBlocks] = {}, value[kBlocks] = {}, rows[kRows] = {};
   for (int64_t n = g.sender_offsets[j]; n < g.sender_offsets[j + 1]; ++n) {
     const int64_t e = g.order[n], i = g.receiver[e];
     key = key + in.q[i * d + c] * in.a[e * d + c] * logits[e * s.heads + h];
     for (int b = 0; b < blocks; ++b) {
-      const int64_t p = b * d + c, at = e * s.heads + p / s.value_head();
+      const int64_t p = b * d + c, at = e * s.heads + heads.of[b];
       const V up = message_cotangent<kDegree>(g, s, in, ct, e, i, j, b, c);
       scale[b] = scale[b] + up * in.f[e * s.width + p] * in.c[e];
       value[b] = value[b] + up * (attention[at] * S(s.weight(at)));
     }
     if (!in.x.v) continue;
     for (int l = 1; l <= kDegree; ++l) {
-      const V around = message(s, in, attention, e, j, (s.shared ? 2 : kDegree + l) * d + c);
+      const int b = s.shared ? 2 : kDegree + l;
+      const V around = message(s, in, attention, e, j, b * d + c, heads.of[b]);
       for (int m = l * l - 1; m < (l + 1) * (l + 1) - 1; ++m) {
         rows[m] = rows[m] + ct[(i * (1 + kRows) + 1 + m) * d + c] * around;
       }
@@ -328,91 +354,6 @@ BASIN_HD void sender_gradients(const Graph& g, const Widths<ElementOf<V>>& s,
   }
   if (!in.x.v) return;
   for (int m = 0; m < kRows; ++m) x.put((j * kRows + m) * d + c, rows[m]);
-}
-
-// --- products of steerable features: w = sum_l q.k - (y.q)(y.k) ---
-
-template <class V>
-struct Factors {
-  In<V> q, k;
-  In<ScalarOf<V>> y;
-};
-
-// y^l . t of node n at channel c.
-template <class V>
-BASIN_HD V along(const Graph& g, const In<V>& t, const In<ScalarOf<V>>& y, int rows, int l,
-                 int64_t e, int64_t n, int64_t c) {
-  V sum{};
-  for (int m = l * l - 1; m < (l + 1) * (l + 1) - 1; ++m) {
-    sum = sum + t[(n * rows + m) * g.channels + c] * y[e * rows + m];
-  }
-  return sum;
-}
-
-template <int kDegree, class V>
-BASIN_HD void product(const Graph& g, const Factors<V>& in, int64_t e, int64_t c,
-                      const Out<V>& out) {
-  constexpr int kRows = (kDegree + 1) * (kDegree + 1) - 1;
-  const int64_t d = g.channels, i = g.receiver[e], j = g.sender[e];
-  V sum{};
-  for (int m = 0; m < kRows; ++m) {
-    sum = sum + in.q[(i * kRows + m) * d + c] * in.k[(j * kRows + m) * d + c];
-  }
-  for (int l = 1; in.y.v && l <= kDegree; ++l) {
-    sum = sum - along(g, in.q, in.y, kRows, l, e, i, c) * along(g, in.k, in.y, kRows, l, e, j, c);
-  }
-  out.put(e * d + c, sum);
-}
-
-// sum over edges of w- (t_m - y_m (y.t)) of the other node's t, into a node's rows.
-template <int kDegree, class V>
-BASIN_HD void product_gradient(const Graph& g, const Factors<V>& in, const In<V>& ct, bool sender,
-                               int64_t n, int64_t c, const Out<V>& out) {
-  constexpr int kRows = (kDegree + 1) * (kDegree + 1) - 1;
-  const int64_t d = g.channels;
-  const int32_t* offsets = sender ? g.sender_offsets : g.offsets;
-  const In<V>& other = sender ? in.q : in.k;
-  V rows[kRows] = {};
-  for (int64_t at = offsets[n]; at < offsets[n + 1]; ++at) {
-    const int64_t e = sender ? g.order[at] : at, there = sender ? g.receiver[e] : g.sender[e];
-    const V up = ct[e * d + c];
-    for (int l = 1; l <= kDegree; ++l) {
-      V part{};
-      if (in.y.v) part = along(g, other, in.y, kRows, l, e, there, c);
-      for (int m = l * l - 1; m < (l + 1) * (l + 1) - 1; ++m) {
-        V normal = other[(there * kRows + m) * d + c];
-        if (in.y.v) normal = normal - part * in.y[e * kRows + m];
-        rows[m] = rows[m] + up * normal;
-      }
-    }
-  }
-  for (int m = 0; m < kRows; ++m) out.put((n * kRows + m) * d + c, rows[m]);
-}
-
-// Y-_m = - sum_c w- (q_m (y.k) + k_m (y.q))
-template <int kDegree, class V, class Lanes>
-BASIN_HD void harmonic_gradient(const Lanes& lanes, const Graph& g, const Factors<V>& in,
-                                const In<V>& ct, int64_t e, const Out<ScalarOf<V>>& out) {
-  constexpr int kRows = (kDegree + 1) * (kDegree + 1) - 1;
-  using S = ScalarOf<V>;
-  const int64_t d = g.channels, i = g.receiver[e], j = g.sender[e];
-  for (int l = 1; l <= kDegree; ++l) {
-    V sums[2 * kDegree + 1] = {};
-    lanes.each(d, [&](int64_t c) {
-      const V up = ct[e * d + c];
-      const V q = along(g, in.q, in.y, kRows, l, e, i, c) * up;
-      const V k = along(g, in.k, in.y, kRows, l, e, j, c) * up;
-      for (int m = 0; m < 2 * l + 1; ++m) {
-        const int64_t row = l * l - 1 + m;
-        sums[m] =
-            sums[m] - in.q[(i * kRows + row) * d + c] * k - in.k[(j * kRows + row) * d + c] * q;
-      }
-    });
-    for (int m = 0; m < 2 * l + 1; ++m) {
-      const S total = lanes.total(sums[m]);
-      if (lanes.first()) out.put(e * kRows + l * l - 1 + m, total);
-    }
-  }
 }
 
 }  // namespace basin::gata
