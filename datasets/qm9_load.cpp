@@ -17,13 +17,13 @@ bool is_frames(const std::string& name) {
 }
 
 // One data set in a folder: its files in order.
-struct Found {
+struct FoundForm {
   std::string form;
   std::vector<fs::path> files;
   bool own_split = false;
 };
 
-std::vector<fs::path> sorted_entries(const fs::path& folder) {
+std::vector<fs::path> entries_of(const fs::path& folder) {
   std::error_code error;
   std::vector<fs::path> out = list_folder(folder, error);
   if (error) fail(ErrorKind::data, folder.string(), ": cannot be listed: ", error.message());
@@ -31,9 +31,9 @@ std::vector<fs::path> sorted_entries(const fs::path& folder) {
   return out;
 }
 
-std::vector<Found> forms_in(const std::vector<fs::path>& entries) {
-  Found archive{"the archive's files", {}}, parts{"NPZ in three parts", {}, true};
-  std::vector<Found> out;
+std::vector<FoundForm> forms_in(const std::vector<fs::path>& entries) {
+  FoundForm archive{"the archive's files", {}}, parts{"NPZ in three parts", {}, true};
+  std::vector<FoundForm> out;
   for (const fs::path& entry : entries) {
     const std::string name = entry.filename().string();
     if (fs::is_directory(entry)) continue;
@@ -61,15 +61,15 @@ std::vector<Found> forms_in(const std::vector<fs::path>& entries) {
   return out;
 }
 
-Found find_form(const fs::path& path) {
+FoundForm find_form(const fs::path& path) {
   if (!fs::is_directory(path)) {
     const std::string name = path.filename().string();
     return {is_frames(name) ? "XYZ" : name.ends_with(".sdf") ? "SDF" : "NPZ", {path}};
   }
-  const std::vector<fs::path> entries = sorted_entries(path);
-  std::vector<Found> found = forms_in(entries);
+  const std::vector<fs::path> entries = entries_of(path);
+  std::vector<FoundForm> found = forms_in(entries);
   for (size_t i = 0; i < entries.size() && found.empty(); ++i) {
-    if (fs::is_directory(entries[i])) found = forms_in(sorted_entries(entries[i]));
+    if (fs::is_directory(entries[i])) found = forms_in(entries_of(entries[i]));
   }
   if (found.empty()) {
     fail(ErrorKind::data, path.string(), ": expected molecules as ", kArchivePrefix,
@@ -77,7 +77,7 @@ Found find_form(const fs::path& path) {
   }
   if (found.size() > 1) {
     std::string names;
-    for (const Found& f : found) {
+    for (const FoundForm& f : found) {
       names += (names.empty() ? "" : ", ") + f.files.front().filename().string();
     }
     fail(ErrorKind::data, path.string(), ": expected one data set, found several; name one of ",
@@ -147,7 +147,7 @@ Qm9Data load_qm9(const fs::path& path, const fs::path& uncharacterized) {
   if (!fs::exists(path)) {
     fail(ErrorKind::data, path.string(), ": no such file or folder; expected QM9 or 'embedded'");
   }
-  const Found found = find_form(path);
+  const FoundForm found = find_form(path);
   Qm9Data out;
   for (size_t i = 0; i < found.files.size(); ++i) {
     const Qm9Set part = read_molecules(found.files[i]);

@@ -52,14 +52,14 @@ std::shared_ptr<const MoleculeNet> declare_molecule_net(const EgnnMoleculesConfi
 }
 
 // Consecutive molecules of one size.
-struct Run {
+struct SizeRun {
   int64_t first = 0;  // its first atom
   int64_t molecules = 0, size = 0;
   int64_t end() const { return first + molecules * size; }
 };
 
-std::vector<Run> runs_of(const int64_t* atoms, int64_t molecules) {
-  std::vector<Run> out;
+std::vector<SizeRun> runs_of(const int64_t* atoms, int64_t molecules) {
+  std::vector<SizeRun> out;
   int64_t at = 0;
   for (int64_t b = 0; b < molecules; at += atoms[b++]) {
     if (out.empty() || out.back().size != atoms[b]) out.push_back({at, 0, atoms[b]});
@@ -69,7 +69,7 @@ std::vector<Run> runs_of(const int64_t* atoms, int64_t molecules) {
 }
 
 // Of every atom, the numbers of all others of its molecule: [molecules, size, size - 1] i32.
-Tensor all_others(const Run& run, Device device) {
+Tensor all_others(const SizeRun& run, Device device) {
   Tensor out = Tensor::empty({run.molecules, run.size, run.size - 1}, DType::i32);
   auto* next = out.mutable_data<int32_t>();
   for (int64_t b = 0; b < run.molecules; ++b) {
@@ -82,8 +82,8 @@ Tensor all_others(const Run& run, Device device) {
   return out.to(device);
 }
 
-void check_values(const MoleculeNet& net, const Tensor& z, const Tensor& molecule,
-                  const Tensor& atoms) {
+void check_molecule_values(const MoleculeNet& net, const Tensor& z, const Tensor& molecule,
+                           const Tensor& atoms) {
   const auto require = [](bool ok, const auto&... parts) {
     if (!ok) fail(ErrorKind::data, "egnn-qm9: ", parts...);
   };
@@ -104,7 +104,7 @@ void check_values(const MoleculeNet& net, const Tensor& z, const Tensor& molecul
   require(i == z.numel(), "the molecules have ", i, " atoms together, expected ", z.numel());
 }
 
-void check_inputs(const MoleculeNet& net, const Tensors& inputs) {
+void check_molecule_inputs(const MoleculeNet& net, const Tensors& inputs) {
   check(inputs.size() == 4, "egnn-qm9: expects positions, z, molecule and atoms, got ",
         inputs.size(), " inputs");
   const Tensor& x = inputs[0];
@@ -116,7 +116,7 @@ void check_inputs(const MoleculeNet& net, const Tensors& inputs) {
     check(fits && t.dtype() == DType::i64, "egnn-qm9: expects z [A], molecule [A] and atoms [B] ",
           "i64 beside positions ", x.shape(), ", got ", name_of(t.dtype()), " ", t.shape());
   }
-  if (x.device() == Device::cpu) check_values(net, inputs[1], inputs[2], inputs[3]);
+  if (x.device() == Device::cpu) check_molecule_values(net, inputs[1], inputs[2], inputs[3]);
 }
 
 class MoleculeForward {
@@ -130,7 +130,7 @@ class MoleculeForward {
         owner_(inputs[2].to(DType::i32)),
         molecules_(inputs[3].numel()) {
     const Tensor atoms = inputs[3].to(Device::cpu);
-    for (const Run& run : runs_of(atoms.data<int64_t>(), molecules_)) {
+    for (const SizeRun& run : runs_of(atoms.data<int64_t>(), molecules_)) {
       runs_.push_back(run);
       others_.push_back(run.size > 1 ? all_others(run, x_.device()) : Tensor{});
     }
@@ -160,7 +160,7 @@ class MoleculeForward {
     const EgnnEdges e = egnn_edges(pass_, layer, h_, false);
     Tensors sums;
     for (size_t i = 0; i < runs_.size(); ++i) {
-      const Run& run = runs_[i];
+      const SizeRun& run = runs_[i];
       const auto rows = [&](const Tensor& t) {
         return runs_.size() == 1 ? t : slice(t, 0, run.first, run.end());
       };
@@ -181,7 +181,7 @@ class MoleculeForward {
   Pass pass_;
   Tensor x_, owner_;
   int64_t molecules_;
-  std::vector<Run> runs_;
+  std::vector<SizeRun> runs_;
   Tensors others_;  // of each run
   Tensor h_;        // [A, d]
   ForwardResult result_;
@@ -234,7 +234,7 @@ Model make_egnn_molecules(const EgnnMoleculesConfig& config) {
   model.symmetries.assign(std::begin(kSymmetryKinds), std::end(kSymmetryKinds));
   model.forward = [net](const Tensors& params, const Tensors& buffers, const Tensors& inputs,
                         const ForwardOptions& options) {
-    check_inputs(*net, inputs);
+    check_molecule_inputs(*net, inputs);
     return MoleculeForward(*net, params, buffers, inputs, options).run();
   };
   return model;

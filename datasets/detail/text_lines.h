@@ -1,5 +1,5 @@
 // A text file line by line and word by word, for readers whose faults name the line. Lines end with
-// \n or \r\n; a byte-order mark at the start is passed over; words are separated by blanks and tabs.
+// \n or \r\n; a byte-order mark at the start is passed over; blanks and tabs separate words.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -11,7 +11,7 @@
 
 namespace basin {
 
-inline std::string_view trimmed(std::string_view text) {
+inline std::string_view without_blanks(std::string_view text) {
   const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\r'; };
   while (!text.empty() && blank(text.front())) text.remove_prefix(1);
   while (!text.empty() && blank(text.back())) text.remove_suffix(1);
@@ -42,7 +42,7 @@ class TextLines {
   std::string_view line() const { return line_; }
   // The next word of the line, empty at its end.
   std::string_view word() {
-    rest_ = trimmed(rest_);
+    rest_ = without_blanks(rest_);
     const std::string_view out = rest_.substr(0, rest_.find_first_of(" \t"));
     rest_.remove_prefix(out.size());
     return out;

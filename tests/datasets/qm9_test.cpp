@@ -1,4 +1,4 @@
-// QM9 in every form, the committed three molecules and the shared samples: counts, values and units,
+// QM9 in every form, the committed three molecules and the shared samples: counts, values, units,
 // equal content whichever form it came in, and what each reader refuses.
 #include "basin/datasets/qm9.h"
 

@@ -1,5 +1,5 @@
-// The task of QM9: batches of whole molecules, targets in standard units, totals in report units, what
-// is fitted and given back, a training on the embedded molecules and its resumption to the same bits.
+// The task of QM9: batches of whole molecules, targets in standard units, totals in report units,
+// what is fitted and given back, a training on embedded molecules, resumed to the same bits.
 #include <cmath>
 #include <numeric>
 #include <set>

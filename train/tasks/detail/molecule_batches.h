@@ -4,8 +4,8 @@
 //   units, total); what they are: datasets/qm9_target.h.
 // For training the molecules of an epoch are shuffled and sorted by size within groups of `bucket`
 // batches, which are then shuffled: molecules of one size meet (networks that work size by size are
-// faster then), and with bucket = 1 a batch is a uniform draw. Otherwise all are sorted by size, or,
-// where nothing but the inputs is known, in order.
+// faster then), and with bucket = 1 a batch is a uniform draw. Otherwise all are sorted by size,
+// or, where nothing but the inputs is known, in order.
 #pragma once
 #include <memory>
 #include <mutex>
