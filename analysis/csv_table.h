@@ -7,14 +7,15 @@
 #include <vector>
 
 #include "basin/analysis/csv.h"
+#include "basin/core/error.h"
 
 namespace basin {
 
 class CsvCell {
  public:
   CsvCell(double value) : text_(csv_number(value)) {}
-  CsvCell(int64_t value) : text_(std::to_string(value)) {}
-  CsvCell(int value) : text_(std::to_string(value)) {}
+  CsvCell(int64_t value) : text_(str(value)) {}
+  CsvCell(int value) : text_(str(value)) {}
   CsvCell(std::string_view words) : text_(csv_text(words)) {}
   CsvCell(const std::string& words) : CsvCell(std::string_view(words)) {}
   CsvCell(const char* words) : CsvCell(std::string_view(words)) {}

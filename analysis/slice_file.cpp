@@ -9,11 +9,12 @@
 #include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <cstring>
 
 #include "basin/analysis/csv.h"
 #include "basin/core/error.h"
+#include "basin/core/lines.h"
 #include "basin/core/printable.h"
+#include "basin/core/utf8.h"
 
 namespace basin {
 namespace {
@@ -24,7 +25,7 @@ constexpr std::string_view kFormat = "basin_slice", kHash = "sha256";
 // Not `quoted`: for a std::string argument-dependent lookup would prefer std::quoted.
 std::string json_text(std::string_view text) {
   std::string out = "\"";
-  for (const char c : text) {
+  for (const char c : to_utf8(text)) {
     const auto code = static_cast<unsigned char>(c);
     if (code < 32) {
       constexpr char digits[] = "0123456789abcdef";
@@ -122,7 +123,7 @@ class LineParser {
       at_ += 5;
     }
     expect('"');
-    return out;
+    return from_utf8(out);
   }
   Value value() {
     if (at_ < line_.size() && line_[at_] == '"') return {Value::string, text(), 0};
@@ -146,6 +147,7 @@ class LineParser {
 };
 
 SliceFields parse_header(std::string_view line, const std::string& name) {
+  line = without_byte_order_mark(line);
   LineParser parser(line, str(name, ": line 1"));
   auto fields = parser.fields();
   if (fields.size() < 2 || fields[0].first != kFormat || fields[0].second.text != "1" ||
@@ -351,7 +353,7 @@ void write_slice(const fs::path& path, const Slice& slice) {
 SliceFile::SliceFile(const fs::path& path, Slice& slice) : path_(path) {
   fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (fd_ < 0) {
-    fail(ErrorKind::output, path.string(), ": cannot be opened: ", std::strerror(errno));
+    fail(ErrorKind::output, path.string(), ": cannot be opened: ", error_text(errno));
   }
   try {
     // Some network file systems have no locks; there the caller's care has to do.
@@ -374,7 +376,7 @@ SliceFile::SliceFile(const fs::path& path, Slice& slice) : path_(path) {
       keep = parse_points(slice, text, end + 1, path.string());
     }
     if (keep < text.size() && ::ftruncate(fd_, static_cast<off_t>(keep)) != 0) {
-      fail(ErrorKind::output, path.string(), ": cannot be cut: ", std::strerror(errno));
+      fail(ErrorKind::output, path.string(), ": cannot be cut: ", error_text(errno));
     }
     if (keep == 0) write_line(header);
   } catch (...) {
@@ -396,7 +398,7 @@ void SliceFile::write_line(const std::string& line) {
   while (n < 0 && errno == EINTR) n = ::write(fd_, line.data(), line.size());
   if (n != static_cast<ssize_t>(line.size())) {
     fail(ErrorKind::output, path_.string(),
-         ": cannot be written: ", n < 0 ? std::strerror(errno) : "no space for a whole line");
+         ": cannot be written: ", n < 0 ? error_text(errno) : "no space for a whole line");
   }
 }
 

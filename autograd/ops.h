@@ -121,6 +121,40 @@ Tensor knn(const Tensor& x, int64_t k, bool include_self);
 Tensor one_hot(const Tensor& labels, int64_t classes,
                DType dtype);  // [B] -> [B, classes]; constant
 
+// --- graphs: constants under differentiation ---
+// The positions of an index [E] i32 sorted by the row that they name, stable: row n of 0..rows-1
+// has order[offsets[n]] .. order[offsets[n + 1] - 1].
+struct Csr {
+  Tensor offsets;  // [rows + 1] i32
+  Tensor order;    // [E] i32
+};
+Csr csr(const Tensor& index, int64_t rows);
+// Edges j -> i sorted by the receiver i.
+struct EdgeList {
+  Tensor sender, receiver;  // [E] i32
+  Tensor offsets;           // [N + 1] i32: edges of receiver i are offsets[i] .. offsets[i + 1] - 1
+  Csr by_sender;            // edges of sender j, by rising number of the edge
+  int64_t nodes() const { return offsets.numel() - 1; }
+  int64_t edges() const { return sender.numel(); }
+};
+// All pairs of one example closer than the cutoff (which may be infinite), with `loops` also every
+// point itself; senders of a receiver rise. x [N, 3], offsets [B + 1] i32 rows of each example. The
+// number of edges is read: on a GPU this waits.
+EdgeList radius_graph(const Tensor& x, const Tensor& offsets, double cutoff, bool loops);
+// Rows of categories, index [R, F] i64 with 0 <= index[r, f] < sizes[f]: zeros with a one per
+// column [R, sum of sizes], a constant; and the number of each row among all combinations, the last
+// column counting fastest, [R] i32.
+Tensor multi_hot(const Tensor& index, const std::vector<int64_t>& sizes, DType dtype);
+Tensor mixed_radix(const Tensor& index, const std::vector<int64_t>& sizes);
+// Edges sorted by receiver and by sender, in their order within a node: what gine_message walks.
+struct EdgeLists {
+  Tensor in_start, in_node, in_kind;     // [V + 1], [E], [E] i32; node: the sender
+  Tensor out_start, out_node, out_kind;  // the same by sender; node: the receiver
+};
+// sender, receiver, kind [E] i32, nodes 0 .. nodes - 1
+EdgeLists edge_lists(const Tensor& sender, const Tensor& receiver, const Tensor& kind,
+                     int64_t nodes);
+
 // --- normalisation and regularisation ---
 struct BatchNormResult {
   Tensor y;     // [rows, C]
@@ -188,5 +222,36 @@ struct EnMessages {
 };
 EnMessages en_message_pass(const Tensor& p, const Tensor& r, const Tensor& x, const Tensor& index,
                            const EnMessageWeights& w);
+
+// Messages of GotenNet (Aykent, Xia 2025; models/gotennet.h) along the edges j -> i, without
+// storing any of them: with C = cutoff, heads eta of d / heads channels, Y^l the harmonics,
+//   A_ij = softmax over j of sum_(c in eta) q_i k_j a_ij,
+//   o_ij = f_ij s_j C_ij + A_ij factor_ij v_j / sqrt(d),  [S d]: o_s, o_d and o_t per degree,
+//   h_i = sum_j o_s,   X_i^l = sum_j Y_ij^l o_d^l + x_j^l o_t^l.
+// A head owns S d / heads consecutive entries of v's row. S = 1 + 2L, or 3: all degrees share o_d
+// and o_t.
+struct GataInputs {
+  Tensor q, k;    // [A, d]
+  Tensor s, v;    // [A, S d]
+  Tensor x;       // [A, K, d], K = (L + 1)^2 - 1 rows, l = 1 first; undefined: zero
+  Tensor a;       // [E, d]
+  Tensor f;       // [E, S d]
+  Tensor y;       // [E, K]
+  Tensor c;       // [E]
+  Tensor factor;  // [E, heads] of the attention weights (dropout, scale), constants; undefined: 1
+};
+struct GataMessages {
+  Tensor h;  // [A, d]
+  Tensor x;  // [A, K, d]
+};
+GataMessages gata_message(const GataInputs& in, const EdgeList& edges, int64_t heads);
+// Inner products along the edges, per channel: w_ij = sum_l q_i^l . k_j^l, with y [E, K] those of
+// the parts that are normal to the harmonics, q_i^l . k_j^l - (y^l . q_i^l) (y^l . k_j^l), |y^l| = 1
+// or y = 0. q, k [A, K, d] -> [E, d]
+Tensor edge_products(const Tensor& q, const Tensor& k, const Tensor& y, const EdgeList& edges);
+// Messages of GINE (Hu et al. 2020) without storing anything per edge:
+//   out_i = sum over edges j -> i of relu(h_j + table[kind]);   relu has derivative 0 at 0.
+// h [V, d], table [K, d], kinds 0 .. K - 1 -> [V, d].
+Tensor gine_message(const Tensor& h, const Tensor& table, const EdgeLists& edges);
 
 }  // namespace basin

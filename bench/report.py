@@ -22,7 +22,7 @@ LABELS = {"forward": "forward, training mode", "forward_backward": "forward + ba
           "muon_update": "Muon, update alone", "muon_step": "Muon step",
           "hvp_gradient": "gradient, HVP batch", "hvp_one_shot": "HVP, one shot",
           "hvp_probe": "HVP, each further probe",
-          "hvp_lane": "HVP, each of 8 probes in one sweep",
+          "hvp_lane": "HVP, each of 4 probes given at once",
           "d3": "D = 3", "d64": "D = 64", "d128": "D = 128"}
 
 

@@ -16,7 +16,8 @@ function(basin_tools_library name)
   add_library(basin_${name} STATIC ${sources})
   add_library(basin::${name} ALIAS basin_${name})
   set_target_properties(basin_${name} PROPERTIES
-    EXPORT_NAME ${name} POSITION_INDEPENDENT_CODE ON CXX_EXTENSIONS OFF)
+    EXPORT_NAME ${name} POSITION_INDEPENDENT_CODE ON CXX_EXTENSIONS OFF
+    UNITY_BUILD_BATCH_SIZE ${BASIN_BATCH})
   basin_private_flags(basin_${name})
   basin_cold_code(basin_${name})
   target_link_libraries(basin_${name} PUBLIC ${arg_PUBLIC})

@@ -9,13 +9,17 @@ function(basin_private_flags target)
     $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)
 endfunction()
 
+# Sources of Basin's libraries that CMAKE_UNITY_BUILD puts together, whatever size the project has that
+# takes Basin in: the groups are those which every build of tools/test.sh compiles.
+set(BASIN_BATCH 6)
+
 # Sources that keep to themselves under CMAKE_UNITY_BUILD, where several sources of a target are
 # compiled as one: their anonymous namespaces share names with others of the folder. Whoever adds a
 # name that exists already sees "redefinition" in the build of tools/test.sh and chooses another, or
 # adds the source here.
 set(BASIN_ALONE
   autograd/ops/linear_max.cpp autograd/ops/norm.cpp
-  models/egnn.cpp models/pointnet.cpp
+  core/storage.cpp models/egnn.cpp models/pointnet.cpp
   figures/contour.cpp figures/curvature_bars.cpp figures/forest_plot.cpp figures/heat_map.cpp
   figures/layer_ranks.cpp figures/line_plot.cpp figures/strip_plot.cpp)
 list(TRANSFORM BASIN_ALONE PREPEND "${PROJECT_SOURCE_DIR}/")
@@ -48,7 +52,8 @@ function(basin_library name)
     set(scope PUBLIC)
     add_library(${target} STATIC ${sources})
     target_link_libraries(${target} PUBLIC ${arg_PUBLIC} PRIVATE ${arg_PRIVATE})
-    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_EXTENSIONS OFF)
+    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_EXTENSIONS OFF
+      UNITY_BUILD_BATCH_SIZE ${BASIN_BATCH})
     basin_private_flags(${target})
   else()
     set(scope INTERFACE)
@@ -158,18 +163,30 @@ function(basin_emulated_cuda_library)
 endfunction()
 
 # version_info() reads one generated file. It is rewritten only when the commit or the dirty flag
-# changes, so a commit costs one small compile and the links.
+# changes, so a commit costs one small compile and the links. Build type and flags are definitions of
+# this source, BASIN_VERSION_DEFINITIONS: a generator of several configurations has others for each.
 function(basin_embed_version folder)
-  string(TOUPPER "${CMAKE_BUILD_TYPE}" config)
-  string(STRIP "${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_${config}}" flags)
+  string(TOUPPER "${CMAKE_BUILD_TYPE}" upper)
+  string(STRIP "${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_${upper}}" flags)
+  if(CMAKE_CONFIGURATION_TYPES)
+    set(flags)
+    foreach(type IN LISTS CMAKE_CONFIGURATION_TYPES)
+      string(TOUPPER "${type}" upper)
+      string(STRIP "${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_${upper}}" of_type)
+      string(APPEND flags "$<$<CONFIG:${type}>:${of_type}>")
+    endforeach()
+  endif()
+  set(definitions "BASIN_BUILD_TYPE=\"$<CONFIG>\"" "BASIN_BUILD_FLAGS=\"${flags}\"")
+  set(BASIN_VERSION_DEFINITIONS "${definitions}" PARENT_SCOPE)
   set(output "${PROJECT_BINARY_DIR}/generated/version.cpp")
   set(command ${CMAKE_COMMAND} -D SOURCE=${PROJECT_SOURCE_DIR} -D OUTPUT=${output}
-      -D VERSION=${PROJECT_VERSION} -D BUILD_TYPE=${CMAKE_BUILD_TYPE} -D FLAGS=${flags}
+      -D VERSION=${PROJECT_VERSION}
       -D COMPILER=${CMAKE_CXX_COMPILER_ID}\ ${CMAKE_CXX_COMPILER_VERSION}
       -P ${PROJECT_SOURCE_DIR}/cmake/basin_version.cmake)
   execute_process(COMMAND ${command} COMMAND_ERROR_IS_FATAL ANY)
   add_custom_target(basin_version BYPRODUCTS ${output} COMMAND ${command} VERBATIM
                     COMMENT "Reading the commit")
+  set_source_files_properties(${output} PROPERTIES COMPILE_DEFINITIONS "${definitions}")
   target_sources(basin_${folder} PRIVATE ${output})
   add_dependencies(basin_${folder} basin_version)
 endfunction()
@@ -214,7 +231,7 @@ function(basin_fuzz_targets)
   basin_define(core PRIVATE BASIN_FENCE_HOST)
   add_custom_target(fuzz)
   basin_fuzz_target(safetensors LINK basin_core)
-  foreach(name hdf5 npy npz obj off ply text_clouds
+  foreach(name graphs hdf5 npy npz obj off ply text_clouds
                molecules_xyz molecules_sdf molecules_npz molecule_tables)
     basin_fuzz_target(${name} LINK basin_datasets)
   endforeach()

@@ -29,7 +29,7 @@ void make_folder(const fs::path& folder) {
   std::error_code error;
   const bool made = fs::create_directories(folder, error);
   if (error) {
-    fail(ErrorKind::output, folder.string(), ": cannot be created: ", error.message());
+    fail(ErrorKind::output, folder.string(), ": cannot be created: ", error_text(error));
   }
   if (made) fsync_path(folder.has_parent_path() ? folder.parent_path() : fs::path("."));
 }
@@ -38,7 +38,7 @@ void rename_or_fail(const fs::path& from, const fs::path& to) {
   std::error_code error;
   fs::rename(from, to, error);
   if (error) {
-    fail(ErrorKind::output, to.string(), ": cannot be put in place: ", error.message());
+    fail(ErrorKind::output, to.string(), ": cannot be put in place: ", error_text(error));
   }
 }
 
@@ -46,7 +46,7 @@ void remove_folder(const fs::path& folder) {
   std::error_code error;
   remove_tree(folder, error);
   if (error) {
-    fail(ErrorKind::output, folder.string(), ": cannot be removed: ", error.message());
+    fail(ErrorKind::output, folder.string(), ": cannot be removed: ", error_text(error));
   }
 }
 
@@ -56,7 +56,7 @@ std::vector<fs::path> entries_of(const fs::path& folder) {
   std::error_code error;
   std::vector<fs::path> out = list_folder(folder, error);
   if (error && error != std::errc::no_such_file_or_directory) {
-    fail(ErrorKind::output, folder.string(), ": cannot be listed: ", error.message());
+    fail(ErrorKind::output, folder.string(), ": cannot be listed: ", error_text(error));
   }
   return out;
 }

@@ -11,7 +11,6 @@
 #include <bit>
 #include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <utility>
 
 namespace basin {
@@ -33,16 +32,14 @@ class Descriptor {
   int fd_;
 };
 
-std::string reason(int error) { return std::strerror(error); }
-
 // Opens a regular file and checks its size.
 std::pair<int, uint64_t> open_regular(const fs::path& path, uint64_t max_bytes) {
   // O_NONBLOCK: opening a named pipe must not wait for its writer.
   Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (fd.get() < 0) fail(ErrorKind::data, path.string(), ": cannot be opened: ", reason(errno));
+  if (fd.get() < 0) fail(ErrorKind::data, path.string(), ": cannot be opened: ", error_text(errno));
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) {
-    fail(ErrorKind::data, path.string(), ": cannot be examined: ", reason(errno));
+    fail(ErrorKind::data, path.string(), ": cannot be examined: ", error_text(errno));
   }
   if (!S_ISREG(info.st_mode)) {
     fail(ErrorKind::data, path.string(), ": expected a regular file, it is ",
@@ -67,7 +64,8 @@ Buffer read_whole(const fs::path& path, uint64_t max_bytes) {
     const ssize_t n = ::read(fd.get(), bytes.data() + done, size - done);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
-      fail(ErrorKind::data, path.string(), ": offset ", done, ": cannot be read: ", reason(errno));
+      fail(ErrorKind::data, path.string(), ": offset ", done,
+           ": cannot be read: ", error_text(errno));
     }
     if (n == 0) {
       fail(ErrorKind::data, path.string(), ": offset ", done, ": the file shrank from ", size,
@@ -85,7 +83,7 @@ void write_all(int fd, std::span<const uint8_t> bytes, const fs::path& path) {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
       fail(ErrorKind::output, path.string(), ": offset ", done,
-           ": cannot be written: ", reason(errno));
+           ": cannot be written: ", error_text(errno));
     }
     done += static_cast<size_t>(n);
   }
@@ -99,7 +97,7 @@ int open_temporary(const fs::path& path) {
   if (fd < 0 && errno == EEXIST && ::unlink(path.c_str()) == 0) {
     fd = ::open(path.c_str(), kFlags, 0666);
   }
-  if (fd < 0) fail(ErrorKind::output, path.string(), ": cannot be created: ", reason(errno));
+  if (fd < 0) fail(ErrorKind::output, path.string(), ": cannot be created: ", error_text(errno));
   return fd;
 }
 
@@ -211,7 +209,7 @@ std::string read_text_file(const fs::path& path, uint64_t max_bytes) {
 void fsync_path(const fs::path& path) {
   const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (fd.get() < 0 || ::fsync(fd.get()) != 0) {
-    fail(ErrorKind::output, path.string(), ": cannot be synchronised: ", reason(errno));
+    fail(ErrorKind::output, path.string(), ": cannot be synchronised: ", error_text(errno));
   }
 }
 
@@ -222,13 +220,13 @@ void write_file_atomic(const fs::path& path, std::span<const uint8_t> bytes) {
   try {
     write_all(fd.get(), bytes, temporary);
     if (::fsync(fd.get()) != 0) {
-      fail(ErrorKind::output, temporary.string(), ": cannot be synchronised: ", reason(errno));
+      fail(ErrorKind::output, temporary.string(), ": cannot be synchronised: ", error_text(errno));
     }
     if (::close(fd.release()) != 0) {
-      fail(ErrorKind::output, temporary.string(), ": cannot be closed: ", reason(errno));
+      fail(ErrorKind::output, temporary.string(), ": cannot be closed: ", error_text(errno));
     }
     if (::rename(temporary.c_str(), path.c_str()) != 0) {
-      fail(ErrorKind::output, path.string(), ": cannot be replaced: ", reason(errno));
+      fail(ErrorKind::output, path.string(), ": cannot be replaced: ", error_text(errno));
     }
   } catch (...) {
     ::unlink(temporary.c_str());
@@ -255,7 +253,7 @@ std::string sha256_hex_of_file(const fs::path& path) {
   for (;;) {
     const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail(ErrorKind::data, path.string(), ": cannot be read: ", reason(errno));
+    if (n < 0) fail(ErrorKind::data, path.string(), ": cannot be read: ", error_text(errno));
     if (n == 0) return hash.finish();
     hash.update(std::span(buffer.data(), static_cast<size_t>(n)));
   }

@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -19,6 +21,18 @@ struct Close {
 };
 
 std::error_code last_error() { return {errno, std::generic_category()}; }
+
+// In lower case, as systems that write them do not tell cases apart.
+constexpr std::array<std::string_view, 8> kLitter = {
+    "__macosx",     "thumbs.db", "ehthumbs.db", "desktop.ini",
+    "$recycle.bin", "@eadir",    "lost+found",  "system volume information"};
+
+std::string lower(std::string text) {
+  for (char& c : text) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return text;
+}
 
 }  // namespace
 
@@ -39,6 +53,14 @@ std::vector<fs::path> list_folder(const fs::path& folder, std::error_code& error
   }
   if (errno != 0) error = last_error();
   return out;
+}
+
+bool is_litter(const fs::path& path) {
+  const std::string name = lower(path.filename().string());
+  const bool editor =
+      name.ends_with('~') || (name.size() > 1 && name.starts_with('#') && name.ends_with('#'));
+  return name.starts_with('.') || editor || name == "icon\r" ||
+         std::find(kLitter.begin(), kLitter.end(), name) != kLitter.end();
 }
 
 void remove_tree(const fs::path& path, std::error_code& error) {

@@ -5,14 +5,15 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
 #include <set>
 
 #include "basin/core/detail/json_text.h"
 #include "basin/core/error.h"
 #include "basin/core/io.h"
+#include "basin/core/lines.h"
 #include "basin/core/printable.h"
 #include "basin/core/text.h"
+#include "basin/core/utf8.h"
 
 namespace basin {
 namespace {
@@ -30,7 +31,8 @@ std::string shortest_text(double value) {
 
 std::string json_string(std::string_view text) {
   std::string out = "\"";
-  for (const char c : text) {
+  for (const char c : to_utf8(text)) {
+    const auto code = static_cast<unsigned char>(c);
     switch (c) {
       case '"': out += "\\\""; break;
       case '\\': out += "\\\\"; break;
@@ -38,10 +40,9 @@ std::string json_string(std::string_view text) {
       case '\t': out += "\\t"; break;
       case '\r': out += "\\r"; break;
       default:
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {  // TOML forbids DEL as it is
-          std::array<char, 8> buffer{};
-          std::snprintf(buffer.data(), buffer.size(), "\\u%04x", static_cast<unsigned>(c));
-          out += buffer.data();
+        if (code < 0x20 || code == 0x7f) {  // TOML forbids DEL as it is
+          constexpr std::string_view kDigits = "0123456789abcdef";
+          out += str("\\u00", kDigits[code >> 4], kDigits[code & 15]);
         } else {
           out += c;
         }
@@ -65,7 +66,7 @@ Record& Record::add(const std::string& key, double value) {
 }
 
 Record& Record::add(const std::string& key, int64_t value) {
-  raw(key, std::to_string(value));
+  raw(key, str(value));
   return *this;
 }
 
@@ -143,7 +144,8 @@ namespace {
 
 class RecordReader {
  public:
-  RecordReader(std::string_view text, const std::string& name) : text_(text), name_(name) {}
+  RecordReader(std::string_view text, const std::string& name)
+      : text_(text), name_(name), at_(text.size() - without_byte_order_mark(text).size()) {}
 
   std::map<std::string, std::string> read() {
     skip_space();
@@ -190,7 +192,7 @@ class RecordReader {
   std::string string() {
     std::string out;
     if (!read_json_string(text_, at_, out).empty()) fault();
-    return out;
+    return from_utf8(out);
   }
 
   std::string word(std::string_view expected) {
@@ -285,7 +287,7 @@ class RecordReader {
 
   std::string_view text_;
   const std::string& name_;
-  size_t at_ = 0;
+  size_t at_;
   std::map<std::string, std::string> values_;
   std::set<std::string> nulls_;
 };

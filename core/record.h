@@ -1,8 +1,9 @@
 // Flat records: named scalars, written as JSON of one level (so that awk and grep read them), full
 // precision (17 significant digits), keys in the order of insertion. JSON has no NaN: a non-finite
 // number is written as null, followed by the key "<key>_non_finite" with "nan", "inf" or "-inf".
-// Read back are only files of our own, and still every fault is a data error. The C++ locale has no
-// say in either direction.
+// Strings may hold any bytes, a path that is not UTF-8 for one: the file is UTF-8 all the same, and
+// they come back (core/utf8.h). Read back are only files of our own, and still every fault is a data
+// error. No locale has a say in either direction.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -34,7 +35,7 @@ class Record {
   std::vector<std::pair<std::string, std::string>> fields_;  // key, encoded value
 };
 
-std::string json_string(std::string_view text);  // quoted and escaped
+std::string json_string(std::string_view text);  // quoted, escaped, UTF-8
 std::string number_text(double value);           // 17 significant digits; nan, inf, -inf
 std::string shortest_text(double value);         // that reads back to the same bits: 0.1, 1e-04
 

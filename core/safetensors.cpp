@@ -8,10 +8,14 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <iterator>
 #include <set>
 
+#include "basin/core/content.h"
 #include "basin/core/detail/json_text.h"
+#include "basin/core/half.h"
 #include "basin/core/printable.h"
+#include "basin/core/utf8.h"
 
 namespace basin {
 namespace {
@@ -19,7 +23,20 @@ namespace {
 constexpr uint64_t kHeaderLimit = 100'000'000;
 constexpr uint64_t kAlignment = 64;
 
-enum class Stored : uint8_t { f32, f64, i32, i64, f16, bf16 };
+enum class Stored : uint8_t { f32, f64, i32, i64, f16, bf16, boolean, i8, u8, i16, u16, u32, u64 };
+
+// In the order of Stored: the name, the bytes of an element, and what it becomes in memory.
+constexpr struct {
+  std::string_view name;
+  uint64_t width;
+  DType dtype;
+} kTypes[] = {{"F32", 4, DType::f32},  {"F64", 8, DType::f64}, {"I32", 4, DType::i32},
+              {"I64", 8, DType::i64},  {"F16", 2, DType::f32}, {"BF16", 2, DType::f32},
+              {"BOOL", 1, DType::i32}, {"I8", 1, DType::i32},  {"U8", 1, DType::i32},
+              {"I16", 2, DType::i32},  {"U16", 2, DType::i32}, {"U32", 4, DType::i64},
+              {"U64", 8, DType::i64}};
+
+const auto& facts_of(Stored s) { return kTypes[static_cast<size_t>(s)]; }
 
 struct Entry {
   std::string name;
@@ -28,11 +45,6 @@ struct Entry {
   uint64_t begin = 0, end = 0;
   uint64_t at = 0;  // offset of the entry in the file, for messages
 };
-
-uint64_t width(Stored s) {
-  if (s == Stored::f16 || s == Stored::bf16) return 2;
-  return s == Stored::f32 || s == Stored::i32 ? 4 : 8;
-}
 
 class HeaderParser {
  public:
@@ -131,11 +143,11 @@ class HeaderParser {
 
   Stored stored_type() {
     const std::string t = string();
-    constexpr std::string_view kNames[] = {"F32", "F64", "I32", "I64", "F16", "BF16"};
-    for (int i = 0; i < 6; ++i) {
-      if (t == kNames[i]) return static_cast<Stored>(i);
+    for (size_t i = 0; i < std::size(kTypes); ++i) {
+      if (t == kTypes[i].name) return static_cast<Stored>(i);
     }
-    fault("expected dtype F32, F64, I32, I64, F16 or BF16, got \"", t, "\"");
+    fault("expected a dtype of floats from F16 to F64, of integers from I8 to U64, or BOOL, got \"",
+          t, "\"");
   }
 
   Entry parse_entry(const std::string& name) {
@@ -186,7 +198,7 @@ void check_ranges(const std::vector<Entry>& entries, uint64_t data_bytes, uint64
       count = s == 0 ? 0 : count * s;
     }
     checked_mul(product, 16, where);
-    const uint64_t bytes = static_cast<uint64_t>(count) * width(e.stored);
+    const uint64_t bytes = static_cast<uint64_t>(count) * facts_of(e.stored).width;
     if (e.begin > e.end || e.end > data_bytes || e.end - e.begin != bytes) {
       fail(ErrorKind::data, where, ": expected a range of ", bytes, " bytes within ", data_bytes,
            " for its shape, got [", e.begin, ", ", e.end, ")");
@@ -212,36 +224,66 @@ void check_ranges(const std::vector<Entry>& entries, uint64_t data_bytes, uint64
   }
 }
 
-float half_to_float(uint16_t h) {
-  const uint32_t sign = uint32_t{h & 0x8000u} << 16, exponent = h >> 10 & 31u, mantissa = h & 1023u;
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7F800000u | mantissa << 13);
-  if (exponent == 0) {
-    const float tiny = static_cast<float>(mantissa) * 0x1p-24f;
-    return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(tiny));
+// Every element of little-endian From through `wider`.
+template <class From, class To, class Wider>
+void widen(std::span<const uint8_t> bytes, Tensor& out, Wider wider) {
+  To* to = out.mutable_data<To>();
+  for (size_t at = 0; at < bytes.size(); at += sizeof(From)) {
+    From value{};
+    std::memcpy(&value, &bytes[at], sizeof(From));
+    *to++ = wider(value);
   }
-  return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
 }
 
-Tensor load(const Entry& e, std::span<const uint8_t> bytes) {
-  constexpr DType kTypes[] = {DType::f32, DType::f64, DType::i32,
-                              DType::i64, DType::f32, DType::f32};
-  Tensor t = Tensor::empty(Shape(e.shape), kTypes[static_cast<int>(e.stored)]);
+template <class From, class To>
+void widen(std::span<const uint8_t> bytes, Tensor& out) {
+  widen<From, To>(bytes, out, [](From value) { return static_cast<To>(value); });
+}
+
+Tensor load(const Entry& e, std::span<const uint8_t> bytes, const std::string& file) {
+  Tensor t = Tensor::empty(Shape(e.shape), facts_of(e.stored).dtype);
   if (bytes.empty()) return t;
-  if (width(e.stored) != 2) {
-    std::memcpy(t.mutable_raw(), bytes.data(), bytes.size());
-    return t;
-  }
-  auto* out = t.mutable_data<float>();
-  for (size_t i = 0; i < bytes.size() / 2; ++i) {
-    const auto half = static_cast<uint16_t>(bytes[2 * i] | bytes[2 * i + 1] << 8);
-    out[i] =
-        e.stored == Stored::f16 ? half_to_float(half) : std::bit_cast<float>(uint32_t{half} << 16);
+  switch (e.stored) {
+    case Stored::f16: widen<uint16_t, float>(bytes, t, half_to_float); break;
+    case Stored::bf16:
+      widen<uint16_t, float>(
+          bytes, t, [](uint16_t bits) { return std::bit_cast<float>(uint32_t{bits} << 16); });
+      break;
+    case Stored::boolean:
+    case Stored::u8: widen<uint8_t, int32_t>(bytes, t); break;
+    case Stored::i8: widen<int8_t, int32_t>(bytes, t); break;
+    case Stored::i16: widen<int16_t, int32_t>(bytes, t); break;
+    case Stored::u16: widen<uint16_t, int32_t>(bytes, t); break;
+    case Stored::u32: widen<uint32_t, int64_t>(bytes, t); break;
+    case Stored::u64:
+      widen<uint64_t, int64_t>(bytes, t, [&](uint64_t value) {
+        if (value >> 63 == 0) return static_cast<int64_t>(value);
+        fail(ErrorKind::data, file, ": offset ", e.at, ": \"", printable(e.name),
+             "\": expected numbers below 2^63, got ", value);
+      });
+      break;
+    default: std::memcpy(t.mutable_raw(), bytes.data(), bytes.size());
   }
   return t;
 }
 
+// A safetensors file has a brace as its ninth byte; what has not, and can be told, is named.
+void check_is_safetensors(std::span<const uint8_t> bytes, const std::string& name) {
+  constexpr size_t kBrace = 8;
+  if (bytes.size() <= kBrace || bytes[kBrace] == '{') return;
+  const std::string_view what = describe_content(bytes);
+  if (what.empty()) return;
+  fail(ErrorKind::data, name, ": offset 0: expected a safetensors file, this is ", what,
+       "; weights must be saved as safetensors (README, \"Weights\"; "
+       "examples/pytorch_weights/convert.py converts those of PyTorch)");
+}
+
 std::string json_string(std::string_view text) {
   std::string out = "\"";
+  for (size_t at = 0; at < text.size(); at += utf8_length(text.substr(at))) {
+    check(utf8_length(text.substr(at)) > 0, "write_safetensors: \"", printable(text),
+          "\" is not UTF-8");
+  }
   for (char c : text) {
     const auto u = static_cast<uint8_t>(c);
     if (c == '"' || c == '\\') {
@@ -299,6 +341,7 @@ const Tensor* SafetensorsFile::find(std::string_view name) const {
 
 SafetensorsFile parse_safetensors(std::span<const uint8_t> bytes, const std::string& name) {
   ByteReader reader(bytes, name);
+  check_is_safetensors(bytes, name);
   const uint64_t length = reader.u64("the header length of a safetensors file");
   if (length > kHeaderLimit) {
     fail(ErrorKind::data, name, ": offset 0: expected a header of at most ", kHeaderLimit,
@@ -312,7 +355,7 @@ SafetensorsFile parse_safetensors(std::span<const uint8_t> bytes, const std::str
   const auto data = reader.take(reader.remaining(), "tensor bytes");
   check_ranges(entries, data.size(), data_at, name);
   for (const Entry& e : entries) {
-    file.tensors.emplace_back(e.name, load(e, data.subspan(e.begin, e.end - e.begin)));
+    file.tensors.emplace_back(e.name, load(e, data.subspan(e.begin, e.end - e.begin), name));
   }
   return file;
 }

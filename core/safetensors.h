@@ -1,7 +1,7 @@
 // safetensors: u64 header length, JSON header, tensor bytes. Reader and writer, hand-written
 // because the reader must refuse what common ones accept: duplicate keys, holes, overlaps, ranges
-// that do not match the shape. F32, F64, I32, I64 are read and written; F16 and BF16 are read
-// (converted to f32).
+// that do not match the shape. F32, F64, I32, I64 are read and written; F16 and BF16 are read as
+// f32, the other integers and BOOL as i32 where that holds their type, else as i64.
 #pragma once
 #include <map>
 #include <string>

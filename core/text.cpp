@@ -1,5 +1,8 @@
-// Numbers as text through std::to_chars, which knows no locale.
+// Numbers as text through std::to_chars, which knows no locale, and errors in that of "C".
 #include "basin/core/text.h"
+
+#include <locale.h>
+#include <string.h>
 
 #include <array>
 #include <charconv>
@@ -25,6 +28,15 @@ std::string fixed_text(double value, int decimals) {
 
 std::string short_text(double value, int significant) {
   return text_of(value, std::chars_format::general, significant);
+}
+
+std::string scientific_text(double value, int decimals) {
+  return text_of(value, std::chars_format::scientific, decimals);
+}
+
+std::string error_text(int code) {
+  static const locale_t english = ::newlocale(LC_ALL_MASK, "C", nullptr);
+  return english == nullptr ? "error " + std::to_string(code) : ::strerror_l(code, english);
 }
 
 }  // namespace basin

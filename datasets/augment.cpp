@@ -3,7 +3,6 @@
 #include "basin/datasets/augment.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <numbers>
 #include <vector>
@@ -129,23 +128,39 @@ std::string fewest_digits(double value) {
 std::string lower_without_parentheses(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    if (c != '(' && c != ')') out += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (c != '(' && c != ')') out += ascii_lower(c);
   }
   return out;
 }
 
-void drop_points(double share, std::span<float> xyz, Rng& rng) {
+void drop_points(double share, std::span<float> xyz, std::span<float> normals, Rng& rng) {
   const double probability = rng.uniform() * share;
   for (size_t i = 3; i < xyz.size(); i += 3) {
-    if (rng.uniform() < probability)
-      std::copy_n(xyz.begin(), 3, xyz.begin() + static_cast<ptrdiff_t>(i));
+    if (rng.uniform() >= probability) continue;
+    for (const std::span<float> rows : {xyz, normals}) {
+      if (!rows.empty()) std::copy_n(rows.begin(), 3, rows.begin() + static_cast<ptrdiff_t>(i));
+    }
   }
 }
 
-void shuffle_points(std::span<float> xyz, Rng& rng) {
+void shuffle_points(std::span<float> xyz, std::span<float> normals, Rng& rng) {
   for (auto i = static_cast<int64_t>(xyz.size() / 3) - 1; i > 0; --i) {
     const int64_t j = rng.below(i + 1);
-    for (int64_t axis = 0; axis < 3; ++axis) std::swap(xyz[3 * i + axis], xyz[3 * j + axis]);
+    for (const std::span<float> rows : {xyz, normals}) {
+      if (!rows.empty()) std::swap_ranges(&rows[3 * i], &rows[3 * i] + 3, &rows[3 * j]);
+    }
+  }
+}
+
+// Normals of a surface whose axes were stretched by these factors.
+void stretch_normals(std::span<float> normals, const double scale[3]) {
+  for (size_t i = 0; i < normals.size(); i += 3) {
+    double n[3];
+    for (size_t axis = 0; axis < 3; ++axis) n[axis] = normals[i + axis] / scale[axis];
+    const double length = std::hypot(n[0], n[1], n[2]);
+    for (size_t axis = 0; axis < 3; ++axis) {
+      normals[i + axis] = static_cast<float>(length > 0 ? n[axis] / length : 0);
+    }
   }
 }
 
@@ -237,13 +252,18 @@ Augment parse_augment(std::string_view spec) {
   return out;
 }
 
-void apply(const Augment& a, Axis up, std::span<float> xyz, Rng& rng) {
-  if (a.dropout > 0) drop_points(a.dropout, xyz, rng);
-  if (a.yaw) rotate(xyz, random_pose(Pose::yaw, up, rng));
+void apply(const Augment& a, Axis up, std::span<float> xyz, std::span<float> normals, Rng& rng) {
+  if (a.dropout > 0) drop_points(a.dropout, xyz, normals, rng);
+  if (a.yaw) {
+    const Rotation turn = random_pose(Pose::yaw, up, rng);
+    rotate(xyz, turn);
+    rotate(normals, turn);
+  }
   double scale[3] = {1, 1, 1}, shift[3] = {0, 0, 0};
   if (a.scale_low != 1 || a.scale_high != 1) {
     for (double& s : scale) s = rng.uniform(a.scale_low, a.scale_high);
     if (!a.per_axis) scale[1] = scale[2] = scale[0];
+    if (a.per_axis) stretch_normals(normals, scale);
   }
   if (a.shift > 0) {
     for (double& s : shift) s = rng.uniform(-a.shift, a.shift);
@@ -255,7 +275,7 @@ void apply(const Augment& a, Axis up, std::span<float> xyz, Rng& rng) {
     }
     xyz[i] = static_cast<float>(value);
   }
-  if (a.shuffle) shuffle_points(xyz, rng);
+  if (a.shuffle) shuffle_points(xyz, normals, rng);
 }
 
 }  // namespace basin

@@ -2,6 +2,9 @@
 // dropout, yaw, scale, shift, jitter, shuffle; every draw comes from the Rng that is passed in.
 // Random rotations are normalised Gaussian quaternions, hence uniform on SO(3). The pose protocol
 // "z/SO(3)" means: training clouds are turned about the up axis, test clouds by any rotation.
+// Normals are directions: a rotation turns them, shift and jitter leave them alone, and a scale per
+// axis S takes n to S^-1 n / |S^-1 n|, the normal of the stretched surface; they follow their points
+// when these change places or stand for others.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -56,6 +59,11 @@ struct Augment {
 //            pointnet_original = yaw,jitter
 Augment parse_augment(std::string_view spec);
 
-void apply(const Augment& augment, Axis up, std::span<float> xyz, Rng& rng);  // [P, 3] in place
+// In place: [P, 3], and the normals likewise or none. The draws are the same with and without them.
+void apply(const Augment& augment, Axis up, std::span<float> xyz, std::span<float> normals,
+           Rng& rng);
+inline void apply(const Augment& augment, Axis up, std::span<float> xyz, Rng& rng) {
+  apply(augment, up, xyz, {}, rng);
+}
 
 }  // namespace basin

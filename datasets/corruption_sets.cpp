@@ -5,6 +5,7 @@
 #include <limits>
 #include <numbers>
 
+#include "basin/core/content.h"
 #include "basin/core/parallel.h"
 #include "basin/datasets/detail/corruption_draws.h"
 #include "basin/datasets/detail/folders.h"
@@ -130,7 +131,7 @@ std::string described(const std::string& source, const CorruptionInfo& info, int
 }
 
 bool is_mesh(const fs::path& path) {
-  const std::string extension = path.extension().string();
+  const std::string extension = lower_extension(path);
   return (extension == ".off" || extension == ".obj") && folders::is_file(path);
 }
 
@@ -181,18 +182,19 @@ PointCloudSet corrupt_set(const PointCloudSet& test, const CorruptionInfo& info,
   const int64_t out_points = corrupted_points(info, severity);
   const int64_t base =
       info.input == CorruptionInput::dense_cloud ? kCorruptionDensePoints : kCorruptionPoints;
-  const int64_t have = test.points_per_cloud();
-  check(have >= base, "corrupt_set: ", info.name, " needs clouds of at least ", base,
-        " points, those of ", test.source, " have ", have);
-  const float* clouds = test.points.data<float>();
+  check(test.points_per_cloud() >= base, "corrupt_set: ", info.name, " needs clouds of at least ",
+        base, " points, those of ", test.source, " have ", test.points_per_cloud());
+  check(!test.normals.defined(), "corrupt_set: the corruptions move, add and remove points and do ",
+        "not say what becomes of normals; load the set without them");
   PointCloudSet out;
   out.points = gather_clouds(test.size(), out_points, [&](int64_t i) {
     const auto shape = static_cast<uint64_t>(i);
+    const std::span<const float> from = test.xyz(i);
     Rng rng = corruption::stream("corruption base", info, severity, seed, shape);
     Tensor cloud = Tensor::empty({base, 3}, DType::f32);
     auto* xyz = cloud.mutable_data<float>();
-    for (int64_t row : choose(have, base, rng)) {
-      xyz = std::copy_n(clouds + 3 * (have * i + row), 3, xyz);
+    for (int64_t row : choose(test.points_of(i), base, rng)) {
+      xyz = std::copy_n(&from[3 * row], 3, xyz);
     }
     return corrupt_cloud(cloud, info, severity, seed, shape);
   });
@@ -215,7 +217,9 @@ std::vector<fs::path> test_mesh_files(const fs::path& dir, int64_t limit) {
 
 bool has_test_meshes(const fs::path& dir) {
   std::error_code error;
-  return fs::is_directory(dir, error) && !test_meshes(dir).empty();
+  const std::vector<fs::path> files =
+      fs::is_directory(dir, error) ? test_mesh_files(dir, 1) : std::vector<fs::path>();
+  return !files.empty() && !read_mesh(files.front()).triangles.empty();
 }
 
 PointCloudSet corrupt_mesh_tree(const fs::path& dir, const CorruptionInfo& info, int severity,
@@ -229,8 +233,9 @@ PointCloudSet corrupt_mesh_tree(const fs::path& dir, const CorruptionInfo& info,
   }
   PointCloudSet out;
   out.class_names = class_names;
-  if (out.class_names.empty() && folders::is_file(dir / "shape_names.txt")) {
-    out.class_names = folders::read_lines(dir / "shape_names.txt");
+  const fs::path names_file = folders::find_file(dir, "shape_names.txt");
+  if (out.class_names.empty() && folders::is_file(names_file)) {
+    out.class_names = folders::read_lines(names_file);
   } else if (out.class_names.empty()) {
     for (const auto& [name, files] : tree) out.class_names.push_back(name);
   }

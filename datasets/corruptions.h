@@ -73,11 +73,13 @@ PinholeCamera corruption_camera(const CorruptionInfo& corruption, int severity, 
 // A whole test set, shapes in parallel; shape i is corrupted with index i. The base of each shape
 // is a fresh random 1,024-subset of its points (2,048 for density_inc); the sets of different
 // corruptions and severities differ. Labels and class names stay. usage error: too few points per
-// shape, a corruption that needs meshes.
+// shape, a corruption that needs meshes, a set with normals (of points that are moved, added and
+// removed the benchmark knows none).
 PointCloudSet corrupt_set(const PointCloudSet& test, const CorruptionInfo& corruption, int severity,
                           uint64_t seed);
 
-// Whether <class>/test/*.off or *.obj lies in the folder, and the corrupted clouds of those meshes:
+// Whether <class>/test/*.off or *.obj lies in the folder (the first one has faces), and the
+// corrupted clouds of those meshes:
 // files in the order of load_point_clouds, read one by one (the meshes never lie in memory
 // together). limit > 0: that many, spread over the list; a limit changes no shape's view.
 // class_names: those of the training set (usage error if a folder's class is not among them);

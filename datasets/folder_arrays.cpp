@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "basin/core/content.h"
 #include "basin/datasets/detail/folders.h"
 #include "basin/datasets/hdf5.h"
 #include "basin/datasets/npy.h"
@@ -17,8 +18,8 @@ using Files = std::vector<fs::path>;
 // Base names, whatever folder a list file puts in front, on either system.
 Files listed_files(const fs::path& dir, const fs::path& list) {
   Files out;
-  for (const std::string& line : read_lines(list)) {
-    const fs::path file = dir / line.substr(line.find_last_of("/\\") + 1);
+  for (const std::string& line : read_list(list)) {
+    const fs::path file = find_file(dir, last_name(line));
     if (!is_file(file)) {
       fail(ErrorKind::data, list.string(), ": lists ", line, ", there is no ", file.string());
     }
@@ -49,7 +50,7 @@ std::pair<Files, Files> named_h5_files(const fs::path& dir) {
   std::pair<Files, Files> out;
   std::set<std::string> families;
   for (const fs::path& path : sorted_entries(dir)) {
-    const std::string extension = path.extension().string();
+    const std::string extension = lower_extension(path);
     if (!is_file(path) || (extension != ".h5" && extension != ".hdf5")) continue;
     const std::optional<Part> part = part_of(path.stem().string());
     if (!part) continue;
@@ -65,53 +66,56 @@ std::pair<Files, Files> named_h5_files(const fs::path& dir) {
   return out;
 }
 
+// The kept rows of one file.
+PointCloudSet read_h5_rows(const Hdf5Clouds& file, const std::vector<int64_t>& rows,
+                           const LoadOptions& options, const std::string& source) {
+  const int64_t have = file.points.size(1), wanted = rows_wanted(have, options);
+  const auto read = [&](int64_t i) {
+    StoredCloud cloud = stored_rows(file.points, have * rows[i], wanted, false);
+    if (file.normals.defined()) {
+      append_rows(file.normals, have * rows[i], wanted, 0, cloud.normals);
+    }
+    return cloud;
+  };
+  const auto name = [&](int64_t i) { return str(source, ": row ", rows[i]); };
+  const auto size = static_cast<int64_t>(rows.size());
+  PointCloudSet set = collect({size, read, name}, options, source);
+  std::vector<int64_t> labels;
+  for (const int64_t row : rows) labels.push_back(file.labels.data<int64_t>()[row]);
+  set.labels = Tensor::from(labels, {size});
+  return set;
+}
+
 PointCloudSet read_h5_files(const Files& files, const LoadOptions& options,
                             const std::string& source) {
   std::vector<Hdf5Clouds> parts;
   int64_t total = 0;
   for (const fs::path& file : files) {
-    parts.push_back(read_hdf5_clouds(file));
-    const Tensor& p = parts.back().points;
-    const int64_t expected = parts[0].points.size(1);
-    if (options.points == 0 && p.size(1) != expected) {
-      fail(ErrorKind::data, file.string(), ": offset 0: expected ", expected, " points as in ",
-           files[0].filename().string(), ", got ", p.size(1));
-    }
-    total += p.size(0);
+    parts.push_back(read_hdf5_clouds(file, {.normals = options.normals}));
+    total += parts.back().points.size(0);
   }
-  std::vector<Tensor> points, labels;
+  std::vector<PointCloudSet> sets;
   const std::vector<int64_t> rows = spread_rows(total, options.limit);
-  int64_t first = 0, kept = 0;
+  int64_t first = 0;
   auto row = rows.begin();
   for (size_t f = 0; f < parts.size(); ++f) {
     const int64_t end = first + parts[f].points.size(0);
     std::vector<int64_t> here;
     for (; row != rows.end() && *row < end; ++row) here.push_back(*row - first);
-    points.push_back(take_points(parts[f].points, here, options, files[f].string()));
-    std::vector<int64_t> label;
-    for (int64_t r : here) label.push_back(parts[f].labels.data<int64_t>()[r]);
-    labels.push_back(Tensor::from(label, {static_cast<int64_t>(label.size())}));
+    sets.push_back(read_h5_rows(parts[f], here, options, files[f].string()));
     parts[f] = {};
-    first = end, kept += static_cast<int64_t>(here.size());
+    first = end;
   }
-  PointCloudSet set;
-  set.points = Tensor::empty({kept, points.at(0).size(1), 3}, DType::f32);
-  set.labels = Tensor::empty({kept}, DType::i64);
-  set.source = source;
-  auto* xyz = set.points.mutable_data<float>();
-  auto* out = set.labels.mutable_data<int64_t>();
-  for (size_t f = 0; f < points.size(); ++f) {
-    xyz = std::copy_n(points[f].data<float>(), points[f].numel(), xyz);
-    out = std::copy_n(labels[f].data<int64_t>(), labels[f].numel(), out);
-    points[f] = {};
-  }
+  PointCloudSet set = joined(std::move(sets), source);
+  check_points(set, options, files.front().string());
   return set;
 }
 
 }  // namespace
 
 std::optional<Found> read_hdf5_layout(const fs::path& dir, const LoadOptions& options) {
-  const fs::path train_list = dir / "train_files.txt", test_list = dir / "test_files.txt";
+  const fs::path train_list = find_file(dir, "train_files.txt"),
+                 test_list = find_file(dir, "test_files.txt");
   const bool listed = is_file(train_list) && is_file(test_list);
   const auto [train, test] =
       listed ? std::pair(listed_files(dir, train_list), listed_files(dir, test_list))
@@ -121,25 +125,29 @@ std::optional<Found> read_hdf5_layout(const fs::path& dir, const LoadOptions& op
     fail(ErrorKind::data, (train.empty() ? train_list : test_list).string(),
          ": expected at least one file name");
   }
+  const LoadOptions resolved = with_selection(options, PointSelection::first);
   Found found;
-  found.train = read_h5_files(train, options, dir.string());
-  found.test = read_h5_files(test, options, dir.string());
+  found.train = read_h5_files(train, resolved, dir.string());
+  found.test = read_h5_files(test, resolved, dir.string());
   found.train.class_names = class_names_of(dir, {found.train.labels, found.test.labels});
   found.test.class_names = found.train.class_names;
   found.layout = str("HDF5 layout, ", train.size() + test.size(), " files");
+  found.selection = left_to_choose(resolved);
   return found;
 }
 
 std::optional<Found> read_npy_layout(const fs::path& dir, const LoadOptions& options) {
-  const fs::path train = dir / "train_points.npy", test = dir / "test_points.npy";
+  const fs::path train = find_file(dir, "train_points.npy"),
+                 test = find_file(dir, "test_points.npy");
   if (!is_file(train) || !is_file(test)) return std::nullopt;
+  const auto labels = [&](const char* name) { return read_npy(find_file(dir, name)); };
   Found found;
-  found.train =
-      take_set(read_npy(train), read_npy(dir / "train_labels.npy"), options, train.string());
-  found.test = take_set(read_npy(test), read_npy(dir / "test_labels.npy"), options, test.string());
+  found.train = take_set(read_npy(train), labels("train_labels.npy"), options, train.string());
+  found.test = take_set(read_npy(test), labels("test_labels.npy"), options, test.string());
   found.train.class_names = class_names_of(dir, {found.train.labels, found.test.labels});
   found.test.class_names = found.train.class_names;
   found.layout = ".npy layout";
+  found.selection = left_to_choose(options);
   return found;
 }
 

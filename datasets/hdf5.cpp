@@ -9,13 +9,14 @@
 #include <array>
 #include <vector>
 
+#include "basin/core/content.h"
 #include "basin/datasets/detail/hdf5_read.h"
 
 namespace basin {
 namespace {
 
 constexpr std::array<uint8_t, 8> kSignature{0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
-constexpr size_t kHeadBytes = 96;  // more than the longest superblock needs
+constexpr size_t kHeadBytes = kContentBytes;  // more than the longest superblock needs
 
 std::vector<uint8_t> head_of(const fs::path& path, uint64_t& size) {
   std::error_code error;
@@ -43,11 +44,14 @@ void check_hdf5_frame(const fs::path& path) {
   if (head.size() < kSignature.size() ||
       !std::equal(kSignature.begin(), kSignature.end(), head.begin())) {
     in.fault("expected HDF5 signature \\x89HDF\\r\\n\\x1a\\n, the file (", size,
-             " bytes) begins otherwise");
+             " bytes) begins otherwise", content_note(head));
   }
   in.take(kSignature.size(), "the signature");
   const int version = in.u8("the superblock version");
-  if (version > 3) in.fault("expected HDF5 superblock version 0 to 3, got ", version);
+  if (version > 3) {
+    in.fault("expected HDF5 superblock version 0 to 3, got ", version,
+             ", of a newer HDF5 format; save the file for older readers (h5py: libver='earliest')");
+  }
   const bool old = version < 2;
   if (old) in.take(4, "format versions");
   const int width = in.u8("the size of offsets");
@@ -67,7 +71,7 @@ void check_hdf5_frame(const fs::path& path) {
 
 bool hdf5_available() { return false; }
 
-Hdf5Clouds read_hdf5_clouds(const fs::path& path, int64_t) {
+Hdf5Clouds read_hdf5_clouds(const fs::path& path, const Hdf5Options&) {
   check_hdf5_frame(path);
   fail(ErrorKind::resource, path.string(),
        ": this build of Basin has no HDF5 support; install libhdf5-dev and configure again");
@@ -77,10 +81,21 @@ Hdf5Clouds read_hdf5_clouds(const fs::path& path, int64_t) {
 
 bool hdf5_available() { return true; }
 
-Hdf5Clouds read_hdf5_clouds(const fs::path& path, int64_t max_bytes) {
+Hdf5Clouds read_hdf5_clouds(const fs::path& path, const Hdf5Options& options) {
   check_hdf5_frame(path);
-  std::vector<Hdf5Located> found = locate_hdf5(path, {"data", "label"});
-  return read_located_clouds(path, std::move(found[0]), std::move(found[1]), max_bytes);
+  std::vector<std::string> names{"data", "label"};
+  if (options.normals) names.push_back("normal");
+  std::vector<std::optional<Hdf5Located> > found = locate_hdf5(path, names);
+  for (size_t i = 0; i < 2; ++i) {
+    if (!found[i]) {
+      fail(ErrorKind::data, path.string(), ": offset 0: expected a dataset '", names[i],
+           "' in the root group, there is none");
+    }
+  }
+  return read_located_clouds(path,
+                             {std::move(*found[0]), std::move(*found[1]),
+                              options.normals ? std::move(found[2]) : std::nullopt},
+                             options.max_bytes);
 }
 
 #endif

@@ -6,6 +6,8 @@
 
 #include <bit>
 
+#include "basin/core/half.h"
+
 namespace basin {
 namespace {
 
@@ -85,21 +87,29 @@ std::vector<uint8_t> undo_filters(std::span<const uint8_t> stored,
   return bytes;
 }
 
-void decode_floats(std::span<const uint8_t> bytes, const Hdf5Element& type, float* out) {
+template <class T>
+void decode_floats(std::span<const uint8_t> bytes, const Hdf5Element& type, T* out) {
   for (size_t at = 0; at < bytes.size(); at += type.width) {
     const uint64_t bits = bits_of(&bytes[at], type);
-    *out++ = type.width == 4 ? std::bit_cast<float>(static_cast<uint32_t>(bits))
-                             : static_cast<float>(std::bit_cast<double>(bits));
+    switch (type.width) {
+      case 2: *out++ = static_cast<T>(half_to_float(static_cast<uint16_t>(bits))); break;
+      case 4: *out++ = static_cast<T>(std::bit_cast<float>(static_cast<uint32_t>(bits))); break;
+      default: *out++ = static_cast<T>(std::bit_cast<double>(bits));
+    }
   }
 }
+template void decode_floats(std::span<const uint8_t>, const Hdf5Element&, float*);
+template void decode_floats(std::span<const uint8_t>, const Hdf5Element&, double*);
 
-void decode_integers(std::span<const uint8_t> bytes, const Hdf5Element& type, int64_t* out) {
+size_t decode_integers(std::span<const uint8_t> bytes, const Hdf5Element& type, int64_t* out) {
   const int unused = 64 - 8 * static_cast<int>(type.width);
   for (size_t at = 0; at < bytes.size(); at += type.width) {
     const uint64_t bits = bits_of(&bytes[at], type);
+    if (!type.is_signed && static_cast<int64_t>(bits) < 0) return at / type.width;
     *out++ = type.is_signed ? static_cast<int64_t>(bits << unused) >> unused
                             : static_cast<int64_t>(bits);
   }
+  return bytes.size() / type.width;
 }
 
 }  // namespace basin

@@ -25,9 +25,18 @@ std::vector<uint64_t> take_list(ByteReader& in) {
   return out;
 }
 
+// Bytes behind their number, filled up to whole numbers.
+std::vector<uint8_t> take_bytes(ByteReader& in) {
+  const uint64_t n = in.u64("a length");
+  if (n > kMaxHdf5Compact) in.fault("expected at most ", kMaxHdf5Compact, " bytes, got ", n);
+  const auto bytes = in.take((n + 7) / 8 * 8, "elements");
+  return {bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(n)};
+}
+
 }  // namespace
 
-Hdf5Located take_located(ByteReader& in) {
+std::optional<Hdf5Located> take_located(ByteReader& in) {
+  if (in.u64("a flag") == 0) return std::nullopt;
   Hdf5Located d;
   d.offset = in.u64("an offset");
   d.rank = in.u64("a rank");
@@ -50,6 +59,7 @@ Hdf5Located take_located(ByteReader& in) {
     c.mask = in.u64("a mask"), c.address = in.u64("an address"), c.bytes = in.u64("a size");
     d.chunks.push_back(std::move(c));
   }
+  d.compact = take_bytes(in);
   return d;
 }
 
@@ -89,6 +99,27 @@ std::string library_reason() {
   return text;
 }
 
+// The library's reason, and what to do when it meets a version that it does not know.
+std::string reason_with_advice() {
+  std::string reason = library_reason();
+  if (reason.find("version") != reason.npos) {
+    reason +=
+        str("; is it of a newer HDF5 format than libhdf5 ", H5_VERS_MAJOR, ".", H5_VERS_MINOR, ".",
+            H5_VERS_RELEASE, " reads? Save it for older readers (h5py: libver='earliest')");
+  }
+  return reason;
+}
+
+// IEEE 754 half precision, of which the library has no name before 1.14.4.
+bool is_half(hid_t type) {
+  size_t sign = 0, exponent = 0, exponent_bits = 0, fraction = 0, fraction_bits = 0;
+  return H5Tget_class(type) == H5T_FLOAT && H5Tget_size(type) == 2 &&
+         H5Tget_precision(type) == 16 && H5Tget_offset(type) == 0 && H5Tget_ebias(type) == 15 &&
+         H5Tget_norm(type) == H5T_NORM_IMPLIED &&
+         H5Tget_fields(type, &sign, &exponent, &exponent_bits, &fraction, &fraction_bits) >= 0 &&
+         sign == 15 && exponent == 10 && exponent_bits == 5 && fraction == 0 && fraction_bits == 10;
+}
+
 // One of the plain little or big endian types; width 0 for any other.
 Hdf5Element element_of(hid_t type) {
   const struct {
@@ -109,6 +140,9 @@ Hdf5Element element_of(hid_t type) {
   for (const auto& k : known) {
     if (H5Tequal(type, k.id) > 0) return k.element;
   }
+  const H5T_order_t order = H5Tget_order(type);
+  const bool plain = order == H5T_ORDER_LE || order == H5T_ORDER_BE;
+  if (plain && is_half(type)) return {true, true, order == H5T_ORDER_BE, 2};
   return {};
 }
 
@@ -117,13 +151,15 @@ class Facts {
  public:
   Facts(hid_t file, const std::string& name, const std::string& path)
       : name_(name), path_(path), id_(open(file), H5Dclose) {
-    if (!id_.ok()) fault("expected a dataset: ", library_reason());
+    if (!id_.ok()) fault("expected a dataset: ", reason_with_advice());
     H5O_info_t info{};
     H5Oget_info(id_.get(), &info);
     offset_ = info.addr;
+    add(1);  // it is there
     add_shape();
     add_storage();
     add_chunks();
+    add_compact();
   }
 
   const std::vector<uint64_t>& numbers() const { return numbers_; }
@@ -160,8 +196,8 @@ class Facts {
     const int rank = H5Sget_simple_extent_dims(space.get(), dims, nullptr);
     rank_ = listed(rank);
     add(offset_), add(static_cast<uint64_t>(std::max(rank, 0))), add(dims, rank_);
-    const Hdf5Element e = element_of(Handle(H5Dget_type(id_.get()), H5Tclose).get());
-    add(e.floating), add(e.is_signed), add(e.big), add(e.width);
+    element_ = element_of(Handle(H5Dget_type(id_.get()), H5Tclose).get());
+    add(element_.floating), add(element_.is_signed), add(element_.big), add(element_.width);
   }
 
   void add_storage() {
@@ -169,9 +205,11 @@ class Facts {
     const H5D_layout_t layout = H5Pget_layout(plist.get());
     const bool inside = H5Pget_external_count(plist.get()) == 0;
     chunked_ = inside && layout == H5D_CHUNKED;
+    compact_ = inside && layout == H5D_COMPACT;
     const bool block = inside && layout == H5D_CONTIGUOUS;
     add(static_cast<uint64_t>(block      ? Hdf5Layout::contiguous
                               : chunked_ ? Hdf5Layout::chunked
+                              : compact_ ? Hdf5Layout::compact
                                          : Hdf5Layout::other));
     std::vector<hsize_t> filters;
     const int count = H5Pget_nfilters(plist.get());
@@ -206,10 +244,26 @@ class Facts {
     }
   }
 
+  // The elements of a compact dataset, as they are in the file. They have no address to tell.
+  void add_compact() {
+    const Handle type(H5Dget_type(id_.get()), H5Tclose), space(H5Dget_space(id_.get()), H5Sclose);
+    const hssize_t elements = H5Sget_simple_extent_npoints(space.get());
+    const bool small = elements > 0 && static_cast<uint64_t>(elements) <= kMaxHdf5Compact;
+    const uint64_t n = compact_ && small ? static_cast<uint64_t>(elements) * element_.width : 0;
+    if (n == 0 || n > kMaxHdf5Compact || n != H5Dget_storage_size(id_.get())) return add(0);
+    std::vector<uint64_t> words((n + 7) / 8);
+    if (H5Dread(id_.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, words.data()) < 0) {
+      fault("cannot be read: ", reason_with_advice());
+    }
+    add(n);
+    numbers_.insert(numbers_.end(), words.begin(), words.end());
+  }
+
   const std::string &name_, &path_;
   uint64_t offset_ = 0, rank_ = 0;  // the rank is 0 beyond kMaxRank
   Handle id_;
-  bool chunked_ = false;
+  Hdf5Element element_;
+  bool chunked_ = false, compact_ = false;
   std::vector<uint64_t> numbers_;
 };
 
@@ -222,10 +276,14 @@ std::vector<uint8_t> facts_of(const std::string& path, const std::vector<std::st
 #endif
   const Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), H5Fclose);
   if (!file.ok()) {
-    fail(ErrorKind::data, path, ": offset 0: libhdf5 cannot open it: ", library_reason());
+    fail(ErrorKind::data, path, ": offset 0: libhdf5 cannot open it: ", reason_with_advice());
   }
   std::vector<uint64_t> all;
   for (const std::string& name : names) {
+    if (H5Lexists(file.get(), name.c_str(), H5P_DEFAULT) == 0) {
+      all.push_back(0);
+      continue;
+    }
     const Facts facts(file.get(), name, path);
     all.insert(all.end(), facts.numbers().begin(), facts.numbers().end());
   }
@@ -236,12 +294,13 @@ std::vector<uint8_t> facts_of(const std::string& path, const std::vector<std::st
 
 }  // namespace
 
-std::vector<Hdf5Located> locate_hdf5(const fs::path& path, const std::vector<std::string>& names) {
+std::vector<std::optional<Hdf5Located>> locate_hdf5(const fs::path& path,
+                                                    const std::vector<std::string>& names) {
   const std::string name = path.string();
   const std::vector<uint8_t> answer =
       run_in_child(str(name, ": offset 0"), "libhdf5", {}, [&] { return facts_of(name, names); });
   ByteReader in(answer, str(name, ": offset 0: libhdf5's answer"));
-  std::vector<Hdf5Located> out;
+  std::vector<std::optional<Hdf5Located>> out;
   for (size_t i = 0; i < names.size(); ++i) out.push_back(take_located(in));
   return out;
 }

@@ -11,7 +11,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -34,9 +36,20 @@ uint64_t address_space() {
   const int file = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
   if (file < 0) return 0;
   char text[128] = {};  // the first of its numbers: pages
-  [[maybe_unused]] const ssize_t n = ::read(file, text, sizeof text - 1);
+  const ssize_t n = ::read(file, text, sizeof text);
   ::close(file);
-  return std::strtoul(text, nullptr, 10) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  uint64_t pages = 0;
+  std::from_chars(text, text + std::max<ssize_t>(n, 0), pages);
+  return pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+// The child points 1 and 2 at /dev/null; in a host program that has them closed the pipe must not
+// stand there.
+int above_standard(int fd) {
+  if (fd > STDERR_FILENO) return fd;
+  const int moved = ::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  ::close(fd);
+  return moved;
 }
 
 void confine(const ChildLimits& limits, uint64_t used) {
@@ -125,9 +138,10 @@ std::vector<uint8_t> run_in_child(const std::string& where, const std::string& w
                                   const ChildLimits& limits,
                                   const std::function<std::vector<uint8_t>()>& work) {
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) {
-    fail(ErrorKind::resource, where, ": no pipe to a process for ", what, ": ",
-         std::strerror(errno));
+  const bool made = ::pipe2(ends, O_CLOEXEC) == 0;
+  if (made) ends[0] = above_standard(ends[0]), ends[1] = above_standard(ends[1]);
+  if (!made || ends[0] < 0 || ends[1] < 0) {
+    fail(ErrorKind::resource, where, ": no pipe to a process for ", what, ": ", error_text(errno));
   }
   const uint64_t used = address_space();
   const pid_t child = ::fork();
@@ -140,7 +154,7 @@ std::vector<uint8_t> run_in_child(const std::string& where, const std::string& w
   ::close(ends[1]);
   if (child < 0) {
     ::close(ends[0]);
-    fail(ErrorKind::resource, where, ": no process for ", what, ": ", std::strerror(error));
+    fail(ErrorKind::resource, where, ": no process for ", what, ": ", error_text(error));
   }
   bool late = false;
   std::vector<uint8_t> all = collect(ends[0], limits, late);

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "basin/core/random.h"
+#include "basin/datasets/detail/stored_cloud.h"
 
 namespace basin {
 namespace {
@@ -28,7 +29,7 @@ std::vector<int64_t> epoch_order(int64_t n, const LoaderOptions& o, int64_t epoc
 }  // namespace
 
 struct PointCloudLoader::State {
-  Tensor points, labels;
+  PointCloudSet set;
   LoaderOptions options;
   int64_t wanted = 0;  // points per cloud
 
@@ -41,7 +42,7 @@ struct PointCloudLoader::State {
   std::future<PointBatch>
       ahead;  // the last member: its destructor waits for a thread that uses the others
 
-  int64_t size() const { return points.size(0); }
+  int64_t size() const { return set.size(); }
 
   int64_t batches() const {
     const int64_t b = options.batch;
@@ -58,30 +59,39 @@ struct PointCloudLoader::State {
     return order;
   }
 
+  // The points of one shape, and their normals: as they stand, or those of a draw.
+  void take(uint64_t epoch, int64_t row, std::span<float> xyz, std::span<float> normals) const {
+    const std::span<const float> from = set.xyz(row), along = set.normals_of(row);
+    const auto have = static_cast<int64_t>(from.size() / 3);
+    const bool random = options.selection == PointSelection::random && wanted < have;
+    if (!random && wanted <= have) {
+      std::copy_n(from.begin(), xyz.size(), xyz.begin());
+      std::copy_n(along.begin(), normals.size(), normals.begin());
+      return;
+    }
+    const uint64_t e = options.selection == PointSelection::random ? epoch : 0;
+    const std::vector<int64_t> pick = drawn_points(
+        have, wanted, options.seed, stream_id("loader points", e, static_cast<uint64_t>(row)));
+    for (size_t i = 0; i < pick.size(); ++i) {
+      std::copy_n(&from[3 * pick[i]], 3, &xyz[3 * i]);
+      if (!normals.empty()) std::copy_n(&along[3 * pick[i]], 3, &normals[3 * i]);
+    }
+  }
+
   // One shape: its points, its pose, its augmentation, each from a stream of its own.
-  void fill(int64_t epoch, int64_t row, std::span<float> xyz) const {
-    const int64_t have = points.size(1);
-    const float* from = points.data<float>() + 3 * have * row;
+  void fill(int64_t epoch, int64_t row, std::span<float> xyz, std::span<float> normals) const {
     const uint64_t e = options.every_epoch_alike ? 0 : static_cast<uint64_t>(epoch);
     const auto r = static_cast<uint64_t>(row);
-    if (options.selection == PointSelection::random && wanted < have) {
-      std::vector<int64_t> pick(static_cast<size_t>(have));
-      std::iota(pick.begin(), pick.end(), int64_t{0});
-      Rng rng(options.seed, stream_id("loader points", e, r));
-      for (int64_t i = 0; i < wanted; ++i) {
-        std::swap(pick[i], pick[i + rng.below(have - i)]);
-        std::copy_n(from + 3 * pick[i], 3, xyz.data() + 3 * i);
-      }
-    } else {
-      std::copy_n(from, 3 * wanted, xyz.data());
-    }
+    take(e, row, xyz, normals);
     if (options.pose != Pose::fixed) {
       Rng rng(options.seed, stream_id("loader pose", e, r));
-      rotate(xyz, random_pose(options.pose, options.up, rng));
+      const Rotation pose = random_pose(options.pose, options.up, rng);
+      rotate(xyz, pose);
+      rotate(normals, pose);
     }
     if (options.augment.active()) {
       Rng rng(options.seed, stream_id("loader augment", e, r));
-      apply(options.augment, options.up, xyz, rng);
+      apply(options.augment, options.up, xyz, normals, rng);
     }
   }
 
@@ -90,14 +100,22 @@ struct PointCloudLoader::State {
     const int64_t begin = index * options.batch;
     const int64_t n = std::min(options.batch, size() - begin);
     PointBatch out;
+    const auto each = static_cast<size_t>(3 * wanted);
     out.points = Tensor::empty({n, wanted, 3}, DType::f32);
     out.labels = Tensor::empty({n}, DType::i64);
     auto* xyz = out.points.mutable_data<float>();
     auto* label = out.labels.mutable_data<int64_t>();
-    for (int64_t i = 0; i < n; ++i) {
+    float* normals = nullptr;
+    if (set.normals.defined()) {
+      out.normals = Tensor::empty({n, wanted, 3}, DType::f32);
+      normals = out.normals.mutable_data<float>();
+    }
+    for (int64_t i = 0; i < n; ++i, xyz += each) {
       const int64_t row = (*rows)[static_cast<size_t>(begin + i)];
-      fill(epoch, row, {xyz + 3 * wanted * i, static_cast<size_t>(3 * wanted)});
-      label[i] = labels.data<int64_t>()[row];
+      const std::span<float> along =
+          normals ? std::span(normals + each * static_cast<size_t>(i), each) : std::span<float>();
+      fill(epoch, row, {xyz, each}, along);
+      label[i] = set.labels.data<int64_t>()[row];
       out.rows.push_back(row);
     }
     return out;
@@ -122,7 +140,8 @@ struct PointCloudLoader::State {
   }
 };
 
-LoaderOptions evaluation_options(int64_t batch, int64_t points, Pose pose, Axis up, uint64_t seed) {
+LoaderOptions evaluation_options(int64_t batch, int64_t points, Pose pose, Axis up, uint64_t seed,
+                                 PointSelection selection) {
   LoaderOptions o;
   o.batch = batch;
   o.points = points;
@@ -130,21 +149,25 @@ LoaderOptions evaluation_options(int64_t batch, int64_t points, Pose pose, Axis 
   o.pose = pose;
   o.up = up;
   o.seed = seed;
+  o.selection = selection;
   o.every_epoch_alike = true;
   return o;
 }
 
 PointCloudLoader::PointCloudLoader(const PointCloudSet& set, const LoaderOptions& options)
     : state_(std::make_unique<State>()) {
-  const int64_t have = set.points_per_cloud();
+  const int64_t few = set.points_per_cloud(), have = set.most_points();
   check(set.size() > 0, "loader: expected a set with at least one shape");
   check(options.batch > 0, "loader: expected a batch of at least 1, got ", options.batch);
   check(options.points >= 0 && options.points <= have, "loader: expected 0 to ", have,
         " points per cloud, got ", options.points, "; load the set with more points");
+  check(options.points > 0 || few == have,
+        "loader: expected a number of points, as the clouds have ", few, " to ", have, " of them");
+  check(options.selection != PointSelection::farthest,
+        "loader: farthest points are chosen when a set is loaded");
   check(!options.drop_last || options.batch <= set.size(), "loader: a batch of ", options.batch,
         " leaves no batch of the ", set.size(), " shapes when the last one is dropped");
-  state_->points = set.points;
-  state_->labels = set.labels;
+  state_->set = set;
   state_->options = options;
   state_->wanted = options.points > 0 ? options.points : have;
 }

@@ -1,6 +1,7 @@
 // Batches of point clouds as a pure function of (seed, epoch, index): a resumed run asks for the
 // batch it needs, nothing is replayed. Which shapes, which points, pose and augmentation of a shape
 // depend on (seed, epoch, row) only, so the batch size does not change what a shape looks like.
+// Of a cloud with fewer points than a batch takes all are taken, and then some of them again.
 // With `prefetch` one thread makes the next batch ahead of time, with identical results.
 #pragma once
 #include <cstdint>
@@ -13,29 +14,29 @@
 
 namespace basin {
 
-enum class PointSelection : uint8_t { first, random };
-
 struct LoaderOptions {
   int64_t batch = 32;
-  int64_t points = 0;  // per cloud; 0: as many as the set holds
+  int64_t points = 0;  // per cloud; 0: as many as the set holds, if all hold the same
   bool shuffle = true;
   bool drop_last = false;
   Augment augment = {};
   Pose pose = Pose::fixed;
   Axis up = Axis::z;
   uint64_t seed = 0;
-  PointSelection selection = PointSelection::first;
+  PointSelection selection = PointSelection::first;  // or random; farthest is chosen on loading
   bool every_epoch_alike = false;  // draws depend on (seed, row) alone, as an evaluation needs
   bool prefetch = false;
 };
 
-// The options for measuring on a test split: in order, complete, unaugmented, the first points,
-// posed by one rotation per (seed, row).
+// The options for measuring on a test split: in order, complete, unaugmented, posed by one rotation
+// and with one choice of points per (seed, row).
 LoaderOptions evaluation_options(int64_t batch, int64_t points, Pose pose = Pose::fixed,
-                                 Axis up = Axis::z, uint64_t seed = 0);
+                                 Axis up = Axis::z, uint64_t seed = 0,
+                                 PointSelection selection = PointSelection::first);
 
 struct PointBatch {
   Tensor points;              // [B, N, 3] f32
+  Tensor normals;             // [B, N, 3] f32; undefined: the set has none
   Tensor labels;              // [B] i64
   std::vector<int64_t> rows;  // which shapes of the set
 };

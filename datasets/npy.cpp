@@ -6,7 +6,10 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <iterator>
 
+#include "basin/core/content.h"
+#include "basin/core/half.h"
 #include "basin/core/printable.h"
 
 namespace basin {
@@ -106,12 +109,14 @@ class HeaderParser {
       fault("object arrays hold pickles, which can run code, and are refused; save numbers");
     }
     const std::string_view type = d.size() > 1 ? d.substr(1) : d;
-    constexpr std::array<std::string_view, 6> kTypes{"f4", "f8", "i4", "i8", "u1", "b1"};
-    const bool known = std::find(kTypes.begin(), kTypes.end(), type) != kTypes.end();
+    constexpr std::string_view kTypes[] = {"f2", "f4", "f8", "i1", "i2", "i4",
+                                           "i8", "u1", "u2", "u4", "u8", "b1"};
+    const bool known = std::find(std::begin(kTypes), std::end(kTypes), type) != std::end(kTypes);
     const bool order =
         d.size() == 3 && (d[0] == '<' || d[0] == '>' || (d[0] == '|' && d[2] == '1'));
     if (!known || !order) {
-      fault("expected one of <f4 <f8 <i4 <i8 |u1 |b1 (or > for big endian), got '", d, "'");
+      fault("expected one of <f2 <f4 <f8 |i1 <i2 <i4 <i8 |u1 <u2 <u4 <u8 |b1 (or > for big ",
+            "endian), got '", d, "'");
     }
     header.kind = type[0];
     header.width = type[1] - '0';
@@ -178,6 +183,19 @@ class FileOrder {
   int64_t position_ = 0;
 };
 
+struct Half {
+  uint16_t bits;
+};
+
+template <class To, class From>
+To converted(From value) {
+  if constexpr (std::is_same_v<From, Half>) {
+    return half_to_float(value.bits);
+  } else {
+    return static_cast<To>(value);
+  }
+}
+
 template <class From, class To>
 Tensor convert(const Header& h, std::span<const uint8_t> bytes) {
   Tensor t = Tensor::empty(Shape(h.shape), kDTypeOf<To>);
@@ -190,17 +208,44 @@ Tensor convert(const Header& h, std::span<const uint8_t> bytes) {
   FileOrder order(h);
   for (int64_t i = 0; i < n; ++i) {
     const int64_t at = h.fortran ? order.next() : i;
-    out[i] = static_cast<To>(decode<From>(bytes.data() + at * int64_t{sizeof(From)}, h.big));
+    out[i] = converted<To>(decode<From>(bytes.data() + at * int64_t{sizeof(From)}, h.big));
   }
   return t;
 }
 
+// f16 becomes f32; integers become the smaller of i32 and i64 that holds all of their type, and u64
+// becomes i64.
 Tensor load(const Header& h, std::span<const uint8_t> bytes) {
-  if (h.width == 1) return convert<uint8_t, int32_t>(h, bytes);
+  const bool is_unsigned = h.kind != 'i';  // or bool
   if (h.kind == 'f') {
-    return h.width == 4 ? convert<float, float>(h, bytes) : convert<double, double>(h, bytes);
+    switch (h.width) {
+      case 2: return convert<Half, float>(h, bytes);
+      case 4: return convert<float, float>(h, bytes);
+      default: return convert<double, double>(h, bytes);
+    }
   }
-  return h.width == 4 ? convert<int32_t, int32_t>(h, bytes) : convert<int64_t, int64_t>(h, bytes);
+  switch (h.width) {
+    case 1:
+      return is_unsigned ? convert<uint8_t, int32_t>(h, bytes) : convert<int8_t, int32_t>(h, bytes);
+    case 2:
+      return is_unsigned ? convert<uint16_t, int32_t>(h, bytes)
+                         : convert<int16_t, int32_t>(h, bytes);
+    case 4:
+      return is_unsigned ? convert<uint32_t, int64_t>(h, bytes)
+                         : convert<int32_t, int32_t>(h, bytes);
+    default: return convert<int64_t, int64_t>(h, bytes);
+  }
+}
+
+// The bits of a u64 of 2^63 and more are those of a negative i64.
+void check_u64(const Header& h, const Tensor& read, const std::string& name, uint64_t at) {
+  if (h.kind != 'u' || h.width != 8) return;
+  const auto* value = read.data<int64_t>();
+  const auto* end = value + read.numel();
+  const auto* large = std::find_if(value, end, [](int64_t v) { return v < 0; });
+  if (large == end) return;
+  fail(ErrorKind::data, name, ": offset ", at, ": expected numbers below 2^63, element ",
+       large - value, " is ", static_cast<uint64_t>(*large));
 }
 
 }  // namespace
@@ -210,7 +255,8 @@ Tensor parse_npy(std::span<const uint8_t> bytes, const std::string& name) {
   const auto magic = reader.take(kMagic.size(), "the signature of a .npy file");
   if (!std::equal(magic.begin(), magic.end(), kMagic.begin(),
                   [](uint8_t a, char b) { return a == static_cast<uint8_t>(b); })) {
-    fail(ErrorKind::data, name, ": offset 0: expected the signature \\x93NUMPY of a .npy file");
+    fail(ErrorKind::data, name, ": offset 0: expected the signature \\x93NUMPY of a .npy file",
+         content_note(bytes));
   }
   const int version = reader.u8("the format version");
   reader.u8("the minor format version");
@@ -235,7 +281,10 @@ Tensor parse_npy(std::span<const uint8_t> bytes, const std::string& name) {
     reader.fault("expected ", expected, " bytes for shape ", Shape(header.shape), ", ",
                  reader.remaining(), " are left");
   }
-  return load(header, reader.take(expected, "the elements"));
+  const uint64_t begin = reader.offset();
+  Tensor out = load(header, reader.take(expected, "the elements"));
+  check_u64(header, out, name, begin);
+  return out;
 }
 
 Tensor read_npy(const fs::path& path) { return parse_npy(read_file(path), path.string()); }

@@ -1,8 +1,9 @@
 // NumPy's .npy: magic, version, header length, a Python literal with descr / fortran_order / shape,
-// then the elements (numpy.lib.format). Versions 1, 2 and 3; <f4 <f8 <i4 <i8 |u1 |b1 in both byte
-// orders, C and Fortran order. |u1 and |b1 become i32. Object arrays are refused: they hold
-// pickles. The element count is checked against the bytes that are there before anything is
-// allocated.
+// then the elements (numpy.lib.format). Versions 1, 2 and 3; floats of 2, 4 and 8 bytes, integers
+// of 1 to 8 with and without a sign, and bool, in both byte orders, C and Fortran order. Integers
+// and bool become i32 where that holds their type, else i64 (a u64 from 2^63 on is refused), f16
+// becomes f32. Object arrays are refused: they hold pickles. The element count is checked against
+// the bytes that are there before anything is allocated.
 #pragma once
 #include <span>
 #include <string>

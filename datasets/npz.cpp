@@ -1,6 +1,6 @@
 // .npz: see npz.h. Reads the end-of-directory record, the central directory, then one local header
 // per member. Members of one file may not overlap each other, so the total work is bounded by
-// kRatioLimit times the size of the file.
+// kDeflateRatio times the size of the file.
 #include "basin/datasets/npz.h"
 
 #include <zlib.h>
@@ -9,15 +9,15 @@
 #include <limits>
 #include <set>
 
+#include "basin/core/content.h"
 #include "basin/core/printable.h"
+#include "basin/datasets/detail/unpacked.h"
 #include "basin/datasets/npy.h"
 
 namespace basin {
 namespace {
 
 constexpr uint64_t kEntryLimit = 10'000;
-constexpr uint64_t kRatioLimit = 1032;  // what deflate reaches on equal bytes
-constexpr uint64_t kRatioFloor = 4096;  // tiny members of zeros may compress better than that
 constexpr uint32_t kLocalMagic = 0x04034b50, kCentralMagic = 0x02014b50, kEndMagic = 0x06054b50;
 constexpr uint64_t kEndSize = 22, kCentralSize = 46, kLocalSize = 30;
 constexpr uint16_t kStored = 0, kDeflated = 8;
@@ -67,8 +67,10 @@ uint64_t find_end(std::span<const uint8_t> bytes, const std::string& name) {
     if (reader.u16("") == back - kEndSize) return n - back;
   }
   fail(ErrorKind::data, name, ": offset ", n,
-       ": expected the end-of-directory record of a zip archive, found none; the file is cut short"
-       " or not a .npz");
+       ": expected the end-of-directory record of a zip archive, found none; ",
+       bytes.size() > 1 && bytes[0] == 'P' && bytes[1] == 'K' ? "the file is cut short"
+                                                              : "it is no .npz file",
+       content_note(bytes));
 }
 
 void put(std::vector<uint8_t>& out, uint64_t value, int bytes) {
@@ -147,16 +149,15 @@ NpzFile::Entry NpzFile::read_entry(ByteReader& reader, uint64_t directory) const
     if (!ok) reader.fault("member '", printable(name), "': ", parts...);
   };
   require(!unsafe(name), "expected a relative name without '..'");
-  require(name.ends_with(".npy"), "expected a name that ends in .npy");
+  require(name.ends_with(".npy"), "expected a name that ends in .npy", content_note(bytes_));
   require((flags & kEncrypted) == 0, "encrypted members are not supported");
   require(e.method == kStored || e.method == kDeflated, "unknown compression ", e.method);
   require(e.method != kStored || e.packed == e.size, "is stored, but its two sizes differ");
   constexpr uint64_t kZip64 = std::numeric_limits<uint32_t>::max();
   require(e.packed < kZip64 && e.size < kZip64 && e.header < kZip64,
           "members of 4 GB and more are not supported; use .npy");
-  require(e.size <= kRatioFloor || e.size <= kRatioLimit * e.packed,
-          "expected a compression ratio of at most ", kRatioLimit, ", ", e.packed,
-          " bytes claim to hold ", e.size);
+  require(can_hold(e.packed, e.size), "expected a compression ratio of at most ", kDeflateRatio,
+          ", ", e.packed, " bytes claim to hold ", e.size);
   e.name = name.substr(0, name.size() - 4);
   e.data = find_data(e, name, directory);
   return e;

@@ -1,6 +1,7 @@
 // NumPy's .npz: a zip archive of .npy members, stored or deflated (APPNOTE 6.3). The central
 // directory is the authority; every member is checked against its local header, its CRC-32, a size
-// limit and a compression ratio of 1032 before it is decoded. Members are decoded when asked for.
+// limit and the compression that deflate can reach before it is decoded. Members are decoded when
+// asked for.
 #pragma once
 #include <string>
 #include <utility>

@@ -1,15 +1,19 @@
 // PLY: see ply.h. The header becomes a list of elements with their properties; the body is walked
-// element by element. Fixed-size elements are skipped in one step, elements with lists entry by
-// entry.
+// element by element, by one loop for all encodings: what differs is how an entry is read or passed
+// over. In a binary body fixed-size elements are skipped in one step, elements with lists entry by
+// entry; in an ascii one each entry is a line.
 #include "basin/datasets/ply.h"
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <vector>
 
+#include "basin/core/content.h"
+#include "basin/core/lines.h"
 #include "basin/core/printable.h"
 
 namespace basin {
@@ -58,30 +62,18 @@ std::vector<std::string_view> words_of(std::string_view line) {
   return out;
 }
 
-// The text of the file line by line; knows its position in bytes and in lines.
-class Lines {
+// The text of the file line by line.
+class Lines : public LineReader {
  public:
-  Lines(std::string_view text, const std::string& name) : text_(text), name_(name) {}
+  Lines(std::string_view text, const std::string& name) : LineReader(text), name_(name) {}
 
-  bool next(std::string_view& line) {
-    if (pos_ >= text_.size()) return false;
-    const size_t end = std::min(text_.find('\n', pos_), text_.size());
-    line = text_.substr(pos_, end - pos_);
-    pos_ = std::min(end + 1, text_.size());
-    ++number_;
-    return true;
-  }
-  size_t offset() const { return pos_; }
   template <class... A>
   [[noreturn]] void fault(const A&... parts) const {
-    fail(ErrorKind::data, name_, ": line ", number_, ": ", printable(str(parts...)));
+    fail(ErrorKind::data, name_, ": line ", number(), ": ", printable(str(parts...)));
   }
 
  private:
-  std::string_view text_;
   const std::string& name_;
-  size_t pos_ = 0;
-  int64_t number_ = 0;
 };
 
 struct PlyHeader {
@@ -109,11 +101,11 @@ Property property_of(const Lines& lines, const std::vector<std::string_view>& wo
   return {std::string(words.back()), *type, count};
 }
 
-PlyHeader parse_header(Lines& lines) {
+PlyHeader parse_header(Lines& lines, std::string_view text) {
   PlyHeader header;
   std::string_view line;
   if (!lines.next(line) || words_of(line) != std::vector<std::string_view>{"ply"}) {
-    lines.fault("expected the word ply on the first line");
+    lines.fault("expected the word ply on the first line", content_note(text));
   }
   bool format = false;
   while (lines.next(line)) {
@@ -146,20 +138,38 @@ PlyHeader parse_header(Lines& lines) {
   lines.fault("expected end_header, the file ends");
 }
 
-// Which property is x, y, z.
-std::array<size_t, 3> axes_of(const Element& vertex, const std::string& name) {
-  std::array<size_t, 3> axes{};
-  for (size_t axis = 0; axis < 3; ++axis) {
-    const std::string wanted(1, static_cast<char>('x' + axis));
-    const auto& p = vertex.properties;
-    const auto found = std::find_if(p.begin(), p.end(),
-                                    [&](const Property& q) { return q.name == wanted && !q.list; });
-    if (found == p.end()) {
-      fail(ErrorKind::data, name, ": line 1: expected a property ", wanted, " of element vertex");
+// Which properties are the coordinates and, where all three are there, the normal.
+struct Columns {
+  std::vector<size_t> at;  // 3 or 6 places among the properties
+  DType dtype = DType::f64;
+};
+
+std::optional<size_t> scalar_named(const Element& e, std::string_view name) {
+  const auto& p = e.properties;
+  const auto found = std::find_if(p.begin(), p.end(),
+                                  [&](const Property& q) { return q.name == name && !q.list; });
+  if (found == p.end()) return std::nullopt;
+  return static_cast<size_t>(found - p.begin());
+}
+
+Columns columns_of(const Element& vertex, Format format, const std::string& name) {
+  Columns columns;
+  for (const std::string_view axis : {"x", "y", "z"}) {
+    const auto at = scalar_named(vertex, axis);
+    if (!at) {
+      fail(ErrorKind::data, name, ": line 1: expected a property ", axis, " of element vertex");
     }
-    axes[axis] = static_cast<size_t>(found - p.begin());
+    columns.at.push_back(*at);
   }
-  return axes;
+  const auto nx = scalar_named(vertex, "nx"), ny = scalar_named(vertex, "ny"),
+             nz = scalar_named(vertex, "nz");
+  if (nx && ny && nz) columns.at.insert(columns.at.end(), {*nx, *ny, *nz});
+  const bool narrow = std::all_of(columns.at.begin(), columns.at.end(), [&](size_t at) {
+    const Type type = vertex.properties[at].type;
+    return type < Type::i32 || type == Type::f32;
+  });
+  if (narrow && format != Format::ascii) columns.dtype = DType::f32;
+  return columns;
 }
 
 template <class T>
@@ -198,123 +208,183 @@ bool has_list(const Element& e) {
                      [](const Property& p) { return p.list.has_value(); });
 }
 
-// One entry; `values` gets its scalars (0 for a list).
-void read_entry(ByteReader& in, const Element& e, bool big, std::vector<double>& values) {
-  values.clear();
-  for (const Property& p : e.properties) {
-    if (!p.list) {
-      values.push_back(value_of(in, p.type, big));
-      continue;
+class BinaryBody {
+ public:
+  BinaryBody(std::span<const uint8_t> bytes, const std::string& name, size_t begin, Format format)
+      : in_(bytes, name), big_(format == Format::big) {
+    in_.seek(begin, "the body");
+  }
+
+  void skip(const Element& e) {
+    const uint64_t each = least_bytes(e);
+    if (each == 0) return;
+    check_room(e);
+    if (!has_list(e)) {
+      in_.take(static_cast<uint64_t>(e.count) * each, "an element");
+      return;
     }
-    const double n = value_of(in, *p.list, big);
-    if (n < 0) in.fault("expected a list of at least 0 entries, got ", n);
-    in.take(static_cast<uint64_t>(n) * static_cast<uint64_t>(width(p.type)), "a list");
-    values.push_back(0);
+    for (int64_t i = 0; i < e.count; ++i) read_entry(e);
   }
-}
 
-void skip_binary(ByteReader& in, const Element& e, bool big) {
-  std::vector<double> values;
-  const uint64_t each = least_bytes(e);
-  if (each == 0) return;
-  if (static_cast<uint64_t>(e.count) > in.remaining() / each) {
-    in.fault("expected ", e.count, " entries of element ", printable(e.name), ", ", in.remaining(),
-             " bytes are left");
-  }
-  if (!has_list(e)) {
-    in.take(static_cast<uint64_t>(e.count) * each, "an element");
-    return;
-  }
-  for (int64_t i = 0; i < e.count; ++i) read_entry(in, e, big, values);
-}
-
-Tensor read_binary(ByteReader in, const PlyHeader& header, size_t vertex, const std::string& name) {
-  const bool big = header.format == Format::big;
-  const Element& e = header.elements[vertex];
-  const auto axes = axes_of(e, name);
-  for (size_t i = 0; i < vertex; ++i) skip_binary(in, header.elements[i], big);
-  if (static_cast<uint64_t>(e.count) > in.remaining() / least_bytes(e)) {
-    in.fault("expected ", e.count, " vertices of at least ", least_bytes(e), " bytes, ",
-             in.remaining(), " bytes are left");
-  }
-  Tensor out = Tensor::empty({e.count, 3}, DType::f32);
-  auto* xyz = out.mutable_data<float>();
-  std::vector<double> values;
-  for (int64_t i = 0; i < e.count; ++i) {
-    read_entry(in, e, big, values);
-    for (size_t axis = 0; axis < 3; ++axis) {
-      *xyz = static_cast<float>(values[axes[axis]]);
-      if (!std::isfinite(*xyz++)) in.fault("vertex ", i, " is not finite");
+  void check_room(const Element& e) const {
+    const uint64_t each = least_bytes(e);
+    if (static_cast<uint64_t>(e.count) > in_.remaining() / each) {
+      in_.fault("expected ", e.count, " entries of element ", printable(e.name), " of at least ",
+                each, " bytes, ", in_.remaining(), " bytes are left");
     }
   }
-  for (size_t i = vertex + 1; i < header.elements.size(); ++i) {
-    skip_binary(in, header.elements[i], big);
-  }
-  if (in.remaining() > 0) in.fault(in.remaining(), " bytes follow the last element");
-  return out;
-}
 
-// The next line that is not blank, as words.
-std::vector<std::string_view> entry_words(Lines& lines, const Element& e, int64_t i) {
-  std::string_view line;
-  while (lines.next(line)) {
-    auto words = words_of(line);
-    if (!words.empty()) return words;
+  // The columns of the next entry.
+  void read(const Element& e, int64_t, const Columns& columns, double* out) {
+    read_entry(e);
+    for (const size_t at : columns.at) *out++ = values_[at];
   }
-  lines.fault("expected ", e.count, " entries of element ", e.name, ", the file ends after ", i);
-}
 
-Tensor read_ascii(Lines& lines, const PlyHeader& header, size_t vertex, uint64_t room,
-                  const std::string& name) {
-  const Element& e = header.elements[vertex];
-  const auto axes = axes_of(e, name);
-  if (has_list(e)) lines.fault("expected no list property among those of element vertex");
-  for (size_t i = 0; i < vertex; ++i) {
-    const Element& other = header.elements[i];
-    if (other.properties.empty()) continue;
-    for (int64_t k = 0; k < other.count; ++k) entry_words(lines, other, k);
+  template <class... A>
+  [[noreturn]] void fault(const A&... parts) const {
+    in_.fault(parts...);
   }
-  if (static_cast<uint64_t>(e.count) > room / 6 + 1) {  // "0 0 0\n"
-    lines.fault("expected ", e.count, " vertices, only ", room, " bytes follow");
-  }
-  Tensor out = Tensor::empty({e.count, 3}, DType::f32);
-  auto* xyz = out.mutable_data<float>();
-  for (int64_t i = 0; i < e.count; ++i) {
-    const auto words = entry_words(lines, e, i);
-    if (words.size() != e.properties.size()) {
-      lines.fault("expected ", e.properties.size(), " numbers of vertex ", i, ", got ",
-                  words.size());
-    }
-    for (const size_t axis : axes) {
-      double value = 0;
-      if (!parse_double(words[axis], value) || !std::isfinite(static_cast<float>(value))) {
-        lines.fault("expected a finite number, got '", words[axis].substr(0, 40), "'");
+
+ private:
+  // One entry; values_ gets its scalars (0 for a list).
+  void read_entry(const Element& e) {
+    values_.clear();
+    for (const Property& p : e.properties) {
+      if (!p.list) {
+        values_.push_back(value_of(in_, p.type, big_));
+        continue;
       }
-      *xyz++ = static_cast<float>(value);
+      const double n = value_of(in_, *p.list, big_);
+      if (n < 0) in_.fault("expected a list of at least 0 entries, got ", n);
+      in_.take(static_cast<uint64_t>(n) * static_cast<uint64_t>(width(p.type)), "a list");
+      values_.push_back(0);
     }
   }
-  return out;
+
+  ByteReader in_;
+  bool big_;
+  std::vector<double> values_;
+};
+
+class AsciiBody {
+ public:
+  AsciiBody(const Lines& lines, size_t bytes) : lines_(lines), bytes_(bytes) {}
+
+  void skip(const Element& e) {
+    if (e.properties.empty()) return;
+    for (int64_t i = 0; i < e.count; ++i) next_words(e, i);
+  }
+
+  void check_room(const Element& e) const {
+    const uint64_t room = bytes_ - lines_.offset();
+    if (static_cast<uint64_t>(e.count) > room / 6 + 1) {  // "0 0 0\n"
+      fault("expected ", e.count, " vertices, only ", room, " bytes follow");
+    }
+  }
+
+  void read(const Element& e, int64_t i, const Columns& columns, double* out) {
+    find_scalars(e, i, next_words(e, i));
+    for (size_t k = 0; k < columns.at.size(); ++k) {
+      const std::string_view word = scalars_[columns.at[k]];
+      if (parse_double(word, out[k]) && (k >= 3 || std::isfinite(out[k]))) continue;
+      if (k < 3) fault("expected a finite number, got '", word.substr(0, 40), "'");
+      out[k] = std::numeric_limits<double>::quiet_NaN();  // as some write it, "-1.#IND"
+    }
+  }
+
+  template <class... A>
+  [[noreturn]] void fault(const A&... parts) const {
+    lines_.fault(parts...);
+  }
+
+ private:
+  // The next line that is not blank, as words.
+  std::vector<std::string_view> next_words(const Element& e, int64_t i) {
+    std::string_view line;
+    while (lines_.next(line)) {
+      auto words = words_of(line);
+      if (!words.empty()) return words;
+    }
+    fault("expected ", e.count, " entries of element ", e.name, ", the file ends after ", i);
+  }
+
+  // scalars_ gets the word of each property, none for a list.
+  void find_scalars(const Element& e, int64_t i, const std::vector<std::string_view>& words) {
+    scalars_.clear();
+    size_t used = 0;
+    for (const Property& p : e.properties) {
+      scalars_.push_back(p.list || used >= words.size() ? std::string_view() : words[used]);
+      if (int64_t n = 0; p.list && used < words.size()) {
+        if (!parse_int64(words[used], n) || n < 0) {
+          fault("expected the length of a list, got '", words[used].substr(0, 40), "'");
+        }
+        used += static_cast<size_t>(std::min<int64_t>(n, static_cast<int64_t>(words.size())));
+      }
+      ++used;
+    }
+    if (used != words.size()) {
+      fault("expected ", used, " numbers of ", e.name, " ", i, ", got ", words.size());
+    }
+  }
+
+  Lines lines_;
+  size_t bytes_;
+  std::vector<std::string_view> scalars_;
+};
+
+template <class Body>
+PlyCloud read_body(Body body, const PlyHeader& header, size_t vertex, const std::string& name) {
+  const Element& e = header.elements[vertex];
+  const Columns columns = columns_of(e, header.format, name);
+  for (size_t i = 0; i < vertex; ++i) body.skip(header.elements[i]);
+  body.check_room(e);
+  PlyCloud cloud;
+  cloud.points = Tensor::empty({e.count, 3}, columns.dtype);
+  const bool normals = columns.at.size() == 6;
+  if (normals) cloud.normals = Tensor::empty({e.count, 3}, columns.dtype);
+  dispatch_float(columns.dtype, "parse_ply", [&](auto zero) {
+    using T = decltype(zero);
+    T* xyz = cloud.points.mutable_data<T>();
+    T* normal = normals ? cloud.normals.mutable_data<T>() : nullptr;
+    for (int64_t i = 0; i < e.count; ++i) {
+      double values[6];
+      body.read(e, i, columns, values);
+      for (int axis = 0; axis < 3; ++axis) {
+        if (!std::isfinite(values[axis])) body.fault("vertex ", i, " is not finite");
+        *xyz++ = static_cast<T>(values[axis]);
+        if (normals) *normal++ = static_cast<T>(values[3 + axis]);
+      }
+    }
+  });
+  for (size_t i = vertex + 1; i < header.elements.size(); ++i) body.skip(header.elements[i]);
+  return cloud;
+}
+
+// Where a binary body begins: `end` is behind end_header and its line end. When every line of the
+// header ends in a lone carriage return, a line feed there belongs to the body.
+size_t body_offset(std::string_view text, size_t end) {
+  const bool returns = end >= 2 && text.substr(end - 2, 2) == "\r\n" && text.find('\n') == end - 1;
+  return returns ? end - 1 : end;
 }
 
 }  // namespace
 
-Tensor parse_ply(std::span<const uint8_t> bytes, const std::string& name) {
+PlyCloud parse_ply(std::span<const uint8_t> bytes, const std::string& name) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   Lines lines(text, name);
-  const PlyHeader header = parse_header(lines);
+  const PlyHeader header = parse_header(lines, text);
   const auto& elements = header.elements;
   const auto found = std::find_if(elements.begin(), elements.end(),
                                   [](const Element& e) { return e.name == "vertex"; });
   if (found == elements.end()) lines.fault("expected an element vertex in the header");
   const auto vertex = static_cast<size_t>(found - elements.begin());
   if (header.format == Format::ascii) {
-    return read_ascii(lines, header, vertex, bytes.size() - lines.offset(), name);
+    return read_body(AsciiBody(lines, bytes.size()), header, vertex, name);
   }
-  ByteReader in(bytes, name);
-  in.seek(lines.offset(), "the body");
-  return read_binary(in, header, vertex, name);
+  const size_t begin = body_offset(text, lines.offset());
+  return read_body(BinaryBody(bytes, name, begin, header.format), header, vertex, name);
 }
 
-Tensor read_ply(const fs::path& path) { return parse_ply(read_file(path), path.string()); }
+PlyCloud read_ply(const fs::path& path) { return parse_ply(read_file(path), path.string()); }
 
 }  // namespace basin

@@ -1,7 +1,9 @@
 // PLY point clouds (Turk, 1994): ascii, binary_little_endian and binary_big_endian. Takes x, y, z
-// of the element `vertex`, whatever their numeric type and whatever stands beside them; other
-// elements, list properties included, are skipped. Counts are checked against the bytes before
-// anything is allocated.
+// and, where all three are there, nx, ny, nz of the element `vertex`, whatever their numeric type,
+// their order and whatever stands beside them; other elements and list properties are passed over,
+// and so is what follows the last element. Lines end in \n, \r\n or \r; comment and obj_info lines
+// may stand anywhere in the header. Counts are checked against the bytes before anything is
+// allocated.
 #pragma once
 #include <span>
 #include <string>
@@ -11,8 +13,13 @@
 
 namespace basin {
 
+struct PlyCloud {
+  Tensor points;   // [n, 3], f32 when the file's numbers are binary and no wider, else f64
+  Tensor normals;  // [n, 3] of the same type, as stored (not checked); undefined when absent
+};
+
 // data error naming the file and the line (header, ascii) or offset (binary).
-Tensor read_ply(const fs::path& path);                                      // -> [n, 3] f32
-Tensor parse_ply(std::span<const uint8_t> bytes, const std::string& name);  // -> [n, 3] f32
+PlyCloud read_ply(const fs::path& path);
+PlyCloud parse_ply(std::span<const uint8_t> bytes, const std::string& name);
 
 }  // namespace basin

@@ -6,7 +6,11 @@
 #include <cstring>
 #include <numeric>
 
+#include "basin/core/log.h"
+#include "basin/core/parallel.h"
+#include "basin/core/random.h"
 #include "basin/datasets/detail/folders.h"
+#include "basin/datasets/farthest_points.h"
 #include "basin/datasets/npy.h"
 #include "basin/datasets/shapes.h"
 
@@ -14,13 +18,30 @@ namespace basin {
 namespace {
 
 constexpr std::string_view kNormalisationNames[] = {"unit_sphere", "bounding_box", "none"};
-constexpr int kEmbeddedTrain = 160, kEmbeddedTest = 40, kEmbeddedPoints = 1024;  // per class
+constexpr int kEmbeddedTrain = 160, kEmbeddedTest = 40;  // per class
+constexpr int64_t kEmbeddedPoints = 1024;
+
+std::string points_text(const PointCloudSplits& splits) {
+  const int64_t few = std::min(splits.train.points_per_cloud(), splits.test.points_per_cloud());
+  const int64_t many = std::max(splits.train.most_points(), splits.test.most_points());
+  return few == many ? str(many, " points") : str(few, " to ", many, " points");
+}
 
 std::string describe(const std::string& layout, const PointCloudSplits& splits,
                      Normalisation normalise) {
   return str(layout, ", ", splits.train.size(), " training and ", splits.test.size(),
-             " test shapes of ", splits.train.classes(), " classes, ",
-             splits.train.points_per_cloud(), " points, normalised by ", name_of(normalise));
+             " test shapes of ", splits.train.classes(), " classes, ", points_text(splits),
+             ", normalised by ", name_of(normalise));
+}
+
+// Clouds that have fewer points than are wanted of each.
+void tell_of_small(const PointCloudSet& set, int64_t wanted, std::string_view split) {
+  int64_t small = 0;
+  for (int64_t i = 0; i < set.size(); ++i) small += set.points_of(i) < wanted ? 1 : 0;
+  if (small == 0) return;
+  log_message(LogLevel::info, str(set.source, ": ", small, " of ", set.size(), " ", split,
+                                  " clouds have fewer than ", wanted, " points (the smallest ",
+                                  set.points_per_cloud(), "); points of theirs are taken again"));
 }
 
 std::span<const uint8_t> bytes_of(const Tensor& t) {
@@ -31,6 +52,48 @@ void check_options(const LoadOptions& options) {
   check(options.points >= 0 && options.limit >= 0,
         "load_point_clouds: expected points and limit of at least 0, got ", options.points, " and ",
         options.limit);
+  check(options.points > 0 || options.selection != PointSelection::farthest,
+        "load_point_clouds: the farthest points of a cloud need a number of points");
+}
+
+std::span<const float> rows_of(const PointCloudSet& set, const Tensor& table, int64_t row) {
+  const int64_t begin =
+      set.offsets.defined() ? set.offsets.data<int64_t>()[row] : row * set.points.size(1);
+  return {table.data<float>() + 3 * begin, static_cast<size_t>(3 * set.points_of(row))};
+}
+
+// Rows of a table of one cloud, in the order of `chosen`.
+void gather(const Tensor& from, const std::vector<int64_t>& chosen, Tensor& to) {
+  auto* xyz = to.mutable_data<float>();
+  for (const int64_t i : chosen) xyz = std::copy_n(from.data<float>() + 3 * i, 3, xyz);
+}
+
+bool is_well_formed(const PointCloudSet& set) {
+  const auto floats = [](const Tensor& t, int rank) {
+    return t.defined() && t.dtype() == DType::f32 && t.rank() == rank && t.size(-1) == 3;
+  };
+  const bool labelled =
+      set.labels.defined() && set.labels.rank() == 1 && set.labels.dtype() == DType::i64;
+  const bool packed = set.offsets.defined();
+  if (!labelled || !floats(set.points, packed ? 2 : 3)) return false;
+  if (set.normals.defined() && !(set.normals.shape() == set.points.shape())) return false;
+  if (set.normals.defined() && set.normals.dtype() != DType::f32) return false;
+  const int64_t n = set.labels.size(0);
+  if (!packed) return set.points.size(0) == n && set.points.size(1) > 0;
+  if (set.offsets.dtype() != DType::i64 || !(set.offsets.shape() == Shape{n + 1})) return false;
+  const auto* offset = set.offsets.data<int64_t>();
+  bool rising = offset[0] == 0 && offset[n] == set.points.size(0);
+  for (int64_t i = 0; i < n; ++i) rising = rising && offset[i] < offset[i + 1];
+  return rising;
+}
+
+void check_finite(const std::string& where, int64_t row, std::span<const float> xyz,
+                  const char* what) {
+  const auto bad =
+      std::find_if_not(xyz.begin(), xyz.end(), [](float x) { return std::isfinite(x); });
+  if (bad == xyz.end()) return;
+  fail(ErrorKind::data, where, ": row ", row, ": ", what, (bad - xyz.begin()) / 3,
+       " is not finite");
 }
 
 // The embedded classes take turns, so the first rows hold all of them; a stride could skip some.
@@ -41,13 +104,36 @@ void keep_first(PointCloudSet& set, int64_t limit) {
   set = subset(set, rows);
 }
 
+// Every cloud cut to its farthest points.
+void keep_farthest(PointCloudSet& set, int64_t points) {
+  Tensor out = Tensor::empty({set.size(), points, 3}, DType::f32);
+  auto* to = out.mutable_data<float>();
+  parallel_tiles(set.size(), [&](int64_t row) {
+    const std::span<const float> from = set.xyz(row);
+    float* xyz = to + 3 * points * row;
+    for (const int64_t i : farthest_points(from, points)) xyz = std::copy_n(&from[3 * i], 3, xyz);
+  });
+  set.points = std::move(out);
+  seal(set);
+}
+
 PointCloudSplits load_embedded(const LoadOptions& options) {
-  const auto points = static_cast<int>(options.points > 0 ? options.points : kEmbeddedPoints);
-  PointCloudSplits splits =
-      embedded_shapes(kEmbeddedTrain, kEmbeddedTest, points, options.seed, options.normalise);
-  keep_first(splits.train, options.limit);
-  keep_first(splits.test, options.limit);
+  if (options.normals) {
+    fail(ErrorKind::data, "embedded shapes: they have no normals: noise and clutter leave none");
+  }
+  const bool farthest = options.selection == PointSelection::farthest;
+  int64_t points = options.points > 0 ? options.points : kEmbeddedPoints;
+  if (farthest) points = kept_at_random(points);
+  if (options.selection == PointSelection::random) points = std::max(points, kEmbeddedPoints);
+  PointCloudSplits splits = embedded_shapes(kEmbeddedTrain, kEmbeddedTest, static_cast<int>(points),
+                                            options.seed, options.normalise);
+  for (PointCloudSet* set : {&splits.train, &splits.test}) {
+    keep_first(*set, options.limit);
+    if (farthest) keep_farthest(*set, options.points);
+  }
   splits.description = describe("embedded shapes", splits, options.normalise);
+  splits.selection =
+      folders::left_to_choose(folders::with_selection(options, PointSelection::first));
   return splits;
 }
 
@@ -65,39 +151,36 @@ std::string_view name_of(Normalisation normalisation) {
   return kNormalisationNames[static_cast<int>(normalisation)];
 }
 
-void normalise_cloud(std::span<float> xyz, Normalisation normalisation) {
-  const size_t n = xyz.size() / 3;
-  if (normalisation == Normalisation::none || n == 0) return;
-  double centre[3], scale = 0;
-  for (size_t axis = 0; axis < 3; ++axis) {
-    double sum = 0, low = xyz[axis], high = xyz[axis];
-    for (size_t i = axis; i < xyz.size(); i += 3) {
-      sum += xyz[i];
-      low = std::min<double>(low, xyz[i]), high = std::max<double>(high, xyz[i]);
-    }
-    const bool sphere = normalisation == Normalisation::unit_sphere;
-    centre[axis] = sphere ? sum / static_cast<double>(n) : 0.5 * (low + high);
-    if (!sphere) scale = std::max(scale, 0.5 * (high - low));
-  }
-  if (normalisation == Normalisation::unit_sphere) {
-    for (size_t i = 0; i < xyz.size(); i += 3) {
-      scale = std::max(
-          scale, std::hypot(xyz[i] - centre[0], xyz[i + 1] - centre[1], xyz[i + 2] - centre[2]));
-    }
-  }
-  const double factor = scale > 0 ? 1 / scale : 1;
-  for (size_t i = 0; i < xyz.size(); ++i) {
-    xyz[i] = static_cast<float>((xyz[i] - centre[i % 3]) * factor);
-  }
+int64_t PointCloudSet::points_of(int64_t row) const {
+  if (!offsets.defined()) return points.defined() ? points.size(1) : 0;
+  return offsets.data<int64_t>()[row + 1] - offsets.data<int64_t>()[row];
 }
+
+int64_t PointCloudSet::points_per_cloud() const {
+  int64_t out = size() > 0 ? points_of(0) : 0;
+  for (int64_t i = 1; offsets.defined() && i < size(); ++i) out = std::min(out, points_of(i));
+  return out;
+}
+
+int64_t PointCloudSet::most_points() const {
+  int64_t out = size() > 0 ? points_of(0) : 0;
+  for (int64_t i = 1; offsets.defined() && i < size(); ++i) out = std::max(out, points_of(i));
+  return out;
+}
+
+std::span<const float> PointCloudSet::xyz(int64_t row) const { return rows_of(*this, points, row); }
+
+std::span<const float> PointCloudSet::normals_of(int64_t row) const {
+  return normals.defined() ? rows_of(*this, normals, row) : std::span<const float>();
+}
+
+int64_t kept_at_random(int64_t points) { return std::max<int64_t>(2048, 4 * points); }
 
 void seal(PointCloudSet& set) {
   const std::string& where = set.source;
-  const bool shaped = set.points.defined() && set.labels.defined() && set.points.rank() == 3 &&
-                      set.points.size(2) == 3 && set.points.size(1) > 0 && set.labels.rank() == 1 &&
-                      set.labels.size(0) == set.points.size(0);
-  const bool typed = shaped && set.points.dtype() == DType::f32 && set.labels.dtype() == DType::i64;
-  if (!typed) fail(ErrorKind::data, where, ": expected points [n, P, 3] f32 and labels [n] i64");
+  if (!is_well_formed(set)) {
+    fail(ErrorKind::data, where, ": expected points [n, P, 3] f32 and labels [n] i64");
+  }
   if (set.size() == 0) fail(ErrorKind::data, where, ": expected at least one shape");
   const auto* label = set.labels.data<int64_t>();
   for (int64_t i = 0; i < set.size(); ++i) {
@@ -105,19 +188,16 @@ void seal(PointCloudSet& set) {
       fail(ErrorKind::data, where, ": row ", i, ": expected a label from 0 to ", set.classes() - 1,
            ", got ", label[i]);
     }
+    check_finite(where, i, set.xyz(i), "point ");
+    check_finite(where, i, set.normals_of(i), "the normal of point ");
   }
-  const auto* xyz = set.points.data<float>();
-  const int64_t per_cloud = 3 * set.points_per_cloud();
-  for (int64_t i = 0; i < set.points.numel(); ++i) {
-    if (!std::isfinite(xyz[i])) {
-      fail(ErrorKind::data, where, ": row ", i / per_cloud, ": point ", i % per_cloud / 3,
-           " is not finite");
-    }
+  // Digest of digests: no buffer has to be copied to sit beside another.
+  std::string all;
+  for (const Tensor& t : {set.points, set.labels, set.normals, set.offsets}) {
+    if (t.defined()) all += sha256_hex(bytes_of(t));
   }
-  // Digest of the two digests: neither buffer has to be copied to sit beside the other.
-  const std::string both = sha256_hex(bytes_of(set.points)) + sha256_hex(bytes_of(set.labels));
   set.content_hash =
-      sha256_hex(std::span(reinterpret_cast<const uint8_t*>(both.data()), both.size()));
+      sha256_hex(std::span(reinterpret_cast<const uint8_t*>(all.data()), all.size()));
 }
 
 std::vector<int64_t> spread_rows(int64_t n, int64_t limit) {
@@ -136,20 +216,28 @@ std::vector<int64_t> class_counts(const PointCloudSet& set) {
 }
 
 PointCloudSet subset(const PointCloudSet& set, std::span<const int64_t> rows) {
+  std::vector<int64_t> offsets{0}, labels;
+  for (const int64_t row : rows) {
+    check(row >= 0 && row < set.size(), "subset: row ", row, " is outside 0 to ", set.size() - 1);
+    offsets.push_back(offsets.back() + set.points_of(row));
+    labels.push_back(set.labels.data<int64_t>()[row]);
+  }
   const auto n = static_cast<int64_t>(rows.size());
-  const int64_t points = set.points_per_cloud();
+  const bool packed = set.offsets.defined();
+  const Shape shape = packed ? Shape{offsets.back(), 3} : Shape{n, set.points_per_cloud(), 3};
   PointCloudSet out;
-  out.points = Tensor::empty({n, points, 3}, DType::f32);
-  out.labels = Tensor::empty({n}, DType::i64);
+  out.points = Tensor::empty(shape, DType::f32);
+  if (set.normals.defined()) out.normals = Tensor::empty(shape, DType::f32);
+  if (packed) out.offsets = Tensor::from(offsets, {n + 1});
+  out.labels = Tensor::from(labels, {n});
   out.class_names = set.class_names;
   out.source = set.source;
   auto* xyz = out.points.mutable_data<float>();
-  auto* label = out.labels.mutable_data<int64_t>();
-  for (int64_t i = 0; i < n; ++i) {
-    check(rows[i] >= 0 && rows[i] < set.size(), "subset: row ", rows[i], " is outside 0 to ",
-          set.size() - 1);
-    std::copy_n(set.points.data<float>() + rows[i] * points * 3, points * 3, xyz + i * points * 3);
-    label[i] = set.labels.data<int64_t>()[rows[i]];
+  auto* normals = out.normals.defined() ? out.normals.mutable_data<float>() : nullptr;
+  for (const int64_t row : rows) {
+    const std::span<const float> points = set.xyz(row), along = set.normals_of(row);
+    xyz = std::copy(points.begin(), points.end(), xyz);
+    normals = std::copy(along.begin(), along.end(), normals);
   }
   seal(out);
   return out;
@@ -167,8 +255,10 @@ PointCloudSplits load_point_clouds(const fs::path& dir, const LoadOptions& optio
     if (!found) continue;
     seal(found->train);
     seal(found->test);
-    PointCloudSplits splits{std::move(found->train), std::move(found->test), {}};
+    PointCloudSplits splits{std::move(found->train), std::move(found->test), {}, found->selection};
     splits.description = describe(found->layout, splits, options.normalise);
+    tell_of_small(splits.train, options.points, "training");
+    tell_of_small(splits.test, options.points, "test");
     return splits;
   }
   fail(ErrorKind::data, dir.string(),
@@ -187,11 +277,30 @@ PointCloudSet load_npy_set(const fs::path& points, const fs::path& labels,
   return set;
 }
 
-Tensor load_cloud(const fs::path& file, const LoadOptions& options) {
+LoadedCloud load_cloud(const fs::path& file, const LoadOptions& options) {
   check_options(options);
   const PointCloudSet one =
-      folders::read_items({{file, 0}}, folders::read_cloud, options, file.string());
-  return one.points.view({one.points_per_cloud(), 3});
+      folders::collect({1,
+                        [&](int64_t) {
+                          return folders::read_cloud({file, 0}, options);
+                        },
+                        [&](int64_t) { return file.string(); }, options.points},
+                       options, file.string());
+  const int64_t have = one.points.size(1), wanted = options.points > 0 ? options.points : have;
+  if (have == wanted)
+    return {one.points.view({have, 3}),
+            one.normals.defined() ? one.normals.view({have, 3}) : Tensor()};
+  LoadedCloud out{Tensor::empty({wanted, 3}, DType::f32), {}};
+  const uint64_t stream = stream_id("again " + file.filename().string());
+  const std::vector<int64_t> chosen = drawn_points(have, wanted, options.seed, stream);
+  gather(one.points, chosen, out.points);
+  if (one.normals.defined()) {
+    out.normals = Tensor::empty({wanted, 3}, DType::f32);
+    gather(one.normals, chosen, out.normals);
+  }
+  log_message(LogLevel::info, str(file.string(), ": it has ", have, " points, fewer than ", wanted,
+                                  "; points of it are taken again"));
+  return out;
 }
 
 PointCloudSplits load_dataset(const std::string& spec, const LoadOptions& options) {

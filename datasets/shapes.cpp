@@ -280,7 +280,7 @@ std::vector<float> make_shape(const ShapeClass& shape, int points, Rng& rng) {
   deform(mesh, rng);
   const double missing = rng.uniform(0, 0.2);
   const auto sampled = static_cast<int64_t>(std::ceil(points / (1 - missing)));
-  const Tensor cloud = sample_surface(mesh, sampled, rng, shape.name);
+  const Tensor cloud = sample_surface(mesh, sampled, rng, shape.name).points.to(DType::f32);
   std::vector<float> xyz = cut_view(cloud, points, rng);
   normalise_cloud(xyz, Normalisation::unit_sphere);  // so that noise and clutter are relative
   disturb(xyz, rng);

@@ -17,7 +17,7 @@ namespace {
 
 std::string seeds_text(const std::vector<uint64_t>& seeds) {
   std::vector<std::string> words;
-  for (const uint64_t s : seeds) words.push_back(std::to_string(s));
+  for (const uint64_t s : seeds) words.push_back(str(s));
   return str(seeds.size() == 1 ? "seed " : "seeds ", joined(words));
 }
 

@@ -3,24 +3,16 @@
 #include "basin/figures/plot_axis.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdio>
 
 #include "basin/core/error.h"
 
 namespace basin {
 namespace {
 
-std::string print(const char* format, int decimals, double value) {
-  std::array<char, 64> buffer{};
-  std::snprintf(buffer.data(), buffer.size(), format, decimals, value);
-  return buffer.data();
-}
-
 // "1.50e-07" -> "1.5e-7"
 std::string scientific(int digits, double value) {
-  const std::string text = print("%.*e", digits, value);
+  const std::string text = scientific_text(value, digits);
   const size_t e = text.find('e');
   std::string mantissa = text.substr(0, e), exponent = text.substr(e + 1);
   if (mantissa.find('.') != mantissa.npos) {
@@ -39,13 +31,13 @@ std::string label_of(double value, double step, double largest) {
     const int own = static_cast<int>(std::floor(std::log10(std::abs(value)) + 1e-9));
     return scientific(std::clamp(own - power, 0, 15), value);
   }
-  return print("%.*f", std::max(0, -power), value);
+  return fixed_text(value, std::max(0, -power));
 }
 
 std::string log_label(double value) {
   if (value >= 0.9e-3 && value < 0.99e4) {
     const int power = static_cast<int>(std::floor(std::log10(value) + 1e-9));
-    return print("%.*f", std::max(0, -power), value);
+    return fixed_text(value, std::max(0, -power));
   }
   return scientific(0, value);
 }

@@ -109,8 +109,12 @@ std::string picture_html(const Figure& f, const std::string& prefix) {
 double natural_width(const std::string& svg) {
   constexpr std::string_view kBefore = " width=\"";
   const size_t at = svg.find(kBefore);
-  if (at == svg.npos) fail(ErrorKind::internal, "report: a figure states no width");
-  return std::stod(svg.substr(at + kBefore.size()));
+  double width = 0;
+  if (at != svg.npos) {
+    const std::string_view rest = std::string_view(svg).substr(at + kBefore.size());
+    if (parse_double(rest.substr(0, rest.find('"')), width)) return width;
+  }
+  fail(ErrorKind::internal, "report: a figure states no width");
 }
 
 std::string figure_html(const Figure& f, const std::string& folder, size_t number) {

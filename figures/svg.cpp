@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "basin/core/error.h"
+#include "basin/core/utf8.h"
 
 namespace basin {
 namespace {
@@ -25,35 +26,22 @@ std::string paint_attributes(const Paint& p) {
   return out;
 }
 
-// Bytes of the UTF-8 character that `text` starts with; 0 where it starts with none, or with one
-// that XML does not allow (surrogates, U+FFFE, U+FFFF).
-size_t character_length(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned lead = byte(0);
-  if (lead < 0x80) return 1;
-  const size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-  if (lead < 0xC2 || lead > 0xF4 || text.size() < length) return 0;
-  uint32_t code = lead & (0xFFu >> (length + 1));
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-    code = code << 6 | (byte(i) & 0x3F);
-  }
-  constexpr uint32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
-  const bool forbidden =
-      (code >= 0xD800 && code < 0xE000) || code == 0xFFFE || code == 0xFFFF || code > 0x10FFFF;
-  return code < kSmallest[length] || forbidden ? 0 : length;
+// U+FFFE and U+FFFF, which XML does not allow.
+bool is_noncharacter(std::string_view character) {
+  return character == "\xEF\xBF\xBE" || character == "\xEF\xBF\xBF";
 }
 
 }  // namespace
 
-std::string xml_escape(std::string_view text) {
+std::string xml_escape(std::string_view words) {
+  const std::string text = to_utf8(words);
   std::string out;
   for (size_t at = 0; at < text.size();) {
-    const size_t length = character_length(text.substr(at));
-    const std::string_view character = text.substr(at, std::max<size_t>(length, 1));
+    const std::string_view rest = std::string_view(text).substr(at);
+    const std::string_view character = rest.substr(0, utf8_length(rest));
     at += character.size();
     const char c = character.front();
-    if (length == 0) {
+    if (is_noncharacter(character)) {
       out += "\xEF\xBF\xBD";  // the replacement character, U+FFFD
     } else if (static_cast<unsigned char>(c) < 32) {
       out += ' ';  // control characters are not allowed in XML at all

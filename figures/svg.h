@@ -58,8 +58,8 @@ class Svg {
   int hatches_ = 0;
 };
 
-// Safe as text and as an attribute; bytes that are no UTF-8 become U+FFFD.
-std::string xml_escape(std::string_view text);
+// Safe as text and as an attribute, and UTF-8 whatever the bytes (core/utf8.h).
+std::string xml_escape(std::string_view words);
 std::string svg_number(double value);  // at most two decimals
 
 // About how wide a text (UTF-8) is drawn: the mean advance of a sans-serif face times the

@@ -31,7 +31,7 @@ std::shared_ptr<const Dgcnn> declare(const DgcnnConfig& config) {
   auto net = std::make_shared<Dgcnn>();
   net->config = config;
   const DgcnnWidths& w = config.widths;
-  const int64_t in[] = {3, w.edge1, w.edge2, w.edge3};
+  const int64_t in[] = {config.normals ? 6 : 3, w.edge1, w.edge2, w.edge3};
   const int64_t out[] = {w.edge1, w.edge2, w.edge3, w.edge4};
   Layout& layout = net->layout;
   for (size_t i = 0; i < 4; ++i) {
@@ -63,7 +63,7 @@ class Forward {
         options_(options),
         pass_(net.layout, params, buffers, options.batch_statistics) {}
 
-  ForwardResult run(Tensor x) {  // [B, N, 3]
+  ForwardResult run(Tensor x) {  // [B, N, 3 or 6]
     Tensors levels;
     for (size_t i = 0; i < 4; ++i) {
       x = edge_convolution(net_.edges[i], x);
@@ -125,6 +125,7 @@ Model dgcnn_from_options(const ModelConfig& config, const OptionReader& options)
   net.classes = config.outputs;
   net.k = options.sizes("k", 1)[0];
   net.widths = {w[0], w[1], w[2], w[3], w[4], w[5], w[6]};
+  net.normals = takes_normals(options);
   net.dropout = options.number_in("dropout", 0, 0.99);
   net.fused = options.flag("fused");
   return make_dgcnn(net);
@@ -147,15 +148,17 @@ Model make_dgcnn(const DgcnnConfig& config) {
   model.preset = "official";
   model.outputs = config.classes;
   model.layout = net->layout;
-  model.inputs = {points_slot()};
+  model.inputs = cloud_inputs(config.normals);
   model.symmetries = {SymmetryKind::permutation};
   model.neighbours = config.k;
   model.forward = [net](const Tensors& params, const Tensors& buffers, const Tensors& inputs,
                         const ForwardOptions& options) {
-    const Tensor& points = points_of("dgcnn", inputs);
+    const Tensor& points = points_of("dgcnn", inputs, net->config.normals ? 2 : 1);
+    const Tensor normals = normals_of("dgcnn", inputs);
     check(points.size(1) >= net->config.k, "dgcnn: needs at least k = ", net->config.k,
           " points per cloud, got ", points.size(1), "; lower the option k");
-    return Forward(*net, params, buffers, options).run(points);
+    return Forward(*net, params, buffers, options)
+        .run(normals.defined() ? concat({points, normals}, 2) : points);
   };
   return model;
 }
@@ -168,6 +171,7 @@ ModelInfo dgcnn_info() {
   info.options = {
       {"k", "20", "neighbours of a point, itself among them (authors: 40 for 2048 points)",
        OptionKind::integer},
+      features_option(),
       {"dropout", "0.5", "probability of zeroing a hidden unit of the classifier",
        OptionKind::number},
       {"widths", "64,64,128,256,1024,512,256",

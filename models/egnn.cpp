@@ -59,7 +59,7 @@ class Forward {
       const bool last = i + 1 == net_.layers.size();
       apply(net_.layers[i], !last || options_.keep_activations);
       if (options_.keep_activations) {
-        const std::string number = std::to_string(i + 1);
+        const std::string number = str(i + 1);
         result_.activations.push_back({"features" + number, per_point(h_), Rows::point});
         result_.activations.push_back(
             {"coordinates" + number, per_point(x_), Rows::point, 1, true, net_.config.scale});

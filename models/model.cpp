@@ -9,6 +9,8 @@
 #include "basin/models/dgcnn.h"
 #include "basin/models/egnn.h"
 #include "basin/models/egnn_molecules.h"
+#include "basin/models/gine.h"
+#include "basin/models/gotennet.h"
 #include "basin/models/pointnet.h"
 
 namespace basin {
@@ -17,7 +19,8 @@ namespace {
 struct Registry {
   std::mutex mutex;
   // A deque, so that references to entries survive later registrations. Basin's own come first.
-  std::deque<ModelInfo> entries{pointnet_info(), dgcnn_info(), egnn_info(), egnn_molecules_info()};
+  std::deque<ModelInfo> entries{pointnet_info(),       dgcnn_info(), egnn_info(),
+                                egnn_molecules_info(), gine_info(),  gotennet_info()};
 };
 
 Registry& registry() {

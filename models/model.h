@@ -79,7 +79,8 @@ struct Model {
   std::vector<Slot> inputs;              // what forward takes, e.g. points [B, N, 3]
   std::vector<SymmetryKind> symmetries;  // promised by the architecture
   bool penalty = false;                  // whether forward gives one
-  int64_t neighbours = 0;  // k of a graph made of the input coordinates; 0: there is none
+  // k of a graph made of the input coordinates (and directions, beside them); 0: there is none.
+  int64_t neighbours = 0;
   Forward forward;
   // Momentum of the running statistics after so many training samples.
   std::function<double(int64_t samples)> bn_momentum = [](int64_t) { return 0.1; };

@@ -17,7 +17,7 @@ struct Block {  // linear map and batch norm
 };
 
 struct TNet {
-  std::vector<Block> points;  // K -> w1 -> w2 -> w3, the last one under the maximum
+  std::vector<Block> points;  // channels -> w1 -> w2 -> w3, the last one under the maximum
   std::vector<Block> cloud;   // w3 -> fc1 -> fc2
   Linear output;              // fc2 -> K^2
   int64_t k = 0;
@@ -61,10 +61,14 @@ class Builder {
   std::string prefix_;
 };
 
-TNet declare_tnet(PointNet& net, const std::string& prefix, int64_t k, Role first_role) {
+int64_t input_channels(const PointNetConfig& config) { return config.normals ? 6 : 3; }
+
+// From `channels` per point to a k x k matrix.
+TNet declare_tnet(PointNet& net, const std::string& prefix, int64_t channels, int64_t k,
+                  Role first_role) {
   const PointNetWidths& w = net.config.widths;
   const Builder b(net, prefix);
-  const Linear conv1 = b.map("conv1", k, w.w1, first_role);
+  const Linear conv1 = b.map("conv1", channels, w.w1, first_role);
   const Linear conv2 = b.map("conv2", w.w1, w.w2, Role::matrix);
   const Linear conv3 = b.map("conv3", w.w2, w.w3, Role::matrix);
   const Linear fc1 = b.map("fc1", w.w3, w.fc1, Role::matrix);
@@ -85,9 +89,10 @@ TNet declare_tnet(PointNet& net, const std::string& prefix, int64_t k, Role firs
 void declare_trunk(PointNet& net) {
   const PointNetWidths& w = net.config.widths;
   const bool original = net.config.original;
+  const int64_t in = input_channels(net.config);
   const std::vector<int64_t> channels = original
-                                            ? std::vector<int64_t>{3, w.w1, w.w1, w.w1, w.w2, w.w3}
-                                            : std::vector<int64_t>{3, w.w1, w.w2, w.w3};
+                                            ? std::vector<int64_t>{in, w.w1, w.w1, w.w1, w.w2, w.w3}
+                                            : std::vector<int64_t>{in, w.w1, w.w2, w.w3};
   const size_t layers = channels.size() - 1, split = original ? 2 : 1;
   const Builder b(net, "feat.");
   std::vector<Block> blocks(layers);
@@ -114,11 +119,12 @@ std::shared_ptr<const PointNet> declare(const PointNetConfig& config) {
   auto net = std::make_shared<PointNet>();
   net->config = config;
   if (config.input_transform) {
-    net->input_transform = declare_tnet(*net, "feat.stn.", 3, Role::first);
+    net->input_transform = declare_tnet(*net, "feat.stn.", input_channels(config), 3, Role::first);
   }
   declare_trunk(*net);
   if (config.feature_transform) {
-    net->feature_transform = declare_tnet(*net, "feat.fstn.", config.widths.w1, Role::matrix);
+    const int64_t k = config.widths.w1;
+    net->feature_transform = declare_tnet(*net, "feat.fstn.", k, k, Role::matrix);
   }
   declare_head(*net);
   return net;
@@ -157,13 +163,17 @@ class Forward {
         options_(options),
         pass_(net.layout, params, buffers, options.batch_statistics) {}
 
-  ForwardResult run(Tensor x) {  // [B, N, 3]
+  ForwardResult run(Tensor x, const Tensor& normals) {  // [B, N, 3], the same or undefined
     const PointNetConfig& config = net_.config;
+    const auto beside = [&](const Tensor& points) {
+      return normals.defined() ? concat({points, normals}, 2) : points;
+    };
     if (net_.input_transform) {
-      const Tensor t = transform(pass_, *net_.input_transform, x, config.fused);
+      const Tensor t = transform(pass_, *net_.input_transform, beside(x), config.fused);
       keep("input_transform", t, Rows::example);
       x = matmul(x, t);
     }
+    x = beside(x);
     for (const Block& block : net_.before) {
       x = pass_.apply(block.norm, pass_.apply(block.map, x), Act::relu);
     }
@@ -232,6 +242,7 @@ Model pointnet_from_options(const ModelConfig& config, const OptionReader& optio
   net.original = config.preset == "original";
   net.classes = config.outputs;
   net.widths = {w[0], w[1], w[2], w[3], w[4]};
+  net.normals = takes_normals(options);
   net.input_transform = options.flag("input_transform");
   net.feature_transform = options.flag("feature_transform");
   net.dropout = options.number_in("dropout", 0, 0.99);
@@ -266,13 +277,13 @@ Model make_pointnet(const PointNetConfig& config) {
   model.preset = config.original ? "original" : "port";
   model.outputs = config.classes;
   model.layout = net->layout;
-  model.inputs = {points_slot()};
+  model.inputs = cloud_inputs(config.normals);
   model.symmetries = {SymmetryKind::permutation};
   model.penalty = config.feature_transform && config.penalty > 0;
   model.forward = [net](const Tensors& params, const Tensors& buffers, const Tensors& inputs,
                         const ForwardOptions& options) {
-    const Tensor& points = points_of("pointnet", inputs);
-    return Forward(*net, params, buffers, options).run(points);
+    const Tensor& points = points_of("pointnet", inputs, net->config.normals ? 2 : 1);
+    return Forward(*net, params, buffers, options).run(points, normals_of("pointnet", inputs));
   };
   if (config.original) model.bn_momentum = original_bn_momentum;
   return model;
@@ -287,6 +298,7 @@ ModelInfo pointnet_info() {
       {"original", "the TensorFlow code of the paper", {{"bn_eps", "1e-3"}}},
   };
   info.options = {
+      features_option(),
       {"input_transform", "true", "3x3 T-Net on the points", OptionKind::flag},
       {"feature_transform", "true", "T-Net on the point features, with its penalty",
        OptionKind::flag},

@@ -6,6 +6,8 @@
 //   original: the TensorFlow code: convs w1, w1 | T | w1, w2, w3 all with ReLU, dropout after both
 //             hidden layers, zero-initialised T-Net outputs, Xavier weights,
 //             penalty 0.001 / 2 sum_b ||A A^T - I||_F^2.
+// With normals (option features) as in the PyTorch port: the input T-Net sees all six channels, its
+// 3x3 matrix turns the coordinates alone, and the first layer takes [x T, n].
 #pragma once
 #include "basin/models/model.h"
 
@@ -20,6 +22,7 @@ struct PointNetConfig {
   bool original = false;  // preset
   int64_t classes = 40;
   PointNetWidths widths = {};
+  bool normals = false;  // a second input [B, N, 3]
   bool input_transform = true;
   bool feature_transform = true;
   double dropout = 0.3;

@@ -11,6 +11,7 @@
 
 #include "basin/autograd/ops.h"
 #include "basin/core/random.h"
+#include "basin/models/harmonics.h"
 
 namespace basin {
 namespace {
@@ -31,6 +32,11 @@ struct Places {
   std::vector<std::vector<int64_t>> examples = {};  // the rows of each, by rising number
 };
 
+// Whether a rotation acts on its last axis.
+bool turns(const Slot& slot) {
+  return slot.kind == SlotKind::coordinates || slot.kind == SlotKind::direction;
+}
+
 bool moves(const Slot& slot) { return slot.rows == Rows::point || slot.rows == Rows::node; }
 
 // How many rows of points or nodes a tensor has in the whole batch.
@@ -39,17 +45,17 @@ int64_t leading_rows(Rows rows, const Tensor& x) {
 }
 
 void check_input(const Slot& slot, const Tensor& x, Places& places) {
-  if (slot.kind == SlotKind::coordinates) {
+  if (turns(slot)) {
     check(is_float(x.dtype()) && x.rank() >= 2 && x.size(-1) == 3 && x.numel() > 0,
-          "measure_symmetry: expects the coordinates '", slot.name, "' as floats [",
-          slot.rows == Rows::point ? "B, N" : "..", ", 3], got ", name_of(x.dtype()), " ",
-          x.shape());
+          "measure_symmetry: expects the ",
+          slot.kind == SlotKind::direction ? "directions '" : "coordinates '", slot.name,
+          "' as floats [", slot.rows == Rows::point ? "B, N" : "..", ", 3], got ",
+          name_of(x.dtype()), " ", x.shape());
   }
   if (!moves(slot)) return;
   const int axes = slot.rows == Rows::point ? 2 : 1;
-  check(x.rank() >= axes + (slot.kind == SlotKind::coordinates ? 1 : 0) && x.numel() > 0,
-        "measure_symmetry: expects '", slot.name, "' as [", axes == 2 ? "B, N" : "V", ", ..], got ",
-        x.shape());
+  check(x.rank() >= axes + (turns(slot) ? 1 : 0) && x.numel() > 0, "measure_symmetry: expects '",
+        slot.name, "' as [", axes == 2 ? "B, N" : "V", ", ..], got ", x.shape());
   const int64_t total = leading_rows(slot.rows, x);
   check(!places.rows || (*places.rows == slot.rows && places.total == total), "measure_symmetry: '",
         slot.name, "' has other rows than the inputs before it: ", x.shape());
@@ -145,7 +151,8 @@ Tensor renumbered(const Tensor& index, const std::vector<int64_t>& rows) {
 }
 
 Tensor apply(const Transformation& g, const Slot& slot, const Tensor& x) {
-  Tensor out = slot.kind == SlotKind::coordinates ? moved(x, g.q, g.shift) : x;
+  const bool shifts = slot.kind == SlotKind::coordinates;
+  Tensor out = turns(slot) ? moved(x, g.q, shifts ? g.shift : std::array<double, 3>{}) : x;
   if (g.rows.empty()) return out;
   if (moves(slot)) out = with_rows(out, g.rows);
   return slot.kind == SlotKind::index ? renumbered(out, g.rows) : out;
@@ -156,7 +163,8 @@ Tensor apply(const Transformation& g, const Activation& layer, bool moved_along,
              const Places& places) {
   std::array<double, 3> shift = g.shift;
   for (double& s : shift) s *= layer.translates ? layer.unit : 0;
-  Tensor out = moved_along ? moved(layer.value, g.q, shift) : layer.value;
+  Tensor out = layer.value;
+  if (moved_along) out = layer.degree > 1 ? turned(out, g.q, layer.degree) : moved(out, g.q, shift);
   if (g.rows.empty() || layer.rows != places.rows) return out;
   check(out.rank() > 0 && leading_rows(layer.rows, out) == places.total,
         "measure_symmetry: the layer '", layer.name, "' is said to have a row per ",
@@ -166,7 +174,7 @@ Tensor apply(const Transformation& g, const Activation& layer, bool moved_along,
 }
 
 bool follows(const Activation& layer, SymmetryKind kind) {
-  if (layer.degree != 1 || kind == SymmetryKind::permutation) return false;
+  if (layer.degree < 1 || kind == SymmetryKind::permutation) return false;
   return kind != SymmetryKind::translation || layer.translates;
 }
 
@@ -241,6 +249,11 @@ class Measurement {
       has_coordinates_ = true;
       if (model.neighbours > 0 && slot.rows == Rows::point) graph_of_ = i;
     }
+    if (model.neighbours == 0) return;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const Slot& slot = model.inputs[i];
+      if (slot.kind == SlotKind::direction && slot.rows == Rows::point) along_.push_back(i);
+    }
   }
 
   void run(SymmetryKind kind, SymmetryReport& report) const {
@@ -252,7 +265,7 @@ class Measurement {
           {kind, dtype_, layer.name, follows(layer, kind), model_.declares(kind), {}});
     }
     const int64_t k = graph_of_ ? std::min(model_.neighbours, inputs_[*graph_of_].size(1) - 1) : 0;
-    const Neighbours graph = k > 0 ? neighbours_of(inputs_[*graph_of_], k, {}) : Neighbours{};
+    const Neighbours graph = k > 0 ? neighbours_of(graph_space(inputs_), k, {}) : Neighbours{};
     GraphChange change{kind, dtype_, 0};
     for (int64_t t = 0; t < options_.transformations; ++t) {
       const Transformation g = draw(kind, places_, static_cast<uint64_t>(t), options_);
@@ -267,13 +280,20 @@ class Measurement {
         entry.errors.push_back(relative_error(result[i].value, expected));
       }
       if (k == 0) continue;
-      const Neighbours now = neighbours_of(other[*graph_of_], k, g.rows);
+      const Neighbours now = neighbours_of(graph_space(other), k, g.rows);
       change.share = std::max(change.share, changed_share(now, graph));
     }
     if (k > 0) report.graph.push_back(change);
   }
 
  private:
+  // The coordinates, and directions beside them.
+  Tensor graph_space(const Tensors& inputs) const {
+    Tensors parts{inputs[*graph_of_]};
+    for (const size_t i : along_) parts.push_back(inputs[i]);
+    return parts.size() == 1 ? parts.front() : concat(parts, 2);
+  }
+
   const Model& model_;
   ModelState state_;
   DType dtype_;
@@ -282,6 +302,7 @@ class Measurement {
   Tensors inputs_;
   bool has_coordinates_ = false;
   std::optional<size_t> graph_of_;  // the slot whose points have neighbours
+  std::vector<size_t> along_;       // directions that stand beside them
 };
 
 }  // namespace

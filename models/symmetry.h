@@ -1,7 +1,7 @@
 // Equivariance as a measured quantity. For random transformations g of a batch,
 //   error of a layer = max |f(g x) - g f(x)| / max |g f(x)|        over batch, rows and channels,
-// where g acts on an input as its slot says (nn/activation.h: coordinates are moved, rows of points
-// and nodes change places) and on a layer as its Activation says: a value of degree 1 rotates,
+// where g acts on an input as its slot says (nn/activation.h: coordinates are moved, directions are
+// turned with them, rows of points and nodes change places) and on a layer as its Activation says: a value of degree 1 rotates,
 // coordinates are shifted too, rows of points and nodes are moved back. The maxima are taken per
 // transformation; every value is kept, so that a figure can show them all. In f32 and f64 with the
 // same weights, in evaluation mode.
@@ -67,7 +67,7 @@ struct SymmetryReport {
 // same); the values of index slots, numbers of such rows in the whole batch, follow; edges keep
 // their order. usage error when the inputs are not what the model's slots say (coordinates [.., 3]
 // of a float type, points [B, N, ..] with one N, not both points and nodes) or no transformation is
-// asked for.
+// asked for. Directions are checked as coordinates are.
 SymmetryReport measure_symmetry(const Model& model, const ModelState& state, const Tensors& inputs,
                                 const SymmetryOptions& options = {});
 

@@ -18,9 +18,10 @@ namespace basin {
 //   edge     the edges of all examples in a row, [E, ..]
 enum class Rows : uint8_t { example, point, node, edge };
 
-// feature: values that no rotation moves; coordinates: positions, last axis 3; index: row numbers
-// of other rows of this batch; owner: the example of each node; target: what the loss compares with
-enum class SlotKind : uint8_t { feature, coordinates, index, owner, target };
+// feature: values that no rotation moves; coordinates: positions, last axis 3; direction: vectors,
+// last axis 3, that rotate and are not shifted (normals); index: row numbers of other rows of this
+// batch; owner: the example of each node; target: what the loss compares with
+enum class SlotKind : uint8_t { feature, coordinates, direction, index, owner, target };
 
 // One tensor of a batch.
 struct Slot {
@@ -34,7 +35,9 @@ struct Activation {
   std::string name;
   Tensor value;
   Rows rows = Rows::example;
-  int degree = 0;  // 0: no rotation of the input moves it; 1: its last axis rotates as a vector
+  // 0: no rotation of the input moves it; 1: its last axis rotates as a vector; l: its last axis,
+  // of 2l + 1, as the harmonics of degree l (models/harmonics.h)
+  int degree = 0;
   bool translates = false;  // a shift of the input shifts it (degree 1: coordinates)
   double unit = 1;          // of its length: a shift s of the input shifts it by unit s
 };

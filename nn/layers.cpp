@@ -67,6 +67,11 @@ Embedding Layout::embedding(const std::string& name, int64_t rows, int64_t chann
   return {static_cast<int>(params_.size()) - 1};
 }
 
+Own Layout::own(const std::string& name, int64_t size, Role role, const Init& init) {
+  params_.push_back({name, {size}, {size}, role, init});
+  return {static_cast<int>(params_.size()) - 1};
+}
+
 int64_t Layout::total_elements() const {
   int64_t total = 0;
   for (const ParamSpec& spec : params_) total += spec.shape.numel();

@@ -45,6 +45,10 @@ struct Embedding {
   int table = -1;
 };
 
+struct Own {  // a parameter that is no layer's: a scale, a shift
+  int value = -1;
+};
+
 struct LinearInit {
   Init weight;
   Init bias;
@@ -67,6 +71,7 @@ class Layout {
   // A table of `rows` kinds, NAME.weight [rows, channels].
   Embedding embedding(const std::string& name, int64_t rows, int64_t channels,
                       const Init& init = normal_init());
+  Own own(const std::string& name, int64_t size, Role role, const Init& init);  // NAME [size]
 
   const std::vector<ParamSpec>& params() const { return params_; }
   int batch_norms() const { return static_cast<int>(batch_norms_.size()); }
@@ -110,7 +115,13 @@ class Pass {
   const Tensor& weight(const Linear& layer) const {
     return params_[static_cast<size_t>(layer.weight)];
   }
-  Tensor bias(const Linear& layer) const;             // undefined if there is none
+  const Tensor& table(const Embedding& layer) const {
+    return params_[static_cast<size_t>(layer.table)];
+  }
+  Tensor bias(const Linear& layer) const;  // undefined if there is none
+  const Tensor& value(const Own& parameter) const {
+    return params_[static_cast<size_t>(parameter.value)];
+  }
   Tensors take_stats() { return std::move(stats_); }  // empty with frozen statistics
 
  private:

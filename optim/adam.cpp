@@ -116,7 +116,7 @@ void AdamRule::save(OptimizerState& state) const {
     state.tensors.emplace_back("adam.v." + s.name, host_copy(s.v));
     if (config_.amsgrad) state.tensors.emplace_back("adam.vmax." + s.name, host_copy(s.vmax));
   }
-  state.scalars["adam.steps"] = std::to_string(steps_);
+  state.scalars["adam.steps"] = str(steps_);
 }
 
 void AdamRule::load(StateReader& reader) {

@@ -6,7 +6,8 @@
 //   - save()/load() carry everything a bitwise equal continuation needs; saved tensors are on the
 //     CPU, loaded ones go to the device of the parameters;
 //   - an observer sees gradient, momentum, orthogonalised update and weight change, rule by rule in
-//     parameter order, from the calling thread.
+//     parameter order, from the calling thread;
+//   - who drives an optimizer calls look_ahead(), computes the loss and its gradient, then step().
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -20,11 +21,25 @@
 
 namespace basin {
 
+struct LossAndGrads {
+  double loss = 0;
+  Tensors grads;  // empty where only the loss was asked for
+};
+// Loss and gradient at other parameters, of the same batch under the same dropout masks. The values
+// are given in the order of the parameters; the gradient is clipped as that of the step is.
+using EvaluateAt = std::function<LossAndGrads(const Tensors& values, bool with_grads)>;
+
 struct StepInfo {
   int64_t step = 0;     // 0-based number of this step in the run
   double loss = 0;      // scalar loss at the current parameters; optimizers such as SpecMuon use it
   double lr_scale = 1;  // schedule value relative to each group's base rate
+  EvaluateAt evaluate = {};  // null where the program cannot look again
 };
+
+// What a step wants to know of the loss: its value and gradient as given; both (or the value) at
+// other parameters too (StepInfo::evaluate); or, as a line search does, values that differ by the
+// parameters alone, which minibatches and clipping spoil.
+enum class LossUse : uint8_t { given, again, line_search };
 
 // What a checkpoint stores. Tensor names are unique and independent of the parameter order.
 struct OptimizerState {
@@ -49,6 +64,8 @@ struct UpdateRecord {
   Tensor momentum;        // the first moment, for Muon the matrix M that is orthogonalised
   Tensor orthogonalised;  // Muon, stage applied: O before scaling; else undefined
   Tensor change;          // stage applied: new weights - old weights, decay included
+  // Stage applied: numbers of the rule's own, one row per matrix of the view, [blocks, ...] f64.
+  std::vector<std::pair<std::string_view, Tensor>> numbers = {};
 };
 using UpdateObserver = std::function<void(const UpdateRecord&)>;
 
@@ -69,6 +86,11 @@ class Optimizer {
   virtual ~Optimizer() = default;
   virtual std::string_view name() const = 0;
   virtual void step(ParamList& params, const Tensors& grads, const StepInfo& info) = 0;
+  // Moves the parameters to where the gradient of the coming step is wanted; step() starts there.
+  // Without an effect for most. look_back() undoes it when the step is not made after all.
+  virtual void look_ahead(ParamList&) {}
+  virtual void look_back(ParamList&) {}
+  virtual LossUse loss_use() const { return LossUse::given; }
   // The two halves of step() for a program that records the second one (core/device_graph.h):
   // prepare() takes what changes from step to step (counts, rates) and writes it where the kernels
   // of apply() read it; apply() starts the same kernels every time and waits for nothing.

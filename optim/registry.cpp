@@ -1,13 +1,33 @@
 // The table of optimizers.
 #include "basin/optim/registry.h"
 
+#include <algorithm>
 #include <cmath>
 #include <mutex>
 
 #include "basin/optim/detail/builtin.h"
+#include "basin/optim/detail/sam.h"
 
 namespace basin {
 namespace {
+
+// What every optimizer offers besides its own options.
+std::vector<OptionInfo> shared_options() {
+  return {{"sam", "0", "gradient at this distance uphill (sharpness-aware); 0: off"},
+          {"sam_adaptive", "false", "distance relative to the size of each weight (ASAM)"},
+          {"sam_eta", "0.01", "ASAM: added to that size"}};
+}
+
+OptimizerInfo with_shared_options(OptimizerInfo info) {
+  for (OptionInfo& option : shared_options()) {
+    const bool own = std::any_of(info.options.begin(), info.options.end(),
+                                 [&](const OptionInfo& o) { return o.name == option.name; });
+    check(!own, "registry: the option '", option.name, "' of '", info.name,
+          "' is one that every optimizer has");
+    info.options.push_back(std::move(option));
+  }
+  return info;
+}
 
 struct Registry {
   std::mutex mutex;
@@ -15,8 +35,11 @@ struct Registry {
   std::map<std::string, OptimizerInfo, std::less<>> entries;
 
   Registry() {
-    for (const OptimizerInfo& info : {adam_info(), adamw_info(), sgd_info(), muon_info()}) {
-      entries.emplace(info.name, info);
+    for (const OptimizerInfo& info :
+         {adam_info(), adamw_info(), sgd_info(), muon_info(), normuon_info(), polar_adamw_info(),
+          specmuon_info(), soap_info(), shampoo_info(), lion_info(), schedule_free_info(),
+          lbfgs_info()}) {
+      entries.emplace(info.name, with_shared_options(info));
     }
   }
 };
@@ -33,8 +56,8 @@ bool register_optimizer(OptimizerInfo info) {
   Registry& r = registry();
   std::lock_guard lock(r.mutex);
   const std::string name = info.name;
-  check(r.entries.emplace(name, std::move(info)).second, "registry: the optimizer '", name,
-        "' exists already");
+  check(r.entries.emplace(name, with_shared_options(std::move(info))).second,
+        "registry: the optimizer '", name, "' exists already");
   return true;
 }
 
@@ -66,17 +89,24 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig& config, const P
         *full.lr);
   check(std::isfinite(*full.weight_decay) && *full.weight_decay >= 0, info.name,
         ": weight decay must be at least 0, got ", *full.weight_decay);
-  return info.make(full, OptionReader(info.name, info.options, full.options), params);
+  const OptionReader reader(info.name, info.options, full.options);
+  std::unique_ptr<Optimizer> optimizer = info.make(full, reader, params);
+  const double radius = reader.number_in("sam", 0, 1e300);
+  if (radius == 0) return optimizer;
+  const SamConfig sam{radius, reader.flag("sam_adaptive"), reader.number("sam_eta")};
+  return std::make_unique<Sam>(sam, std::move(optimizer));
 }
 
 std::string optimizer_help() {
   std::string help;
   for (const std::string& name : optimizer_names()) {
     const OptimizerInfo& info = optimizer_info(name);
+    std::vector<OptionInfo> own = info.options;
+    own.resize(own.size() - shared_options().size());
     help += str(name, ": ", info.summary, "\n  lr=", info.default_lr,
-                " wd=", info.default_weight_decay, '\n', option_help(info.options));
+                " wd=", info.default_weight_decay, '\n', option_help(own));
   }
-  return help;
+  return help + "every optimizer:\n" + option_help(shared_options());
 }
 
 }  // namespace basin

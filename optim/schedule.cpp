@@ -28,9 +28,12 @@ const std::vector<KindInfo>& kinds() {
       {"exponential", {"warmup", "gamma", "period"}},
       {"trapezoid", {"warmup", "decay"}},
       {"plateau", {"warmup", "factor", "patience", "cooldown", "threshold", "min_scale"}},
+      {"wsd", {"warmup", "decay", "floor", "shape"}},
   };
   return table;
 }
+
+const std::vector<std::string> kShapes{"linear", "sqrt", "cosine"};  // in the order of Shape
 
 std::string near_hint(std::string_view word, const std::vector<std::string>& known) {
   const std::string near = nearest_name(word, known);
@@ -67,6 +70,11 @@ void set_key(ScheduleConfig& c, const std::string& key, const std::string& value
   if (key == "factor") c.factor = parse_number(key, value);
   if (key == "threshold") c.threshold = parse_number(key, value);
   if (key == "min_scale") c.min_scale = parse_number(key, value);
+  if (key == "shape") {
+    const auto it = std::find(kShapes.begin(), kShapes.end(), value);
+    check(it != kShapes.end(), "schedule: shape must be linear, sqrt or cosine, got '", value, "'");
+    c.shape = static_cast<ScheduleConfig::Shape>(it - kShapes.begin());
+  }
   if (key == "patience" || key == "cooldown") {
     int64_t count = 0;
     check(parse_int64(value, count) && count >= 0, "schedule: ", key,
@@ -110,6 +118,7 @@ std::string schedule_help() {
       << ",period=" << d.period << "; exponential:gamma=" << d.gamma << ",period=" << d.period
       << "; trapezoid:decay=20%; plateau:factor=" << d.factor << ",patience=" << d.patience
       << ",cooldown=" << d.cooldown << ",threshold=" << d.threshold << ",min_scale=" << d.min_scale
+      << "; wsd:decay=20%,floor=" << d.floor << ",shape=" << kShapes[static_cast<size_t>(d.shape)]
       << "; any of them with warmup=0. Lengths are steps, epochs (20e) or a share (10%).";
   return out.str();
 }
@@ -125,15 +134,29 @@ Schedule::Schedule(const ScheduleConfig& config) : config_(config) {
         "schedule: threshold must be at least 0 and min_scale from 0 to 1, got ", c.threshold,
         " and ", c.min_scale);
   check(c.patience >= 0 && c.cooldown >= 0, "schedule: patience and cooldown must be at least 0");
-  if (c.kind == Kind::cosine || c.kind == Kind::trapezoid) {
+  const bool ends = c.kind == Kind::trapezoid || c.kind == Kind::wsd;
+  if (c.kind == Kind::cosine || ends) {
     check(c.total > c.warmup, "schedule: needs more steps than the warm-up of ", c.warmup, ", got ",
           c.total);
   }
-  if (c.kind == Kind::trapezoid) {
+  if (ends) {
     check(c.decay >= 0 && c.warmup + c.decay <= c.total, "schedule: warm-up ", c.warmup,
           " and decay ", c.decay, " do not fit into ", c.total, " steps");
   }
 }
+
+namespace {
+
+double decay_shape(ScheduleConfig::Shape shape, double u) {
+  switch (shape) {
+    case ScheduleConfig::Shape::linear: return 1 - u;
+    case ScheduleConfig::Shape::sqrt: return 1 - std::sqrt(u);
+    case ScheduleConfig::Shape::cosine: break;
+  }
+  return (1 + std::cos(std::numbers::pi * u)) / 2;
+}
+
+}  // namespace
 
 double Schedule::base(int64_t t) const {
   const ScheduleConfig& c = config_;
@@ -151,6 +174,12 @@ double Schedule::base(int64_t t) const {
     case Kind::trapezoid:
       if (c.decay == 0 || x <= total - static_cast<double>(c.decay)) return 1;
       return std::max(0.0, (total - x) / static_cast<double>(c.decay));
+    case Kind::wsd: {
+      const double length = static_cast<double>(c.decay);
+      if (c.decay == 0 || x <= total - length) return 1;
+      return c.floor +
+             (1 - c.floor) * decay_shape(c.shape, std::min(1.0, (x - total) / length + 1));
+    }
     case Kind::plateau: break;
   }
   return plateau_scale_;
@@ -194,8 +223,8 @@ std::map<std::string, std::string> Schedule::save() const {
   std::map<std::string, std::string> state{
       {"kind", kinds()[static_cast<size_t>(config_.kind)].name}};
   if (config_.kind != Kind::plateau) return state;
-  state["bad"] = std::to_string(bad_);
-  state["cooling"] = std::to_string(cooling_);
+  state["bad"] = str(bad_);
+  state["cooling"] = str(cooling_);
   state["scale"] = exact(plateau_scale_);
   if (has_best_) state["best"] = exact(best_);
   return state;

@@ -3,6 +3,8 @@
 // them, which then see t - w and T - w:
 //   constant 1 | cosine floor + (1 - floor)(1 + cos(pi t / T)) / 2 | step gamma^floor(t / period)
 //   exponential gamma^(t / period) | trapezoid 1, then linear to 0 over the last `decay` steps
+//   wsd 1, then over the last `decay` steps floor + (1 - floor) f(u), u from 0 to 1 along them:
+//       f = 1 - u (linear), 1 - sqrt(u) (sqrt; Haegele et al., arXiv 2405.18392), (1 + cos(pi u)) / 2
 //   plateau: times `factor` once more than `patience` metrics in a row fail to beat
 //            best - threshold |best|, not below min_scale, then `cooldown` metrics are not counted.
 #pragma once
@@ -14,14 +16,16 @@
 namespace basin {
 
 struct ScheduleConfig {
-  enum class Kind : uint8_t { constant, cosine, step, exponential, trapezoid, plateau };
+  enum class Kind : uint8_t { constant, cosine, step, exponential, trapezoid, plateau, wsd };
+  enum class Shape : uint8_t { linear, sqrt, cosine };
   Kind kind = Kind::constant;
-  int64_t total = 0;   // T; needed by cosine and trapezoid
+  int64_t total = 0;   // T; needed by cosine, trapezoid and wsd
   int64_t warmup = 0;  // w
   double floor = 0;
   double gamma = 0.1;
   int64_t period = 1;
   int64_t decay = 0;
+  Shape shape = Shape::sqrt;
   double factor = 0.1;
   int64_t patience = 10;
   int64_t cooldown = 0;

@@ -66,7 +66,7 @@ OptimizerState Sgd::save() const {
       state.tensors.emplace_back("sgd.b." + rows_[i].name, host_copy(buffers_[i]));
     }
   }
-  state.scalars["sgd.steps"] = std::to_string(steps_);
+  state.scalars["sgd.steps"] = str(steps_);
   return state;
 }
 

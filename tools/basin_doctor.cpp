@@ -5,6 +5,7 @@
 //                 central differences, symmetry of the Hessian, order of nesting
 //   hessian       products with the Hessian against the matrix in full, by nested gradients
 //   repeat        loss, gradient and product: the same bits from 1, 2 and 3 threads and twice
+// --optimizers prints which optimizers step alike in every basis of a matrix (optim/equivariance.h).
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -18,6 +19,7 @@
 #include "basin/datasets/hdf5.h"
 #include "basin/datasets/shapes.h"
 #include "basin/models/model.h"
+#include "basin/optim/equivariance.h"
 #include "basin/tools/shell/cli.h"
 #include "basin/tools/shell/environment.h"
 
@@ -186,7 +188,13 @@ std::string help() {
 }
 
 int run(int argc, const char* const* argv) {
-  Config config(shared_settings(), {});
+  std::vector<Setting> all = shared_settings();
+  all.push_back(
+      {"optimizers", Kind::flag, "false",
+       "Print whether the steps of each optimizer follow an orthogonal change of basis of "
+       "a weight matrix's outputs or inputs, and stop",
+       Purpose::action});
+  Config config(std::move(all), {});
   if (parse_command_line(
           {kName, "What this build and machine are, and whether they compute right.", help}, config,
           argc, argv)
@@ -194,6 +202,10 @@ int run(int argc, const char* const* argv) {
     return 0;
   }
   apply_shared_settings(config);
+  if (config.flag("optimizers")) {
+    std::cout << format_equivariance_table(step_equivariance_of_all());
+    return 0;
+  }
   std::cout << facts();
   const SmallNetwork s = small_network();
   const std::vector<Check> checks{timed("derivatives", [&] { return derivatives(s); }),

@@ -3,6 +3,12 @@
 //                   the recalls of the classes that occur; loss = mean cross-entropy without
 //                   smoothing and without penalty terms
 //   regression      mean absolute error, root of the mean squared error
+//   multi-label     average precision: per class, with the scores in falling order and equal ones
+//                   together, sum over the groups of (recall - recall before) precision (the step
+//                   rule); its mean over the classes that have both labels; loss = mean binary
+//                   cross-entropy of the logits. Over everything that was added, never a mean of
+//                   batches
+//   masked          the mean absolute error over the targets that are known
 // Sums are taken in f64 in the order of the examples.
 #pragma once
 #include <memory>
@@ -42,5 +48,17 @@ std::unique_ptr<Meter> accuracy_meter(int64_t classes);
 // mae, rmse.   predictions {[B, 1]}; the targets [B, 1] in report units are the last tensor
 std::vector<Metric> regression_metrics(const std::string& unit);
 std::unique_ptr<Meter> regression_meter();
+
+// NaN unless there are both labels; scores and labels of one class
+double average_precision(const std::vector<double>& scores, const std::vector<bool>& labels);
+
+// ap, loss.   predictions {logits [B, classes]}; the last tensors of the batch are labels and known
+// [B, classes], 0 or 1: what is not known is left out
+std::vector<Metric> multi_label_metrics();
+std::unique_ptr<Meter> multi_label_meter(int64_t classes);
+
+// mae.   predictions {[B, T]}; the last tensors of the batch are targets and known [B, T]
+std::vector<Metric> masked_error_metrics();
+std::unique_ptr<Meter> masked_error_meter();
 
 }  // namespace basin

@@ -6,13 +6,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 
 namespace basin {
 namespace {
 
 [[noreturn]] void refuse(const fs::path& path, const char* what) {
-  fail(ErrorKind::output, path.string(), ": cannot be ", what, ": ", std::strerror(errno));
+  fail(ErrorKind::output, path.string(), ": cannot be ", what, ": ", error_text(errno));
 }
 
 }  // namespace

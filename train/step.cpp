@@ -27,6 +27,8 @@ TrainStep::TrainStep(const Task& task, ModelState& state, Optimizer& optimizer,
       options_(options),
       device_(state.params[0].value.device()),
       dtype_(state.params[0].value.dtype()) {
+  check(options.clip == 0 || optimizer.loss_use() != LossUse::line_search, optimizer.name(),
+        ": its line search needs the gradient as it is; take --clip away");
   check(options.graph != GraphMode::on || device_ != Device::cpu,
         "--graph on: the CPU records nothing; add --device cuda or use --graph auto");
   // With BASIN_SYNC=1 values on the device are checked by the host, which a recording refuses.
@@ -38,6 +40,23 @@ TrainStep::TrainStep(const Task& task, ModelState& state, Optimizer& optimizer,
   step_ = Tensor::zeros({}, DType::i64, device_);
   loss_ = Tensor::zeros({}, dtype_, device_);
   squares_ = Tensor::zeros({static_cast<int64_t>(state.params.size())}, DType::f64, device_);
+}
+
+EvaluateAt TrainStep::evaluate_at(const Objective& asked) {
+  evaluations_ = 1;
+  if (optimizer_.loss_use() == LossUse::given) return {};
+  return [this, asked](const Tensors& values, bool with_grads) -> LossAndGrads {
+    ++evaluations_;
+    if (!with_grads) return {training_loss(asked)(values).front().item(), {}};
+    ValueGrad there = value_and_grad(training_loss(asked))(values);
+    if (options_.clip > 0) {
+      Tensor squares =
+          Tensor::empty({static_cast<int64_t>(there.grads.size())}, DType::f64, device_);
+      launch<SquareSums>(device_, there.grads, squares);
+      there.grads = clip_by_sums(there.grads, squares, options_.clip);
+    }
+    return {there.value.item(), std::move(there.grads)};
+  };
 }
 
 Objective TrainStep::objective(const ForwardOptions& options) const {
@@ -129,6 +148,7 @@ void TrainStep::make_results() {
 
 void TrainStep::start(int64_t step, double lr_scale) {
   if (device_ == Device::cpu) return start_here(step, lr_scale);
+  optimizer_.look_ahead(state_.params);
   make_results();
   const double momentum = task_.model.bn_momentum(step * options_.batch);
   if (repeated_ && momentum != momentum_) repeated_->forget();
@@ -145,9 +165,13 @@ void TrainStep::start(int64_t step, double lr_scale) {
   } else {
     launch_all();
   }
+  evaluations_ = 1;
   if (whole()) return;
   info.loss = loss_.item();
   if (options_.guarded && !output_of(loss_, squares_, {}, {}).finite()) return;
+  auto options = ForwardOptions::training(options_.seed, 0);
+  options.step_there = step_;
+  info.evaluate = evaluate_at(objective(options));
   optimizer_.step(state_.params, grads_, info);
   if (options_.guarded && state_.buffers.size() > 0) {
     update_running_stats(state_.buffers, stats_, momentum_);
@@ -179,6 +203,7 @@ void TrainStep::launch_all() {
 }
 
 void TrainStep::start_here(int64_t step, double lr_scale) {
+  optimizer_.look_ahead(state_.params);
   const Objective asked =
       objective(ForwardOptions::training(options_.seed, static_cast<uint64_t>(step)));
   ValueGrad result = value_and_grad(training_loss(asked))(state_.params.values());
@@ -191,7 +216,8 @@ void TrainStep::start_here(int64_t step, double lr_scale) {
   if (options_.clip > 0 && done_.norm > options_.clip) {
     result.grads = clip_by_sums(result.grads, squares, options_.clip);
   }
-  optimizer_.step(state_.params, result.grads, {step, done_.loss, lr_scale});
+  optimizer_.step(state_.params, result.grads, {step, done_.loss, lr_scale, evaluate_at(asked)});
+  done_.evaluations = evaluations_;
   if (parts.batch_statistics.empty()) return;
   update_running_stats(state_.buffers, parts.batch_statistics,
                        task_.model.bn_momentum(step * options_.batch));
@@ -201,6 +227,7 @@ StepOutput TrainStep::finish() {
   if (device_ == Device::cpu) return std::move(done_);
   StepOutput out = output_of(loss_, squares_, terms_, outputs_);
   out.term_names = term_names_;
+  out.evaluations = evaluations_;
   return out;
 }
 

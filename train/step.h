@@ -38,7 +38,8 @@ struct StepOutput {
   std::vector<double> squares;  // of each gradient; only where the norm is not finite
   std::vector<double> terms;    // of the data loss, where it has several
   std::vector<std::string> term_names;
-  Tensors outputs;  // of the objective, on the CPU; empty unless the task meters them
+  Tensors outputs;          // of the objective, on the CPU; empty unless the task meters them
+  int64_t evaluations = 1;  // of the loss, with its gradient or without; more by StepInfo::evaluate
   bool finite() const;
 };
 
@@ -58,13 +59,16 @@ class TrainStep {
 
   Device device() const { return device_; }
   DType dtype() const { return dtype_; }
-  // After a step that is not finite everything is as it was before.
+  // After a step that is not finite everything is as it was before, but for the parameters of an
+  // optimizer that looks ahead: they are where the gradient was taken (Optimizer::look_back).
   bool keeps_state() const { return device_ == Device::cpu || options_.guarded; }
   bool with_graph() const { return repeated_ != nullptr; }
   std::string describe() const;  // "cuda, steps are recorded", for the log
 
  private:
   Objective objective(const ForwardOptions& options) const;
+  // StepInfo::evaluate where the optimizer wants it: the objective of the step at other parameters.
+  EvaluateAt evaluate_at(const Objective& asked);
   void start_here(int64_t step, double lr_scale);
   bool whole() const { return optimizer_.recordable() && !options_.guarded; }
   void make_results();
@@ -90,6 +94,7 @@ class TrainStep {
   std::unique_ptr<RepeatedWork> repeated_;
   // On the CPU:
   StepOutput done_;
+  int64_t evaluations_ = 1;  // of the step under way
 };
 
 }  // namespace basin

@@ -70,8 +70,15 @@ Trainer::Trainer(const Task& task, const TrainOptions& options, bool guarded)
       train_meter_(task_->train_meter ? task_->train_meter() : nullptr),
       steps_per_epoch_(source_->batches()) {
   check(steps_per_epoch_ > 0, "training: the source gives no batch");
-  total_steps_ = options_.steps > 0 ? options_.steps : options_.epochs * steps_per_epoch_;
-  schedule_ = Schedule(parse_schedule(options_.schedule, total_steps_, steps_per_epoch_));
+  const int64_t length = options_.steps > 0 ? options_.steps : options_.epochs * steps_per_epoch_;
+  total_steps_ = options_.first_step + length;
+  schedule_ = Schedule(parse_schedule(options_.schedule, length, steps_per_epoch_));
+  if (optimizer_->loss_use() == LossUse::line_search && steps_per_epoch_ > 1) {
+    log_message(LogLevel::warning, str(optimizer_->name(),
+                                       " searches along a line, which the noise of minibatches "
+                                       "misleads; give it all ",
+                                       source_->examples(), " examples as one batch"));
+  }
 }
 
 std::shared_ptr<const Source> Trainer::evaluation_source(Split split) const {
@@ -88,7 +95,7 @@ StepResult Trainer::step() {
   };
   const auto [epoch, index] = place(at_.step);
   const Batch batch = feed_.take(epoch, index);
-  const double scale = schedule_.scale(at_.step);
+  const double scale = schedule_scale(at_.step);
   step_.start(at_.step, scale);
   if (at_.step + 1 < total_steps_) {
     const auto [next_epoch, next_index] = place(at_.step + 1);
@@ -106,6 +113,7 @@ StepResult Trainer::step() {
 void Trainer::count(const StepOutput& result, const Batch& batch) {
   at_.loss_sum += result.loss * static_cast<double>(batch.examples);
   at_.norm_sum += result.norm;
+  at_.evaluations += result.evaluations;
   at_.seen += batch.examples;
   at_.term_names = result.term_names;
   at_.term_sums.resize(result.terms.size());
@@ -230,11 +238,11 @@ void Trainer::report_evaluation(MetricsFile& metrics, const Evaluation& validati
   line.add("train_loss_rose", rose);
   add("val_", task_->metrics, validation.values);
   add("test_", task_->metrics, at_.test.values);
-  line.add("lr", learning_rate(schedule_.scale(at_.step - 1)))
+  line.add("lr", learning_rate(schedule_scale(at_.step - 1)))
       .add("grad_norm", at_.norm_sum / static_cast<double>(at_.steps - at_.period_skipped))
-      .add("skipped_steps", at_.skipped)
-      .add("seconds", at_.period_seconds + seconds)
-      .add("examples_per_second", speed);
+      .add("skipped_steps", at_.skipped);
+  if (optimizer_->loss_use() != LossUse::given) line.add("evaluations", at_.evaluations);
+  line.add("seconds", at_.period_seconds + seconds).add("examples_per_second", speed);
   metrics.append(line);
   if (!hooks.log) return;
   const std::string trained = metrics_text(task_->train_metrics, at_.train_metrics);
@@ -264,6 +272,8 @@ void Trainer::prune(const fs::path& folder) const {
 }
 
 TrainOutcome Trainer::run(const fs::path& folder, const TrainHooks& hooks) {
+  check(at_.step >= options_.first_step, "training: begins at step ", options_.first_step,
+        ", where another run ended; its checkpoint was not taken over");
   make_folder(folder);
   MetricsFile metrics(folder / "metrics.jsonl", at_.metrics_bytes);
   prune(folder);  // a run that was killed between a checkpoint and this left it to us

@@ -6,7 +6,8 @@
 //   A line "epoch" (or "evaluation", where it is not the end of an epoch) per evaluation: epoch,
 //   step, train_loss (objective, mean since the last evaluation), train_<metric>, train_<term>
 //   where the loss has several, [val_<metric>], test_<metric>, lr, grad_norm (mean), skipped_steps
-//   (of the run so far).
+//   (of the run so far), and of an optimizer that looks at the loss again (LossUse) evaluations of
+//   it, of the run so far.
 // A step whose loss or gradient is not finite is looked into (step_failure.h) and ends the run, or
 // is skipped, as the options say (on_nonfinite).
 #pragma once
@@ -34,7 +35,8 @@ struct TrainOptions {
   OptimizerConfig optimizer = {};
   std::string schedule = "cosine";  // text of parse_schedule, warm-up included
   int64_t epochs = 20;
-  int64_t steps = 0;  // > 0: replaces epochs
+  int64_t steps = 0;       // > 0: replaces epochs
+  int64_t first_step = 0;  // a run that extends another begins there: see Trainer::extend
   int64_t batch = 32;
   int64_t eval_batch = 32;
   Period eval_every = {1, true};        // and at the end
@@ -97,6 +99,12 @@ class Trainer {
   Trainer& operator=(const Trainer&) = delete;
 
   void restore(const Checkpoint& checkpoint);  // usage or data error when it does not belong here
+  // Goes on from the end of another run: weights, optimizer, counters and the order of the data
+  // continue, while the schedule begins anew at options().first_step, the checkpoint's step, and
+  // runs over the epochs (or steps) of the options; so does the search for the best checkpoint. What
+  // is saved from then on belongs to this run, and restore() takes it. Errors: as restore(), but the
+  // settings may be others.
+  void extend(const Checkpoint& checkpoint);
   // Trains to the end of the schedule within the folder, which is made where it is missing; a
   // folder with checkpoints is gone on with after restore().
   TrainOutcome run(const fs::path& folder, const TrainHooks& hooks = {});
@@ -129,6 +137,7 @@ class Trainer {
     int64_t steps = 0;                                      // since, skipped ones included
     double seconds = 0;                                     // of the whole run, resumes included
     int64_t skipped = 0, skipped_in_row = 0, period_skipped = 0;
+    int64_t evaluations = 0;  // of the loss, where the optimizer looks again
     uint64_t metrics_bytes = 0;
     int64_t saved_step = -1;
     double train_loss = 0;  // at the last evaluation; so are the next two
@@ -138,6 +147,7 @@ class Trainer {
   };
 
   std::shared_ptr<const Source> evaluation_source(Split split) const;
+  double schedule_scale(int64_t step) const { return schedule_.scale(step - options_.first_step); }
   double learning_rate(double scale) const { return *options_.optimizer.lr * scale; }
   int64_t epoch_of_last_step() const { return (at_.step - 1) / steps_per_epoch_ + 1; }
   StepResult failed_step(const StepOutput& result, const Batch& batch);
@@ -162,6 +172,8 @@ class Trainer {
   void log_step(MetricsFile& metrics, const StepResult& result) const;
   Record position_record() const;
   Position position_from(const RecordFields& in) const;
+  void check_origin(const Checkpoint& checkpoint, bool same_settings) const;
+  void take_over(const Checkpoint& checkpoint, const Position& at);
 
   std::shared_ptr<const Task> task_;
   TrainOptions options_;

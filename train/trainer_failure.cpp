@@ -36,7 +36,7 @@ StepFailure Trainer::failure_of(const StepOutput& result, const Batch& batch) co
   out.inputs.task = task_;
   const DataFacts data = task_->data();
   out.facts.add("optimizer", options_.optimizer.name)
-      .add("lr", learning_rate(schedule_.scale(at_.step)))
+      .add("lr", learning_rate(schedule_scale(at_.step)))
       .add("clip", options_.clip)
       .add("device", name_of(step_.device()))
       .add("data", data.source)
@@ -59,7 +59,8 @@ StepResult Trainer::failed_step(const StepOutput& result, const Batch& batch) {
     throw NonFiniteStep(failure, str("; ", at_.skipped_in_row,
                                      " steps before it were skipped (--nonfinite-limit)", kHint));
   }
-  const double lr = learning_rate(schedule_.scale(at_.step));
+  optimizer_->look_back(state_.params);
+  const double lr = learning_rate(schedule_scale(at_.step));
   ++at_.skipped;
   ++at_.skipped_in_row;
   ++at_.period_skipped;

@@ -101,6 +101,7 @@ Record Trainer::position_record() const {
       .add("skipped_in_row", at_.skipped_in_row)
       .add("metrics_bytes", static_cast<int64_t>(at_.metrics_bytes))
       .add("train_loss", at_.train_loss);
+  if (optimizer_->loss_use() != LossUse::given) out.add("evaluations", at_.evaluations);
   add_metrics(out, "train_", task_->train_metrics, at_.train_metrics);
   out.add("test_examples", at_.test.examples);
   add_metrics(out, "test_", task_->metrics, at_.test.values);
@@ -142,6 +143,7 @@ Trainer::Position Trainer::position_from(const RecordFields& in) const {
       at.term_sums.push_back(in.number(str(since, "term_sum_", i)));
     }
   }
+  if (in.has("evaluations")) at.evaluations = in.integer("evaluations");
   at.metrics_bytes = static_cast<uint64_t>(in.integer("metrics_bytes"));
   at.train_loss = in.number("train_loss");
   at.train_metrics = read_metrics(in, "train_", task_->train_metrics);
@@ -152,7 +154,7 @@ Trainer::Position Trainer::position_from(const RecordFields& in) const {
   return at;
 }
 
-void Trainer::restore(const Checkpoint& checkpoint) {
+void Trainer::check_origin(const Checkpoint& checkpoint, bool same_settings) const {
   const RecordFields& in = checkpoint.state;
   const std::string source = checkpoint.path.string();
   const int64_t format = in.integer("format");
@@ -163,7 +165,7 @@ void Trainer::restore(const Checkpoint& checkpoint) {
   if (format == kFormat) {
     check(in.text("task") == task_->name, source, " was trained on the task ", in.text("task"),
           ", this one is ", task_->name);
-    check(in.text("config_hash") == options_.config_hash, source,
+    check(!same_settings || in.text("config_hash") == options_.config_hash, source,
           " was written with other settings; repeat those of its config.toml");
   }
   const DataFacts data = task_->data();
@@ -173,14 +175,35 @@ void Trainer::restore(const Checkpoint& checkpoint) {
     log_message(LogLevel::warning, str(source, " was written by another build (", in.text("build"),
                                        "); the bits of the continuation may differ"));
   }
-  const Position at = position_from(in);
-  schedule_.load(under(in, kSchedule));
-  load_state(checkpoint.model, source, state_);
+}
+
+// All but the schedule.
+void Trainer::take_over(const Checkpoint& checkpoint, const Position& at) {
+  const RecordFields& in = checkpoint.state;
+  load_state(checkpoint.model, checkpoint.path.string(), state_);
   optimizer_->load(checkpoint.optimizer);
   if (train_meter_) {
-    train_meter_->load(in, format == 1 ? std::string(kEpoch) : std::string(kSince) + "meter_");
+    const bool old = in.integer("format") == 1;
+    train_meter_->load(in, old ? std::string(kEpoch) : std::string(kSince) + "meter_");
   }
   at_ = at;
+}
+
+void Trainer::restore(const Checkpoint& checkpoint) {
+  check_origin(checkpoint, true);
+  const Position at = position_from(checkpoint.state);
+  schedule_.load(under(checkpoint.state, kSchedule));
+  take_over(checkpoint, at);
+}
+
+void Trainer::extend(const Checkpoint& checkpoint) {
+  check_origin(checkpoint, false);
+  Position at = position_from(checkpoint.state);
+  check(at.step == options_.first_step, checkpoint.path.string(), " ends at step ", at.step,
+        ", the run that extends it is to begin at ", options_.first_step);
+  at.best_test = at.best_val = {};
+  at.saved_step = -1;
+  take_over(checkpoint, at);
 }
 
 Record Trainer::result() const {
@@ -207,8 +230,9 @@ Record Trainer::result() const {
       .add("epochs", at_.step / steps_per_epoch_)
       .add("steps", at_.step)
       .add("skipped_steps", at_.skipped)
-      .add("completed", at_.step >= total_steps_)
-      .add("train_loss", at_.train_loss);
+      .add("completed", at_.step >= total_steps_);
+  if (optimizer_->loss_use() != LossUse::given) out.add("evaluations", at_.evaluations);
+  out.add("train_loss", at_.train_loss);
   add_metrics(out, "train_", task_->train_metrics, at_.train_metrics);
   out.add("metrics", std::string_view(metrics_text(task_->metrics)));
   for (size_t i = 0; i < at_.test.values.size(); ++i) {

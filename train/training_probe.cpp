@@ -8,6 +8,7 @@
 #include "basin/analysis/ranks.h"
 #include "basin/analysis/trace.h"
 #include "basin/models/symmetry.h"
+#include "basin/train/layer_inputs.h"
 
 namespace basin {
 namespace {
@@ -42,6 +43,22 @@ void add_curvature(Record& line, const CurvatureOperator& h, const ProbePlan& pl
       .add("trace_low", trace.interval.low)
       .add("trace_high", trace.interval.high)
       .add("trace_probes", trace.samples);
+}
+
+double median_of(std::vector<double> values) {
+  if (values.empty()) return NAN;
+  std::sort(values.begin(), values.end());
+  const size_t n = values.size();
+  return (values[(n - 1) / 2] + values[n / 2]) / 2;
+}
+
+// ratios: nuclear rank of the gradient over the stable rank of the inputs
+void add_input_ranks(Record& line, const std::vector<double>& ratios) {
+  const auto above = std::count_if(ratios.begin(), ratios.end(), [](double r) { return r > 1; });
+  line.add("matrices_with_inputs", static_cast<int64_t>(ratios.size()))
+      .add("nuclear_over_input_rank", median_of(ratios))
+      .add("nuclear_above_input_share",
+           ratios.empty() ? NAN : static_cast<double>(above) / static_cast<double>(ratios.size()));
 }
 
 // The largest error at the outputs over the transformations that the network declares.
@@ -106,6 +123,16 @@ TrainingProbe::TrainingProbe(const ProbePlan& plan, const Task& task, DType dtyp
 
 void TrainingProbe::watch(Optimizer& optimizer) { optimizer.set_observer(meter_.observer()); }
 
+std::vector<double> TrainingProbe::input_ranks(const ModelState& state) const {
+  std::vector<Tensors> inputs;
+  const auto count = static_cast<std::ptrdiff_t>(task_.model.inputs.size());
+  for (const Batch& batch : data_.batches) {
+    const Batch there = batch.to(dtype_);
+    inputs.emplace_back(there.tensors.begin(), there.tensors.begin() + count);
+  }
+  return input_stable_ranks(task_.model, state, inputs);
+}
+
 void TrainingProbe::measure(const ModelState& trained, int64_t epoch, int64_t step, double lr,
                             MetricsFile& metrics) const {
   const ModelState state = trained.to(Device::cpu);  // the estimators' vectors live there
@@ -115,7 +142,8 @@ void TrainingProbe::measure(const ModelState& trained, int64_t epoch, int64_t st
   const WeightSpectra weights = weight_spectra(state.params);
   const WeightSpectra gradients = weight_spectra(state.params, h.space().unflatten(gradient));
   std::vector<Record> matrices;
-  std::vector<double> stable, effective, nuclear;
+  std::vector<double> stable, effective, nuclear, over_inputs;
+  const std::vector<double> inputs = input_ranks(state);
   for (size_t i = 0; i < weights.matrices.size(); ++i) {
     const MatrixSpectrum& w = weights.matrices[i];
     const RankNumbers& g = gradients.matrices[i].ranks;
@@ -132,6 +160,10 @@ void TrainingProbe::measure(const ModelState& trained, int64_t epoch, int64_t st
         .add("effective_rank", w.ranks.effective)
         .add("gradient_nuclear_rank", g.nuclear)
         .add("gradient_stable_rank", g.stable);
+    if (const double rank = inputs[static_cast<size_t>(w.parameter)]; std::isfinite(rank)) {
+      line.add("input_stable_rank", rank);
+      over_inputs.push_back(g.nuclear / rank);
+    }
     for (const UpdateSize& u : meter_.parameters()) {
       if (u.name == state.params[static_cast<size_t>(w.parameter)].name) {
         line.add("update_rms", u.rms).add("update_spectral", u.spectral);
@@ -160,6 +192,7 @@ void TrainingProbe::measure(const ModelState& trained, int64_t epoch, int64_t st
       .add("effective_rank_share", mean_of(effective))
       .add("gradient_nuclear_rank_share", mean_of(nuclear))
       .add("update_rms", elements > 0 ? std::sqrt(update / static_cast<double>(elements)) : NAN);
+  add_input_ranks(line, over_inputs);
   if (!few_.tensors.empty()) add_symmetry(line, task_, state, few_, seed_);
   metrics.append(line);
   for (const Record& m : matrices) metrics.append(m);

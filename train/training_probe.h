@@ -4,7 +4,10 @@
 //   one line "probe": loss, gradient norm, lambda_max with residual (Lanczos, at most L products),
 //     trace with standard error and interval (Hutchinson, P probes), the mean over the matrices of
 //     stable and effective rank as shares of the largest possible, of the nuclear rank of the
-//     gradient and of the size of the last update, two_over_lr (gradient descent at this rate
+//     gradient and of the size of the last update; over the matrices whose inputs are seen
+//     (train/layer_inputs.h) their number, the median of the gradient's nuclear rank over the
+//     stable rank of the inputs and the share where it is above 1 (a spectral step then gains more
+//     than a Euclidean one); two_over_lr (gradient descent at this rate
 //     becomes unstable where lambda_max exceeds it), and for networks that declare a symmetry its
 //     largest error at the outputs;
 //   one line "probe_matrix" per weight matrix with its own numbers.
@@ -47,6 +50,9 @@ class TrainingProbe {
                MetricsFile& metrics) const;
 
  private:
+  // Stable rank of the inputs, by parameter.
+  std::vector<double> input_ranks(const ModelState& state) const;
+
   ProbePlan plan_;
   const Task& task_;
   DType dtype_;

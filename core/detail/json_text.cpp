@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "basin/core/utf8.h"
+
 namespace basin {
 namespace {
 
@@ -18,25 +20,6 @@ void append_utf8(std::string& out, uint32_t c) {
     put(0xF0 | c >> 18), put(0x80 | (c >> 12 & 63)), put(0x80 | (c >> 6 & 63));
     put(0x80 | (c & 63));
   }
-}
-
-// Length of the well-formed UTF-8 sequence at the start of `s`; 0 if there is none.
-size_t utf8_length(std::string_view s) {
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(s[i]); };
-  const uint8_t a = byte(0);
-  if (a < 0x80) return 1;
-  const size_t n = a >= 0xC2 && a < 0xE0   ? 2
-                   : (a & 0xF0) == 0xE0    ? 3
-                   : a >= 0xF0 && a < 0xF5 ? 4
-                                           : 0;
-  if (n == 0 || s.size() < n) return 0;
-  for (size_t i = 1; i < n; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-  }
-  const uint8_t b = byte(1);
-  const bool overlong = (a == 0xE0 && b < 0xA0) || (a == 0xF0 && b < 0x90);
-  const bool outside = (a == 0xED && b >= 0xA0) || (a == 0xF4 && b >= 0x90);
-  return overlong || outside ? 0 : n;
 }
 
 // The four digits at text[at]; `at` ends behind them, or at the first byte that is none.

@@ -26,11 +26,13 @@ struct Hdf5Element {
   bool floating = false;  // IEEE 754
   bool is_signed = false;
   bool big = false;
-  size_t width = 0;  // 1, 2, 4, 8
+  size_t width = 0;  // 1, 2, 4, 8; of floats 2, 4, 8
 };
 
-// bytes.size() / width elements; out must have room for them.
-void decode_floats(std::span<const uint8_t> bytes, const Hdf5Element& type, float* out);
-void decode_integers(std::span<const uint8_t> bytes, const Hdf5Element& type, int64_t* out);
+// bytes.size() / width elements; out must have room for them. T: float, double (which holds all).
+template <class T>
+void decode_floats(std::span<const uint8_t> bytes, const Hdf5Element& type, T* out);
+// The number of leading elements that int64 holds: all of them, unless one of u64 is too large.
+size_t decode_integers(std::span<const uint8_t> bytes, const Hdf5Element& type, int64_t* out);
 
 }  // namespace basin

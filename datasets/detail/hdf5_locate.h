@@ -4,6 +4,7 @@
 // Internal to datasets/.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,9 @@ namespace basin {
 
 constexpr uint64_t kMaxHdf5Chunks = 20'000;  // the library walks its index once per chunk
 
-enum class Hdf5Layout : uint8_t { contiguous, chunked, other };
+constexpr uint64_t kMaxHdf5Compact = 1 << 16;  // elements inside an object header, in bytes
+
+enum class Hdf5Layout : uint8_t { contiguous, chunked, compact, other };
 
 struct Hdf5Chunk {
   std::vector<uint64_t> at;  // of its first element, one number per axis
@@ -32,12 +35,15 @@ struct Hdf5Located {
   uint64_t stored = 0, address = 0;
   uint64_t chunk_count = 0;
   std::vector<Hdf5Chunk> chunks;  // empty when there are more than kMaxHdf5Chunks
+  std::vector<uint8_t> compact;   // the elements themselves, in the byte order of the file
 };
 
-// The datasets of these names in the root group. data error naming file, offset and dataset.
-std::vector<Hdf5Located> locate_hdf5(const fs::path& path, const std::vector<std::string>& names);
+// The datasets of these names in the root group, nothing for a name that it does not have. data
+// error naming file, offset and dataset.
+std::vector<std::optional<Hdf5Located>> locate_hdf5(const fs::path& path,
+                                                    const std::vector<std::string>& names);
 
 // One dataset of the child's answer. data error when the answer is no such list of numbers.
-Hdf5Located take_located(ByteReader& in);
+std::optional<Hdf5Located> take_located(ByteReader& in);
 
 }  // namespace basin

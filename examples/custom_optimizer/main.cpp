@@ -3,7 +3,7 @@
 // with parameter groups, a routing table and a state for checkpoints, and one registry line that
 // makes it available by name with its options and help. It then solves min |X w - y|^2 / n, with
 // the gradient written by hand, stopped and resumed in the middle. To use it as `train_modelnet
-// --optimizer lion`, compile the class and its line into that program, or into basin/optim.
+// --optimizer own_lion`, compile the class and its line into that program, or into basin/optim.
 #include <cmath>
 #include <cstdio>
 #include <memory>
@@ -27,7 +27,7 @@ class Lion : public Optimizer {
       m_.push_back(zeros_like(params[i].value));
     }
   }
-  std::string_view name() const override { return "lion"; }
+  std::string_view name() const override { return "own_lion"; }
   std::vector<RoutingRow> routing() const override { return rows_; }
   void step(ParamList& params, const Tensors& grads, const StepInfo& info) override {
     for (size_t i = 0; i < params.size(); ++i) {
@@ -69,7 +69,7 @@ class Lion : public Optimizer {
 
 // The registry line: name, summary, default rate and decay, options with defaults, factory.
 const bool kLionRegistered = register_optimizer(
-    {"lion",
+    {"own_lion",
      "sign of interpolated momentum",
      1e-2,
      0,
@@ -124,7 +124,7 @@ int main() try {
   const LeastSquares problem;
   ParamList params;
   params.add_matrix("w", Tensor::zeros({1, LeastSquares::kCols}, DType::f64), Role::matrix);
-  OptimizerConfig config{.name = "lion", .lr = 0.03};
+  OptimizerConfig config{.name = "own_lion", .lr = 0.03};
   config.options["beta2"] = "0.98";
   const auto optimizer = make_optimizer(config, params);
   std::printf("%s\n", format_routing_table(optimizer->routing()).c_str());

@@ -9,6 +9,7 @@
 using namespace basin;
 
 int main() {
+  hold_standard_streams();  // a host may be started without a terminal
   register_builtin_tasks();
   const Task task =
       make_task({.name = "modelnet",

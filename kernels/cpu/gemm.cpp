@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
-#include <sstream>
 
 #include "basin/core/parallel.h"
 #include "basin/kernels/cpu/gemm_packed.h"
@@ -303,7 +302,7 @@ bool tf32_allowed() { return tf32; }
 std::string blas_description() {
   // The configuration string starts with "OpenBLAS <version>"; its core name may be the build
   // machine's.
-  std::istringstream config(openblas_get_config());
+  TextReader config(openblas_get_config());
   std::string library, version;
   config >> library >> version;
   const std::string text = library + " " + version + " " + openblas_get_corename();

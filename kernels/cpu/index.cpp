@@ -6,6 +6,7 @@
 
 #include "basin/core/parallel.h"
 #include "basin/kernels/cpu/hot.h"
+#include "basin/kernels/csr.h"
 
 namespace basin {
 namespace {
@@ -21,23 +22,6 @@ int64_t width_of(const Tensor& x) { return x.size(0) == 0 ? 0 : x.numel() / x.si
 template <class T>
 BASIN_HOT void add_row(const T* x, T* out, int64_t n) {
   for (int64_t i = 0; i < n; ++i) out[i] += x[i];
-}
-
-// Stable counting sort of the positions 0..E-1 by index: order[start[n] .. start[n+1]) hit row n.
-struct ByTarget {
-  Tensor start, order;
-};
-ByTarget sort_by_target(const Tensor& index, int64_t rows) {
-  ByTarget s{Tensor::zeros({rows + 1}, DType::i32), Tensor::empty({index.numel()}, DType::i32)};
-  const int32_t* p = index.data<int32_t>();
-  int32_t* start = s.start.mutable_data<int32_t>();
-  int32_t* order = s.order.mutable_data<int32_t>();
-  for (int64_t e = 0; e < index.numel(); ++e) ++start[p[e] + 1];
-  for (int64_t n = 0; n < rows; ++n) start[n + 1] += start[n];
-  Tensor cursor = s.start.clone();
-  int32_t* next = cursor.mutable_data<int32_t>();
-  for (int64_t e = 0; e < index.numel(); ++e) order[next[p[e]]++] = static_cast<int32_t>(e);
-  return s;
 }
 
 }  // namespace
@@ -88,9 +72,11 @@ void Gather::cpu(const Tensor& x, const Tensor& index, Tensor& out) {
 void ScatterSum::cpu(const Tensor& x, const Tensor& index, Tensor& out) {
   check_index(index, out.size(0), 0, name);
   const int64_t width = width_of(out);
-  const ByTarget sorted = sort_by_target(index, out.size(0));
-  const int32_t* start = sorted.start.data<int32_t>();
-  const int32_t* order = sorted.order.data<int32_t>();
+  Tensor offsets = Tensor::empty({out.size(0) + 1}, DType::i32);
+  Tensor sorted = Tensor::empty({index.numel()}, DType::i32);
+  SortByRow::cpu(index, offsets, sorted);
+  const int32_t* start = offsets.data<int32_t>();
+  const int32_t* order = sorted.data<int32_t>();
   dispatch_float(x.dtype(), name, [&](auto z) {
     using T = decltype(z);
     const T* p = x.data<T>();

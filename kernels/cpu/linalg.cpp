@@ -22,6 +22,12 @@ void sgesvd_(const char*, const char*, const int*, const int*, float*, const int
              const int*, float*, const int*, float*, const int*, int*, size_t, size_t);
 void dgesvd_(const char*, const char*, const int*, const int*, double*, const int*, double*,
              double*, const int*, double*, const int*, double*, const int*, int*, size_t, size_t);
+void sgeqrf_(const int*, const int*, float*, const int*, float*, float*, const int*, int*);
+void dgeqrf_(const int*, const int*, double*, const int*, double*, double*, const int*, int*);
+void sorgqr_(const int*, const int*, const int*, float*, const int*, const float*, float*,
+             const int*, int*);
+void dorgqr_(const int*, const int*, const int*, double*, const int*, const double*, double*,
+             const int*, int*);
 void ssyevd_(const char*, const char*, const int*, float*, const int*, float*, float*, const int*,
              int*, const int*, int*, size_t, size_t);
 void dsyevd_(const char*, const char*, const int*, double*, const int*, double*, double*,
@@ -37,12 +43,16 @@ template <>
 struct Lapack<float> {
   static constexpr auto gesdd = sgesdd_;
   static constexpr auto gesvd = sgesvd_;
+  static constexpr auto geqrf = sgeqrf_;
+  static constexpr auto orgqr = sorgqr_;
   static constexpr auto syevd = ssyevd_;
 };
 template <>
 struct Lapack<double> {
   static constexpr auto gesdd = dgesdd_;
   static constexpr auto gesvd = dgesvd_;
+  static constexpr auto geqrf = dgeqrf_;
+  static constexpr auto orgqr = dorgqr_;
   static constexpr auto syevd = dsyevd_;
 };
 
@@ -126,6 +136,31 @@ SvdFactors svd_of(std::string_view op, const Tensor& a, char job) {
 }
 
 template <class T>
+void transpose(const T* from, int64_t rows, int64_t cols, T* to) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < cols; ++j) to[j * rows + i] = from[i * cols + j];
+  }
+}
+
+template <class T>
+Tensor qr_basis_of(const Tensor& a) {
+  check_finite<T>(QrBasis::name, a);
+  const int m = static_cast<int>(a.size(0)), n = static_cast<int>(a.size(1));
+  Tensor out = Tensor::empty(a.shape(), a.dtype());
+  if (n == 0) return out;
+  use_serial_blas();
+  constexpr int kPanel = 64;  // columns that the blocked form works on at a time
+  const int work_size = kPanel * n;
+  std::vector<T> columns(static_cast<size_t>(m) * n), tau(n), work(work_size);
+  transpose(a.data<T>(), m, n, columns.data());
+  int info = 0;
+  Lapack<T>::geqrf(&m, &n, columns.data(), &m, tau.data(), work.data(), &work_size, &info);
+  Lapack<T>::orgqr(&m, &n, &n, columns.data(), &m, tau.data(), work.data(), &work_size, &info);
+  transpose(columns.data(), n, m, out.mutable_data<T>());
+  return out;
+}
+
+template <class T>
 EighFactors eigh_of(const Tensor& a) {
   const int n = static_cast<int>(a.size(0));
   EighFactors out{Tensor::empty({n}, a.dtype()), Tensor::empty({n, n}, a.dtype())};
@@ -181,6 +216,13 @@ Tensor SingularValues::cpu(const Tensor& a) {
   check_matrix(name, a);
   return dispatch_float(a.dtype(), name,
                         [&](auto t) { return svd_of<decltype(t)>(name, a, 'N').s; });
+}
+
+Tensor QrBasis::cpu(const Tensor& a) {
+  check_matrix(name, a);
+  check(a.size(0) >= a.size(1), name, ": expects at least as many rows as columns, got ",
+        a.shape());
+  return dispatch_float(a.dtype(), name, [&](auto t) { return qr_basis_of<decltype(t)>(a); });
 }
 
 EighFactors Eigh::cpu(const Tensor& a) {

@@ -9,6 +9,10 @@ struct ByTarget {
   Tensor start;  // [rows + 1] i32
   Tensor order;  // [E] i32: positions of row n are order[start[n]] .. order[start[n + 1] - 1]
 };
+// counts [n] -> their running sums, in place: start[k + 1] holds the count of row k on entry, the
+// sum up to and with it on return; start[0] stays. On the device.
+void add_up(const char* name, int32_t* start, int64_t n);
+
 // index [E] i32, numbers 0..rows-1. `name`: the kernel that asks, for its launches.
 ByTarget sort_by_target(const char* name, const Tensor& index, int64_t rows);
 

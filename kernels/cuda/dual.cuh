@@ -1,40 +1,13 @@
-// Dual numbers v + t eps with eps^2 = 0: a kernel written for a value type V gives the value for
-// V = T and value and tangent for V = Dual<T>. Values and tangents lie in memory of their own, so
-// that cuBLAS multiplies either; Input and Field load and store a V from both.
+// Dual numbers (kernels/detail/dual.h) on the device. Values and tangents lie in memory of their
+// own, so that cuBLAS multiplies either; Input and Field load and store a V from both.
 #pragma once
 #include <cuda_runtime.h>
 
 #include <cstdint>
 
-#include "basin/kernels/scalar.h"
+#include "basin/kernels/detail/dual.h"
 
 namespace basin::cuda {
-
-template <class T>
-struct Dual {
-  T v, t;
-  BASIN_HD Dual(T value = T(0), T tangent = T(0)) : v(value), t(tangent) {}
-  friend BASIN_HD Dual operator+(const Dual& a, const Dual& b) { return {a.v + b.v, a.t + b.t}; }
-  friend BASIN_HD Dual operator-(const Dual& a, const Dual& b) { return {a.v - b.v, a.t - b.t}; }
-  friend BASIN_HD Dual operator*(const Dual& a, const Dual& b) {
-    return {a.v * b.v, a.v * b.t + a.t * b.v};
-  }
-};
-
-template <class V>
-struct DualTraits {
-  using Base = V;
-  static constexpr bool kDual = false;
-};
-template <class T>
-struct DualTraits<Dual<T>> {
-  using Base = T;
-  static constexpr bool kDual = true;
-};
-template <class V>
-using BaseOf = typename DualTraits<V>::Base;
-template <class V>
-inline constexpr bool kDual = DualTraits<V>::kDual;
 
 template <class T>
 BASIN_HD T sigmoid(T x) {
@@ -44,16 +17,6 @@ template <class T>
 BASIN_HD Dual<T> sigmoid(const Dual<T>& x) {
   const T g = scalar::sigmoid_(x.v);
   return {g, scalar::Sigmoid::d(x.v, g, T(0)) * x.t};
-}
-
-// What a kernel that was asked for V gives: the value, or the tangent alone.
-template <class T>
-BASIN_HD T outcome(T x) {
-  return x;
-}
-template <class T>
-BASIN_HD T outcome(const Dual<T>& x) {
-  return x.t;
 }
 
 // Arguments: an absent tangent is zero.

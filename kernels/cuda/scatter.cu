@@ -81,6 +81,10 @@ __device__ inline void sort_ascending(int32_t* v, int64_t n) {
 
 }  // namespace
 
+void cuda::add_up(const char* name, int32_t* start, int64_t n) {
+  run(name, {1, kThreads}, scan_kernel, start, n);
+}
+
 cuda::ByTarget cuda::sort_by_target(const char* name, const Tensor& index, int64_t rows) {
   ByTarget s{Tensor::zeros({rows + 1}, DType::i32, Device::cuda),
              Tensor::empty({index.numel()}, DType::i32, Device::cuda)};
@@ -91,7 +95,7 @@ cuda::ByTarget cuda::sort_by_target(const char* name, const Tensor& index, int64
   int32_t* cursor = out_ptr<int32_t>(next);
   for_items(name, index.numel(),
             [=] __device__(int64_t e) { atomicAdd(start + target[e] + 1, 1); });
-  run(name, {1, kThreads}, scan_kernel, start, rows);
+  add_up(name, start, rows);
   for_items(name, rows, [=] __device__(int64_t n) { cursor[n] = start[n]; });
   for_items(name, index.numel(), [=] __device__(int64_t e) {
     order[atomicAdd(cursor + target[e], 1)] = static_cast<int32_t>(e);

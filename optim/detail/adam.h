@@ -40,6 +40,7 @@ class AdamRule {
   void load(StateReader& reader);  // takes effect at commit()
   void commit();
   const std::vector<ParamSettings>& settings() const { return subset_; }
+  int64_t steps() const { return steps_; }  // made so far
   std::string_view rule() const { return config_.decoupled ? "adamw" : "adam"; }
 
  private:

@@ -3,17 +3,17 @@
 //   B = mu B + (1-mu) G (ema) or mu B + G (sum)
 //   M = B, or with Nesterov (1-mu) G + mu B (ema), G + mu B (sum)
 //   O = orthogonalise(M);  W *= 1 - lr wd (unadjusted lr);  W -= lr scale(rows, cols) O
-// Everything that routing.h does not send to Muon goes to an auxiliary AdamW with its own lr and
-// decay, driven by the same schedule. As in the reference code vectors are decayed by
-// aux_weight_decay too; decay_vectors = false exempts them.
+// With a power p above 0 the update is O = U S^p V^T of M = U S V^T instead (1: SGD with momentum;
+// between: the family of HTMuon, arXiv 2603.10067), by SVD on the CPU. Its size depends on p and on
+// the gradient; magnitude `polar` scales it to sqrt(rank), that of p = 0, so that only the shape of
+// the spectrum differs.
 #pragma once
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "basin/optim/detail/adam.h"
+#include "basin/optim/detail/matrix_optimizer.h"
 #include "basin/optim/newton_schulz.h"
-#include "basin/optim/routing.h"
 
 namespace basin {
 
@@ -21,6 +21,7 @@ namespace basin {
 // spectral: sqrt(rows/cols);  sqrt_max: sqrt(max(rows, cols));  none: 1.
 enum class MuonScale : uint8_t { original, match_rms_adamw, spectral, sqrt_max, none };
 enum class MomentumForm : uint8_t { ema, sum };
+enum class Magnitude : uint8_t { keep, polar };
 
 struct MuonConfig {
   double lr = 0.02;
@@ -29,6 +30,8 @@ struct MuonConfig {
   MomentumForm form = MomentumForm::ema;
   bool nesterov = true;
   OrthogonaliseConfig orthogonalise;
+  double power = 0;
+  Magnitude magnitude = Magnitude::keep;
   MuonScale scale = MuonScale::original;
   double scale_factor = 1;  // multiplies every scale mode
   // true: rows and cols of the scale are the last two axes of reference_shape, as in the reference
@@ -40,40 +43,31 @@ struct MuonConfig {
 
 double muon_scale(MuonScale mode, int64_t rows, int64_t cols);
 
-class Muon : public Optimizer {
- public:
-  Muon(const MuonConfig& config, const ParamList& params,
-       const std::vector<GroupRule>& groups = {});
-  std::string_view name() const override { return "muon"; }
-  void step(ParamList& params, const Tensors& grads, const StepInfo& info) override;
-  bool recordable() const override;
-  void prepare(const ParamList& params, const StepInfo& info) override;
-  void apply(ParamList& params, const Tensors& grads) override;
-  OptimizerState save() const override;
-  void load(const OptimizerState& state) override;
-  std::vector<RoutingRow> routing() const override { return rows_; }
+// The polar step of a direction: what Muon and its descendants share.
+class PolarOptimizer : public MatrixOptimizer {
+ protected:
+  PolarOptimizer(std::string_view name, const MuonConfig& config, const ParamList& params,
+                 const std::vector<GroupRule>& groups);
+  Tensors updates(const Tensors& directions) override;
+  const MuonConfig& config() const { return config_; }
 
  private:
-  struct Matrix {
-    ParamSettings settings;
-    std::vector<MatrixBlock> blocks;
-    std::vector<double> scales;  // one per block
-    std::string name;
-    Tensor buffer;  // B
-  };
-  // One item per logical matrix; without updates for their numbers alone.
-  void add_items(size_t i, const ParamList& params, const Tensor& update, double lr_scale,
-                 std::vector<StepItem>& items) const;
-  Tensors momentum_step(const ParamList& params, const Tensors& grads);  // M, one per matrix param
-  Tensors orthogonalised(const Tensors& directions) const;               // O of each M
-
   MuonConfig config_;
-  ParamSignature signature_;
-  Device device_ = Device::cpu;
-  std::vector<Matrix> matrices_;
-  std::vector<RoutingRow> rows_;
-  Tensor live_;                        // what prepare() left for apply(): kernels/update.h
-  std::optional<AdamRule> auxiliary_;  // set in the constructor
+};
+
+class Muon : public PolarOptimizer {
+ public:
+  Muon(const MuonConfig& config, const ParamList& params, const std::vector<GroupRule>& groups = {})
+      : Muon("muon", config, params, groups) {}
+  bool recordable() const override;
+
+ protected:
+  Muon(std::string_view name, const MuonConfig& config, const ParamList& params,
+       const std::vector<GroupRule>& groups);
+  Tensors directions(const ParamList& params, const Tensors& grads) override;
+
+ private:
+  std::vector<Tensor> buffers_;  // B of every matrix parameter
 };
 
 }  // namespace basin

@@ -89,6 +89,21 @@ TEST_CASE("slice file: reads back to the same bits, failed points with their rea
   CHECK(read_text_file(dir / "copy.jsonl", kMost) == read_text_file(dir / "s.jsonl", kMost));
 }
 
+TEST_CASE("slice file: an editor's byte-order mark in front changes nothing") {
+  const TempDir dir;
+  Problem p(7, 3);
+  const Slice whole = p.run(dir / "s.jsonl");
+  const std::string text = "\xEF\xBB\xBF" + read_text_file(dir / "s.jsonl", kMost);
+  write_file_atomic(dir / "marked.jsonl", text);
+  CHECK(same(read_slice(dir / "marked.jsonl"), whole));
+  // The last line was not finished: the run goes on where the whole ones end.
+  write_file_atomic(dir / "marked.jsonl", std::string_view(text).substr(0, text.size() - 9));
+  p.calls = 0;
+  CHECK(same(p.run(dir / "marked.jsonl"), whole));
+  CHECK(p.calls == 1);
+  CHECK(read_text_file(dir / "marked.jsonl", kMost) == text);
+}
+
 TEST_CASE("slice file: the second value has the name that the question gives it") {
   const TempDir dir;
   Problem p(7, 3);

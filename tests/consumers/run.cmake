@@ -3,8 +3,10 @@
 #     it was made. Three programs and the one that all ways share; one writes weights, one reads
 #     them.
 #   add_subdirectory, fetch_content: the library is compiled as part of the user's project, without
-#     optimisation, to test the wiring in little time, and as a unity build, as the user may make
-#     all of his. Both use one build folder in turn, so the second finds the objects of the first.
+#     optimisation, to test the wiring in little time, and as a unity build of any size, as the user
+#     may make all of his. Both use one build folder in turn, so the second finds the objects of the
+#     first.
+#   multi_config: a generator of several configurations, each of which says which one it is.
 if(WAY STREQUAL "find_package")
   set(work "${BUILD}/consumers/installed")
   file(REMOVE_RECURSE "${work}")
@@ -65,6 +67,32 @@ function(check_version prefix asked expected)
   endif()
 endfunction()
 
+# Build type and flags in a record are those of the configuration that was built.
+if(WAY STREQUAL "multi_config")
+  if(NOT GENERATOR MATCHES "Ninja")
+    message("SKIPPED: ${GENERATOR} is not Ninja")
+    return()
+  endif()
+  set(work "${BUILD}/consumers/multi_config")
+  run(${CMAKE_COMMAND} --fresh -S "${SOURCE}/tests/consumers/multi_config" -B "${work}"
+      -G "Ninja Multi-Config" -D "CMAKE_CXX_COMPILER=${CXX}" -D "CMAKE_CXX_FLAGS=-g0 ${CXX_FLAGS}"
+      -D "CMAKE_CXX_FLAGS_DEBUG=-O0" -D "CMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG"
+      -D "BASIN_SOURCE=${SOURCE}"
+      -D "CMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}" -D CMAKE_UNITY_BUILD=ON)
+  foreach(wanted "Debug: -g0 ${CXX_FLAGS} -O0" "Release: -g0 ${CXX_FLAGS} -O1 -DNDEBUG")
+    string(REGEX REPLACE ":.*" "" type "${wanted}")
+    run(${CMAKE_COMMAND} --build "${work}" --config ${type} --target consumer --parallel 2)
+    execute_process(COMMAND "${work}/${type}/consumer" OUTPUT_VARIABLE said COMMAND_ERROR_IS_FATAL ANY)
+    string(STRIP "${said}" said)
+    string(REGEX REPLACE " +" " " wanted "${wanted}")
+    string(REGEX REPLACE " +" " " said "${said}")
+    if(NOT said STREQUAL wanted)
+      message(FATAL_ERROR "the configuration ${type} says '${said}', expected '${wanted}'")
+    endif()
+  endforeach()
+  return()
+endif()
+
 set(options -D CMAKE_BUILD_TYPE=Debug -D CMAKE_CXX_FLAGS_DEBUG=-O0)
 if(WAY STREQUAL "find_package")
   run(${CMAKE_COMMAND} --install "${BUILD}" --prefix "${work}/first")
@@ -87,7 +115,9 @@ if(WAY STREQUAL "find_package")
   check_version("${work}/moved" 0.2 OFF)
   check_version("${work}/moved" 1.0 OFF)
 else()
-  list(APPEND options -D "BASIN_SOURCE=${SOURCE}" -D CMAKE_UNITY_BUILD=ON)
+  # Everything in one, as far as it goes: Basin's own groups are its own.
+  list(APPEND options -D "BASIN_SOURCE=${SOURCE}" -D CMAKE_UNITY_BUILD=ON
+       -D CMAKE_UNITY_BUILD_BATCH_SIZE=0)
 endif()
 if(LAUNCHER)
   list(APPEND options -D "CMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}")

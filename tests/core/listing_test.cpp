@@ -33,6 +33,20 @@ TEST_CASE("listing: every entry once, hidden ones too, dots not") {
   CHECK(error == std::errc::not_a_directory);
 }
 
+TEST_CASE("listing: what is no data, by its name") {
+  for (const char* name : {".DS_Store", "._box.off", ".hidden", "a/b/._x", "Thumbs.db", "thumbs.DB",
+                           "desktop.ini", "Desktop.ini", "__MACOSX", "box.off~", "#box.off#",
+                           "Icon\r", "ehthumbs.db", "@eaDir", "$RECYCLE.BIN", "lost+found"}) {
+    INFO(name);
+    CHECK(is_litter(name));
+  }
+  for (const char* name : {"box.off", "a/.hidden/box.off", "Thumbs.db.off", "#1.off", "#", "icon",
+                           "~box.off", "macosx", "desktop.initial", "x_.off"}) {
+    INFO(name);
+    CHECK_FALSE(is_litter(name));
+  }
+}
+
 TEST_CASE("listing: a removal takes what lies below, follows no link, and forgives absence") {
   const TempDir dir;
   fs::create_directories(dir / "tree/b/c");

@@ -138,6 +138,7 @@ TEST_CASE("record: escapes, UTF-8, blanks, and the last of two equal keys") {
   CHECK(fields.number("a") == -kInfinity);
   CHECK(parse_record(R"({"a": null, "a": 2, "a_non_finite": "inf"})", "x").number("a") == 2);
   CHECK(parse_record(" {} ", "x").values().empty());
+  CHECK(parse_record("\xef\xbb\xbf{\"a\": 7}", "x").integer("a") == 7);
   for (const std::string& bad :
        {std::string("\"\xff\""), std::string("\"\xc0\x80\""), std::string("\"\xed\xa0\x80\""),
         std::string("\"\xf4\x90\x80\x80\""), std::string("\"\xe2\x82\""), std::string("\"\n\""),
@@ -154,10 +155,12 @@ TEST_CASE("record: what is no flat object is refused at its place") {
   CHECK(refusal("{\"a\": tru") == "f.json: offset 10: not valid JSON");
   CHECK(refusal("{\"a\": trux}") == "f.json: offset 10: not valid JSON");
   CHECK(refusal("{\"a\": 1} x") == "f.json: offset 10: not valid JSON");
+  CHECK(refusal("\xef\xbb\xbf{\"a\": 1} x") == "f.json: offset 13: not valid JSON");
   for (const char* bad :
        {"{", "{\"a\": 1", "{\"a\": 1,}", "{,}", "{\"a\" 1}", "{a: 1}", "{\"a\": 1 \"b\": 2}",
         "{\"a\": 1}{}", "{\"a\": \"x", "{\"a\": \"x\\", "{\"a\": nul}", "{\"a\": Null}",
-        "{\"a\": 1 /* one */}", "\xef\xbb\xbf{}", "}", "\x7f", "{\"a\": 1}\x7f"}) {
+        "{\"a\": 1 /* one */}", "\xef\xbb\xbf\xef\xbb\xbf{}", "{}\xef\xbb\xbf", "}", "\x7f",
+        "{\"a\": 1}\x7f"}) {
     CHECK_MESSAGE(refusal(bad).find("not valid JSON") != std::string::npos, bad);
   }
   CHECK(refusal(std::string_view("{}\0", 3)) == "f.json: offset 3: not valid JSON");

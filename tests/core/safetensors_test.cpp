@@ -93,6 +93,34 @@ TEST_CASE("safetensors: half precision becomes f32") {
   CHECK(brain.at(1) == -3.140625);
 }
 
+TEST_CASE("safetensors: every integer type and BOOL") {
+  const auto load = [](const std::string& dtype, const std::vector<uint8_t>& data) {
+    const std::string size = std::to_string(data.size());
+    auto bytes = file_of(
+        "{\"x\":{\"dtype\":\"" + dtype + "\",\"shape\":[2],\"data_offsets\":[0," + size + "]}}", 0);
+    bytes.insert(bytes.end(), data.begin(), data.end());
+    return parse_safetensors(bytes, "t").tensors.at(0).second;
+  };
+  const auto check_type = [&](const std::string& dtype, const std::vector<uint8_t>& data,
+                              DType memory, double first, double second) {
+    INFO(dtype);
+    const Tensor t = load(dtype, data);
+    CHECK(t.dtype() == memory);
+    CHECK((t.at(0) == first && t.at(1) == second));
+  };
+  check_type("BOOL", {1, 0}, DType::i32, 1, 0);
+  check_type("I8", {0x80, 127}, DType::i32, -128, 127);
+  check_type("U8", {0, 255}, DType::i32, 0, 255);
+  check_type("I16", {0, 0x80, 1, 2}, DType::i32, -32768, 513);
+  check_type("U16", {0xFF, 0xFF, 1, 0}, DType::i32, 65535, 1);
+  check_type("I32", {0, 0, 0, 0x80, 1, 0, 0, 0}, DType::i32, -2147483648.0, 1);
+  check_type("U32", {0xFF, 0xFF, 0xFF, 0xFF, 1, 0, 0, 0}, DType::i64, 4294967295.0, 1);
+  check_type("U64", {1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40}, DType::i64, 1, 0x1p62);
+  check_error(ErrorKind::data, {"t: offset", "\"x\"", "below 2^63", "9223372036854775808"}, [&] {
+    load("U64", {1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80});
+  });
+}
+
 TEST_CASE("safetensors: escapes and blanks and key order are read as JSON says") {
   const std::string header =
       " \n{ \"\\u0041\\ud83d\\ude00\" : { \"shape\" : [ 2 ] , \"data_offsets\" : [ 0 , 8 ] , "
@@ -155,7 +183,8 @@ TEST_CASE("safetensors: hostile headers") {
   refused("{" + entry("a", "\"shape\":[1]," + offsets + ",\"shape\":[1]") + "}", 4,
           {"\"shape\" twice"});
   refused("{" + entry("a", "\"shape\":[1]," + offsets + ",\"evil\":[]") + "}", 4, {"unknown key"});
-  refused("{\"a\":{\"dtype\":\"U4\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, {"BF16", "U4"});
+  refused("{\"a\":{\"dtype\":\"U4\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4,
+          {"from F16 to F64", "U4"});
   refused("{\"a\":[]}", 0, {"expected '{'"});
   refused("{\"a\":{\"dtype\":{}}}", 0, {"expected '\"'"});
   refused("{\"__metadata__\":{\"k\":1}}", 0, {"expected '\"'"});

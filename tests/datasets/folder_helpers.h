@@ -1,10 +1,11 @@
-// For the tests of the folder layouts: files in folders, and how far a cloud reaches.
+// For the tests of the folder layouts: files in folders, how far a cloud reaches, what is logged.
 #pragma once
 #include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "basin/core/io.h"
+#include "basin/core/log.h"
 #include "basin/datasets/point_cloud.h"
 
 namespace basin::test {
@@ -13,6 +14,21 @@ inline void write(const fs::path& path, const std::string& text) {
   fs::create_directories(path.parent_path());
   write_file_atomic(path, text);
 }
+
+// What is logged while it lives.
+class Log {
+ public:
+  Log() {
+    before_ = set_log_sink([this](LogLevel level, const std::string& text) {
+      (level == LogLevel::warning ? warnings : infos) += text + "\n";
+    });
+  }
+  ~Log() { set_log_sink(before_); }
+  std::string warnings, infos;
+
+ private:
+  LogSink before_;
+};
 
 inline double largest_norm(const PointCloudSet& set, int64_t row) {
   double largest = 0;

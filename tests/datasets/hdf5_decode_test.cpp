@@ -51,13 +51,24 @@ TEST_CASE("hdf5_decode: a chunk must have exactly its size") {
 TEST_CASE("hdf5_decode: elements") {
   const std::vector<uint8_t> bytes{0xFF, 0xFE, 0x00, 0x01};
   std::vector<int64_t> out(2);
-  decode_integers(bytes, {false, true, true, 2}, out.data());
+  CHECK(decode_integers(bytes, {false, true, true, 2}, out.data()) == 2);
   CHECK(out == std::vector<int64_t>{-2, 1});
-  decode_integers(bytes, {false, false, false, 2}, out.data());
+  CHECK(decode_integers(bytes, {false, false, false, 2}, out.data()) == 2);
   CHECK(out == std::vector<int64_t>{0xFEFF, 0x0100});
   float value = 0;
   decode_floats(std::vector<uint8_t>{0xC0, 0x20, 0, 0}, {true, true, true, 4}, &value);
   CHECK(value == -2.5f);
   decode_floats(std::vector<uint8_t>{0, 0, 0, 0, 0, 0, 0xF8, 0x3F}, {true, true, false, 8}, &value);
   CHECK(value == 1.5f);
+  double wide = 0;
+  decode_floats(std::vector<uint8_t>{0, 0, 0, 0, 0x80, 0x84, 0x2E, 0x41}, {true, true, false, 8},
+                &wide);
+  CHECK(wide == 1e6);
+  decode_floats(std::vector<uint8_t>{0xC1, 0x00}, {true, true, true, 2}, &value);
+  CHECK(value == -2.5f);
+  // Of u64 the numbers that i64 holds: the second one is 2^63.
+  const std::vector<uint8_t> large{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80};
+  CHECK(decode_integers(large, {false, false, false, 8}, out.data()) == 1);
+  CHECK(decode_integers(large, {false, true, false, 8}, out.data()) == 2);
+  CHECK(out == std::vector<int64_t>{1, INT64_MIN});
 }

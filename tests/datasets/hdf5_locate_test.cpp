@@ -12,7 +12,7 @@ namespace {
 
 using Numbers = std::vector<uint64_t>;
 
-Hdf5Located take(const Numbers& numbers) {
+std::optional<Hdf5Located> take_any(const Numbers& numbers) {
   std::vector<uint8_t> bytes;
   for (const uint64_t n : numbers) {
     for (int i = 0; i < 8; ++i) bytes.push_back(static_cast<uint8_t>(n >> (8 * i)));
@@ -21,9 +21,16 @@ Hdf5Located take(const Numbers& numbers) {
   return take_located(in);
 }
 
-// Offset 800, [4, 5] of big-endian i16, chunks of [4, 3] with filters 2 and 1, two of them.
-const Numbers kWhole{800, 2,  2, 4, 5, 0, 1, 1, 2,   1,  2, 2, 1, 2, 4,   3,
-                     60,  99, 2, 2, 2, 0, 0, 0, 900, 30, 2, 0, 3, 0, 930, 30};
+Hdf5Located take(const Numbers& numbers) {
+  const std::optional<Hdf5Located> d = take_any(numbers);
+  REQUIRE(d.has_value());
+  return *d;
+}
+
+// It is there, at offset 800, [4, 5] of big-endian i16, chunks of [4, 3] with filters 2 and 1, two
+// of them, and three bytes of its own.
+const Numbers kWhole{1,  800, 2, 2, 4, 5, 0, 1,   1,  2, 1, 2, 2, 1,   2,  4, 3,       60,
+                     99, 2,   2, 2, 0, 0, 0, 900, 30, 2, 0, 3, 0, 930, 30, 3, 0x060504};
 
 }  // namespace
 
@@ -37,6 +44,8 @@ TEST_CASE("hdf5_locate: an answer") {
   REQUIRE(d.chunks.size() == 2);
   CHECK((d.chunks[1].at == Numbers{0, 3} && d.chunks[1].mask == 0));
   CHECK((d.chunks[1].address == 930 && d.chunks[1].bytes == 30));
+  CHECK(d.compact == std::vector<uint8_t>{4, 5, 6});
+  CHECK(!take_any({0}).has_value());
 }
 
 TEST_CASE("hdf5_locate: an answer that is cut short, or whose lists have no end") {
@@ -47,11 +56,15 @@ TEST_CASE("hdf5_locate: an answer that is cut short, or whose lists have no end"
                 });
   }
   Numbers axes = kWhole;
-  axes[2] = 33;
-  check_error(ErrorKind::data, {"f.h5: offset 24: expected a short list, got 33"},
+  axes[3] = 33;
+  check_error(ErrorKind::data, {"f.h5: offset 32: expected a short list, got 33"},
               [&] { take(axes); });
   Numbers chunks = kWhole;
-  chunks[19] = 20'001;
-  check_error(ErrorKind::data, {"f.h5: offset 160: expected fewer chunks than 20001"},
+  chunks[20] = 20'001;
+  check_error(ErrorKind::data, {"f.h5: offset 168: expected fewer chunks than 20001"},
               [&] { take(chunks); });
+  Numbers bytes = kWhole;
+  bytes[33] = 65'537;
+  check_error(ErrorKind::data, {"f.h5: offset 272: expected at most 65536 bytes, got 65537"},
+              [&] { take(bytes); });
 }

@@ -20,15 +20,14 @@ namespace {
 
 constexpr uint64_t kMiB = 1 << 20;
 
-// What lies where: data [2, 2, 3] f32 with the values 0 to 11 at 0, label [2] u8 at 48.
-struct Clouds {
-  Hdf5Located data, label;
-};
+using Clouds = LocatedClouds;
 
+// What lies where: data [2, 2, 3] f32 with the values 0 to 11 at 0, label [2] u8 at 48.
 Clouds located() {
   Clouds c;
-  c.data = {7, 3, {2, 2, 3}, {true, true, false, 4}, Hdf5Layout::contiguous, {}, {}, 48, 0, 0, {}};
-  c.label = {9, 1, {2}, {false, false, false, 1}, Hdf5Layout::contiguous, {}, {}, 2, 48, 0, {}};
+  c.data = {7, 3,  {2, 2, 3}, {true, true, false, 4}, Hdf5Layout::contiguous, {}, {}, 48, 0,
+            0, {}, {}};
+  c.label = {9, 1, {2}, {false, false, false, 1}, Hdf5Layout::contiguous, {}, {}, 2, 48, 0, {}, {}};
   return c;
 }
 
@@ -54,9 +53,7 @@ class File {
     write_file_atomic(path(), bytes);
   }
   fs::path path() const { return dir_ / "f.h5"; }
-  Hdf5Clouds read(Clouds c) const {
-    return read_located_clouds(path(), std::move(c.data), std::move(c.label), 1 << 30);
-  }
+  Hdf5Clouds read(Clouds c) const { return read_located_clouds(path(), std::move(c), 1 << 30); }
   void refuses(Clouds c, const std::function<void(Clouds&)>& spoil, const std::string& sentence,
                const std::string& dataset = "offset 7: dataset 'data': ") const {
     spoil(c);
@@ -74,6 +71,7 @@ const std::string kLabel = "offset 9: dataset 'label': ";
 
 TEST_CASE("hdf5_read: one block, chunks in any order, and chunks that reach beyond the array") {
   const File file;
+  fs::resize_file(file.path(), 64);  // the chunks below overlap, but are no longer than the file
   Clouds wide = chunked();  // 2 x 2 x 2 values each, of the second chunk only the first columns
   wide.data.chunk = {2, 2, 2};
   wide.data.chunks = {{{0, 0, 0}, 0, 0, 32}, {{0, 0, 2}, 0, 16, 32}};
@@ -99,9 +97,9 @@ TEST_CASE("hdf5_read: axes and elements") {
   data([](auto& d) { d.rank = 2; }, "expected 1 to 3 axes, got 2");
   data([](auto& d) { d.shape[1] = (uint64_t{1} << 48) + 1; },
        "axis 1 is too long, 281474976710657");
-  data([](auto& d) { d.element.width = 3; }, "expected f32, f64 or integers of 1 to 8 bytes");
-  data([](auto& d) { d.element.width = 2; }, "expected floats of 4 or 8 bytes, got 2");
-  data([](auto& d) { d.element.floating = false; }, "expected f32 or f64 elements");
+  data([](auto& d) { d.element.width = 3; }, "expected f16, f32, f64 or integers of 1 to 8 bytes");
+  data([](auto& d) { d.element.width = 1; }, "expected floats of 2, 4 or 8 bytes, got 1");
+  data([](auto& d) { d.element.floating = false; }, "expected f16, f32 or f64 elements");
   data([](auto& d) { d.shape = {2, 6}, d.rank = 2; }, "expected shape [n, P, 3], got [2, 6]");
   const uint64_t most = uint64_t{1} << 48;
   check_error(ErrorKind::data, {"f.h5: offset 7: dataset 'data': ", "does not fit into 63 bits"},
@@ -114,8 +112,14 @@ TEST_CASE("hdf5_read: axes and elements") {
     file.refuses(
         located(), [&](Clouds& c) { spoil(c.label); }, sentence, kLabel);
   };
-  label([](auto& d) { d.element.width = 4, d.element.floating = true, d.stored = 8; },
-        "expected integers");
+  label(  // 1 and 2, 1 and a half
+      [](auto& d) {
+        d.element = {true, true, false, 4}, d.layout = Hdf5Layout::compact, d.stored = 8;
+        d.compact = {0, 0, 0x80, 0x3F, 0, 0, 0xC0, 0x3F};
+      },
+      "expected integers or whole floats as labels, row 1 is 1.5");
+  label([](auto& d) { d.layout = Hdf5Layout::compact, d.compact = {1}; },
+        "expected 2 stored bytes, got 1");
   label([](auto& d) { d.shape = {3}; }, "expected shape [2] or [2, 1], got [3]");
   label(
       [](auto& d) {
@@ -144,7 +148,7 @@ TEST_CASE("hdf5_read: storage that the file cannot hold") {
   };
   data(
       located(), [](auto& d) { d.layout = Hdf5Layout::other; },
-      "expected storage inside the file as one block or chunks, not compact");
+      "expected storage inside the file as one block, chunks or compact, not external");
   data(
       located(),
       [](auto& d) {
@@ -157,9 +161,9 @@ TEST_CASE("hdf5_read: storage that the file cannot hold") {
   data(
       located(),
       [](auto& d) {
-        d.shape = {2, 1000, 3};
+        d.shape = {2, 10'000, 3};
       },
-      "expected 24000 bytes of elements, the 48 bytes in a file of 50 cannot hold them");
+      "expected 240000 bytes of elements, the 48 bytes in a file of 50 cannot hold them");
   data(
       located(), [](auto& d) { d.stored = 40; }, "expected 48 stored bytes, got 40");
   data(
@@ -210,9 +214,10 @@ TEST_CASE("hdf5_read: chunks that are not those of the array") {
       [](auto& d) {
         d.chunk = {1, 4 * kMiB, 16};
       },
-      "has 2 chunks of 268435456 bytes, a file of 50 cannot hold them");
+      "chunk 0 has 24 bytes, which cannot hold 268435456");
   data([](auto& d) { d.chunks[1].mask = 2; }, "chunk 1 has 24 bytes, mask 2");
   data([](auto& d) { d.chunks[1].bytes = 51; }, "chunk 1 has 51 bytes, mask 0");
+  data([](auto& d) { d.chunks[1].bytes = 27; }, "chunk 1 has 27 bytes, mask 0");  // of 26 left
   data([](auto& d) { d.chunks[0].at = {1, 0}; }, "chunk 0 has 2 axes");
   data([](auto& d) { d.chunks[0].at = {2, 0, 0}; }, "chunk 0 is misplaced");
   data([](auto& d) { d.chunks[0].at = {1, 1, 0}; }, "chunk 0 is misplaced");

@@ -1,6 +1,6 @@
 // HDF5 clouds: the fixtures (gzip + shuffle + u8 labels, big endian + checksum, superblock 0 and 2,
-// f64) hold data[i][p][c] = (first + i) + p / 16 + c / 4 and label (first + i) % 3. Hostile
-// fixtures name their fault.
+// f64, f16, compact, float labels) hold data[i][p][c] = (first + i) + p / 16 + c / 4 and label
+// (first + i) % 3. Hostile fixtures name their fault.
 #include "basin/datasets/hdf5.h"
 
 #include <doctest/doctest.h>
@@ -17,11 +17,14 @@ using test::check_error;
 
 namespace {
 
-const fs::path kGood = test::fixtures() / "hdf5_layout", kBad = test::fixtures() / "hdf5_hostile";
+const fs::path kGood = test::fixtures() / "hdf5_layout", kBad = test::fixtures() / "hdf5_hostile",
+               kForms = test::fixtures() / "hdf5_forms";
 
-void check_file(const std::string& name, int64_t n, int64_t first) {
-  INFO(name);
-  const Hdf5Clouds clouds = read_hdf5_clouds(kGood / name);
+void check_file(const fs::path& path, int64_t n, int64_t first, DType dtype = DType::f32) {
+  INFO(path.string());
+  const Hdf5Clouds clouds = read_hdf5_clouds(path);
+  CHECK(clouds.points.dtype() == dtype);
+  CHECK(!clouds.normals.defined());
   REQUIRE(clouds.points.shape() == Shape{n, 16, 3});
   REQUIRE(clouds.labels.shape() == Shape{n});
   for (int64_t i = 0; i < n * 48; ++i) {
@@ -39,9 +42,47 @@ TEST_CASE("hdf5: reads gzip and shuffle and both byte orders and f64") {
                 [] { read_hdf5_clouds(kGood / "ply_data_train0.h5"); });
   }
   if (test::skip_without_hdf5()) return;
-  check_file("ply_data_train0.h5", 4, 0);
-  check_file("ply_data_train1.h5", 3, 4);
-  check_file("ply_data_test0.h5", 3, 0);
+  check_file(kGood / "ply_data_train0.h5", 4, 0);
+  check_file(kGood / "ply_data_train1.h5", 3, 4, DType::f64);
+  check_file(kGood / "ply_data_test0.h5", 3, 0);
+}
+
+TEST_CASE("hdf5: compact storage, half precision and labels of every type") {
+  if (test::skip_without_hdf5()) return;
+  check_file(kForms / "compact.h5", 3, 0);
+  check_file(kForms / "compact_latest.h5", 3, 0, DType::f64);
+  check_file(kForms / "half.h5", 3, 0);
+  check_file(kForms / "half_big.h5", 3, 0);
+  for (const char* type : {"f2", "big_f2", "f4", "f8"}) {
+    check_file(kForms / str("float_label_", type, ".h5"), 3, 0);
+  }
+  for (const char* type : {"i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"}) {
+    check_file(kForms / str("label_", type, ".h5"), 3, 0);
+  }
+}
+
+TEST_CASE("hdf5: normals are read when asked for") {
+  if (test::skip_without_hdf5()) return;
+  for (const char* name : {"normal.h5", "normal_v110.h5"}) {
+    check_file(kForms / name, 3, 0);
+    const Hdf5Clouds clouds = read_hdf5_clouds(kForms / name, {.normals = true});
+    REQUIRE(clouds.normals.shape() == clouds.points.shape());
+    CHECK(clouds.normals.dtype() == DType::f64);
+    for (int64_t i = 0; i < clouds.points.numel(); ++i) {
+      REQUIRE(clouds.normals.at(i) == -clouds.points.at(i));
+    }
+  }
+  CHECK(!read_hdf5_clouds(kForms / "half.h5", {.normals = true}).normals.defined());
+}
+
+TEST_CASE("hdf5: what packs well is no bomb") {
+  if (test::skip_without_hdf5()) return;
+  const Hdf5Clouds sorted = read_hdf5_clouds(kForms / "sorted_labels.h5");
+  REQUIRE(sorted.labels.numel() == 1200);
+  for (int64_t i = 0; i < 1200; ++i) CHECK(sorted.labels.at(i) == static_cast<double>(i / 400));
+  const Hdf5Clouds flat = read_hdf5_clouds(kForms / "flat.h5");
+  CHECK(flat.points.shape() == Shape{100, 1024, 3});
+  CHECK(flat.points.at(100 * 1024 * 3 - 1) == 0);
 }
 
 TEST_CASE("hdf5: truncated and garbage files are refused by the frame check") {
@@ -64,6 +105,9 @@ TEST_CASE("hdf5: truncated and garbage files are refused by the frame check") {
   write_file_atomic(dir / "garbage.h5", "this is not HDF5 at all, but a line of text\n");
   check_error(ErrorKind::data, {"garbage.h5", "offset 0", "expected HDF5 signature", "44 bytes"},
               [&] { read_hdf5_clouds(dir / "garbage.h5"); });
+  write_file_atomic(dir / "packed.h5", std::string_view("\x1F\x8B\x08\x00\x00\x00\x00\x00", 8));
+  check_error(ErrorKind::data, {"packed.h5", "HDF5 signature", "this is a gzip file"},
+              [&] { read_hdf5_clouds(dir / "packed.h5"); });
   check_error(ErrorKind::data, {"none.h5"}, [&] { read_hdf5_clouds(dir / "none.h5"); });
   check_error(ErrorKind::data, {"regular file"}, [&] { read_hdf5_clouds(dir.path()); });
 }
@@ -110,22 +154,29 @@ TEST_CASE("hdf5: the frame check reads every version and both widths of the supe
     }
     check_error(ErrorKind::data, {"4 or 8 bytes", "got 2"}, [&] { check_frame(version, 2, 0, 9); });
   }
-  check_error(ErrorKind::data, {"version 0 to 3", "got 4"}, [&] { check_frame(4, 8, 0, 200); });
+  check_error(ErrorKind::data, {"version 0 to 3", "got 4", "newer HDF5 format"},
+              [&] { check_frame(4, 8, 0, 200); });
 }
 
 TEST_CASE("hdf5: hostile datasets are refused before they are read") {
   if (test::skip_without_hdf5()) return;
   const auto bad = [](const std::string& name, std::vector<std::string> words) {
     words.insert(words.begin(), {name, "offset"});
-    check_error(ErrorKind::data, words, [&] { read_hdf5_clouds(kBad / name); });
+    check_error(ErrorKind::data, words, [&] { read_hdf5_clouds(kBad / name, {.normals = true}); });
   };
-  bad("no_label.h5", {"'label'"});
+  bad("no_label.h5", {"a dataset 'label'", "there is none"});
   bad("two_axes.h5", {"[n, P, 3]", "[3, 3]"});
   bad("four_columns.h5", {"[n, P, 3]", "[3, 16, 4]"});
   bad("label_count.h5", {"'label'", "[3]", "[4]"});
-  bad("float_label.h5", {"integers"});
+  bad("fraction_label.h5", {"'label'", "integers or whole floats", "row 2 is 1.5"});
+  bad("nan_label.h5", {"'label'", "row 1 is nan"});
+  bad("vast_label.h5", {"'label'", "row 2", "2^63"});
+  bad("normal_count.h5", {"'normal'", "[3, 16, 3], got [2, 16, 3]"});
+  bad("normal_axes.h5", {"'normal'", "[3, 16, 3], got [3, 16]"});
+  bad("normal_type.h5", {"'normal'", "f16, f32 or f64"});
+  bad("newer_layout.h5", {"'data'", "version", "newer HDF5 format", "libver='earliest'"});
   bad("text_label.h5", {"'label'", "integers of 1 to 8"});
-  bad("int_points.h5", {"f32 or f64"});
+  bad("int_points.h5", {"f16, f32 or f64"});
   bad("vlen_label.h5", {"'label'"});
   bad("huge.h5", {"cannot hold"});
   bad("huge_chunk.h5", {"chunk"});
@@ -146,7 +197,7 @@ TEST_CASE("hdf5: hostile datasets are refused before they are read") {
   bad("no_clouds.h5", {"[n, P, 3]", "[0, 2, 3]"});
   bad("no_points.h5", {"[n, P, 3]", "[3, 0, 3]"});
   check_error(ErrorKind::data, {"limit is 100"},
-              [] { read_hdf5_clouds(kGood / "ply_data_train0.h5", 100); });
+              [] { read_hdf5_clouds(kGood / "ply_data_train0.h5", {.max_bytes = 100}); });
 }
 
 TEST_CASE("hdf5: flipped bytes give a data error or a well-formed result") {

@@ -121,7 +121,7 @@ TEST_CASE("text clouds: a number that is not finite is refused with its file and
 TEST_CASE("malformed: hdf5") {
   const Reader reader{"hdf5",
                       "a.h5",
-                      [](const fs::path& p) { read_hdf5_clouds(p); },
+                      [](const fs::path& p) { read_hdf5_clouds(p, {.normals = true}); },
                       hdf5_available() ? ErrorKind::data : ErrorKind::resource,
                       {"offset"}};
   const auto seeds = test::fuzz_seeds("hdf5");

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "basin/tests/core/files.h"
 
@@ -76,6 +77,48 @@ TEST_CASE("npy: byte orders and small integers and versions 2 and 3") {
   CHECK(u.to_vector<int32_t>() == std::vector<int32_t>{200, 7});
 }
 
+TEST_CASE("npy: every number type in both byte orders") {
+  const auto read = [](std::string descr, std::vector<uint8_t> big, double expected, DType dtype) {
+    for (const char order : {'>', '<'}) {
+      INFO(order, descr);
+      const Tensor t = parse_npy(npy_of(header_of(order + descr, "(2,)"), big), "t");
+      CHECK(t.dtype() == dtype);
+      CHECK(t.at(0) == 1);
+      CHECK(t.at(1) == expected);
+      const auto half = static_cast<ptrdiff_t>(big.size() / 2);
+      std::reverse(big.begin(), big.begin() + half), std::reverse(big.begin() + half, big.end());
+    }
+  };
+  read("i1", {1, 0x80}, -128, DType::i32);
+  read("u1", {1, 0xFF}, 255, DType::i32);
+  read("b1", {1, 0}, 0, DType::i32);
+  read("i2", {0, 1, 0x80, 0}, -32768, DType::i32);
+  read("u2", {0, 1, 0xFF, 0xFE}, 65534, DType::i32);
+  read("i4", {0, 0, 0, 1, 0x80, 0, 0, 0}, -2147483648.0, DType::i32);
+  read("u4", {0, 0, 0, 1, 0xFF, 0xFF, 0xFF, 0xFE}, 4294967294.0, DType::i64);
+  read("i8", {0, 0, 0, 0, 0, 0, 0, 1, 0x80, 0, 0, 0, 0, 0, 0, 0}, -9223372036854775808.0,
+       DType::i64);
+  read("u8", {0, 0, 0, 0, 0, 0, 0, 1, 0x7F, 0, 0, 0, 0, 0, 0, 0}, 0x7Fp56, DType::i64);
+  read("f2", {0x3C, 0, 0xC1, 0}, -2.5, DType::f32);
+  read("f4", {0x3F, 0x80, 0, 0, 0xC0, 0x20, 0, 0}, -2.5, DType::f32);
+  read("f8", {0x3F, 0xF0, 0, 0, 0, 0, 0, 0, 0xC0, 4, 0, 0, 0, 0, 0, 0}, -2.5, DType::f64);
+  const Tensor f = parse_npy(npy_of(header_of("|i1", "(2, 2)", true), {1, 2, 0xFD, 4}), "t");
+  CHECK(f.to_vector<int32_t>() == std::vector<int32_t>{1, -3, 2, 4});
+}
+
+TEST_CASE("npy: halves: the smallest, the largest, infinities and signed zeros") {
+  const Tensor t = parse_npy(npy_of(header_of("<f2", "(7,)"),
+                                    {1, 0, 0xFF, 3, 0, 4, 0xFF, 0x7B, 0, 0x7C, 0, 0x80, 1, 0x7C}),
+                             "t");
+  CHECK(t.at(0) == 0x1p-24);
+  CHECK(t.at(1) == 0x3FFp-24);
+  CHECK(t.at(2) == 0x1p-14);
+  CHECK(t.at(3) == 65504);
+  CHECK(std::isinf(t.at(4)));
+  CHECK((t.at(5) == 0 && std::signbit(t.at(5))));
+  CHECK(std::isnan(t.at(6)));
+}
+
 TEST_CASE("npy: Fortran order is transposed") {
   // a[i][j][k] = 6 i + 3 j + k, shape [2, 2, 3], first axis fastest in the file.
   std::vector<uint8_t> data;
@@ -103,10 +146,16 @@ TEST_CASE("npy: other spellings of the header, and what the writer refuses") {
 TEST_CASE("npy: hostile files") {
   const std::vector<uint8_t> eight(8);
   refused({}, {"signature"});
-  refused(test::bytes_of("PK\x03\x04garbage"), {"offset 0", "NUMPY"});
+  refused(test::bytes_of("PK\x03\x04garbage"), {"offset 0", "NUMPY", "this is a zip archive"});
+  refused(test::bytes_of("\x89HDF\r\n\x1A\n"), {"offset 0", "NUMPY", "this is an HDF5 file"});
   refused(npy_of(header_of("<f4", "(2,)"), eight, 4), {"version 1, 2 or 3", "got 4"});
   refused(npy_of(header_of("|O", "(1,)"), eight), {"pickle"});
-  refused(npy_of(header_of("<f2", "(4,)"), eight), {"'<f2'"});
+  for (const char* type :
+       {"<f16", "<c8", "<U2", "|S8", "<M8[s]", "|V8", "<i3", "<b1x", "|i2", "<f1"}) {
+    refused(npy_of(header_of(type, "(1,)"), eight), {str("'", type, "'")});
+  }
+  refused(npy_of(header_of("<u8", "(2,)"), {1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80}),
+          {"below 2^63, element 1 is 9223372036854775808"});
   refused(npy_of(header_of("|f4", "(2,)"), eight), {"'|f4'"});
   refused(npy_of("{'descr': [('x', '<f4')], 'fortran_order': False, 'shape': (2,), }", eight),
           {"structured"});

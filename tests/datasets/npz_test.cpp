@@ -107,12 +107,37 @@ TEST_CASE("npz: deflated members and an archive comment") {
   CHECK(t.at(39) == 2.5);
 }
 
+TEST_CASE("npz: members that pack as well as deflate can") {
+  const NpzFile zeros(archive({deflated(serialize_npy(Tensor::zeros({1'000'000}, DType::f64)))}),
+                      "t");
+  CHECK(zeros.read("a").numel() == 1'000'000);
+  Tensor labels = Tensor::empty({300'000}, DType::i64);
+  for (int64_t i = 0; i < labels.numel(); ++i) labels.mutable_data<int64_t>()[i] = i / 30'000;
+  const NpzFile sorted(archive({deflated(serialize_npy(labels))}), "t");
+  CHECK(sorted.read("a").at(299'999) == 9);
+}
+
+TEST_CASE("npz: a file of another kind is called by its name") {
+  const auto refused = [](std::string_view bytes, const std::string& what) {
+    check_error(ErrorKind::data, {"a.npz", "offset", what}, [&] {
+      NpzFile({bytes.begin(), bytes.end()}, "a.npz");
+    });
+  };
+  refused("\x93NUMPY\x01", "no .npz file, this is a .npy array");
+  refused("\x89HDF\r\n\x1A\n", "this is an HDF5 file");
+  Member weights = good();
+  weights.name = weights.local_name = "archive/data.pkl";
+  const auto bytes = archive({weights});
+  refused({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+          "this is an archive of torch.save");
+}
+
 TEST_CASE("npz: hostile members") {
   refused([](Member& m) { m.crc ^= 1; }, {"checksum"});
   refused([](Member& m) { m.bytes[5] ^= 0xFF; }, {"damaged"});
   refused([](Member& m) { m.size += 1; }, {"inflate to"});
   refused([](Member& m) { m.size -= 1; }, {"inflate to"});
-  refused([](Member& m) { m.size = 200 * m.packed + 4096; }, {"ratio"});
+  refused([](Member& m) { m.size = 1033 * m.packed + 4096; }, {"ratio"});
   refused([](Member& m) { m.packed = 1'000'000; }, {"member's bytes"});
   refused([](Member& m) { m.method = 12; }, {"compression 12"});
   refused([](Member& m) { m.method = 0; }, {"two sizes differ"});

@@ -50,7 +50,9 @@ void compare_steps(const OptimizerConfig& config, int steps) {
     auto reference = make_optimizer(config, here), optimizer = make_optimizer(config, there);
     for (int step = 0; step < steps; ++step) {
       const Tensors g = gradients(here, step);
-      const StepInfo info{.step = step, .lr_scale = 1 - 0.01 * step};
+      const StepInfo info{.step = step, .loss = 1.0 / (1 + step), .lr_scale = 1 - 0.01 * step};
+      reference->look_ahead(here);
+      optimizer->look_ahead(there);
       reference->step(here, g, info);
       optimizer->step(there, on_device(g), info);
       if (step != steps / 2) continue;
@@ -96,6 +98,42 @@ TEST_CASE("emulation: ten steps of Muon") {
       {.name = "muon",
        .options = {{"form", "sum"}, {"nesterov", "off"}, {"min_side", "1"}, {"exact", "on"}}},
       10);
+}
+
+TEST_CASE("emulation: eight steps of every other optimizer that takes the gradient as given") {
+  for (const char* name :
+       {"lion", "schedule_free", "normuon", "polar_adamw", "soap", "shampoo", "specmuon"}) {
+    compare_steps({.name = name, .lr = 1e-3, .weight_decay = 0.1}, 8);
+  }
+  compare_steps({.name = "muon", .options = {{"power", "0.5"}}}, 8);
+  compare_steps({.name = "specmuon", .options = {{"preset", "paper"}, {"momentum_at", "pre"}}}, 8);
+}
+
+TEST_CASE("emulation: optimizers that look again do so on the device") {
+  for (const OptimizerConfig& config :
+       {OptimizerConfig{.name = "lbfgs", .options = {{"iterations", "3"}}},
+        OptimizerConfig{.name = "adamw", .options = {{"sam", "0.1"}, {"sam_adaptive", "on"}}},
+        OptimizerConfig{.name = "specmuon", .options = {{"relax", "extra_forward"}}}}) {
+    ParamList here = model(DType::f64), there = on_device(here);
+    // |w|^2 / 2, one element of which weighs ten times as much.
+    const EvaluateAt evaluate = [&](const Tensors& at, bool) {
+      LossAndGrads out;
+      for (const Tensor& w : at) {
+        std::vector<double> v = w.to_vector<double>();
+        v[0] *= 10;
+        for (size_t i = 0; i < v.size(); ++i) out.loss += v[i] * w.at(static_cast<int64_t>(i)) / 2;
+        out.grads.push_back(Tensor::from(v, w.shape()).to(w.device()));
+      }
+      return out;
+    };
+    auto a = make_optimizer(config, here), b = make_optimizer(config, there);
+    for (int step = 0; step < 4; ++step) {
+      const LossAndGrads x = evaluate(here.values(), true), y = evaluate(there.values(), true);
+      a->step(here, x.grads, {.step = step, .loss = x.loss, .evaluate = evaluate});
+      b->step(there, y.grads, {.step = step, .loss = y.loss, .evaluate = evaluate});
+    }
+    CHECK(largest_difference(there.values(), here.values()) <= 1e-11);
+  }
 }
 
 TEST_CASE(

@@ -18,5 +18,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const fuzz::Folder folder("hdf5");
   const fs::path path = folder.path() / "a.h5";
   fuzz::write_file(path, fuzz::text_of(data, size));
-  return fuzz::guarded([&] { read_hdf5_clouds(path, int64_t{64} << 20); });
+  return fuzz::guarded(
+      [&] { read_hdf5_clouds(path, {.normals = true, .max_bytes = int64_t{64} << 20}); });
 }

@@ -7,7 +7,7 @@ endif()
 
 file(GLOB tests CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/emulation/kernels*_test.cpp"
      "${CMAKE_CURRENT_SOURCE_DIR}/emulation/step_test.cpp"
-     "${CMAKE_CURRENT_SOURCE_DIR}/emulation/networks_test.cpp"
+     "${CMAKE_CURRENT_SOURCE_DIR}/emulation/networks*_test.cpp"
      "${CMAKE_CURRENT_SOURCE_DIR}/autograd/op_*.cpp")
 list(APPEND tests train/trainer_device_test.cpp)
 add_executable(test_gpu ${tests} gpu/main.cpp)

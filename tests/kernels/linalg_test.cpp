@@ -85,3 +85,118 @@ TEST_CASE("linalg: faults are sentences") {
             },
             ErrorKind::usage) == "svd: expects f32 or f64, got i32");
 }
+
+TEST_CASE("linalg: the basis of a QR decomposition is orthonormal and spans the columns") {
+  for (DType dtype : {DType::f32, DType::f64}) {
+    const double tolerance = dtype == DType::f32 ? 1e-5 : 1e-13;
+    const Tensor a = random_tensor({40, 9}, dtype, 2), q = QrBasis::cpu(a);
+    const Tensor qtq = product(transposed(q), q);
+    for (int64_t i = 0; i < 81; ++i) CHECK(std::abs(qtq.at(i) - (i % 10 == 0)) < tolerance);
+    const Tensor r = product(transposed(q), a);
+    CHECK(max_difference(product(q, r), a.to(DType::f64)) < 10 * tolerance);
+    for (int64_t i = 0; i < 9; ++i) {
+      for (int64_t j = 0; j < i; ++j) CHECK(std::abs(r.at(i * 9 + j)) < 10 * tolerance);
+    }
+    // Whatever the rank.
+    const Tensor zero = QrBasis::cpu(Tensor::zeros({5, 3}, dtype));
+    const Tensor unit = product(transposed(zero), zero);
+    for (int64_t i = 0; i < 9; ++i) CHECK(unit.at(i) == doctest::Approx(i % 4 == 0));
+  }
+  CHECK(error_of(
+            [] {
+              QrBasis::cpu(Tensor::zeros({2, 3}, DType::f64));
+            },
+            ErrorKind::usage) == "qr_basis: expects at least as many rows as columns, got [2, 3]");
+}
+
+namespace {
+
+// U diag(s) V^T with the given values.
+Tensor with_spectrum(int64_t m, int64_t n, const std::vector<double>& s, DType dtype) {
+  const SvdFactors f = Svd::cpu(random_tensor({m, n}, DType::f64, 11));
+  std::vector<double> scaled = f.vt.to_vector<double>();
+  for (size_t i = 0; i < scaled.size(); ++i) scaled[i] *= s[i / n];
+  return product(f.u, Tensor::from(scaled, {static_cast<int64_t>(s.size()), n})).to(dtype).clone();
+}
+
+// The largest angle, as a sine, between a leading vector and the space of LAPACK's k vectors.
+double largest_angle(const Tensor& vt, const Tensor& all, int64_t k) {
+  const Tensor overlap = product(vt, transposed(all));
+  double worst = 0;
+  for (int64_t j = 0; j < k; ++j) {
+    double inside = 0;
+    for (int64_t i = 0; i < k; ++i) {
+      inside += overlap.at(j * all.size(0) + i) * overlap.at(j * all.size(0) + i);
+    }
+    worst = std::max(worst, std::sqrt(std::abs(1 - inside)));
+  }
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("linalg: leading triples agree with LAPACK over spectra, shapes and precisions") {
+  const auto geometric = [](double ratio) {
+    std::vector<double> s(120);
+    for (size_t i = 0; i < s.size(); ++i) s[i] = std::pow(ratio, static_cast<double>(i));
+    return s;
+  };
+  std::vector<double> flat(120), low(120, 0.0), tail(120, 1e-3), repeated(120, 0.1);
+  for (size_t i = 0; i < 120; ++i) flat[i] = 1 - 0.005 * static_cast<double>(i);
+  std::fill_n(low.begin(), 4, 2.0);
+  std::fill_n(repeated.begin(), 6, 1.0);
+  for (size_t i = 0; i < 6; ++i) tail[i] = 6.0 - static_cast<double>(i);
+  const std::vector<std::pair<std::string, std::vector<double>>> spectra = {
+      {"geometric .5", geometric(0.5)},
+      {"geometric .95", geometric(0.95)},
+      {"flat", flat},
+      {"rank 4", low},
+      {"small tail", tail},
+      {"repeated", repeated}};
+  constexpr int64_t k = 6;
+  for (const auto& spectrum : spectra) {
+    for (DType dtype : {DType::f64, DType::f32}) {
+      for (const Shape& shape : {Shape{120, 150}, Shape{300, 120}}) {
+        CAPTURE(spectrum.first);
+        CAPTURE(name_of(dtype));
+        const Tensor a = with_spectrum(shape[0], shape[1], spectrum.second, dtype);
+        const double tolerance = dtype == DType::f64 ? 1e-10 : 1e-5;
+        const SvdFactors got = TopSvd::cpu(a, k, tolerance), all = Svd::cpu(a);
+        REQUIRE(got.s.numel() == k);
+        CHECK(got.u.shape() == Shape{shape[0], k});
+        CHECK(got.vt.shape() == Shape{k, shape[1]});
+        const double rounding = dtype == DType::f64 ? 1e-13 : 1e-5;
+        for (int64_t j = 0; j < k; ++j) {
+          CHECK(std::abs(got.s.at(j) - all.s.at(j)) <= (tolerance + rounding) * all.s.at(0));
+        }
+        const Tensor vvt = product(got.vt, transposed(got.vt));
+        const Tensor utu = product(transposed(got.u), got.u);
+        for (int64_t i = 0; i < k * k; ++i) {
+          CHECK(std::abs(vvt.at(i) - (i % (k + 1) == 0)) < 100 * rounding);
+          CHECK(std::abs(utu.at(i) - (i % (k + 1) == 0)) < 100 * rounding);
+        }
+        const double gap = all.s.at(k - 1) - all.s.at(k);
+        if (gap > 1e-3) CHECK(largest_angle(got.vt, all.vt, k) < 1e3 * tolerance / gap + 1e-4);
+        CHECK(same_bits(TopSvd::cpu(a, k, tolerance).u, got.u));
+        for (int64_t j = 0; j < k; ++j) {  // the sign rule
+          double largest = 0;
+          for (int64_t i = 0; i < shape[0]; ++i) {
+            if (std::abs(got.u.at(i * k + j)) > std::abs(largest)) largest = got.u.at(i * k + j);
+          }
+          CHECK(largest > 0);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("linalg: leading triples of small, zero and wrong matrices") {
+  const Tensor a = random_tensor({7, 5}, DType::f64, 3);
+  CHECK(max_difference(TopSvd::cpu(a, 5, 1e-10).s, Svd::cpu(a).s) < 1e-14);
+  CHECK(max_abs(TopSvd::cpu(Tensor::zeros({80, 90}, DType::f32), 2, 1e-5).s) == 0);
+  CHECK(error_of([&] { TopSvd::cpu(a, 6, 1e-10); }, ErrorKind::usage) ==
+        "top_svd: expects k from 1 to 5 for a matrix [7, 5], got 6");
+  Tensor bad = random_tensor({100, 100}, DType::f64, 3);
+  bad.mutable_data<double>()[17] = NAN;
+  error_of([&] { TopSvd::cpu(bad, 3, 1e-10); }, ErrorKind::numerical);
+}

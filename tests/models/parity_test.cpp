@@ -1,4 +1,5 @@
-// The three point-cloud networks beside PyTorch: small networks whose state_dicts (safetensors),
+// The three point-cloud networks, two of them also with normals, beside PyTorch: small networks whose
+// state_dicts (safetensors),
 // logits, running statistics and one optimizer step come from tests/fixtures/parity/make_parity.py.
 // Weights are f32 in the files; both sides compute in f64, and Basin once more in f32.
 #include <doctest/doctest.h>
@@ -18,7 +19,7 @@ fs::path fixture(const std::string& name) {
 }
 
 struct Network {
-  std::string name;
+  std::string name;  // of the fixture: the model, and "_normal" with normals
   std::map<std::string, std::string> options;
 };
 
@@ -26,7 +27,19 @@ const std::vector<Network> kNetworks{
     {"pointnet", {{"widths", "8,10,16,12,9"}, {"dropout", "0"}}},
     {"dgcnn", {{"widths", "6,7,8,9,14,12,10"}, {"dropout", "0"}, {"k", "4"}}},
     {"egnn", {{"hidden", "10"}, {"layers", "3"}, {"dropout", "0"}, {"k", "4"}}},
+    {"pointnet_normal", {{"widths", "8,10,16,12,9"}, {"dropout", "0"}, {"features", "normal"}}},
+    {"dgcnn_normal",
+     {{"widths", "6,7,8,9,14,12,10"}, {"dropout", "0"}, {"k", "4"}, {"features", "normal"}}},
 };
+
+// points [B, N, 3 or 6] -> {points} or {points, normals}
+Tensors inputs_of(const NpzFile& numbers, DType dtype) {
+  const Tensor all = numbers.read("points").to(dtype);
+  const int64_t channels = all.size(2);
+  Tensors out;
+  for (int64_t c = 0; c < channels; c += 3) out.push_back(slice(all, 2, c, c + 3));
+  return out;
+}
 
 struct Loaded {
   Model model;
@@ -35,7 +48,8 @@ struct Loaded {
 };
 
 Loaded load(const Network& network, DType dtype, bool fused) {
-  ModelConfig config{network.name, "", 5, network.options};
+  const std::string model_name = network.name.substr(0, network.name.find('_'));
+  ModelConfig config{model_name, "", 5, network.options};
   config.options["fused"] = fused ? "true" : "false";
   Model model = make_model(config);
   ModelState state = init_model(model, 1, dtype);
@@ -72,10 +86,9 @@ TEST_CASE("parity: logits equal PyTorch's, running and batch statistics") {
         CAPTURE(name_of(dtype));
         CAPTURE(fused);
         const Loaded n = load(network, dtype, fused);
-        const Tensor points = n.numbers.read("points").to(dtype);
+        const Tensors inputs = inputs_of(n.numbers, dtype);
         const auto logits = [&](const ForwardOptions& options) {
-          return n.model
-              .forward(n.state.params.values(), n.state.buffers.values(), {points}, options)
+          return n.model.forward(n.state.params.values(), n.state.buffers.values(), inputs, options)
               .outputs[0];
         };
         const double eval = gap(logits({}), n.numbers.read("logits_eval"));
@@ -95,9 +108,10 @@ TEST_CASE("parity: loss, running statistics after one pass, one Adam and one Ada
       CAPTURE(network.name);
       CAPTURE(optimizer);
       Loaded n = load(network, DType::f64, true);
-      const Tensor points = n.numbers.read("points").to(DType::f64);
-      const Fn loss = classification_loss(n.model, n.state.buffers.values(), points,
-                                          n.numbers.read("labels"), batch_mode());
+      const Tensor labels = n.numbers.read("labels");
+      const Fn loss = training_loss(supervised(n.model, n.state.buffers.values(),
+                                               inputs_of(n.numbers, DType::f64), batch_mode(),
+                                               cross_entropy_loss(labels), labels.numel()));
       const ValueGrad result = value_and_grad(loss)(n.state.params.values());
       CHECK(std::abs(result.value.item() - n.numbers.read("loss_train").at(0)) < 1e-10);
       update_running_stats(n.state.buffers, batch_stats_of(result.aux));

@@ -4,6 +4,8 @@
 #include <doctest/doctest.h>
 #include <unistd.h>
 
+#include <functional>
+
 #include "basin/core/log.h"
 #include "basin/nn/layers.h"
 
@@ -103,9 +105,91 @@ TEST_CASE("state: missing, extra and mis-shaped tensors are named, and nothing i
   file.tensors[0].second = Tensor::zeros({4, 3}, DType::i64);
   refuses(file, "of another type: feat.conv1.weight i64 instead of f32;");
   file = good;
-  file.tensors[0].first = "module." + file.tensors[0].first;  // not on every name
-  refuses(file, "missing: feat.conv1.weight; not in the model: module.feat.conv1.weight");
-  refuses(SafetensorsFile{}, "and 3 more");
+  file.tensors[0].first = "old." + file.tensors[0].first;  // not on every name
+  refuses(file, "missing: feat.conv1.weight; not in the model: old.feat.conv1.weight");
+  refuses(SafetensorsFile{}, "missing: feat.conv1.weight, ");
+  refuses(SafetensorsFile{}, "and 2 more; no name is one of the model's");
+  file = good;
+  file.tensors.emplace_back("module.fc.weight", file.tensors.back().second);
+  refuses(file, "two tensors are called fc.weight");
+  file = good;
+  for (auto& [name, tensor] : file.tensors) name = "net." + name;
+  file.tensors.emplace_back("loss.weight", Tensor::zeros({2}, DType::f32));
+  refuses(file, "not in the model: loss.weight; every weight of the model is there");
+}
+
+TEST_CASE("state: what wrappers add to the names is left out, and the log says what") {
+  const ModelState saved = trained_state(DType::f32);
+  const auto loads = [&](const std::function<std::string(const std::string&)>& renamed) {
+    SafetensorsFile file = state_file(saved);
+    for (auto& [name, tensor] : file.tensors) name = renamed(name);
+    ModelState target = make_state(2, DType::f32);
+    std::string said;
+    const LogSink previous =
+        set_log_sink([&](LogLevel, const std::string& message) { said += message; });
+    try {
+      load_state(file, "file", target);
+    } catch (...) {
+      set_log_sink(previous);
+      throw;
+    }
+    set_log_sink(previous);
+    CHECK_MESSAGE(equal(saved, target), renamed("x"));
+    return said;
+  };
+  for (const char* prefix :
+       {"module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod.", "model.",
+        "model._orig_mod.", "net.encoder.", "state_dict.model.", "_fsdp_wrapped_module.", "ema."}) {
+    const std::string said = loads([&](const std::string& name) { return prefix + name; });
+    CHECK_MESSAGE(said.find("left out of the names") != std::string::npos, prefix);
+  }
+  // One layer was compiled, or is data-parallel, and the rest is not.
+  for (const char* part : {"_orig_mod", "module", "_checkpoint_wrapped_module"}) {
+    CHECK(loads([&](const std::string& name) {
+            return name.starts_with("feat.conv1.") ? str("feat.conv1.", part, name.substr(10))
+                                                   : name;
+          }) == str("file: left out of the names of the tensors: ", part, "."));
+  }
+  CHECK(loads([](const std::string& name) { return name; }).empty());
+
+  // A network that has such names itself.
+  Layout own;
+  own.linear("module.fc", 3, 2, Role::head, torch_linear_init(3));
+  const ModelState wrapped = own.init(1, DType::f32);
+  ModelState target = own.init(2, DType::f32);
+  load_state(state_file(wrapped), "file", target);
+  CHECK(equal(wrapped, target));
+}
+
+TEST_CASE("state: what only keeps count may be missing, or be there beside the model") {
+  const ModelState saved = trained_state(DType::f32);
+  SafetensorsFile file = state_file(saved);
+  std::erase_if(file.tensors, [](const auto& t) { return t.first.ends_with("batches_tracked"); });
+  ModelState target = trained_state(DType::f64);
+  load_state(file, "file", target);
+  CHECK(target.buffers.at("feat.bn1.num_batches_tracked").value.item() == 0);
+  CHECK(target.buffers.at("feat.bn1.running_var").value.at(0) ==
+        saved.buffers.at("feat.bn1.running_var").value.at(0));
+
+  // An averaged model counts what it has averaged; others keep positions.
+  file = state_file(saved);
+  for (auto& [name, tensor] : file.tensors) name = "module." + name;
+  file.tensors.emplace_back("n_averaged", Tensor::zeros({}, DType::i64));
+  file.tensors.emplace_back("positions", Tensor::zeros({1, 7}, DType::i64));
+  target = make_state(2, DType::f32);
+  std::string warning;
+  const LogSink previous = set_log_sink([&](LogLevel level, const std::string& message) {
+    if (level == LogLevel::warning) warning = message;
+  });
+  load_state(file, "file", target);
+  set_log_sink(previous);
+  CHECK(warning.find("n_averaged, positions") != std::string::npos);
+  CHECK(equal(saved, target));
+
+  // A statistic is no counter.
+  file = state_file(saved);
+  std::erase_if(file.tensors, [](const auto& t) { return t.first.ends_with("running_mean"); });
+  CHECK_THROWS_AS(load_state(file, "file", target), Error);
 }
 
 TEST_CASE("state: an extra buffer only draws a warning") {

@@ -34,6 +34,17 @@ TEST_CASE("schedule: constant, cosine, step, exponential, trapezoid") {
                {{0, 0.1}, {9, 1}, {10, 1}, {80, 1}, {85, 0.75}, {90, 0.5}, {100, 0}, {120, 0}});
 }
 
+TEST_CASE("schedule: warm-up, stable, decay in three shapes") {
+  check_points(make("wsd:warmup=10,decay=20,shape=linear"),
+               {{0, 0.1}, {10, 1}, {80, 1}, {85, 0.75}, {100, 0}, {120, 0}});
+  check_points(make("wsd:decay=20"), {{0, 1}, {80, 1}, {85, 0.5}, {100, 0}, {101, 0}});
+  check_points(make("wsd:decay=20,shape=cosine,floor=0.2"),
+               {{80, 1}, {90, 0.6}, {100, 0.2}, {500, 0.2}});
+  check_points(make("wsd:decay=0"), {{0, 1}, {100, 1}});
+  CHECK(error_of([] { parse_schedule("wsd:shape=round", 100); }, ErrorKind::usage) ==
+        "schedule: shape must be linear, sqrt or cosine, got 'round'");
+}
+
 TEST_CASE("schedule: linear warm-up precedes any schedule") {
   check_points(make("constant:warmup=4"), {{0, 0.25}, {1, 0.5}, {2, 0.75}, {3, 1}, {4, 1}});
   check_points(make("cosine:warmup=20"), {{0, 0.05}, {19, 1}, {20, 1}, {60, 0.5}, {100, 0}});

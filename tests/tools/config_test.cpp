@@ -98,6 +98,22 @@ TEST_CASE("config: unknown keys name the nearest known one and where they stand"
   CHECK(by_flag.second == "unknown option '--epoch'; did you mean --epochs?");
 }
 
+TEST_CASE("config: files as other systems save them, and files of another kind") {
+  const TempDir dir;
+  Config config = small();
+  write_file_atomic(dir / "a.toml",
+                    std::string_view("\xEF\xBB\xBFlr = 0.3\r\n# c\r\nepochs = 3\r\n"));
+  config.load_toml(dir / "a.toml");
+  CHECK((config.number("lr") == 0.3 && config.integer("epochs") == 3));
+  write_file_atomic(dir / "b.toml", std::string_view("\xFF\xFEl\0r\0", 6));
+  const auto wide = error_of([&] { config.load_toml(dir / "b.toml"); });
+  CHECK(wide.first == ErrorKind::usage);
+  CHECK(contains(wide.second, "not valid TOML"));
+  CHECK(contains(wide.second, "this is a text in UTF-16, which must be saved as UTF-8"));
+  write_file_atomic(dir / "c.toml", std::string_view("<!DOCTYPE html>\n"));
+  CHECK(contains(error_of([&] { config.load_toml(dir / "c.toml"); }).second, "this is a web page"));
+}
+
 TEST_CASE("config: a bad TOML file is a usage error with file and line") {
   const TempDir dir;
   Config config = small();

@@ -10,6 +10,7 @@
 
 #include "basin/tests/core/errors.h"
 #include "basin/tests/core/files.h"
+#include "basin/tests/tools/outcome.h"
 #include "basin/tools/shell/run_dir.h"
 #include "basin/tools/shell/settings.h"
 #include "basin/train/tasks/tasks.h"
@@ -27,13 +28,15 @@ struct Finished {
   std::string out, err;
 };
 
-// Runs <bin>/program with shell-quoted arguments.
+// Runs <bin>/program with shell-quoted arguments, below `environment` ("A=1 B=2"), in a folder of
+// `dir`.
 inline Finished run_built(const TempDir& dir, const std::string& program,
-                          const std::string& arguments) {
+                          const std::string& arguments, const std::string& environment = {},
+                          const std::string& folder = {}) {
   const fs::path out = dir / "stdout.txt", err = dir / "stderr.txt";
   const std::string command =
-      str("cd '", dir.path().string(), "' && '", BASIN_BIN_DIR, "/", program, "' ", arguments,
-          " >'", out.string(), "' 2>'", err.string(), "'");
+      str("cd ", quoted_word((dir / folder).string()), " && ", environment, " '", BASIN_BIN_DIR,
+          "/", program, "' ", arguments, " >'", out.string(), "' 2>'", err.string(), "'");
   const int status = std::system(command.c_str());
   Finished result;
   result.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;

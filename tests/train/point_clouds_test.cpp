@@ -96,7 +96,9 @@ TEST_CASE("task modelnet: clouds without labels, one by one or a folder of them"
     std::copy_n(known.tensors[0].data<float>() + i * each, each, one.mutable_data<float>());
     write_text(clouds / str("cloud-", 3 - i, ".txt"), one);
   }
-  write_text(clouds / ".hidden.txt", Tensor::zeros({24, 3}, DType::f32));
+  for (const char* name : {".hidden.txt", "._cloud-1.txt", "Thumbs.db", "cloud-1.txt~"}) {
+    write_text(clouds / name, Tensor::zeros({24, 3}, DType::f32));
+  }
   const Unlabelled folder = task.unlabelled({clouds.path().string()}, 2);
   REQUIRE(folder.names.size() == 3);
   CHECK(folder.names[0] == (clouds / "cloud-1.txt").string());
@@ -119,6 +121,63 @@ TEST_CASE("task modelnet: clouds without labels, one by one or a folder of them"
   CHECK(contains(empty.second, "expected files of clouds, found none"));
   const Unlabelled missing = task.unlabelled({"/nowhere/cloud.off"}, 2);
   CHECK(error_of([&] { missing.source->batch(0, 0); }).first == ErrorKind::data);
+}
+
+TEST_CASE(
+    "task modelnet: normals are an input of PointNet and DGCNN, from training to prediction") {
+  const TempDir dir, clouds;
+  for (const std::string split : {"train", "test"}) {
+    Rng rng(1, stream_id(split));
+    std::vector<double> rows(size_t{6 * 24 * 6});
+    for (double& v : rows) v = rng.uniform(-1, 1);
+    write_npy(dir / (split + "_points.npy"), Tensor::from(rows, {6, 24, 6}));
+    write_npy(dir / (split + "_labels.npy"), Tensor::from<int64_t>({0, 1, 0, 1, 0, 1}, {6}));
+    if (split == "test") {
+      rows.resize(24 * 6);
+      write_npy(clouds / "first.npy", Tensor::from(rows, {24, 6}));
+    }
+  }
+  Settings settings = clouds_in(dir.path());
+  settings.train.batch = 6;
+  settings.task.options["features"] = "normal";
+  const Task task = make_task(settings.task);
+  const Batch batch = task.source({.split = Split::test, .batch = 6})->batch(0, 0);
+  REQUIRE(batch.tensors.size() == 3);
+  CHECK(batch.tensors[1].shape() == Shape{6, 24, 3});
+  CHECK(task.model.options.at("features") == "normal");
+  CHECK(std::isfinite(Trainer(task, settings.train).step().loss));
+  // What was resolved makes the same task again, as a resumed run does.
+  CHECK(make_task(task.config).model.inputs.size() == 2);
+  const Unlabelled one = task.unlabelled({(clouds / "first.npy").string()}, 1);
+  const Batch alone = one.source->batch(0, 0);
+  REQUIRE(alone.tensors.size() == 2);
+  for (int64_t i = 0; i < 72; ++i) CHECK(alone.tensors[1].at(i) == batch.tensors[1].at(i));
+  settings.task.model = {.name = "egnn", .options = {{"k", "4"}}};
+  const auto refused = error_of([&] { make_task(settings.task); });
+  CHECK(refused.first == ErrorKind::usage);
+  CHECK(contains(refused.second, "the network egnn takes no normals"));
+}
+
+TEST_CASE("task modelnet: which points are taken, in both splits") {
+  const TempDir dir;
+  write_clouds(dir);  // .npy: random ones by default
+  Settings settings = clouds_in(dir.path());
+  settings.task.options["points"] = "6";
+  settings.train.batch = 6;
+  const auto test_points = [&](const char* selection) {
+    settings.task.options["selection"] = selection;
+    const auto source = make_task(settings.task).source({.split = Split::test, .batch = 10});
+    CHECK(source->batch(0, 0).tensors[0].to_vector<float>() ==
+          source->batch(4, 0).tensors[0].to_vector<float>());
+    return source->batch(0, 0).tensors[0].to_vector<float>();
+  };
+  const auto usual = test_points("auto");
+  CHECK(usual == test_points("random"));
+  CHECK(usual != test_points("first"));
+  CHECK(usual != test_points("fps"));
+  settings.task.options["selection"] = "last";
+  const auto wrong = error_of([&] { make_task(settings.task); });
+  CHECK(contains(wrong.second, "expected auto, first, random or fps, given 'last'"));
 }
 
 TEST_CASE("task modelnet: class, probability and margin of predictions by hand") {

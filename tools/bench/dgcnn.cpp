@@ -12,7 +12,7 @@ namespace {
 
 Counts count_dgcnn(const Model& model, int64_t batch, int64_t points) {
   const auto b = static_cast<double>(batch), n = static_cast<double>(points);
-  const double rows = b * n, edges = rows * std::stod(model.options.at("k"));
+  const double rows = b * n, edges = rows * static_cast<double>(integer_option(model, "k"));
   Counts out;
   for (const ParamSpec& p : model.layout.params()) {
     if (p.shape.rank() != 2) continue;

@@ -16,9 +16,9 @@ bool has(const std::string& name, const char* part) { return name.find(part) != 
 
 Counts count_egnn(const Model& model, int64_t batch, int64_t points) {
   const auto b = static_cast<double>(batch), n = static_cast<double>(points);
-  const double rows = b * n, edges = rows * std::stod(model.options.at("k"));
+  const double rows = b * n, edges = rows * static_cast<double>(integer_option(model, "k"));
   // The last layer moves coordinates that no logit reads; nobody computes them.
-  const std::string unused = str("gcl_", std::stoi(model.options.at("layers")) - 1, ".coord_mlp");
+  const std::string unused = str("gcl_", integer_option(model, "layers") - 1, ".coord_mlp");
   Counts out;
   const double distances = 2 * rows * n * 3;
   out.add_parts(distances, 0, distances, 0);

@@ -1,6 +1,7 @@
 // The machine's f32 peak: chains of fused multiply-adds that never leave the registers. Twelve
 // independent chains hide the latency of two units with four cycles each. The variant is chosen at
 // run time; every thread runs the same loop.
+#include "basin/core/error.h"
 #include "basin/core/parallel.h"
 #include "basin/tools/bench/bench.h"
 #include "basin/tools/shell/environment.h"
@@ -106,10 +107,10 @@ void run_peak(const BenchOptions& options, BenchReport& report) {
   for (const int threads : options.threads) {
     set_num_threads(threads);
     const double peak = measure_fma_peak();
-    report.value("peak.t" + std::to_string(threads) + ".f32_gflops", peak * 1e-9);
-    report.note("f32 multiply-add peak, " + std::string(fma_peak_name()) + ", " +
-                std::to_string(threads) + (threads == 1 ? " thread: " : " threads: ") +
-                std::to_string(std::lround(peak * 1e-9)) + " GFLOP/s");
+    report.value("peak.t" + str(threads) + ".f32_gflops", peak * 1e-9);
+    report.note("f32 multiply-add peak, " + std::string(fma_peak_name()) + ", " + str(threads) +
+                (threads == 1 ? " thread: " : " threads: ") + str(std::lround(peak * 1e-9)) +
+                " GFLOP/s");
   }
 }
 

@@ -1,6 +1,7 @@
 // Case hvp: what a Hessian-vector product costs, for the three networks at one size: as one shot
-// (value and tangent in one sweep) and for each further probe of one recording, alone and eight in
-// one sweep, beside a gradient, in time and in peak memory. Keys start with "hvp.".
+// (value and tangent in one sweep) and for each further probe of one recording, alone and of four
+// that are given at once (in one sweep where an op shares work between them), beside a gradient, in
+// time and in peak memory. Keys start with "hvp.".
 #include "basin/tools/bench/network.h"
 
 namespace basin::tools {

@@ -2,7 +2,6 @@
 // the record of machine and build. Times are medians over --repeats calls after two to warm up.
 #include <algorithm>
 #include <iostream>
-#include <sstream>
 
 #include "basin/core/io.h"
 #include "basin/core/parallel.h"
@@ -76,7 +75,7 @@ Config bench_settings() {
 
 std::vector<std::string> words_of(const std::string& list) {
   std::vector<std::string> out;
-  std::istringstream stream(list);
+  TextReader stream(list);
   for (std::string word; std::getline(stream, word, ',');) out.push_back(word);
   return out;
 }

@@ -2,8 +2,6 @@
 #include "basin/tools/bench/network.h"
 
 #include <algorithm>
-#include <iomanip>
-#include <sstream>
 
 #include "basin/core/random.h"
 #include "basin/core/storage.h"
@@ -34,7 +32,7 @@ double newton_schulz_flops(const ParamList& params, const Optimizer& muon) {
 Model bench_model(const NetworkCase& network, const BenchOptions& options) {
   ModelConfig config{.name = network.model, .preset = network.preset, .outputs = kClasses};
   for (const OptionInfo& option : model_info(network.model).options) {
-    if (option.name == "k" && options.k > 0) config.options["k"] = std::to_string(options.k);
+    if (option.name == "k" && options.k > 0) config.options["k"] = str(options.k);
   }
   return make_model(config);
 }
@@ -201,25 +199,24 @@ class Section {
     const LinearMap h = linearize(grad(problem.scalar_loss()), params);
     const Timing probe = add("hvp_probe", "HVP, each further probe", [&] { h(direction); },
                              {2 * work.naive_flops, 0, 0});
-    constexpr int64_t kTogether = 8;
+    // What landscape_probe pays for a probe of a trace or a density: --lanes 4, its default.
+    constexpr int64_t kTogether = 4;
     const std::vector<Tensors> several(kTogether, direction);
     Timing lane = measure(options_, [&] { h.lanes(several); });
     for (double* t : {&lane.median, &lane.min, &lane.max}) *t /= kTogether;
-    report_.add(prefix_ + "hvp_lane", str("HVP, each of ", kTogether, " probes at once"), lane,
+    report_.add(prefix_ + "hvp_lane", str("HVP, each of ", kTogether, " probes given at once"), lane,
                 {2 * work.naive_flops, 0, 0}, peak_);
     ratios("hvp_one_shot", "one shot", once, gradient);
     ratios("hvp_probe", "each further probe", probe, gradient);
-    ratios("hvp_lane", str("each of ", kTogether, " probes at once"), lane, gradient);
+    ratios("hvp_lane", str("each of ", kTogether, " probes given at once"), lane, gradient);
   }
 
   void ratios(const std::string& key, const std::string& label, const Timing& hvp,
               const Timing& gradient) {
     const double time = hvp.median / gradient.median;
     const double memory = hvp.peak_bytes / gradient.peak_bytes;
-    std::ostringstream line;
-    line << "HVP, " << label << ": " << std::fixed << std::setprecision(2) << time
-         << " times a gradient's time, " << memory << " times its peak memory";
-    report_.note(line.str());
+    report_.note(str("HVP, ", label, ": ", fixed_text(time, 2), " times a gradient's time, ",
+                     fixed_text(memory, 2), " times its peak memory"));
     report_.value(prefix_ + key + ".ratio_to_gradient", time);
     report_.value(prefix_ + key + ".memory_ratio_to_gradient", memory);
   }
@@ -239,6 +236,12 @@ void Counts::add_parts(double forward, double backward, double forward_reduced,
   backward_ += backward;
   forward_reduced_ += forward_reduced;
   backward_reduced_ += backward_reduced;
+}
+
+int64_t integer_option(const Model& model, const std::string& name) {
+  int64_t value = 0;
+  check(parse_int64(model.options.at(name), value), model.name, ": ", name, " is no integer");
+  return value;
 }
 
 const std::vector<std::string>& network_parts() {

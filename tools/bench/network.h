@@ -37,6 +37,7 @@ struct NetworkCase {
 };
 
 void run_network(const NetworkCase& network, const BenchOptions& options, BenchReport& report);
+int64_t integer_option(const Model& model, const std::string& name);  // e.g. its "k"
 // The parts of a network that --parts chooses from.
 const std::vector<std::string>& network_parts();
 

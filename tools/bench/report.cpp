@@ -1,8 +1,6 @@
 // Repeats and times a body on each place that was asked for, and prints and keeps the rows.
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdio>
 #include <iostream>
 
 #include "basin/core/error.h"
@@ -50,6 +48,18 @@ Timing summary(Samples samples) {
   out.min = times.front();
   out.max = times.back();
   return out;
+}
+
+// A line of the table: the label on the left, the cells right-aligned, a remark behind them.
+void print_row(std::string label, const std::vector<std::string>& cells,
+               const std::string& remark = {}) {
+  constexpr size_t kLabel = 28, kWidths[] = {10, 10, 10, 9, 9, 7, 7, 7, 8};
+  label.resize(std::max(label.size(), kLabel), ' ');
+  for (size_t i = 0; i < cells.size(); ++i) {
+    const size_t width = kWidths[i];
+    label += " " + std::string(width - std::min(width, cells[i].size()), ' ') + cells[i];
+  }
+  std::cout << label << remark << std::endl;
 }
 
 }  // namespace
@@ -106,9 +116,8 @@ double begin_section(const std::string& title, const std::string& prefix, const 
 
 void BenchReport::heading(const std::string& text) {
   std::cout << '\n' << text << '\n';
-  std::printf("%-28s %10s %10s %10s %9s %9s %7s %7s %7s %8s\n", "", "median ms", "min ms", "max ms",
-              "GF/s", "GF/s red.", "% peak", "% red.", "faults", "peak MB");
-  std::fflush(stdout);
+  print_row("", {"median ms", "min ms", "max ms", "GF/s", "GF/s red.", "% peak", "% red.", "faults",
+                 "peak MB"});
 }
 
 void BenchReport::note(const std::string& text) { std::cout << text << std::endl; }
@@ -121,14 +130,8 @@ void BenchReport::add(const std::string& key, const std::string& label, const Ti
       .add(key + ".page_faults", t.page_faults)
       .add(key + ".mappings", t.mappings)
       .add(key + ".peak_bytes", t.peak_bytes);
-  const auto cell = [](double value, int width, int digits) {
-    std::array<char, 32> buffer{};
-    if (value <= 0) {
-      std::snprintf(buffer.data(), buffer.size(), "%*s", width, "-");
-    } else {
-      std::snprintf(buffer.data(), buffer.size(), "%*.*f", width, digits, value);
-    }
-    return std::string(buffer.data());
+  const auto cell = [](double value, int digits) {
+    return value > 0 ? fixed_text(value, digits) : std::string("-");
   };
   const double naive = work.naive_flops / t.median;
   const double reduced = work.reduced_flops / t.median;
@@ -137,14 +140,13 @@ void BenchReport::add(const std::string& key, const std::string& label, const Ti
   if (work.bytes > 0) json_.add(key + ".gbytes_per_second", work.bytes / t.median * 1e-9);
   if (peak > 0 && naive > 0) json_.add(key + ".naive_share_of_peak", naive / peak);
   if (peak > 0 && reduced > 0) json_.add(key + ".reduced_share_of_peak", reduced / peak);
-  std::printf(
-      "%-28s %10.2f %10.2f %10.2f %s %s %s %s %7.1f %8.1f", label.c_str(), 1e3 * t.median,
-      1e3 * t.min, 1e3 * t.max, cell(naive * 1e-9, 9, 1).c_str(),
-      cell(reduced * 1e-9, 9, 1).c_str(), cell(peak > 0 ? 100 * naive / peak : 0, 7, 1).c_str(),
-      cell(peak > 0 ? 100 * reduced / peak : 0, 7, 1).c_str(), t.page_faults, 1e-6 * t.peak_bytes);
-  if (work.bytes > 0) std::printf("  %.1f GB/s", work.bytes / t.median * 1e-9);
-  std::printf("\n");
-  std::fflush(stdout);
+  const auto share = [&](double rate) { return peak > 0 ? 100 * rate / peak : 0; };
+  print_row(
+      label,
+      {fixed_text(1e3 * t.median, 2), fixed_text(1e3 * t.min, 2), fixed_text(1e3 * t.max, 2),
+       cell(naive * 1e-9, 1), cell(reduced * 1e-9, 1), cell(share(naive), 1),
+       cell(share(reduced), 1), fixed_text(t.page_faults, 1), fixed_text(1e-6 * t.peak_bytes, 1)},
+      work.bytes > 0 ? "  " + fixed_text(work.bytes / t.median * 1e-9, 1) + " GB/s" : "");
 }
 
 }  // namespace basin::tools

@@ -141,7 +141,7 @@ class PathMeasurement {
     r.batch_norm = interpolate_ ? BatchStatistics::frozen : BatchStatistics::reestimated;
     r.fields = {{"data", data_.description},
                 {"data_hash", data_.content_hash},
-                {"batch", std::to_string(context_.batch)},
+                {"batch", str(context_.batch)},
                 {"statistics", interpolate_ ? "interpolated" : "re-estimated"}};
     for (const auto& field : metric_field(context_.trained.task)) r.fields.push_back(field);
     return r;

@@ -36,8 +36,7 @@ NamedTable line_table(const PathRecord& record, const Metric& metric) {
     const PathPointRecord &a = point_of(record, l.from), &b = point_of(record, l.to);
     out.page.rows.push_back({str(l.from, " to ", l.to), readable(l.distance), readable(a.loss),
                              readable(b.loss), readable(l.barrier), readable(l.at),
-                             readable(l.loss), metric_value_text(metric, l.metric),
-                             std::to_string(l.failed)});
+                             readable(l.loss), metric_value_text(metric, l.metric), str(l.failed)});
     csv.row({l.from, l.to, l.distance, a.loss, b.loss, a.metric, b.metric, l.barrier, l.at, l.loss,
              l.metric, metric.name, l.done, l.failed});
   }
@@ -79,7 +78,7 @@ NamedTable trail_table(const PathRecord& record) {
   CsvTable csv({"trajectory", "step", "x", "y", "share"});
   for (const TrailRecord& t : record.trails) {
     if (t.steps.empty()) continue;
-    out.page.rows.push_back({t.name, std::to_string(t.steps.size()), share_text(t.share),
+    out.page.rows.push_back({t.name, str(t.steps.size()), share_text(t.share),
                              str(readable(t.x.back()), ", ", readable(t.y.back()))});
     for (size_t i = 0; i < t.steps.size(); ++i) {
       csv.row({t.name, t.steps[i], t.x[i], t.y[i], t.share});

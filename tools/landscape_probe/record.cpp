@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "basin/core/printable.h"
+#include "basin/core/utf8.h"
 
 namespace basin::tools {
 namespace {
@@ -23,7 +24,7 @@ class Writer : public FieldWalk {
   void leaf(double& value) override { *at_.back() = value; }
   void leaf(int64_t& value) override { *at_.back() = value; }
   void leaf(bool& value) override { *at_.back() = value; }
-  void leaf(std::string& value) override { *at_.back() = value; }
+  void leaf(std::string& value) override { *at_.back() = to_utf8(value); }
   void begin_object() override { *at_.back() = json::object(); }
   size_t begin_list(size_t size) override {
     *at_.back() = json::array();
@@ -73,7 +74,7 @@ class Reader : public FieldWalk {
   }
   void leaf(std::string& value) override {
     if (!here().is_string()) expected("a text");
-    value = here().get<std::string>();
+    value = from_utf8(here().get_ref<const std::string&>());
   }
   void begin_object() override {
     if (!here().is_object()) expected("an object");

@@ -9,6 +9,7 @@
 #include "basin/core/log.h"
 #include "basin/core/parallel.h"
 #include "basin/core/params.h"
+#include "basin/core/standard_streams.h"
 #include "basin/kernels/gemm.h"
 #include "basin/tools/shell/environment.h"
 #include "basin/tools/shell/progress.h"
@@ -152,6 +153,8 @@ int run_program(const std::string& name, const std::function<int()>& body) {
     std::cerr << name << ": " << sentence << std::endl;
   };
   try {
+    hold_standard_streams();
+    for (std::ostream* stream : {&std::cout, &std::cerr}) stream->imbue(std::locale::classic());
     const int code = body();
     std::cout.flush();
     if (!std::cout) fail(ErrorKind::output, "standard output: cannot be written");

@@ -32,7 +32,8 @@ CommandLine parse_command_line(const Program& program, Config& config, int argc,
 // a choice on which the settings themselves depend.
 std::string flag_value(const std::string& flag, int argc, const char* const* argv);
 
-// Runs the body; an exception becomes one sentence "program: ..." on stderr and its exit code.
+// Runs the body; an exception becomes one sentence "program: ..." on stderr and its exit code. The
+// standard streams are open before and know no locale, whatever the caller's are.
 int run_program(const std::string& name, const std::function<int()>& body);
 
 // Settings that mean the same in every program.

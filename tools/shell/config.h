@@ -52,7 +52,8 @@ class Config {
   double number(std::string_view key) const;
   bool flag(std::string_view key) const;
   bool has(std::string_view key) const { return values_.find(key) != values_.end(); }
-  bool given(std::string_view key) const;  // by any layer above the default
+  bool given(std::string_view key) const;       // by any layer above the default
+  bool is_initial(std::string_view key) const;  // the value is the default's
   Layer source(std::string_view key) const;
   std::string origin(std::string_view key) const;  // for error sentences: "--set lr", "run.toml:3"
   // Values of an open prefix, without it. Reserved names (declared settings) are left out.

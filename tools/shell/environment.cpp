@@ -7,7 +7,6 @@
 
 #include <array>
 #include <cmath>
-#include <cstdio>
 #include <ctime>
 #include <fstream>
 
@@ -20,6 +19,7 @@ namespace basin::tools {
 
 std::string cpu_model() {
   std::ifstream in("/proc/cpuinfo");
+  in.imbue(std::locale::classic());
   for (std::string line; std::getline(in, line);) {
     if (line.rfind("model name", 0) != 0) continue;
     const size_t colon = line.find(':');
@@ -110,18 +110,10 @@ std::string command_line(int argc, const char* const* argv) {
 
 std::string duration_text(double seconds) {
   if (!std::isfinite(seconds)) return "?";
-  std::array<char, 48> buffer{};
   const auto whole = static_cast<int64_t>(seconds);
-  if (seconds < 120) {
-    std::snprintf(buffer.data(), buffer.size(), "%.1f s", seconds);
-  } else if (seconds < 7200) {
-    std::snprintf(buffer.data(), buffer.size(), "%d min %d s", static_cast<int>(whole / 60),
-                  static_cast<int>(whole % 60));
-  } else {
-    std::snprintf(buffer.data(), buffer.size(), "%d h %d min", static_cast<int>(whole / 3600),
-                  static_cast<int>(whole % 3600 / 60));
-  }
-  return buffer.data();
+  if (seconds < 120) return fixed_text(seconds, 1) + " s";
+  if (seconds < 7200) return str(whole / 60, " min ", whole % 60, " s");
+  return str(whole / 3600, " h ", whole % 3600 / 60, " min");
 }
 
 std::string bytes_text(double bytes) {
@@ -131,10 +123,7 @@ std::string bytes_text(double bytes) {
     bytes /= 1000;
     ++unit;
   }
-  std::array<char, 48> buffer{};
-  std::snprintf(buffer.data(), buffer.size(), unit == 0 ? "%.0f %s" : "%.1f %s", bytes,
-                units[unit]);
-  return buffer.data();
+  return str(fixed_text(bytes, unit == 0 ? 0 : 1), " ", units[unit]);
 }
 
 }  // namespace basin::tools

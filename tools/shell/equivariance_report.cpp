@@ -1,10 +1,8 @@
 // Table, CSV and figure of symmetry errors.
 #include "basin/tools/shell/equivariance_report.h"
 
-#include <array>
-#include <cstdio>
-
 #include "basin/core/record.h"
+#include "basin/core/text.h"
 #include "basin/figures/strip_plot.h"
 #include "basin/tools/shell/report.h"
 
@@ -13,11 +11,7 @@ namespace {
 
 constexpr DType kTypes[] = {DType::f32, DType::f64};
 
-std::string scientific(double value) {
-  std::array<char, 32> buffer{};
-  std::snprintf(buffer.data(), buffer.size(), "%.2e", value);
-  return buffer.data();
-}
+std::string scientific(double value) { return scientific_text(value, 2); }
 
 // The layers in the order of the network.
 std::vector<std::string> layer_names(const SymmetryReport& report) {
@@ -34,10 +28,8 @@ std::string graph_note(const EquivarianceReport& report) {
       "neighbour graphs rebuilt for every example; points with other input neighbours:";
   for (const GraphChange& g : report.measured.graph) {
     if (g.share == 0) continue;
-    std::array<char, 32> buffer{};
-    std::snprintf(buffer.data(), buffer.size(), "%.2g %%", 100 * g.share);
     out += str(out.back() == ':' ? " " : ", ", name_of(g.kind), " ", name_of(g.dtype), " ",
-               buffer.data());
+               short_text(100 * g.share, 2), " %");
   }
   return out.back() == ':' ? out + " none" : out;
 }

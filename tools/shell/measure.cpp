@@ -145,7 +145,9 @@ int measure(const Config& config, const RunSettings& settings, const Place& plac
   const bool own = std::any_of(extra.begin(), extra.end(),
                                [&](const Measurement& m) { return m.asked(config); });
   if (evaluated) result.append(accuracy(context, !own));
-  for (const Measurement& m : asked) result.append(m.run(context));
+  for (const Measurement& m : asked) {
+    result.append(with_hint(moved_data(config), [&] { return m.run(context); }));
+  }
   write_json(config, result);
   return 0;
 }

@@ -12,7 +12,7 @@ namespace basin::tools {
 namespace {
 
 bool starts_like_number(const std::string& cell) {
-  return !cell.empty() && (std::isdigit(static_cast<unsigned char>(cell[0])) || cell[0] == '-');
+  return !cell.empty() && ((cell[0] >= '0' && cell[0] <= '9') || cell[0] == '-');
 }
 
 RecordFields read_result(const fs::path& run) {
@@ -115,7 +115,7 @@ std::string result_table(const RecordFields& r) {
 
 std::string evaluation_table(const Task& task, const Evaluation& e, const std::string& what) {
   std::vector<std::vector<std::string>> rows{{"weights", task.example + "s"},
-                                             {what, std::to_string(e.examples)}};
+                                             {what, str(e.examples)}};
   for (size_t i = 0; i < e.values.size(); ++i) {
     rows[0].push_back(spaced(task.metrics[i].name));
     rows[1].push_back(metric_text(task.metrics[i], e.values[i]));
@@ -164,6 +164,7 @@ std::string data_summary(const Task& task) {
 }
 
 Record dry_run(Trainer& trainer) {
+  const int64_t left = trainer.total_steps() - trainer.steps_done();
   trainer.step();  // warms the allocator and the caches
   reset_peak_bytes();
   double start = seconds_now();
@@ -183,10 +184,9 @@ Record dry_run(Trainer& trainer) {
   const int64_t epochs =
       (trainer.total_steps() + trainer.steps_per_epoch() - 1) / trainer.steps_per_epoch();
   const int64_t period = options.eval_every.in_steps(trainer.steps_per_epoch());
-  const int64_t evaluations = (trainer.total_steps() + period - 1) / period;
+  const int64_t evaluations = (left + period - 1) / period;
   const double evaluated = static_cast<double>((data.test + data.validation) * evaluations);
-  const double total =
-      step_seconds * static_cast<double>(trainer.total_steps()) + example_seconds * evaluated;
+  const double total = step_seconds * static_cast<double>(left) + example_seconds * evaluated;
   const auto weights = static_cast<double>(trainer.state().params.total_elements()) *
                        static_cast<double>(size_of(options.dtype));
   return Record()

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 
 #include "basin/core/listing.h"
 #include "basin/tools/shell/environment.h"
@@ -28,7 +27,7 @@ constexpr uint64_t kMaxRecordBytes = uint64_t{1} << 20;
 std::vector<fs::path> entries_of(const fs::path& folder) {
   std::error_code error;
   std::vector<fs::path> out = list_folder(folder, error);
-  if (error) fail(ErrorKind::output, folder.string(), ": cannot be listed: ", error.message());
+  if (error) fail(ErrorKind::output, folder.string(), ": cannot be listed: ", error_text(error));
   return out;
 }
 
@@ -48,14 +47,17 @@ bool is_half_bundle(const fs::path& folder) {
 }
 
 // What a run leaves that was killed before its first record: the lock comes first, then files of
-// our names. Without the lock these files are somebody else's.
+// our names. Without the lock these files are somebody else's. What a file manager left is nobody's.
 bool is_unfinished_start(const fs::path& folder) {
-  const std::vector<fs::path> entries = entries_of(folder);
+  std::vector<fs::path> entries = entries_of(folder);
+  std::erase_if(entries,
+                [](const fs::path& p) { return is_litter(p) && p.filename() != kLock; });
   bool locked = false;
   for (const fs::path& entry : entries) {
     const fs::path name = entry.filename();
     locked = locked || name == kLock;
-    const bool ours = name == kLock || name == "config.toml" || name == "metrics.jsonl";
+    const bool ours = name == kLock || name == "config.toml" || name == "metrics.jsonl" ||
+                      name == "ckpt";  // of a run that extends another
     if (!ours && !is_leftover(entry)) return false;
   }
   return locked || entries.empty();
@@ -79,11 +81,11 @@ void RunDir::lock() {
   const fs::path file = path_ / kLock;
   lock_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (lock_ < 0) {
-    fail(ErrorKind::output, file.string(), ": cannot be created: ", std::strerror(errno));
+    fail(ErrorKind::output, file.string(), ": cannot be created: ", error_text(errno));
   }
   if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) {
-      fail(ErrorKind::output, file.string(), ": cannot be locked: ", std::strerror(errno));
+      fail(ErrorKind::output, file.string(), ": cannot be locked: ", error_text(errno));
     }
     fail(ErrorKind::output, path_.string(), ": another process is writing to this run");
   }
@@ -96,7 +98,7 @@ void RunDir::remove_leftovers() const {
     std::error_code error;
     if (is_leftover(entry) || is_half_bundle(entry)) remove_tree(entry, error);
     if (error) {
-      fail(ErrorKind::output, entry.string(), ": cannot be removed: ", error.message());
+      fail(ErrorKind::output, entry.string(), ": cannot be removed: ", error_text(error));
     }
   }
 }
@@ -114,7 +116,7 @@ RunDir RunDir::create(const fs::path& path) {
   refuse_used(path);
   std::error_code error;
   const bool made = fs::create_directories(path, error);
-  if (error) fail(ErrorKind::output, path.string(), ": cannot be created: ", error.message());
+  if (error) fail(ErrorKind::output, path.string(), ": cannot be created: ", error_text(error));
   if (made) fsync_path(path.has_parent_path() ? path.parent_path() : fs::path("."));
   RunDir dir(path);
   dir.lock();
@@ -178,7 +180,7 @@ fs::path part_folder(const fs::path& dir, const char* name) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) {
-    fail(ErrorKind::output, folder.string(), ": cannot be created: ", error.message());
+    fail(ErrorKind::output, folder.string(), ": cannot be created: ", error_text(error));
   }
   return folder;
 }

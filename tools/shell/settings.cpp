@@ -12,6 +12,8 @@ namespace {
 
 using Options = std::map<std::string, std::string>;
 
+constexpr const char* kExtended = "extended.";
+
 // The text of a schedule is checked before the data, hence the number of steps, is known.
 constexpr int64_t kAnyLength = 1000000000;
 
@@ -79,6 +81,11 @@ std::vector<Setting> training_settings(const TaskInfo& task) {
       {"resume", Kind::text, "",
        "Run directory (its newest checkpoint), RUN/ckpt/step-N, RUN/ckpt/best, or auto (--out if "
        "it exists)",
+       action},
+      {"extend", Kind::integer, "0",
+       "With --resume RUN --out NEW: train so many epochs more, the schedule anew over them from "
+       "--lr "
+       "(default: the run's own); weights, optimizer and step counter go on, RUN stays as it is",
        action},
       {"replay", Kind::text, "",
        "Run a failed step again from its bundle (RUN/failure-step-N), and stop", action},
@@ -198,6 +205,20 @@ TaskConfig task_config(const Config& config, const std::string& preset) {
   return out;
 }
 
+// 0 of a run that extends no other.
+int64_t first_step(const Config& config) {
+  const std::string key = str(kExtended, "from_step");
+  for (const auto& [name, value] : config.under(kExtended)) {
+    check(name == "from" || name == "from_step", config.origin(kExtended + name), ": unknown key '",
+          kExtended, name, "'");
+  }
+  if (!config.has(key)) return 0;
+  int64_t step = 0;
+  check(parse_int64(config.text(key), step) && step >= 0, config.origin(key), ": ", key,
+        " is expected to be a step, given ", config.text(key));
+  return step;
+}
+
 OnNonFinite policy_from_name(const std::string& name) {
   check(name == "stop" || name == "skip", "expected stop or skip, given '", name, "'");
   return name == "stop" ? OnNonFinite::stop : OnNonFinite::skip;
@@ -211,13 +232,18 @@ DType float_type_from_name(const std::string& name) {
 
 }  // namespace
 
+const std::vector<std::string>& open_settings() {
+  static const std::vector<std::string> prefixes{"optimizer.", "model.", kExtended};
+  return prefixes;
+}
+
 Config train_settings(const std::string& task) {
   const TaskInfo& info = task_info(task);
   std::vector<Setting> all = task_settings(info);
   for (const auto& part : {training_settings(info), measurement_settings(), shared_settings()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
-  return Config(std::move(all), {"optimizer.", "model."});
+  return Config(std::move(all), open_settings());
 }
 
 RunSettings run_settings_from(Config& config) {
@@ -233,6 +259,7 @@ RunSettings run_settings_from(Config& config) {
          [&](const std::string&) { return parse_schedule(train.schedule, kAnyLength); });
   train.epochs = config.integer("epochs");
   train.steps = config.integer("steps");
+  train.first_step = first_step(config);
   train.batch = config.integer("batch");
   train.eval_batch = config.integer("eval_batch");
   train.eval_every = parsed(config, "eval_every", parse_period);
@@ -251,10 +278,27 @@ RunSettings run_settings_from(Config& config) {
   return out;
 }
 
+std::string moved_data(const Config& config) {
+  if (!config.has("data") || config.source("data") != Layer::file || config.is_initial("data")) {
+    return "";
+  }
+  std::error_code error;
+  if (fs::exists(config.text("data"), error)) return "";
+  return str("; ", config.origin("data"),
+             " says so: if the data were moved, name their place with --data");
+}
+
 Task task_from(const RunSettings& settings, const Config& config) {
   TaskConfig named = settings.task;
   named.place = [&config](const std::string& option) { return config.origin(option); };
-  return make_task(named);
+  const std::string hint = moved_data(config);
+  if (hint.empty()) return make_task(named);
+  Task task = with_hint(hint, [&] { return make_task(named); });
+  task.source = [source = task.source, hint](const SourceRequest& request) {
+    return with_hint(hint, [&] { return source(request); });
+  };
+  task.data = [data = task.data, hint] { return with_hint(hint, data); };
+  return task;
 }
 
 std::string default_run_name(const RunSettings& settings) {

@@ -18,14 +18,30 @@ struct RunSettings {
 };
 
 // The options of the task become settings of their own name; those of network and optimizer are
-// open: model.KEY, optimizer.KEY.
+// open: model.KEY, optimizer.KEY; so is where an extended run begins, extended.KEY
+// (extend_settings() in run_place.h).
+const std::vector<std::string>& open_settings();  // those prefixes
 Config train_settings(const std::string& task);
 
 // Fills in what depends on the chosen optimizer and preset, checks every value and its combination.
 // usage errors name where the value came from. No data are read.
 RunSettings run_settings_from(Config& config);
 
-// The task with its errors at the settings' origins. Data are read where the task has to fit.
+// How an error of data ends that are not where the file of a run says; "" where they are there, and
+// where the setting is no path.
+std::string moved_data(const Config& config);
+// Runs the body; a data error that it throws ends with the hint, once.
+template <class F>
+auto with_hint(const std::string& hint, F&& body) {
+  try {
+    return body();
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::data || std::string_view(e.what()).ends_with(hint)) throw;
+    fail(e.kind(), e.what(), hint);
+  }
+}
+
+// The task with its errors at the settings' origins, and the hint where data were moved. Data are read where the task has to fit.
 Task task_from(const RunSettings& settings, const Config& config);
 
 // The name of a run directory that a run gets without --out: "runs/pointnet-muon-s0".

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <csignal>
 
+#include "basin/core/error.h"
+
 namespace basin::tools {
 namespace {
 
@@ -34,7 +36,7 @@ std::string signal_name(int signal) {
     case SIGINT: return "SIGINT";
     case SIGTERM: return "SIGTERM";
     case SIGUSR1: return "SIGUSR1";
-    default: return "signal " + std::to_string(signal);
+    default: return "signal " + str(signal);
   }
 }
 

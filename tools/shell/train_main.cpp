@@ -73,12 +73,23 @@ int plan_only(const Config& config, Trainer& trainer, const Place& place) {
   return 0;
 }
 
+// This process's folder, seen from the run's.
+std::string start_folder(const fs::path& run) {
+  return fs::weakly_canonical(fs::current_path())
+      .lexically_relative(fs::weakly_canonical(run))
+      .string();
+}
+
 // The directory, opened or created, with its configuration and the record of this start.
-RunDir open_run(const Config& config, const Place& place, const Trainer& trainer,
+RunDir open_run(const Config& config, const Place& place, Trainer& trainer,
                 const Invocation& call) {
   RunDir dir = place.in_place ? RunDir::open(place.out) : RunDir::create(place.out);
   if (place.checkpoint && !place.in_place) copy_metrics(place, dir);
   if (!place.in_place) dir.write_config(config.to_toml());
+  if (config.integer("extend") > 0) {  // the run has its first checkpoint before it is one
+    MetricsFile metrics(dir.metrics_file(), fs::file_size(dir.metrics_file()));
+    trainer.save(dir.path(), metrics);
+  }
   const DataFacts data = trainer.task().data();
   const TrainOptions& train = trainer.options();
   Record facts;
@@ -89,7 +100,9 @@ RunDir open_run(const Config& config, const Place& place, const Trainer& trainer
       .add("data", data.source)
       .add("data_hash", data.hash)
       .add("config_hash", train.config_hash)
-      .add("resumed_from_step", place.checkpoint ? place.checkpoint->step : int64_t{0});
+      .add("resumed_from_step", place.checkpoint ? place.checkpoint->step : int64_t{0})
+      .add("paths_from", place.in_place ? paths_from(place.out) : start_folder(place.out));
+  facts.append(extension_record(config));
   facts.append(device_record(train.device));
   dir.begin(facts);
   return dir;
@@ -167,14 +180,16 @@ int train(const Config& config, const RunSettings& settings, const Place& place,
   if (const std::string& weights = config.text("weights"); !weights.empty()) {
     load_state(weights, trainer.state(), {.skip_head = config.flag("skip_head")});
   }
-  if (place.checkpoint) trainer.restore(*place.checkpoint);
+  const bool extends = config.integer("extend") > 0;
+  if (place.checkpoint && extends) trainer.extend(*place.checkpoint);
+  if (place.checkpoint && !extends) trainer.restore(*place.checkpoint);
   if (config.flag("dry_run")) return plan_only(config, trainer, place);
   RunDir dir = open_run(config, place, trainer, call);
   log_plan(trainer);
-  log_line(str(place.checkpoint
-                   ? "resuming after step " + std::to_string(trainer.steps_done()) + ", "
-                   : std::string(),
-               "writing to ", dir.path().string(),
+  const std::string from = extends ? str("extending ", place.checkpoint->path.string(), " by ",
+                                         config.text("extend"), " epochs, ")
+                                   : str("resuming after step ", trainer.steps_done(), ", ");
+  log_line(str(place.checkpoint ? from : std::string(), "writing to ", dir.path().string(),
                "/{config.toml, run.json, metrics.jsonl, result.json, ckpt/}"));
   return train_and_report(config, trainer, dir, call);
 }
@@ -212,7 +227,7 @@ Config settings_with(const std::string& task, const TrainExtras& extras) {
   for (const Measurement& m : extras.measurements) {
     all.insert(all.end(), m.settings.begin(), m.settings.end());
   }
-  return Config(std::move(all), {"optimizer.", "model."});
+  return Config(std::move(all), open_settings());
 }
 
 // "compare" or "predict" when the first free word says so.
@@ -247,6 +262,7 @@ int run(const Invocation& call, int argc, const char* const* argv) {
     return replay(config);
   }
   load_resumed_settings(config, resumed_run(config.text("resume")));
+  extend_settings(config);
   apply_shared_settings(config);
   const RunSettings settings = run_settings_from(config);
   if (config.flag("print_config")) {
@@ -256,6 +272,8 @@ int run(const Invocation& call, int argc, const char* const* argv) {
   for (const std::string& note : settings.notes) log_line(note);
   const bool measuring = action == "predict" || is_measurement(config, call.extras.measurements);
   const Place place = find_place(config, settings, measuring);
+  check(!measuring || config.integer("extend") == 0, config.origin("extend"),
+        ": trains, it cannot measure in the same call");
   check_json_target(config);
   if (action == "predict") return predict_files(config, settings, place, line.positionals);
   if (measuring) return measure(config, settings, place, call.extras.measurements);

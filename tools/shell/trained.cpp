@@ -10,26 +10,18 @@ void start_state(Trained& out) {
   out.state = out.initial.clone();
 }
 
-// The tensor of that name, or the one with the shortest prefix before it ("module.fc3.weight",
-// never "feat.stn.fc3.weight" beside it); null: there is none.
-const Tensor* named_tensor(const SafetensorsFile& file, const std::string& wanted) {
-  const Tensor* found = nullptr;
-  size_t shortest = 0;
-  for (const auto& [name, tensor] : file.tensors) {
-    if (name != wanted && !name.ends_with("." + wanted)) continue;
-    if (found != nullptr && name.size() >= shortest) continue;
-    found = &tensor;
-    shortest = name.size();
-  }
-  return found;
+// The weights under the names of the network that they are said to be of.
+SafetensorsFile read_weights(const fs::path& file, const Model& model) {
+  std::vector<std::string> known;
+  for (const ParamSpec& spec : model.layout.params()) known.push_back(spec.name);
+  return under_known_names(read_safetensors(file), file.string(), known);
 }
 
 // Rows of the head in a file of weights; 0: there is none under the network's names.
-int64_t outputs_in(const SafetensorsFile& file, const ModelConfig& config) {
-  const Model model = make_model(config);
+int64_t outputs_in(const SafetensorsFile& file, const Model& model, int64_t outputs) {
   for (const ParamSpec& spec : model.layout.params()) {
-    if (spec.role != Role::head || spec.shape[0] != config.outputs) continue;
-    const Tensor* tensor = named_tensor(file, spec.name);
+    if (spec.role != Role::head || spec.shape[0] != outputs) continue;
+    const Tensor* tensor = file.find(spec.name);
     if (tensor != nullptr && tensor->rank() >= 1 && tensor->rank() == spec.reference_shape.rank()) {
       return tensor->size(0);
     }
@@ -92,11 +84,13 @@ Trained load_trained_weights(const fs::path& file, const RunSettings& settings,
   Trained out;
   out.settings = settings;
   out.file = file;
-  const SafetensorsFile weights = read_safetensors(file);
+  const Model model = make_model(settings.task.model);
+  const SafetensorsFile weights = read_weights(file, model);
   // A task without a choice of data has them at hand.
   const bool have_data = !config.has("data") || config.given("data");
   if (!have_data) {
-    out.settings.task.fitted = numbered_classes(outputs_in(weights, settings.task.model));
+    out.settings.task.fitted =
+        numbered_classes(outputs_in(weights, model, settings.task.model.outputs));
   }
   out.task = task_from(out.settings, config);
   start_state(out);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "basin/core/content.h"
 #include "basin/figures/cloud_picture.h"
 #include "basin/tools/train_modelnet/corruption_eval.h"
 
@@ -15,26 +16,22 @@ constexpr int kPanel = 300, kCaption = 34, kGap = 10, kMargin = 28, kHead = 64, 
 constexpr Rgb kInk{30, 30, 30}, kMuted{110, 110, 110}, kGround{247, 248, 250}, kIdle{232, 232, 232};
 
 bool is_mesh_file(const fs::path& path) {
-  return path.extension() == ".off" || path.extension() == ".obj";
-}
-
-Tensor cloud_of(const PointCloudSet& set, int64_t row) {
-  const int64_t n = set.points_per_cloud();
-  return Tensor::from(std::span(set.points.data<float>() + 3 * n * row, static_cast<size_t>(3 * n)),
-                      {n, 3});
+  const std::string extension = lower_extension(path);
+  return extension == ".off" || extension == ".obj";
 }
 
 SheetShape from_mesh_file(const CloudSettings& config, const fs::path& file) {
   SheetShape out;
   out.name = file.filename().string();
   out.mesh = read_mesh(file);
-  if (file.extension() == ".obj") {
+  if (lower_extension(file) == ".obj") {
     for (auto& v : out.mesh->vertices) v = {-v[0], v[2], v[1]};  // y up -> z up
   }
   Rng rng(config.seed, stream_id("contact sheet surface"));
-  out.points = sample_surface(*out.mesh, kCorruptionDensePoints, rng, file.string());
-  normalise_cloud({out.points.mutable_data<float>(), static_cast<size_t>(out.points.numel())},
+  Tensor points = sample_surface(*out.mesh, kCorruptionDensePoints, rng, file.string()).points;
+  normalise_cloud({points.mutable_data<double>(), static_cast<size_t>(points.numel())},
                   config.load.normalise);
+  out.points = points.to(DType::f32);
   swap_up_axis(out.points);
   return out;
 }
@@ -48,7 +45,7 @@ SheetShape from_test_split(const CloudSettings& config, int64_t row) {
   SheetShape out;
   const int64_t label = set.labels.data<int64_t>()[row];
   out.name = str(set.class_names[static_cast<size_t>(label)], ", test shape ", row);
-  out.points = cloud_of(set, row);
+  out.points = Tensor::from(set.xyz(row), {set.points_of(row), 3});
   out.index = static_cast<uint64_t>(row);
   if (config.data != "embedded" && has_test_meshes(config.data)) {
     out.mesh =
@@ -103,7 +100,7 @@ void draw_panel(Picture& picture, int x, int y, int size, const std::string& nam
                  panel.reason, kMuted, 2);
   }
   picture.text(x + 10, y + 11, name, kInk, 2);
-  const std::string count = panel.reason.empty() ? std::to_string(panel.points.size(0)) : "";
+  const std::string count = panel.reason.empty() ? str(panel.points.size(0)) : "";
   picture.text(x + size - 10 - text_pixels(count, 2), y + 11, count, kMuted, 2);
 }
 

@@ -62,6 +62,8 @@ CorruptionSource::CorruptionSource(const CloudSettings& config,
                                    std::vector<std::string> class_names,
                                    const CorruptionOptions& options)
     : config_(config), class_names_(std::move(class_names)), options_(options) {
+  check(!config.load.normals, "--corruptions: the corruptions move, add and remove points and do ",
+        "not say what becomes of normals; measure a network without --features normal");
   if (!options_.published.empty()) {
     check(fs::is_directory(options_.published), "--corruptions-dir: no folder ",
           options_.published.string());

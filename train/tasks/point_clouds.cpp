@@ -1,6 +1,6 @@
 // Task "modelnet": classification of labelled point clouds, from any layout that
 // datasets/point_cloud.h reads or the embedded shapes.
-//   batch      points [B, N, 3] f32, labels [B] i64
+//   batch      points [B, N, 3] f32[, normals [B, N, 3] f32], labels [B] i64
 //   loss       mean cross-entropy with label smoothing; training adds the network's penalty
 //   fitted     the class names, so that trained weights need no training data
 #include <algorithm>
@@ -18,11 +18,6 @@ namespace {
 
 constexpr const char* kClass = "class.";
 
-PointSelection selection_from_name(const std::string& name) {
-  check(name == "first" || name == "random", "expected first or random, given '", name, "'");
-  return name == "first" ? PointSelection::first : PointSelection::random;
-}
-
 // The splits, read at the first request.
 class Clouds {
  public:
@@ -37,6 +32,10 @@ class Clouds {
     read();
     return facts_;
   }
+  PointSelection selection() const {  // what a loader has left to choose
+    read();
+    return selection_;
+  }
 
  private:
   void read() const {
@@ -45,6 +44,7 @@ class Clouds {
       const std::string hashes = splits.train.content_hash + splits.test.content_hash;
       facts_.source = splits.train.source;
       facts_.description = splits.description;
+      selection_ = splits.selection;
       facts_.hash =
           sha256_hex(std::span(reinterpret_cast<const uint8_t*>(hashes.data()), hashes.size()));
       test_ = std::move(splits.test);
@@ -64,16 +64,20 @@ class Clouds {
   CloudSettings settings_;
   mutable std::once_flag once_;
   mutable PointCloudSet train_, validation_, test_;
+  mutable PointSelection selection_ = PointSelection::first;
   mutable DataFacts facts_;
 };
 
-const std::vector<Slot>& cloud_slots() {
-  static const std::vector<Slot> all{{"points", Rows::point, SlotKind::coordinates},
-                                     {"labels", Rows::example, SlotKind::target}};
-  return all;
+const std::vector<Slot>& cloud_slots(bool normals) {
+  static const Slot points{"points", Rows::point, SlotKind::coordinates},
+      along{"normals", Rows::point, SlotKind::direction},
+      labels{"labels", Rows::example, SlotKind::target};
+  static const std::vector<Slot> plain{points, labels}, both{points, along, labels};
+  return normals ? both : plain;
 }
 
-LoaderOptions loader_options(const CloudSettings& s, const SourceRequest& request) {
+LoaderOptions loader_options(const CloudSettings& s, PointSelection selection,
+                             const SourceRequest& request) {
   LoaderOptions o;
   if (request.training) {
     o.batch = request.batch;
@@ -83,9 +87,9 @@ LoaderOptions loader_options(const CloudSettings& s, const SourceRequest& reques
     o.pose = s.pose.train;
     o.up = s.up;
     o.seed = s.seed;
-    o.selection = s.selection;
+    o.selection = selection;
   } else {
-    o = evaluation_options(request.batch, s.points, s.pose.test, s.up, s.seed);
+    o = evaluation_options(request.batch, s.points, s.pose.test, s.up, s.seed, selection);
   }
   o.prefetch = request.prefetch;
   return o;
@@ -94,27 +98,31 @@ LoaderOptions loader_options(const CloudSettings& s, const SourceRequest& reques
 class CloudSource : public Source {
  public:
   CloudSource(const PointCloudSet& part, const PointCloudSet& whole, const CloudSettings& settings,
-              const SourceRequest& request)
-      : loader_(part, loader_options(settings, request)),
+              PointSelection selection, const SourceRequest& request)
+      : loader_(part, loader_options(settings, selection, request)),
+        normals_(part.normals.defined()),
         examples_(part.size()),
         hash_(whole.content_hash) {
     description_ = str(part.size(), " of ", whole.size(), " ", name_of(request.split), " shapes",
                        part.size() < whole.size() ? str(" (seed ", request.seed, ")") : "", ", ",
                        loader_.points(), " points");
   }
-  const std::vector<Slot>& slots() const override { return cloud_slots(); }
+  const std::vector<Slot>& slots() const override { return cloud_slots(normals_); }
   int64_t examples() const override { return examples_; }
   int64_t batches() const override { return loader_.batches_per_epoch(); }
   Batch batch(int64_t epoch, int64_t index) const override {
     PointBatch b = loader_.batch(epoch, index);
-    const int64_t examples = b.points.size(0);
-    return {{std::move(b.points), std::move(b.labels)}, examples, std::move(b.rows)};
+    Batch out{{std::move(b.points)}, b.labels.size(0), std::move(b.rows)};
+    if (normals_) out.tensors.push_back(std::move(b.normals));
+    out.tensors.push_back(std::move(b.labels));
+    return out;
   }
   std::string description() const override { return description_; }
   std::string content_hash() const override { return hash_; }
 
  private:
   PointCloudLoader loader_;
+  bool normals_;
   int64_t examples_;
   std::string description_, hash_;
 };
@@ -131,36 +139,37 @@ std::shared_ptr<const Source> make_source(const Clouds& clouds, const Model& mod
   const std::vector<int64_t> rows = drawn_rows(whole.size(), request.limit, request.seed);
   const bool all = static_cast<int64_t>(rows.size()) == whole.size();
   return std::make_shared<CloudSource>(all ? whole : subset(whole, rows), whole, clouds.settings(),
-                                       request);
+                                       clouds.selection(), request);
 }
 
 // --- clouds of which no class is known
 
 class FileSource : public Source {
  public:
-  FileSource(std::vector<fs::path> files, const CloudSettings& settings, int64_t batch)
-      : files_(std::move(files)), load_(settings.load), batch_(batch) {
-    load_.points = settings.points;
-    load_.limit = 0;
+  FileSource(std::vector<fs::path> files, const LoadOptions& load, int64_t batch)
+      : files_(std::move(files)), load_(load), batch_(batch), slots_(cloud_slots(load.normals)) {
+    slots_.pop_back();  // no labels
   }
-  const std::vector<Slot>& slots() const override {
-    static const std::vector<Slot> inputs{cloud_slots().front()};
-    return inputs;
-  }
+  const std::vector<Slot>& slots() const override { return slots_; }
   int64_t examples() const override { return static_cast<int64_t>(files_.size()); }
   int64_t batches() const override { return (examples() + batch_ - 1) / batch_; }
   Batch batch(int64_t, int64_t index) const override {
     Batch out;
     const int64_t begin = index * batch_, end = std::min(begin + batch_, examples());
+    const int64_t each = 3 * load_.points;
     out.examples = end - begin;
-    Tensor points = Tensor::empty({out.examples, load_.points, 3}, DType::f32);
+    for (size_t slot = 0; slot < slots_.size(); ++slot) {
+      out.tensors.push_back(Tensor::empty({out.examples, load_.points, 3}, DType::f32));
+    }
     for (int64_t i = begin; i < end; ++i) {
-      const Tensor cloud = load_cloud(files_[static_cast<size_t>(i)], load_);
-      std::copy_n(cloud.data<float>(), cloud.numel(),
-                  points.mutable_data<float>() + (i - begin) * cloud.numel());
+      const LoadedCloud cloud = load_cloud(files_[static_cast<size_t>(i)], load_);
+      const Tensor* parts[] = {&cloud.points, &cloud.normals};
+      for (size_t slot = 0; slot < slots_.size(); ++slot) {
+        std::copy_n(parts[slot]->data<float>(), each,
+                    out.tensors[slot].mutable_data<float>() + (i - begin) * each);
+      }
       out.rows.push_back(i);
     }
-    out.tensors = {std::move(points)};
     return out;
   }
   std::string description() const override { return str(files_.size(), " files"); }
@@ -170,6 +179,7 @@ class FileSource : public Source {
   std::vector<fs::path> files_;
   LoadOptions load_;
   int64_t batch_;
+  std::vector<Slot> slots_;
 };
 
 Unlabelled unlabelled_clouds(const std::vector<std::string>& paths, const CloudSettings& settings,
@@ -182,17 +192,16 @@ Unlabelled unlabelled_clouds(const std::vector<std::string>& paths, const CloudS
     }
     std::error_code error;
     std::vector<fs::path> inside = list_folder(path, error);
-    if (error) fail(ErrorKind::data, path.string(), ": cannot be listed: ", error.message());
+    if (error) fail(ErrorKind::data, path.string(), ": cannot be listed: ", error_text(error));
     std::sort(inside.begin(), inside.end());
     for (const fs::path& file : inside) {
-      const bool hidden = file.filename().string().starts_with('.');
-      if (!hidden && fs::is_regular_file(file)) files.push_back(file);
+      if (!is_litter(file) && fs::is_regular_file(file)) files.push_back(file);
     }
   }
   if (files.empty()) fail(ErrorKind::data, paths.front(), ": expected files of clouds, found none");
   Unlabelled out;
   for (const fs::path& file : files) out.names.push_back(file.string());
-  out.source = std::make_shared<FileSource>(std::move(files), settings, batch);
+  out.source = std::make_shared<FileSource>(std::move(files), settings.load, batch);
   return out;
 }
 
@@ -225,23 +234,35 @@ Fitted fitted_of(const std::vector<std::string>& class_names) {
   return out;
 }
 
+// usage error for a network that has no such option.
+void take_normals(ModelConfig& network) {
+  const std::vector<OptionInfo>& options = model_info(network.name).options;
+  const bool known = std::any_of(options.begin(), options.end(),
+                                 [](const OptionInfo& o) { return o.name == "features"; });
+  check(known, "modelnet: the network ", network.name,
+        " takes no normals, PointNet and DGCNN do; leave --features normal out");
+  network.options["features"] = "normal";
+}
+
 Task make_point_clouds(const TaskConfig& config, const OptionReader& options) {
   const auto clouds = std::make_shared<const Clouds>(cloud_settings(options, config.seed));
   const CloudSettings& s = clouds->settings();
+  ModelConfig network = config.model;
+  if (s.load.normals) take_normals(network);
   Task task;
   task.fitted =
       config.fitted.empty() ? fitted_of(clouds->of(Split::train).class_names) : config.fitted;
-  ModelConfig network = config.model;
   network.outputs = static_cast<int64_t>(task.fitted.size());
   task.model = make_model(network);
-  require_inputs(task.model, cloud_slots(), "modelnet");
+  require_inputs(task.model, cloud_slots(s.load.normals), "modelnet");
   task.source = [clouds, model = task.model](const SourceRequest& request) {
     return make_source(*clouds, model, request);
   };
   task.data = [clouds] { return clouds->facts(); };
-  task.objective = [model = task.model, smoothing = s.label_smoothing](
+  const auto inputs = static_cast<std::ptrdiff_t>(task.model.inputs.size());
+  task.objective = [model = task.model, inputs, smoothing = s.label_smoothing](
                        const Tensors& buffers, const Batch& batch, const ForwardOptions& mode) {
-    return supervised(model, buffers, {batch.tensors[0]}, mode,
+    return supervised(model, buffers, {batch.tensors.begin(), batch.tensors.begin() + inputs}, mode,
                       cross_entropy_loss(batch.tensors.back(), smoothing), batch.examples);
   };
   task.metrics = classification_metrics();
@@ -310,47 +331,6 @@ std::vector<RecipeRow> recipe_rows() {
 }
 
 }  // namespace
-
-std::vector<OptionInfo> cloud_options() {
-  using enum OptionKind;
-  return {
-      {"data", "embedded", "Folder with point clouds or meshes, or 'embedded'", text},
-      {"limit", "0", "Shapes per split, spread evenly; 0: all", integer},
-      {"points", "1024", "Points per cloud", integer},
-      {"selection", "first", "Which points: first, or random (new ones every epoch)", text},
-      {"normalise", "unit_sphere", "unit_sphere, bounding_box or none", text},
-      {"augment", "dgcnn",
-       "Comma list of scale, iso_scale, shift, jitter, dropout, yaw, shuffle (each with =values), "
-       "or dgcnn, pointnet_b, pointnet_original, none",
-       text},
-      {"pose", "none", "Rotations of train/test clouds: none, z/z, z/SO3, SO3/SO3", text},
-      {"up_axis", "y", "The axis of yaw rotations: x, y or z", text},
-      {"val_fraction", "0", "Share of the training split held out for validation", number},
-      {"label_smoothing", "0", "Share of the target spread over the other classes", number},
-  };
-}
-
-CloudSettings cloud_settings(const OptionReader& options, uint64_t seed) {
-  CloudSettings s;
-  s.data = options.text("data");
-  s.points = options.integer_in("points", 1, 1 << 24);
-  s.selection = options.parsed("selection", selection_from_name);
-  s.load.points = s.selection == PointSelection::first ? s.points : 0;
-  s.load.limit = options.integer_in("limit", 0, int64_t{1} << 40);
-  s.load.seed = seed;
-  s.load.normalise = options.parsed("normalise", normalisation_from_name);
-  s.augment = options.parsed("augment", parse_augment);
-  s.pose = options.parsed("pose", pose_protocol_from_name);
-  s.up = options.parsed("up_axis", axis_from_name);
-  s.val_fraction = options.number_in("val_fraction", 0, 0.9);
-  s.label_smoothing = options.number_in("label_smoothing", 0, 0.999);
-  s.seed = seed;
-  return s;
-}
-
-CloudSettings cloud_settings(const OptionValues& values, uint64_t seed) {
-  return cloud_settings(OptionReader("task modelnet", cloud_options(), values), seed);
-}
 
 void register_point_clouds() {
   TaskInfo info;

@@ -9,10 +9,9 @@
 namespace basin {
 
 struct CloudSettings {
-  std::string data;  // folder, or "embedded"
-  LoadOptions load;
+  std::string data;    // folder, or "embedded"
+  LoadOptions load;    // with the points, their selection and the normals
   int64_t points = 0;  // per cloud, as the network sees them
-  PointSelection selection = PointSelection::first;
   Augment augment;
   PoseProtocol pose;
   Axis up = Axis::y;

@@ -8,6 +8,7 @@ void register_builtin_tasks() {
     register_point_clouds();
     register_molecules();
     register_qm9();
+    register_graphs();
     return true;
   }();
   static_cast<void>(done);

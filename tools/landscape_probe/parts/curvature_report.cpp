@@ -20,7 +20,7 @@ std::vector<ReportCell> hessian_row(const LoadedProbe& p, const CurvatureRecord&
   return {p.network,
           p.optimizer,
           which(c),
-          std::to_string(c.size),
+          str(c.size),
           readable(c.loss),
           readable(c.gradient_norm),
           c.top.empty() ? "-" : eigen_text(c.top.front()),
@@ -107,7 +107,7 @@ NamedTable block_table(const std::vector<LoadedProbe>& probes) {
         add_estimate(cells, b.trace);
         csv.row(cells);
         if (b.kind != "group" || c.kind != "hessian") continue;
-        out.page.rows.push_back({p.network, p.optimizer, b.name, std::to_string(b.size),
+        out.page.rows.push_back({p.network, p.optimizer, b.name, str(b.size),
                                  interval_text(b.trace),
                                  share_text(b.trace.value / c.trace.value)});
       }

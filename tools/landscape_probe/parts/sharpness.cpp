@@ -75,7 +75,7 @@ class Measures {
 
  private:
   void add(std::string name, std::string definition, const Estimate& value, std::string note = {}) {
-    log_line("  " + name + ": " + std::to_string(value.value));
+    log_line("  " + name + ": " + fixed_text(value.value, 6));
     out_.measures.push_back({std::move(name), std::move(definition), value, std::move(note)});
   }
 
@@ -189,12 +189,15 @@ class Measures {
       }
     }
     const auto steps = state.scalars.find("adam.steps");
-    if (second.size() != context_.state.params.size() || steps == state.scalars.end()) return;
+    int64_t taken = 0;
+    if (second.size() != context_.state.params.size() || steps == state.scalars.end() ||
+        !parse_int64(steps->second, taken)) {
+      return;
+    }
     const Tensor v = surface_.space().flatten(second);
     const OptimizerConfig& adam = context_.trained.settings.train.optimizer;
     const double eps = adam_option(adam, "eps", 1e-8), beta1 = adam_option(adam, "beta1", 0.9);
-    Tensor p =
-        adam_preconditioner(v, adam_option(adam, "beta2", 0.999), std::stoll(steps->second), eps);
+    Tensor p = adam_preconditioner(v, adam_option(adam, "beta2", 0.999), taken, eps);
     const int64_t silent = hold_silent(p, eps);
     const auto scaled = preconditioned_operator(h_, p);
     LanczosOptions options;

@@ -95,7 +95,7 @@ Plan plan_of(const ProbeContext& context, const std::string& name, const ProbeDa
   r.batch_norm = config.flag("reestimate") ? BatchStatistics::reestimated : BatchStatistics::frozen;
   r.fields = {{"data", data.description},
               {"data_hash", data.content_hash},
-              {"batch", std::to_string(context.batch)},
+              {"batch", str(context.batch)},
               {"forward_statistics", std::string(name_of(context.batch_norm))}};
   for (const auto& field : metric_field(context.trained.task)) r.fields.push_back(field);
   return plan;
@@ -135,7 +135,7 @@ void join_shards(const ProbeContext& context, const std::string& name) {
       files.push_back(entry);
     }
   }
-  if (error) fail(ErrorKind::output, folder.string(), ": cannot be listed: ", error.message());
+  if (error) fail(ErrorKind::output, folder.string(), ": cannot be listed: ", error_text(error));
   if (files.empty()) return;
   std::sort(files.begin(), files.end());
   const fs::path whole = slice_path(context, name);

@@ -45,8 +45,8 @@ NamedTable slice_table(const std::vector<Measured>& slices) {
     const int64_t at = m.values.lowest();
     const double lowest = at < 0 ? NAN : m.values.loss[static_cast<size_t>(at)];
     out.page.rows.push_back(
-        {p.network, p.optimizer, s.name, std::to_string(s.done), std::to_string(s.failed),
-         readable(s.loss), readable(lowest),
+        {p.network, p.optimizer, s.name, str(s.done), str(s.failed), readable(s.loss),
+         readable(lowest),
          std::isfinite(s.holds_within) ? readable(s.holds_within) : "the whole slice"});
     csv.row({p.network, p.optimizer, s.name, s.done, s.failed, s.missing, s.loss, lowest, s.g1,
              s.g2, s.h11, s.h12, s.h22, s.holds_within});

@@ -48,13 +48,17 @@ PartReport training_report(const std::vector<LoadedProbe>& probes, const std::st
   for (const std::string& network : networks_of(probes)) {
     const std::vector<LoadedProbe> part = of_network(probes, network);
     const Metric& metric = part.front().metric;
-    const std::vector<Curve> curves{{"test " + metric_title(metric), "epoch", "test_" + metric.name,
-                                     false, metric.unit == "%" ? 100.0 : 1.0},
-                                    {"training loss", "epoch", "train_loss", true},
-                                    {"λ max", "probe", "lambda_max", true},
-                                    {"trace", "probe", "trace", true},
-                                    {"stable rank / maximal", "probe", "stable_rank_share"},
-                                    {"effective rank / maximal", "probe", "effective_rank_share"}};
+    const std::vector<Curve> curves{
+        {"test " + metric_title(metric), "epoch", "test_" + metric.name, false,
+         metric.unit == "%" ? 100.0 : 1.0},
+        {"training loss", "epoch", "train_loss", true},
+        {"λ max", "probe", "lambda_max", true},
+        {"trace", "probe", "trace", true},
+        {"stable rank / maximal", "probe", "stable_rank_share"},
+        {"effective rank / maximal", "probe", "effective_rank_share"},
+        {"gradient nuclear rank / input stable rank, median", "probe", "nuclear_over_input_rank",
+         true},
+        {"share of matrices where it exceeds 1", "probe", "nuclear_above_input_share"}};
     TrainingCurves out;
     out.title = "Along the training: " + network;
     for (const Curve& c : curves) {
