@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "basin/core/content.h"
 #include "basin/core/listing.h"
 #include "basin/datasets/detail/qm9_atoms.h"
 
@@ -12,8 +13,15 @@ constexpr const char* kListName = "uncharacterized.txt";
 constexpr const char* kArchivePrefix = "dsgdb9nsd_";
 constexpr std::array<const char*, 3> kSplitFiles{"train.npz", "valid.npz", "test.npz"};
 
-bool is_frames(const std::string& name) {
-  return name.ends_with(".xyz") || name.ends_with(".extxyz") || name.ends_with(".xyz.gz");
+// .xyz of "a.xyz", "A.XYZ" and "a.xyz.gz".
+std::string form_of(const fs::path& path) {
+  const std::string ending = lower_extension(path);
+  return ending == ".gz" ? lower_extension(path.stem()) + ending : ending;
+}
+
+bool is_frames(const fs::path& path) {
+  const std::string form = form_of(path);
+  return form == ".xyz" || form == ".extxyz" || form == ".xyz.gz" || form == ".extxyz.gz";
 }
 
 // One data set in a folder: its files in order.
@@ -39,13 +47,13 @@ std::vector<FoundForm> forms_in(const std::vector<fs::path>& entries) {
     if (fs::is_directory(entry)) continue;
     if (std::find(kSplitFiles.begin(), kSplitFiles.end(), name) != kSplitFiles.end()) {
       parts.files.push_back(entry);
-    } else if (name.starts_with(kArchivePrefix) && name.ends_with(".xyz")) {
+    } else if (name.starts_with(kArchivePrefix) && is_frames(entry)) {
       archive.files.push_back(entry);
-    } else if (name.ends_with(".npz")) {
+    } else if (form_of(entry) == ".npz") {
       out.push_back({"NPZ", {entry}});
-    } else if (name.ends_with(".sdf")) {
+    } else if (form_of(entry) == ".sdf") {
       out.push_back({"SDF", {entry}});
-    } else if (is_frames(name)) {
+    } else if (is_frames(entry)) {
       out.push_back({"XYZ", {entry}});
     }
   }
@@ -63,8 +71,7 @@ std::vector<FoundForm> forms_in(const std::vector<fs::path>& entries) {
 
 FoundForm find_form(const fs::path& path) {
   if (!fs::is_directory(path)) {
-    const std::string name = path.filename().string();
-    return {is_frames(name) ? "XYZ" : name.ends_with(".sdf") ? "SDF" : "NPZ", {path}};
+    return {is_frames(path) ? "XYZ" : form_of(path) == ".sdf" ? "SDF" : "NPZ", {path}};
   }
   const std::vector<fs::path> entries = entries_of(path);
   std::vector<FoundForm> found = forms_in(entries);
@@ -131,9 +138,9 @@ void require_distinct(const Qm9Set& set) {
 
 Qm9Set read_molecules(const fs::path& path) {
   const std::string name = path.string();
-  if (is_frames(name)) return read_molecules_xyz(path);
-  if (name.ends_with(".npz")) return read_molecules_npz(path);
-  if (!name.ends_with(".sdf")) {
+  if (is_frames(path)) return read_molecules_xyz(path);
+  if (form_of(path) == ".npz") return read_molecules_npz(path);
+  if (form_of(path) != ".sdf") {
     fail(ErrorKind::data, name,
          ": expected molecules in a file called .xyz, .extxyz, .xyz.gz, .sdf or .npz");
   }

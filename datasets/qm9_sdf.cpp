@@ -2,6 +2,7 @@
 // bonds), and tables of properties.
 #include <utility>
 
+#include "basin/core/content.h"
 #include "basin/datasets/detail/qm9_atoms.h"
 
 namespace basin {
@@ -98,6 +99,9 @@ Qm9Set parse_molecules_sdf(std::string_view text, const std::string& name) {
     in.expect_next("the program's line");
     in.expect_next("a comment line");
     in.expect_next("the counts of atoms and bonds");
+    if (out.size() == 0 && !describe_content(text).empty()) {
+      in.fault("expected an SDF", content_note(text));
+    }
     read_table(in, out);
     do {
       in.expect_next("$$$$");

@@ -3,6 +3,7 @@
 // may hold KEY=VALUE pairs, of which Properties=species:S:1:pos:R:3 tells the columns.
 #include <zlib.h>
 
+#include "basin/core/content.h"
 #include "basin/datasets/detail/qm9_atoms.h"
 
 namespace basin {
@@ -177,10 +178,10 @@ Qm9Set parse_molecules_xyz(std::string_view text, const std::string& name) {
   while (in.next()) {
     if (without_blanks(in.line()).empty()) continue;
     Frame frame;
-    frame.atoms = in.integer("the number of atoms");
-    if (frame.atoms < 1 || frame.atoms > kMaxAtoms || !in.word().empty()) {
+    const bool number = parse_int64(in.word(), frame.atoms) && in.word().empty();
+    if (!number || frame.atoms < 1 || frame.atoms > kMaxAtoms) {
       in.fault("expected the number of atoms, 1 to ", kMaxAtoms, ", got '",
-               TextLines::shown(in.line()), "'");
+               TextLines::shown(in.line()), "'", out.size() == 0 ? content_note(text) : "");
     }
     if (static_cast<uint64_t>(frame.atoms) * kSmallestAtomLine > in.remaining() + 1) {
       in.fault("expected ", frame.atoms, " atoms, the file has ", in.remaining(), " bytes left");
