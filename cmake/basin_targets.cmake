@@ -18,7 +18,7 @@ set(BASIN_BATCH 6)
 # name that exists already sees "redefinition" in the build of tools/test.sh and chooses another, or
 # adds the source here.
 set(BASIN_ALONE
-  autograd/ops/linear_max.cpp autograd/ops/norm.cpp
+  autograd/ops/gata.cpp autograd/ops/linear_max.cpp autograd/ops/norm.cpp
   core/storage.cpp models/egnn.cpp models/pointnet.cpp
   figures/contour.cpp figures/curvature_bars.cpp figures/forest_plot.cpp figures/heat_map.cpp
   figures/layer_ranks.cpp figures/line_plot.cpp figures/strip_plot.cpp)
