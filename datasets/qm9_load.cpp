@@ -1,5 +1,6 @@
 // Finding a form of QM9 in a folder, reading it, leaving the uncharacterized molecules out.
 #include <algorithm>
+#include <numeric>
 #include <unordered_set>
 
 #include "basin/core/content.h"
@@ -124,7 +125,9 @@ int64_t leave_out(Qm9Set& set, const std::vector<int64_t>& listed, const std::st
   return gone;
 }
 
-void require_distinct(const Qm9Set& set) {
+// Identifiers are the source's own and distinct, or counted over all of its files.
+void settle_identifiers(Qm9Set& set) {
+  if (!set.own_ids) std::iota(set.ids.begin(), set.ids.end(), int64_t{1});
   std::unordered_set<int64_t> seen;
   for (const int64_t id : set.ids) {
     if (!seen.insert(id).second) {
@@ -162,9 +165,9 @@ Qm9Data load_qm9(const fs::path& path, const fs::path& uncharacterized) {
     out.set.append(part);
   }
   out.set.source = path.string();
-  require_distinct(out.set);
+  settle_identifiers(out.set);
   fs::path list = uncharacterized;
-  if (list.empty()) {
+  if (list.empty() && !found.own_split) {
     const fs::path beside = found.files.front().parent_path() / kListName;
     if (fs::exists(beside)) list = beside;
   }

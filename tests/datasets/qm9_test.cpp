@@ -220,6 +220,19 @@ TEST_CASE("qm9: what a folder holds must be one data set") {
   }
   test::check_error(ErrorKind::data, {"expected each molecule once, gdb_3 is there again"},
                     [&] { load_qm9(dir / "twice"); });
+  // A list beside a split of its own is not for it; without identifiers molecules are counted.
+  for (const char* part : {"train.npz", "valid.npz", "test.npz"}) {
+    const NpzFile whole(sample("parts") / part);
+    std::vector<std::pair<std::string, Tensor>> arrays;
+    for (const std::string& name : whole.names()) {
+      if (name != "index") arrays.emplace_back(name, whole.read(name));
+    }
+    write_npz(dir / "twice" / part, arrays);
+  }
+  fs::copy_file(sample("uncharacterized.txt"), dir / "twice" / "uncharacterized.txt");
+  const Qm9Data counted = load_qm9(dir / "twice");
+  CHECK_FALSE(counted.set.own_ids);
+  CHECK(counted.set.ids == std::vector<int64_t>{1, 2, 3});
   test::check_error(ErrorKind::data, {"expected molecules in a file called .xyz"},
                     [&] { read_molecules(sample("make_molecules.py")); });
 }

@@ -5,7 +5,6 @@
 //   report   mae and rmse in report units; of QM9 also mae / sigma and its logarithm, sigma as in
 //            published tables
 //   fitted   target, mean, spread, atom references: trained weights need no training data
-
 #include <algorithm>
 #include <cmath>
 
@@ -151,7 +150,7 @@ Unlabelled unlabelled_molecules(const std::vector<std::string>& paths, int64_t b
     }
     all->append(set);
   }
-  out.source = std::make_shared<MoleculeBatches>(std::move(all), nullptr, TargetScale{}, 1,
+  out.source = std::make_shared<MoleculeBatches>(std::move(all), "", nullptr, TargetScale{}, 1,
                                                  SourceRequest{.batch = batch});
   return out;
 }
@@ -196,7 +195,8 @@ Task make_qm9(const TaskConfig& config, const OptionReader& options) {
   task.source = [data, scale](const SourceRequest& request) {
     const std::shared_ptr<const Qm9Set>& set = data->of(request.split);
     check(set->size() > 0, "qm9: there are no ", name_of(request.split), " molecules");
-    return std::make_shared<MoleculeBatches>(set, data->settings().target, scale,
+    return std::make_shared<MoleculeBatches>(set, data->hash_of(request.split),
+                                             data->settings().target, scale,
                                              data->settings().bucket, request);
   };
   task.data = [data] { return data->facts(); };
