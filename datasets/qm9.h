@@ -1,12 +1,12 @@
 // QM9 (Ramakrishnan, Dral, Rupp, von Lilienfeld, Scientific Data 1, 140022, 2014): 133,885 small
 // molecules of H, C, N, O, F with 15 properties, from any of the forms in which it is passed round:
-//   dsgdb9nsd_NNNNNN.xyz   the published archive, one file per molecule: number of atoms; "gdb", the
-//                          identifier and 15 values; element, x, y, z, charge per atom; frequencies;
-//                          SMILES; InChI. Numbers may be written 1.2*^-6
+//   dsgdb9nsd_NNNNNN.xyz   the published archive, a file per molecule: number of atoms; "gdb", the
+//                          identifier and 15 values; element, x, y, z, charge of each atom;
+//                          frequencies; SMILES; InChI. Numbers may be written 1.2*^-6
 //   *.sdf with *.csv       MDL V2000 with coordinates rounded to 4 decimals, and a table
 //   *.npz                  padded arrays num_atoms, charges, positions and one per property, as the
 //                          codes of Cormorant and EGNN have them: one file, or train, valid, test
-//   *.xyz, *.extxyz, also gzipped   frames one after another, properties as KEY=VALUE in the comment
+//   *.xyz, *.extxyz, also gzipped   frames one after another, KEY=VALUE pairs in the comment
 // Values stay as they are in the files, in f64: positions in Å, properties in the units of
 // qm9_properties(). Every fault is a data error that names the file and the line, row or offset.
 #pragma once
@@ -66,7 +66,7 @@ std::string_view element_symbol(int64_t z);  // 1 <= z <= 118
 Qm9Set parse_molecules_xyz(std::string_view text, const std::string& name);
 Qm9Set read_molecules_xyz(const fs::path& path);  // gzipped, too
 Qm9Set parse_molecules_sdf(std::string_view text, const std::string& name);
-// The properties of the molecules of an SDF, row by row; where both have identifiers they must agree.
+// The properties of the molecules of an SDF, row by row; identifiers of both must agree.
 void parse_molecules_csv(std::string_view text, const std::string& name, Qm9Set& molecules);
 Qm9Set read_molecules_npz(const fs::path& path);
 // Identifiers of molecules whose geometry failed the consistency check: 9 lines of heading, then
@@ -105,9 +105,9 @@ struct Qm9Split {
 Qm9Split qm9_split(const std::string& name, const Qm9Data& data, uint64_t seed);
 
 // The procedural molecules of datasets/molecules.h, numbered from 1, splits 1024 / 128 / 256 as
-// own_split. Known properties, each an exact function of the geometry: u0, the Morse energy; mu, the
-// dipole moment of charges proportional to the electronegativity (Pauling) about its mean over the
-// molecule; r2, the second moment of the atomic numbers about their centre.
+// own_split. Known properties, each an exact function of the geometry: u0, the Morse energy; mu,
+// the dipole moment of charges proportional to the electronegativity (Pauling) about its mean over
+// the molecule; r2, the second moment of the atomic numbers about their centre.
 Qm9Data embedded_qm9();
 
 }  // namespace basin

@@ -1,7 +1,9 @@
 // Finding a form of QM9 in a folder, reading it, leaving the uncharacterized molecules out.
 #include <algorithm>
+#include <numeric>
 #include <unordered_set>
 
+#include "basin/core/content.h"
 #include "basin/core/listing.h"
 #include "basin/datasets/detail/qm9_atoms.h"
 
@@ -12,18 +14,25 @@ constexpr const char* kListName = "uncharacterized.txt";
 constexpr const char* kArchivePrefix = "dsgdb9nsd_";
 constexpr std::array<const char*, 3> kSplitFiles{"train.npz", "valid.npz", "test.npz"};
 
-bool is_frames(const std::string& name) {
-  return name.ends_with(".xyz") || name.ends_with(".extxyz") || name.ends_with(".xyz.gz");
+// .xyz of "a.xyz", "A.XYZ" and "a.xyz.gz".
+std::string form_of(const fs::path& path) {
+  const std::string ending = lower_extension(path);
+  return ending == ".gz" ? lower_extension(path.stem()) + ending : ending;
+}
+
+bool is_frames(const fs::path& path) {
+  const std::string form = form_of(path);
+  return form == ".xyz" || form == ".extxyz" || form == ".xyz.gz" || form == ".extxyz.gz";
 }
 
 // One data set in a folder: its files in order.
-struct Found {
+struct FoundForm {
   std::string form;
   std::vector<fs::path> files;
   bool own_split = false;
 };
 
-std::vector<fs::path> sorted_entries(const fs::path& folder) {
+std::vector<fs::path> entries_of(const fs::path& folder) {
   std::error_code error;
   std::vector<fs::path> out = list_folder(folder, error);
   if (error) fail(ErrorKind::data, folder.string(), ": cannot be listed: ", error.message());
@@ -31,21 +40,21 @@ std::vector<fs::path> sorted_entries(const fs::path& folder) {
   return out;
 }
 
-std::vector<Found> forms_in(const std::vector<fs::path>& entries) {
-  Found archive{"the archive's files", {}}, parts{"NPZ in three parts", {}, true};
-  std::vector<Found> out;
+std::vector<FoundForm> forms_in(const std::vector<fs::path>& entries) {
+  FoundForm archive{"the archive's files", {}}, parts{"NPZ in three parts", {}, true};
+  std::vector<FoundForm> out;
   for (const fs::path& entry : entries) {
     const std::string name = entry.filename().string();
     if (fs::is_directory(entry)) continue;
     if (std::find(kSplitFiles.begin(), kSplitFiles.end(), name) != kSplitFiles.end()) {
       parts.files.push_back(entry);
-    } else if (name.starts_with(kArchivePrefix) && name.ends_with(".xyz")) {
+    } else if (name.starts_with(kArchivePrefix) && is_frames(entry)) {
       archive.files.push_back(entry);
-    } else if (name.ends_with(".npz")) {
+    } else if (form_of(entry) == ".npz") {
       out.push_back({"NPZ", {entry}});
-    } else if (name.ends_with(".sdf")) {
+    } else if (form_of(entry) == ".sdf") {
       out.push_back({"SDF", {entry}});
-    } else if (is_frames(name)) {
+    } else if (is_frames(entry)) {
       out.push_back({"XYZ", {entry}});
     }
   }
@@ -61,15 +70,14 @@ std::vector<Found> forms_in(const std::vector<fs::path>& entries) {
   return out;
 }
 
-Found find_form(const fs::path& path) {
+FoundForm find_form(const fs::path& path) {
   if (!fs::is_directory(path)) {
-    const std::string name = path.filename().string();
-    return {is_frames(name) ? "XYZ" : name.ends_with(".sdf") ? "SDF" : "NPZ", {path}};
+    return {is_frames(path) ? "XYZ" : form_of(path) == ".sdf" ? "SDF" : "NPZ", {path}};
   }
-  const std::vector<fs::path> entries = sorted_entries(path);
-  std::vector<Found> found = forms_in(entries);
+  const std::vector<fs::path> entries = entries_of(path);
+  std::vector<FoundForm> found = forms_in(entries);
   for (size_t i = 0; i < entries.size() && found.empty(); ++i) {
-    if (fs::is_directory(entries[i])) found = forms_in(sorted_entries(entries[i]));
+    if (fs::is_directory(entries[i])) found = forms_in(entries_of(entries[i]));
   }
   if (found.empty()) {
     fail(ErrorKind::data, path.string(), ": expected molecules as ", kArchivePrefix,
@@ -77,7 +85,7 @@ Found find_form(const fs::path& path) {
   }
   if (found.size() > 1) {
     std::string names;
-    for (const Found& f : found) {
+    for (const FoundForm& f : found) {
       names += (names.empty() ? "" : ", ") + f.files.front().filename().string();
     }
     fail(ErrorKind::data, path.string(), ": expected one data set, found several; name one of ",
@@ -117,7 +125,9 @@ int64_t leave_out(Qm9Set& set, const std::vector<int64_t>& listed, const std::st
   return gone;
 }
 
-void require_distinct(const Qm9Set& set) {
+// Identifiers are the source's own and distinct, or counted over all of its files.
+void settle_identifiers(Qm9Set& set) {
+  if (!set.own_ids) std::iota(set.ids.begin(), set.ids.end(), int64_t{1});
   std::unordered_set<int64_t> seen;
   for (const int64_t id : set.ids) {
     if (!seen.insert(id).second) {
@@ -131,9 +141,9 @@ void require_distinct(const Qm9Set& set) {
 
 Qm9Set read_molecules(const fs::path& path) {
   const std::string name = path.string();
-  if (is_frames(name)) return read_molecules_xyz(path);
-  if (name.ends_with(".npz")) return read_molecules_npz(path);
-  if (!name.ends_with(".sdf")) {
+  if (is_frames(path)) return read_molecules_xyz(path);
+  if (form_of(path) == ".npz") return read_molecules_npz(path);
+  if (form_of(path) != ".sdf") {
     fail(ErrorKind::data, name,
          ": expected molecules in a file called .xyz, .extxyz, .xyz.gz, .sdf or .npz");
   }
@@ -147,7 +157,7 @@ Qm9Data load_qm9(const fs::path& path, const fs::path& uncharacterized) {
   if (!fs::exists(path)) {
     fail(ErrorKind::data, path.string(), ": no such file or folder; expected QM9 or 'embedded'");
   }
-  const Found found = find_form(path);
+  const FoundForm found = find_form(path);
   Qm9Data out;
   for (size_t i = 0; i < found.files.size(); ++i) {
     const Qm9Set part = read_molecules(found.files[i]);
@@ -155,9 +165,9 @@ Qm9Data load_qm9(const fs::path& path, const fs::path& uncharacterized) {
     out.set.append(part);
   }
   out.set.source = path.string();
-  require_distinct(out.set);
+  settle_identifiers(out.set);
   fs::path list = uncharacterized;
-  if (list.empty()) {
+  if (list.empty() && !found.own_split) {
     const fs::path beside = found.files.front().parent_path() / kListName;
     if (fs::exists(beside)) list = beside;
   }

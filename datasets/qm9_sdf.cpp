@@ -2,20 +2,21 @@
 // bonds), and tables of properties.
 #include <utility>
 
+#include "basin/core/content.h"
 #include "basin/datasets/detail/qm9_atoms.h"
 
 namespace basin {
 namespace {
 
 // The text of a fixed column, without blanks around it.
-std::string_view column(const TextLines& in, size_t begin, size_t width) {
+std::string_view fixed_column(const TextLines& in, size_t begin, size_t width) {
   const std::string_view line = in.line();
-  return begin < line.size() ? trimmed(line.substr(begin, width)) : std::string_view{};
+  return begin < line.size() ? without_blanks(line.substr(begin, width)) : std::string_view{};
 }
 
 void read_bond(TextLines& in, int64_t atoms) {
   for (const size_t at : {size_t{0}, size_t{3}}) {
-    const int64_t end = in.integer_of(column(in, at, 3), "the atoms of a bond");
+    const int64_t end = in.integer_of(fixed_column(in, at, 3), "the atoms of a bond");
     if (end < 1 || end > atoms)
       in.fault("expected a bond between atoms 1 to ", atoms, ", got ", end);
   }
@@ -26,18 +27,18 @@ void read_table(TextLines& in, Qm9Set& out) {
   if (in.line().find("V3000") != std::string_view::npos) {
     in.fault("expected V2000, got V3000; convert the file");
   }
-  const int64_t atoms = in.integer_of(column(in, 0, 3), "the number of atoms");
-  const int64_t bonds = in.integer_of(column(in, 3, 3), "the number of bonds");
-  if (atoms < 1 || bonds < 0 || column(in, 33, 6) != "V2000") {
+  const int64_t atoms = in.integer_of(fixed_column(in, 0, 3), "the number of atoms");
+  const int64_t bonds = in.integer_of(fixed_column(in, 3, 3), "the number of bonds");
+  if (atoms < 1 || bonds < 0 || fixed_column(in, 33, 6) != "V2000") {
     in.fault("expected counts of atoms and bonds and V2000, got '", TextLines::shown(in.line()),
              "'");
   }
   for (int64_t i = 0; i < atoms; ++i) {
     in.expect_next("an atom");
     for (const size_t at : {size_t{0}, size_t{10}, size_t{20}}) {
-      out.positions.push_back(coordinate_of(in, column(in, at, 10)));
+      out.positions.push_back(coordinate_of(in, fixed_column(in, at, 10)));
     }
-    out.z.push_back(element_of(in, column(in, 31, 3)));
+    out.z.push_back(element_of(in, fixed_column(in, 31, 3)));
   }
   for (int64_t i = 0; i < bonds; ++i) {
     in.expect_next("a bond");
@@ -48,27 +49,27 @@ void read_table(TextLines& in, Qm9Set& out) {
   } while (!in.line().starts_with("M  END"));
 }
 
-std::vector<std::string_view> cells_of(std::string_view line) {
+std::vector<std::string_view> table_cells(std::string_view line) {
   std::vector<std::string_view> out;
   for (;;) {
     const size_t comma = line.find(',');
-    out.push_back(trimmed(line.substr(0, comma)));
+    out.push_back(without_blanks(line.substr(0, comma)));
     if (comma == line.npos) return out;
     line.remove_prefix(comma + 1);
   }
 }
 
-struct Header {
+struct TableHeader {
   size_t columns = 0, id = 0;
   bool has_id = false;
   std::vector<std::pair<size_t, size_t>> known;  // column, property
 };
 
-Header parse_header(TextLines& in) {
+TableHeader parse_table_header(TextLines& in) {
   in.expect_next("the names of the columns");
-  Header out;
+  TableHeader out;
   std::array<bool, kQm9Properties> seen{};
-  for (const std::string_view name : cells_of(in.line())) {
+  for (const std::string_view name : table_cells(in.line())) {
     if (name == "mol_id" || name == "id" || name == "index") {
       if (out.has_id) in.fault("expected one column of identifiers, got two");
       out.id = out.columns;
@@ -93,11 +94,14 @@ Qm9Set parse_molecules_sdf(std::string_view text, const std::string& name) {
   TextLines in(text, name);
   int64_t with_id = 0;
   while (in.next()) {
-    if (in.remaining() == 0 && trimmed(in.line()).empty()) break;
-    const int64_t id = identifier_of(trimmed(in.line()));
+    if (in.remaining() == 0 && without_blanks(in.line()).empty()) break;
+    const int64_t id = identifier_of(without_blanks(in.line()));
     in.expect_next("the program's line");
     in.expect_next("a comment line");
     in.expect_next("the counts of atoms and bonds");
+    if (out.size() == 0 && !describe_content(text).empty()) {
+      in.fault("expected an SDF", content_note(text));
+    }
     read_table(in, out);
     do {
       in.expect_next("$$$$");
@@ -115,12 +119,12 @@ Qm9Set parse_molecules_sdf(std::string_view text, const std::string& name) {
 
 void parse_molecules_csv(std::string_view text, const std::string& name, Qm9Set& molecules) {
   TextLines in(text, name);
-  const Header header = parse_header(in);
+  const TableHeader header = parse_table_header(in);
   int64_t row = 0;
   bool all_ids = header.has_id;
   std::vector<int64_t> ids;
   for (; in.next(); ++row) {
-    const std::vector<std::string_view> cells = cells_of(in.line());
+    const std::vector<std::string_view> cells = table_cells(in.line());
     if (cells.size() != header.columns) {
       in.fault("expected ", header.columns, " columns, got ", cells.size());
     }

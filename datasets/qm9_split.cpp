@@ -91,12 +91,12 @@ Qm9Split identifier_lines(const fs::path& path, const Qm9Set& set) {
   TextLines in(text, name);
   while (in.next()) {
     const std::string_view line = in.line();
-    if (trimmed(line).empty()) continue;
+    if (without_blanks(line).empty()) continue;
     const size_t comma = std::min(line.find(','), line.size());
-    const std::string_view first = trimmed(line.substr(0, comma));
+    const std::string_view first = without_blanks(line.substr(0, comma));
     const int64_t id =
         identifier_of(first) > 0 ? identifier_of(first) : in.integer_of(first, "an identifier");
-    const std::string_view word = trimmed(line.substr(std::min(comma + 1, line.size())));
+    const std::string_view word = without_blanks(line.substr(std::min(comma + 1, line.size())));
     const auto part = std::find(kParts.begin(), kParts.end(), word);
     if (part == kParts.end()) {
       in.fault("expected train, valid or test behind the identifier, got '", TextLines::shown(word),
@@ -118,7 +118,7 @@ Qm9Split split_of_file(const std::string& name, const Qm9Set& set) {
   return out;
 }
 
-// Debye per electron charge and Angstrom, Angstrom per bohr, electronvolt per hartree (CODATA 2018).
+// Debye per electron charge and Angstrom, Angstrom per bohr, eV per hartree (CODATA 2018).
 constexpr double kDebye = 4.80320471, kBohr = 0.529177210903, kHartree = 27.211386246;
 constexpr std::array<int64_t, kMoleculeElements> kNumbers{1, 6, 7, 8};
 constexpr std::array<double, kMoleculeElements> kElectronegativity{2.20, 2.55, 3.04, 3.44};

@@ -3,13 +3,14 @@
 // may hold KEY=VALUE pairs, of which Properties=species:S:1:pos:R:3 tells the columns.
 #include <zlib.h>
 
+#include "basin/core/content.h"
 #include "basin/datasets/detail/qm9_atoms.h"
 
 namespace basin {
 namespace {
 
 constexpr uint64_t kInflatedLimit = uint64_t{1} << 30, kInflatedFloor = uint64_t{1} << 20;
-constexpr uint64_t kRatioLimit = 100;      // of text to its gzipped size
+constexpr uint64_t kTextRatio = 100;       // of text to its gzipped size
 constexpr uint64_t kSmallestAtomLine = 8;  // "H 0 0 0\n"
 
 // Which words of an atom's line are what.
@@ -72,10 +73,10 @@ std::string_view take_pair(const TextLines& in, std::string_view& rest, std::str
 }
 
 void parse_pairs(const TextLines& in, Frame& frame) {
-  std::string_view rest = trimmed(in.line()), value;
+  std::string_view rest = without_blanks(in.line()), value;
   while (!rest.empty()) {
     const std::string_view key = take_pair(in, rest, value);
-    rest = trimmed(rest);
+    rest = without_blanks(rest);
     if (key == "Properties") {
       frame.columns = parse_columns(in, value);
     } else if (key == "pbc" && value.find_first_of("Tt1") != value.npos) {
@@ -135,7 +136,7 @@ void read_archive_end(TextLines& in, int64_t atoms) {
   if (!in.word().starts_with("InChI=")) in.fault("expected InChI");
 }
 
-std::string inflated(std::span<const uint8_t> packed, const std::string& name) {
+std::string gunzipped(std::span<const uint8_t> packed, const std::string& name) {
   z_stream stream{};
   if (inflateInit2(&stream, MAX_WBITS + 16) != Z_OK) {
     fail(ErrorKind::resource, name, ": zlib cannot start, out of memory");
@@ -143,7 +144,7 @@ std::string inflated(std::span<const uint8_t> packed, const std::string& name) {
   stream.next_in = const_cast<Bytef*>(packed.data());
   stream.avail_in = static_cast<uInt>(packed.size());
   const uint64_t limit =
-      std::min(kInflatedLimit, std::max(kInflatedFloor, kRatioLimit * packed.size()));
+      std::min(kInflatedLimit, std::max(kInflatedFloor, kTextRatio * packed.size()));
   std::string out;
   int status = Z_OK;
   while (status == Z_OK && out.size() <= limit) {
@@ -175,12 +176,12 @@ Qm9Set parse_molecules_xyz(std::string_view text, const std::string& name) {
   TextLines in(text, name);
   int64_t with_id = 0;
   while (in.next()) {
-    if (trimmed(in.line()).empty()) continue;
+    if (without_blanks(in.line()).empty()) continue;
     Frame frame;
-    frame.atoms = in.integer("the number of atoms");
-    if (frame.atoms < 1 || frame.atoms > kMaxAtoms || !in.word().empty()) {
+    const bool number = parse_int64(in.word(), frame.atoms) && in.word().empty();
+    if (!number || frame.atoms < 1 || frame.atoms > kMaxAtoms) {
       in.fault("expected the number of atoms, 1 to ", kMaxAtoms, ", got '",
-               TextLines::shown(in.line()), "'");
+               TextLines::shown(in.line()), "'", out.size() == 0 ? content_note(text) : "");
     }
     if (static_cast<uint64_t>(frame.atoms) * kSmallestAtomLine > in.remaining() + 1) {
       in.fault("expected ", frame.atoms, " atoms, the file has ", in.remaining(), " bytes left");
@@ -207,7 +208,7 @@ Qm9Set read_molecules_xyz(const fs::path& path) {
   const std::string name = path.string();
   const std::vector<uint8_t> bytes = read_file(path, kInflatedLimit);
   if (bytes.size() >= 2 && bytes[0] == 0x1f && bytes[1] == 0x8b) {
-    return parse_molecules_xyz(inflated(bytes, name), name);
+    return parse_molecules_xyz(gunzipped(bytes, name), name);
   }
   return parse_molecules_xyz({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, name);
 }

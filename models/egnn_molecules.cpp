@@ -6,6 +6,7 @@
 
 #include "basin/autograd/ops/edge_message.h"
 #include "basin/models/detail/egnn_layer.h"
+#include "basin/models/detail/molecules.h"
 
 namespace basin {
 namespace {
@@ -52,14 +53,14 @@ std::shared_ptr<const MoleculeNet> declare_molecule_net(const EgnnMoleculesConfi
 }
 
 // Consecutive molecules of one size.
-struct Run {
+struct SizeRun {
   int64_t first = 0;  // its first atom
   int64_t molecules = 0, size = 0;
   int64_t end() const { return first + molecules * size; }
 };
 
-std::vector<Run> runs_of(const int64_t* atoms, int64_t molecules) {
-  std::vector<Run> out;
+std::vector<SizeRun> runs_of(const int64_t* atoms, int64_t molecules) {
+  std::vector<SizeRun> out;
   int64_t at = 0;
   for (int64_t b = 0; b < molecules; at += atoms[b++]) {
     if (out.empty() || out.back().size != atoms[b]) out.push_back({at, 0, atoms[b]});
@@ -69,7 +70,7 @@ std::vector<Run> runs_of(const int64_t* atoms, int64_t molecules) {
 }
 
 // Of every atom, the numbers of all others of its molecule: [molecules, size, size - 1] i32.
-Tensor all_others(const Run& run, Device device) {
+Tensor all_others(const SizeRun& run, Device device) {
   Tensor out = Tensor::empty({run.molecules, run.size, run.size - 1}, DType::i32);
   auto* next = out.mutable_data<int32_t>();
   for (int64_t b = 0; b < run.molecules; ++b) {
@@ -82,41 +83,16 @@ Tensor all_others(const Run& run, Device device) {
   return out.to(device);
 }
 
-void check_values(const MoleculeNet& net, const Tensor& z, const Tensor& molecule,
-                  const Tensor& atoms) {
-  const auto require = [](bool ok, const auto&... parts) {
-    if (!ok) fail(ErrorKind::data, "egnn-qm9: ", parts...);
-  };
-  const int64_t *number = z.data<int64_t>(), *owner = molecule.data<int64_t>();
-  const int64_t* count = atoms.data<int64_t>();
+// Values on a GPU are left unread, as in molecules_of.
+void check_elements(const MoleculeNet& net, const Tensor& z) {
+  if (z.device() != Device::cpu) return;
   const std::vector<int64_t>& known = net.config.elements;
-  int64_t i = 0;
-  for (int64_t b = 0; b < atoms.numel(); ++b) {
-    require(count[b] > 0 && count[b] <= z.numel() - i, "molecule ", b, " has ", count[b],
-            " atoms, expected 1 to the ", z.numel() - i, " that are left");
-    for (const int64_t end = i + count[b]; i < end; ++i) {
-      require(owner[i] == b, "atom ", i, " belongs to molecule ", owner[i], ", expected ", b,
-              " by the numbers of atoms");
-      require(std::binary_search(known.begin(), known.end(), number[i]), "atom ", i,
-              " has the atomic number ", number[i], ", which the option elements does not list");
-    }
+  for (int64_t i = 0; i < z.numel(); ++i) {
+    const int64_t number = z.data<int64_t>()[i];
+    if (std::binary_search(known.begin(), known.end(), number)) continue;
+    fail(ErrorKind::data, "egnn-qm9: atom ", i, " has the atomic number ", number,
+         ", which the option elements does not list");
   }
-  require(i == z.numel(), "the molecules have ", i, " atoms together, expected ", z.numel());
-}
-
-void check_inputs(const MoleculeNet& net, const Tensors& inputs) {
-  check(inputs.size() == 4, "egnn-qm9: expects positions, z, molecule and atoms, got ",
-        inputs.size(), " inputs");
-  const Tensor& x = inputs[0];
-  check(x.rank() == 2 && x.size(1) == 3 && x.size(0) > 0,
-        "egnn-qm9: expects positions [A, 3], got ", x.shape());
-  for (size_t i = 1; i < inputs.size(); ++i) {
-    const Tensor& t = inputs[i];
-    const bool fits = t.rank() == 1 && (i == 3 ? t.numel() > 0 : t.numel() == x.size(0));
-    check(fits && t.dtype() == DType::i64, "egnn-qm9: expects z [A], molecule [A] and atoms [B] ",
-          "i64 beside positions ", x.shape(), ", got ", name_of(t.dtype()), " ", t.shape());
-  }
-  if (x.device() == Device::cpu) check_values(net, inputs[1], inputs[2], inputs[3]);
 }
 
 class MoleculeForward {
@@ -126,16 +102,16 @@ class MoleculeForward {
       : net_(net),
         options_(options),
         pass_(net.layout, params, buffers, options.batch_statistics),
-        x_(inputs[0]),
-        owner_(inputs[2].to(DType::i32)),
-        molecules_(inputs[3].numel()) {
+        molecules_(molecules_of("egnn-qm9", inputs, kNumbers - 1)) {
+    check_elements(net, inputs[1]);
     const Tensor atoms = inputs[3].to(Device::cpu);
-    for (const Run& run : runs_of(atoms.data<int64_t>(), molecules_)) {
+    for (const SizeRun& run : runs_of(atoms.data<int64_t>(), molecules_.count())) {
       runs_.push_back(run);
-      others_.push_back(run.size > 1 ? all_others(run, x_.device()) : Tensor{});
+      others_.push_back(run.size > 1 ? all_others(run, molecules_.positions.device()) : Tensor{});
     }
-    const Tensor elements = net.inputs.to(x_.dtype()).to(x_.device());
-    h_ = gather(pass_.apply(net.embedding, elements), inputs[1].to(DType::i32));
+    const Tensor elements =
+        net.inputs.to(molecules_.positions.dtype()).to(molecules_.positions.device());
+    h_ = gather(pass_.apply(net.embedding, elements), molecules_.z);
   }
 
   ForwardResult run() {
@@ -144,7 +120,7 @@ class MoleculeForward {
       h_ = h_ + apply(pass_, layer.node, concat({h_, messages(layer)}, 1));
       keep({str("features", i + 1), h_, Rows::node});
     }
-    const Tensor y = scatter_sum(apply(pass_, net_.per_atom, h_), owner_, molecules_);
+    const Tensor y = molecules_.sum(apply(pass_, net_.per_atom, h_));
     keep({"global_feature", y});
     result_.outputs = {apply(pass_, net_.per_molecule, y)};
     return std::move(result_);
@@ -160,7 +136,7 @@ class MoleculeForward {
     const EgnnEdges e = egnn_edges(pass_, layer, h_, false);
     Tensors sums;
     for (size_t i = 0; i < runs_.size(); ++i) {
-      const Run& run = runs_[i];
+      const SizeRun& run = runs_[i];
       const auto rows = [&](const Tensor& t) {
         return runs_.size() == 1 ? t : slice(t, 0, run.first, run.end());
       };
@@ -168,7 +144,7 @@ class MoleculeForward {
         sums.push_back(Tensor::zeros({run.molecules, h_.size(1)}, h_.dtype(), h_.device()));
         continue;
       }
-      const Tensor p = rows(e.centre), r = rows(e.neighbour), x = rows(x_);
+      const Tensor p = rows(e.centre), r = rows(e.neighbour), x = rows(molecules_.positions);
       const EnMessages m = net_.config.fused ? en_message_pass(p, r, x, others_[i], e.weights)
                                              : en_message_composite(p, r, x, others_[i], e.weights);
       sums.push_back(m.sum);
@@ -179,9 +155,8 @@ class MoleculeForward {
   const MoleculeNet& net_;
   const ForwardOptions& options_;
   Pass pass_;
-  Tensor x_, owner_;
-  int64_t molecules_;
-  std::vector<Run> runs_;
+  Molecules molecules_;
+  std::vector<SizeRun> runs_;
   Tensors others_;  // of each run
   Tensor h_;        // [A, d]
   ForwardResult result_;
@@ -227,14 +202,10 @@ Model make_egnn_molecules(const EgnnMoleculesConfig& config) {
   model.preset = "qm9";
   model.outputs = config.outputs;
   model.layout = net->layout;
-  model.inputs = {{"positions", Rows::node, SlotKind::coordinates},
-                  {"z", Rows::node, SlotKind::feature},
-                  {"molecule", Rows::node, SlotKind::owner},
-                  {"atoms", Rows::example, SlotKind::feature}};
+  model.inputs = molecule_slots();
   model.symmetries.assign(std::begin(kSymmetryKinds), std::end(kSymmetryKinds));
   model.forward = [net](const Tensors& params, const Tensors& buffers, const Tensors& inputs,
                         const ForwardOptions& options) {
-    check_inputs(*net, inputs);
     return MoleculeForward(*net, params, buffers, inputs, options).run();
   };
   return model;

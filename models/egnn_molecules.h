@@ -1,5 +1,5 @@
-// EGNN of molecules, as its authors have it for QM9 (Satorras, Hoogeboom, Welling, ICML 2021): every
-// atom of a molecule receives from all others, coordinates stay where they are, messages are gated.
+// EGNN of molecules, as its authors have it for QM9 (Satorras, Hoogeboom, Welling, ICML 2021):
+// every atom of a molecule receives from all others, coordinates stay, messages are gated.
 //   node input  one-hot(element) (x) (1, q, q^2), q = z / largest z of the elements
 //   layer       models/egnn.h without x_i'
 //   read-out    h_i -> Linear SiLU Linear -> sum over the atoms -> Linear SiLU Linear

@@ -1,5 +1,5 @@
-// A text file line by line and word by word, for readers whose faults name the line. Lines end with
-// \n or \r\n; a byte-order mark at the start is passed over; words are separated by blanks and tabs.
+// A text file line by line (core/lines.h) and word by word, for readers whose faults name the line.
+// Blanks and tabs separate words.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -7,12 +7,13 @@
 #include <string_view>
 
 #include "basin/core/io.h"
+#include "basin/core/lines.h"
 #include "basin/core/printable.h"
 
 namespace basin {
 
-inline std::string_view trimmed(std::string_view text) {
-  const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\r'; };
+inline std::string_view without_blanks(std::string_view text) {
+  const auto blank = [](char c) { return c == ' ' || c == '\t'; };
   while (!text.empty() && blank(text.front())) text.remove_prefix(1);
   while (!text.empty() && blank(text.back())) text.remove_suffix(1);
   return text;
@@ -20,19 +21,13 @@ inline std::string_view trimmed(std::string_view text) {
 
 class TextLines {
  public:
-  TextLines(std::string_view text, const std::string& name) : text_(text), name_(name) {
-    if (text_.starts_with("\xef\xbb\xbf")) text_.remove_prefix(3);
-  }
+  TextLines(std::string_view text, const std::string& name)
+      : size_(text.size()), lines_(text), name_(name) {}
 
   // Moves to the next line; false at the end.
   bool next() {
-    if (text_.empty()) return false;
-    const size_t end = std::min(text_.find('\n'), text_.size());
-    line_ = text_.substr(0, end);
-    if (line_.ends_with('\r')) line_.remove_suffix(1);
-    text_.remove_prefix(std::min(end + 1, text_.size()));
+    if (!lines_.next(line_)) return false;
     rest_ = line_;
-    ++number_;
     return true;
   }
   void expect_next(std::string_view what) {
@@ -42,13 +37,12 @@ class TextLines {
   std::string_view line() const { return line_; }
   // The next word of the line, empty at its end.
   std::string_view word() {
-    rest_ = trimmed(rest_);
+    rest_ = without_blanks(rest_);
     const std::string_view out = rest_.substr(0, rest_.find_first_of(" \t"));
     rest_.remove_prefix(out.size());
     return out;
   }
-  std::string_view rest() const { return rest_; }
-  size_t remaining() const { return text_.size(); }
+  size_t remaining() const { return size_ - lines_.offset(); }  // bytes
 
   double real(std::string_view what) { return real_of(word(), what); }
   int64_t integer(std::string_view what) { return integer_of(word(), what); }
@@ -72,14 +66,15 @@ class TextLines {
 
   template <class... A>
   [[noreturn]] void fault(const A&... parts) const {
-    fail(ErrorKind::data, name_, ": line ", number_, ": ", printable(str(parts...)));
+    fail(ErrorKind::data, name_, ": line ", lines_.number(), ": ", printable(str(parts...)));
   }
   static std::string_view shown(std::string_view word) { return word.substr(0, 40); }
 
  private:
-  std::string_view text_, line_, rest_;
+  size_t size_;
+  LineReader lines_;
+  std::string_view line_, rest_;
   const std::string& name_;
-  int64_t number_ = 0;
 };
 
 }  // namespace basin

@@ -1,4 +1,4 @@
-// QM9 in every form, the committed three molecules and the shared samples: counts, values and units,
+// QM9 in every form, the committed three molecules and the shared samples: counts, values, units,
 // equal content whichever form it came in, and what each reader refuses.
 #include "basin/datasets/qm9.h"
 
@@ -99,6 +99,8 @@ TEST_CASE("qm9: frames of XYZ in other dress") {
   const auto refuses = [](std::string_view text, const std::vector<std::string>& words) {
     test::check_error(ErrorKind::data, words, [&] { parsed(text); });
   };
+  CHECK(parsed("1\r\rH 0 0 1\r1\r\rF 0 0 2\r").z == std::vector<int64_t>{1, 9});
+  refuses("PK\x03\x04 zip", {"a.xyz: line 1: expected the number of atoms", "this is a"});
   refuses("", {"a.xyz: line 1: expected molecules, found none"});
   refuses("2\n\nH 0 0 0\n", {"a.xyz: line 1: expected 2 atoms, the file has 9 bytes left"});
   refuses("1\n\nH 0 0 zero\n", {"line 3: expected a coordinate, got 'zero'"});
@@ -205,6 +207,9 @@ TEST_CASE("qm9: what a folder holds must be one data set") {
   fs::create_directories(dir / "raw");
   fs::copy_file(sample("three.xyz"), dir / "raw" / "three.xyz");
   CHECK(load_qm9(dir.path()).set.size() == 3);
+  fs::copy_file(sample("three.xyz"), dir / "UPPER.XYZ");
+  CHECK(read_molecules(dir / "UPPER.XYZ").size() == 3);
+  fs::remove(dir / "UPPER.XYZ");
   fs::copy_file(sample("sdf") / "gdb9.sdf", dir / "raw" / "gdb9.sdf");
   test::check_error(ErrorKind::data, {"found several; name one of gdb9.sdf, three.xyz"},
                     [&] { load_qm9(dir / "raw"); });
@@ -215,6 +220,19 @@ TEST_CASE("qm9: what a folder holds must be one data set") {
   }
   test::check_error(ErrorKind::data, {"expected each molecule once, gdb_3 is there again"},
                     [&] { load_qm9(dir / "twice"); });
+  // A list beside a split of its own is not for it; without identifiers molecules are counted.
+  for (const char* part : {"train.npz", "valid.npz", "test.npz"}) {
+    const NpzFile whole(sample("parts") / part);
+    std::vector<std::pair<std::string, Tensor>> arrays;
+    for (const std::string& name : whole.names()) {
+      if (name != "index") arrays.emplace_back(name, whole.read(name));
+    }
+    write_npz(dir / "twice" / part, arrays);
+  }
+  fs::copy_file(sample("uncharacterized.txt"), dir / "twice" / "uncharacterized.txt");
+  const Qm9Data counted = load_qm9(dir / "twice");
+  CHECK_FALSE(counted.set.own_ids);
+  CHECK(counted.set.ids == std::vector<int64_t>{1, 2, 3});
   test::check_error(ErrorKind::data, {"expected molecules in a file called .xyz"},
                     [&] { read_molecules(sample("make_molecules.py")); });
 }

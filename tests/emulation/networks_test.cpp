@@ -105,3 +105,6 @@ TEST_CASE("emulation network: gotennet gives what the CPU gives") {
                     {"head_hidden", "4"},
                     {"cutoff", "3"}}});
 }
+TEST_CASE("emulation network: egnn of molecules gives what the CPU gives") {
+  compare_network({"egnn-qm9", {{"hidden", "8"}, {"layers", "2"}}});
+}

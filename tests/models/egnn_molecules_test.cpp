@@ -277,13 +277,13 @@ TEST_CASE("egnn molecules: refusals") {
         "egnn-qm9: atom 2 has the atomic number 16, which the option elements does not list");
   CHECK(refusal(1, integers({1, 6, 16, 1, 1})).first == ErrorKind::data);
   CHECK(refusal(2, integers({0, 1, 1, 1, 1})).second ==
-        "egnn-qm9: atom 1 belongs to molecule 1, expected 0 by the numbers of atoms");
+        "egnn-qm9: atom 1 has the owner 1, expected molecule 0 by the counts of atoms");
   CHECK(refusal(3, integers({2, 4})).second ==
         "egnn-qm9: molecule 1 has 4 atoms, expected 1 to the 3 that are left");
   CHECK(refusal(3, integers({2, 2})).second ==
         "egnn-qm9: the molecules have 4 atoms together, expected 5");
   CHECK(test::contains(refusal(0, random_tensor({5, 2}, 1)).second, "expects positions [A, 3]"));
-  CHECK(test::contains(refusal(1, integers({1, 1})).second, "expects z [A], molecule [A]"));
+  CHECK(test::contains(refusal(1, integers({1, 1})).second, "expects z [A] i64"));
   const auto elements = test::error_of([] {
     make_model({.name = "egnn-qm9", .outputs = 1, .options = {{"elements", "6,1"}}});
   });

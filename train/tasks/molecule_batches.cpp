@@ -14,9 +14,11 @@ std::vector<Slot> labelled_molecule_slots() {
       {"target", Rows::example, SlotKind::target},      {"value", Rows::example, SlotKind::target}};
 }
 
-MoleculeBatches::MoleculeBatches(std::shared_ptr<const Qm9Set> set, const Qm9Target* target,
-                                 TargetScale scale, int64_t bucket, const SourceRequest& request)
+MoleculeBatches::MoleculeBatches(std::shared_ptr<const Qm9Set> set, std::string hash,
+                                 const Qm9Target* target, TargetScale scale, int64_t bucket,
+                                 const SourceRequest& request)
     : set_(std::move(set)),
+      hash_(std::move(hash)),
       scale_(std::move(scale)),
       bucket_(bucket),
       request_(request),

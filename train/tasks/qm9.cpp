@@ -4,8 +4,7 @@
 //   loss     mean |output - target| (l1) or mean (output - target)^2 (mse)
 //   report   mae and rmse in report units; of QM9 also mae / sigma and its logarithm, sigma as in
 //            published tables
-//   fitted   target, mean, spread and atom references, so that trained weights need no training data
-
+//   fitted   target, mean, spread, atom references: trained weights need no training data
 #include <algorithm>
 #include <cmath>
 
@@ -22,8 +21,8 @@ constexpr const char* kReference = "reference.";
 
 // --- what is learnt from the training split besides weights
 
-// `positional`: the network's head gives a length or a second moment, which has no place for a mean.
-TargetScale fit(const MoleculeData& data, bool positional) {
+// `positional`: the network's head gives a length or a second moment: no place for a mean.
+TargetScale fit_target(const MoleculeData& data, bool positional) {
   const Qm9Settings& s = data.settings();
   const Qm9Set& train = *data.of(Split::train);
   const std::string& how = s.standardise;
@@ -52,7 +51,7 @@ Fitted fitted_from(const TargetScale& scale, const Qm9Target& target) {
   return out;
 }
 
-double fitted_number(const Fitted& fitted, const std::string& key) {
+double fitted_value(const Fitted& fitted, const std::string& key) {
   double value = 0;
   const auto found = fitted.find(key);
   check(found != fitted.end() && parse_double(found->second, value),
@@ -64,13 +63,13 @@ TargetScale scale_from(const Fitted& fitted, const Qm9Target& target) {
   const auto trained = fitted.find("target");
   check(trained == fitted.end() || trained->second == target.name, "qm9: the weights predict ",
         trained == fitted.end() ? "" : trained->second, ", asked for is ", target.name);
-  TargetScale out{fitted_number(fitted, "mean"), fitted_number(fitted, "spread"), {}};
+  TargetScale out{fitted_value(fitted, "mean"), fitted_value(fitted, "spread"), {}};
   for (const auto& [key, value] : fitted) {
     if (!key.starts_with(kReference)) continue;
     const int64_t z =
         atomic_number(std::string_view(key).substr(std::string_view(kReference).size()));
     check(z > 0, "qm9: the weights have a reference of no element, '", key, "'");
-    out.references[z] = fitted_number(fitted, key);
+    out.references[z] = fitted_value(fitted, key);
   }
   return out;
 }
@@ -151,7 +150,7 @@ Unlabelled unlabelled_molecules(const std::vector<std::string>& paths, int64_t b
     }
     all->append(set);
   }
-  out.source = std::make_shared<MoleculeBatches>(std::move(all), nullptr, TargetScale{}, 1,
+  out.source = std::make_shared<MoleculeBatches>(std::move(all), "", nullptr, TargetScale{}, 1,
                                                  SourceRequest{.batch = batch});
   return out;
 }
@@ -189,13 +188,15 @@ Task make_qm9(const TaskConfig& config, const OptionReader& options) {
   Task task;
   task.model = make_network(config.model, target);
   require_inputs(task.model, labelled_molecule_slots(), "qm9");
-  task.fitted = config.fitted.empty() ? fitted_from(fit(*data, positional_head(task.model)), target)
-                                      : config.fitted;
+  task.fitted = config.fitted.empty()
+                    ? fitted_from(fit_target(*data, positional_head(task.model)), target)
+                    : config.fitted;
   const TargetScale scale = scale_from(task.fitted, target);
   task.source = [data, scale](const SourceRequest& request) {
     const std::shared_ptr<const Qm9Set>& set = data->of(request.split);
     check(set->size() > 0, "qm9: there are no ", name_of(request.split), " molecules");
-    return std::make_shared<MoleculeBatches>(set, data->settings().target, scale,
+    return std::make_shared<MoleculeBatches>(set, data->hash_of(request.split),
+                                             data->settings().target, scale,
                                              data->settings().bucket, request);
   };
   task.data = [data] { return data->facts(); };
@@ -238,8 +239,8 @@ Task make_qm9(const TaskConfig& config, const OptionReader& options) {
   return task;
 }
 
-// Sources: EGNN, the authors' commands for QM9 (Satorras et al. 2021), where homo, lumo and gap have
-// twice the rate; GotenNet, the released configuration (Aykent, Xia 2025), labels in raw units
+// Sources: EGNN, the authors' commands for QM9 (Satorras et al. 2021), where homo, lumo and gap
+// have twice the rate; GotenNet, the released configuration (Aykent, Xia 2025), labels in raw units
 // there, whose scales one rate does not fit: here they are standardised.
 std::vector<RecipeRow> qm9_recipe_rows() {
   return {

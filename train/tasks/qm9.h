@@ -5,7 +5,7 @@
 
 namespace basin {
 
-// The targets that the data of the option `data` have: three of the embedded molecules, else twelve.
+// The targets that the data of the option `data` have: three if embedded, else twelve.
 std::vector<std::string> qm9_targets_of(const std::string& data);
 
 }  // namespace basin

@@ -62,7 +62,6 @@ void MoleculeData::read() const {
     const Qm9Data data =
         settings_.embedded() ? embedded_qm9() : load_qm9(settings_.data, settings_.uncharacterized);
     const Qm9Split split = qm9_split(settings_.split, data, settings_.seed);
-    std::string hashes;
     for (size_t i = 0; i < parts_.size(); ++i) {
       std::vector<int64_t> rows = split.rows[i];
       const auto n = static_cast<int64_t>(rows.size());
@@ -72,8 +71,9 @@ void MoleculeData::read() const {
         rows.resize(drawn.size());
       }
       parts_[i] = std::make_shared<const Qm9Set>(subset(data.set, rows));
-      hashes += parts_[i]->content_hash();
+      hashes_[i] = parts_[i]->content_hash();
     }
+    const std::string hashes = hashes_[0] + hashes_[1] + hashes_[2];
     facts_ = {settings_.data,
               str(data.description, "; ", split.description),
               sha256_hex(std::span(reinterpret_cast<const uint8_t*>(hashes.data()), hashes.size())),

@@ -32,6 +32,10 @@ class MoleculeData {
     read();
     return parts_[static_cast<size_t>(split)];
   }
+  const std::string& hash_of(Split split) const {
+    read();
+    return hashes_[static_cast<size_t>(split)];
+  }
   const DataFacts& facts() const {
     read();
     return facts_;
@@ -43,6 +47,7 @@ class MoleculeData {
   Qm9Settings settings_;
   mutable std::once_flag once_;
   mutable std::array<std::shared_ptr<const Qm9Set>, 3> parts_;  // in the order of Split
+  mutable std::array<std::string, 3> hashes_;
   mutable DataFacts facts_;
 };
 
