@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <memory>
 
-#include "basin/kernels/index.h"
-
 namespace basin {
 namespace {
 
@@ -104,7 +102,7 @@ class GineForward {
         pass_(net.layout, params, buffers, options.batch_statistics),
         graph_(in[4].to(DType::i32)),
         graphs_(in[5].numel()),
-        sizes_(in[5].to(params.front().dtype()).view({graphs_, 1})) {
+        nodes_(in[5].to(params.front().dtype()).view({graphs_, 1})) {
     const GineConfig& c = net.config;
     h_ = matmul(multi_hot(in[0], c.atoms, params.front().dtype()), stacked(net.atoms));
     if (c.walk_steps > 0) {
@@ -177,7 +175,7 @@ class GineForward {
   // [V, d] -> [B, d]
   Tensor pooled() const {
     const Tensor sums = scatter_sum(h_, graph_, graphs_);
-    return net_.config.readout == GineReadout::mean ? sums / sizes_ : sums;
+    return net_.config.readout == GineReadout::mean ? sums / nodes_ : sums;
   }
 
   Tensor head(Tensor y) const {
@@ -198,7 +196,7 @@ class GineForward {
   Pass pass_;
   Tensor graph_;  // [V] i32
   int64_t graphs_;
-  Tensor sizes_;  // [B, 1]
+  Tensor nodes_;  // [B, 1]
   Tensor h_;      // [V, d]
   Tensor kinds_;  // [K, d]
   EdgeLists edges_;
