@@ -109,6 +109,7 @@
 #include "basin/nn/state.h"
 #include "basin/optim/clip.h"
 #include "basin/optim/diagnostics.h"
+#include "basin/optim/equivariance.h"
 #include "basin/optim/groups.h"
 #include "basin/optim/newton_schulz.h"
 #include "basin/optim/optimizer.h"

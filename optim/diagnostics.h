@@ -16,6 +16,7 @@ struct UpdateSize {
   double rms = 0;       // sqrt(mean change^2)
   double spectral = 0;  // largest singular value over the matrix blocks; 0 without one
   int64_t elements = 0;
+  std::vector<std::pair<std::string_view, Tensor>> numbers = {};  // UpdateRecord::numbers
 };
 
 // Attach with optimizer.set_observer(meter.observer()); the meter must outlive it. Holds the last

@@ -4,14 +4,13 @@
 #include <cmath>
 
 #include "basin/core/random.h"
-#include "basin/core/record.h"
 #include "basin/kernels/newton_schulz.h"
 #include "basin/optim/detail/spectral.h"
 
 namespace basin {
 namespace {
 
-constexpr int64_t kRows = 8, kCols = 12;
+constexpr int64_t kSide = 10;
 
 Tensor random_matrix(int64_t rows, int64_t cols, Rng& rng) {
   Tensor out = Tensor::empty({rows, cols}, DType::f64);
@@ -48,10 +47,18 @@ Tensor in_basis(const Tensor& w, const Tensor& p, const Tensor& q) {  // P W Q
   return product(product(p, false, w, false), false, q, false);
 }
 
+Tensor well_conditioned(Rng& rng) {  // I + a random matrix of norm about 1/2
+  Tensor out = random_matrix(kSide, kSide, rng);
+  double* x = out.mutable_data<double>();
+  const double size = 4 * std::sqrt(static_cast<double>(kSide));
+  for (int64_t i = 0; i < out.numel(); ++i) x[i] = x[i] / size + (i % (kSide + 1) == 0 ? 1 : 0);
+  return out;
+}
+
 struct Problem {
   Tensor a, b, c, start;
   double factor = 1;
-  Tensor p = identity(kRows), q = identity(kCols);
+  Tensor p = identity(kSide), q = identity(kSide);
 
   LossAndGrads operator()(const Tensors& values, bool) const {
     const Tensor w = product(product(p, true, values[0], false), false, q, true);
@@ -84,8 +91,8 @@ Tensor change(const OptimizerConfig& config, const Problem& problem, int64_t ste
 
 StepEquivariance step_equivariance(const OptimizerConfig& config, int64_t steps, uint64_t seed) {
   Rng rng(seed, stream_id("step equivariance"));
-  Problem plain{random_matrix(kRows, kRows, rng), random_matrix(kCols, kCols, rng),
-                random_matrix(kRows, kCols, rng), random_matrix(kRows, kCols, rng)};
+  Problem plain{well_conditioned(rng), well_conditioned(rng), random_matrix(kSide, kSide, rng),
+                random_matrix(kSide, kSide, rng)};
   const Tensor reference = change(config, plain, steps);
   const double size = frobenius_norm(reference);
   const auto error = [&](const Tensor& p, const Tensor& q) {
@@ -96,9 +103,9 @@ StepEquivariance step_equivariance(const OptimizerConfig& config, int64_t steps,
            size;
   };
   StepEquivariance out{config.name};
-  out.left = error(QrBasis::cpu(random_matrix(kRows, kRows, rng)), identity(kCols));
-  out.right = error(identity(kRows), QrBasis::cpu(random_matrix(kCols, kCols, rng)));
-  const Tensor rows = signed_permutation(kRows, rng), cols = signed_permutation(kCols, rng);
+  out.left = error(QrBasis::cpu(random_matrix(kSide, kSide, rng)), identity(kSide));
+  out.right = error(identity(kSide), QrBasis::cpu(random_matrix(kSide, kSide, rng)));
+  const Tensor rows = signed_permutation(kSide, rng), cols = signed_permutation(kSide, rng);
   out.permutation = error(rows, cols);
   Problem scaled = plain;
   scaled.factor = 10;

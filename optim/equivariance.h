@@ -4,6 +4,8 @@
 // does not depend on the basis, as in networks whose channels are defined up to a rotation. Muon's
 // is, Adam's, which divides element by element, is not.
 //   error = |dW' - P dW Q|_F / |dW|_F  after a few steps on f(W) = |A W B - C|^2 / 2 + 1, f64
+// W is square and its gradients have full rank: of rank-deficient G G^T an eigenbasis is partly
+// arbitrary, and SOAP, whose Adam feels the choice, then follows no change of basis.
 #pragma once
 #include <string>
 #include <vector>

@@ -192,7 +192,7 @@ OptimizerState Lbfgs::save() const {
     state.tensors.emplace_back(str("lbfgs.s.", i), Tensor::from(pairs_[i].s, {elements_}));
     state.tensors.emplace_back(str("lbfgs.y.", i), Tensor::from(pairs_[i].y, {elements_}));
   }
-  state.scalars["lbfgs.pairs"] = std::to_string(pairs_.size());
+  state.scalars["lbfgs.pairs"] = str(pairs_.size());
   return state;
 }
 

@@ -109,7 +109,7 @@ OptimizerState ScheduleFree::save() const {
     state.tensors.emplace_back("schedule_free.v." + rows_[i].name, host_copy(v_[i]));
   }
   state.tensors.emplace_back("schedule_free.weights", weights_.clone());
-  state.scalars["schedule_free.steps"] = std::to_string(steps_);
+  state.scalars["schedule_free.steps"] = str(steps_);
   return state;
 }
 

@@ -61,7 +61,9 @@ void Shampoo::refresh(Side& side, const Tensor& gradient, bool transposed) const
   for (int64_t j = 0; j < outer.numel(); ++j) {
     sum[j] = config_.beta2 * sum[j] + intake * outer.data<double>()[j];
   }
-  if (steps() % config_.every != 0) return;
+  // In the beginning every gradient brings directions that the last root did not know, and eps
+  // alone would scale them.
+  if (steps() >= config_.every && steps() % config_.every != 0) return;
   side.root.copy_from(inverse_root(side.sum, config_.root));
 }
 

@@ -43,6 +43,19 @@ SvdFactors factors(const SpecMuonConfig& config, const Tensor& gradient, int64_t
   return f;
 }
 
+// How many of the leading modes are needed for the share of the squared gradient.
+int64_t active_modes(const SpecMuonConfig& config, const double* s, int64_t count) {
+  if (config.energy_share == 0) return count;
+  double sum = 0;
+  int64_t needed = 0;
+  for (; needed < count && sum < config.energy_share; ++needed) sum += s[needed] * s[needed];
+  return needed;
+}
+
+MomentumNumbers heavy_ball(const SpecMuonConfig& c) {
+  return {c.momentum, 1, c.nesterov ? 1.0 : 0.0, c.nesterov ? c.momentum : 1.0};
+}
+
 double* numbers_of(Tensor& t) { return t.mutable_data<double>(); }
 
 }  // namespace
@@ -85,9 +98,7 @@ double SpecMuon::energy(double loss) const {
 Tensors SpecMuon::directions(const ParamList&, const Tensors& grads) {
   const Tensors gradients = matrix_gradients(grads);
   if (config_.place == MomentumPlace::pre) {
-    const bool ahead = config_.nesterov;
-    const double mu = config_.momentum;
-    return momentum_step(gradients, buffers_, {mu, 1, ahead ? 1.0 : 0.0, ahead ? mu : 1.0});
+    return momentum_step(gradients, buffers_, heavy_ball(config_));
   }
   Tensors out;
   for (size_t i = 0; i < gradients.size(); ++i) {
@@ -109,12 +120,9 @@ void SpecMuon::relax(Modes& modes, double e) const {
       slack[j] = 0;
       continue;
     }
-    switch (config_.relaxation) {
-      case Relaxation::lazy: current[j] = sav_relaxed(r[j], next[j], xi, e); break;
-      case Relaxation::none: current[j] = next[j]; break;
-      case Relaxation::printed:  // has happened: rn is what came of it, r what was before
-      case Relaxation::extra_forward: current[j] = next[j]; break;
-    }
+    // Other than lazy ones have been relaxed in their own step, r and D are of before.
+    current[j] =
+        config_.relaxation == Relaxation::lazy ? sav_relaxed(r[j], next[j], xi, e) : next[j];
     slack[j] =
         current[j] * current[j] - r[j] * r[j] + (1 - xi) * modes.dissipation.data<double>()[j];
     if (current[j] < config_.reset * e) current[j] = e;
@@ -132,13 +140,7 @@ Tensor SpecMuon::spectral_step(Modes& modes, const Tensor& given, double eta) co
   const SvdFactors f = factors(config_, gradient, count);
   const double* s = f.s.data<double>();
   const int64_t rank = numerical_rank(f.s, gradient.size(0), gradient.size(1));
-  int64_t active = std::min(count, rank);
-  if (config_.energy_share > 0) {
-    double sum = 0;
-    int64_t needed = 0;
-    while (needed < active && sum < config_.energy_share) sum += s[needed] * s[needed], ++needed;
-    active = needed;
-  }
+  const int64_t active = active_modes(config_, s, std::min(count, rank));
   double* scale = numbers_of(modes.scale);
   for (int64_t j = 0; j < count; ++j) {
     const double r = modes.current.data<double>()[j];
@@ -169,9 +171,7 @@ Tensors SpecMuon::updates(const Tensors& directions) {
     return spectral_step(modes_[i][k], m, rate(i));
   });
   if (config_.place == MomentumPlace::pre) return found;
-  const bool ahead = config_.nesterov;
-  const double mu = config_.momentum;
-  return momentum_step(found, buffers_, {mu, 1, ahead ? 1.0 : 0.0, ahead ? mu : 1.0});
+  return momentum_step(found, buffers_, heavy_ball(config_));
 }
 
 void SpecMuon::step(ParamList& params, const Tensors& grads, const StepInfo& info) {
@@ -179,7 +179,9 @@ void SpecMuon::step(ParamList& params, const Tensors& grads, const StepInfo& inf
         "specmuon: relax=extra_forward needs the loss after the step (StepInfo::evaluate)");
   MatrixOptimizer::step(params, grads, info);
   if (config_.relaxation != Relaxation::extra_forward) return;
-  const double after = energy(info.evaluate(params.values(), false).loss);
+  const double loss = info.evaluate(params.values(), false).loss;
+  if (!std::isfinite(loss)) return;  // the step to come says where it went wrong
+  const double after = energy(loss);
   for (std::vector<Modes>& blocks : modes_) {
     for (Modes& m : blocks) {
       for (int64_t j = 0; j < m.r.numel(); ++j) {

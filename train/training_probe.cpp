@@ -61,6 +61,18 @@ void add_input_ranks(Record& line, const std::vector<double>& ratios) {
            ratios.empty() ? NAN : static_cast<double>(above) / static_cast<double>(ratios.size()));
 }
 
+// What the rule itself told of one matrix: "specmuon_r_1", "specmuon_r_2"...
+void add_own_numbers(Record& line, const UpdateSize& update, int64_t block) {
+  for (const auto& [name, values] : update.numbers) {
+    if (block >= values.size(0)) return;  // the optimizer cuts the parameter otherwise
+    const int64_t each = values.size(-1);
+    for (int64_t j = 0; j < each; ++j) {
+      const double value = values.at(block * each + j);  // NaN where another block has more
+      if (!std::isnan(value)) line.add(str(update.rule, "_", name, "_", j + 1), value);
+    }
+  }
+}
+
 // The largest error at the outputs over the transformations that the network declares.
 void add_symmetry(Record& line, const Task& task, const ModelState& state, const Batch& few,
                   uint64_t seed) {
@@ -167,6 +179,7 @@ void TrainingProbe::measure(const ModelState& trained, int64_t epoch, int64_t st
     for (const UpdateSize& u : meter_.parameters()) {
       if (u.name == state.params[static_cast<size_t>(w.parameter)].name) {
         line.add("update_rms", u.rms).add("update_spectral", u.spectral);
+        add_own_numbers(line, u, w.block);
       }
     }
     matrices.push_back(std::move(line));

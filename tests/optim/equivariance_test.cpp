@@ -10,9 +10,9 @@ TEST_CASE("equivariance: spectral optimizers hold, element-wise ones do not") {
   for (const char* name : {"muon", "specmuon", "shampoo", "soap", "sgd", "lbfgs"}) {
     CAPTURE(name);
     const StepEquivariance e = step_equivariance({.name = name});
-    CHECK(e.left < 1e-9);
-    CHECK(e.right < 1e-9);
-    CHECK(e.permutation < 1e-9);
+    CHECK(e.left < 1e-7);
+    CHECK(e.right < 1e-7);
+    CHECK(e.permutation < 1e-7);
   }
   for (const char* name : {"adam", "adamw", "lion", "schedule_free", "polar_adamw"}) {
     CAPTURE(name);

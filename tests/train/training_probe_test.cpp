@@ -47,7 +47,7 @@ TEST_CASE("training probe: the plan is read, and a bad one is a usage error") {
 }
 
 TEST_CASE("training probe: lines are written, the training is unchanged, a resume repeats them") {
-  for (const char* optimizer : {"muon", "adamw"}) {
+  for (const char* optimizer : {"muon", "adamw", "specmuon"}) {
     CAPTURE(optimizer);
     const TempDir dir;
     const Problem plain(probed(optimizer, "")), watched(probed(optimizer, "every=2,shapes=20"));
@@ -60,6 +60,10 @@ TEST_CASE("training probe: lines are written, the training is unchanged, a resum
     CHECK(lines.front().text("event") == "probe");
     CHECK(lines.front().integer("epoch") == 2);
     CHECK(lines.front().integer("probe_shapes") == 20);
+    const auto told = std::count_if(lines.begin(), lines.end(), [](const RecordFields& line) {
+      return line.has("specmuon_r_over_e_1") && line.number("specmuon_r_over_e_1") > 0;
+    });
+    CHECK((told > 0) == (std::string(optimizer) == "specmuon"));
     // One line for the network, one per matrix.
     CHECK(lines.size() ==
           1 + weight_spectra(Trainer(plain.task, plain.options).state().params).matrices.size());
