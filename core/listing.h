@@ -1,5 +1,5 @@
-// Folders: what is in one, which of it is data, and its removal with everything in it. The standard directory iterator
-// (libstdc++ 12) ends the process where its memory runs out; these throw.
+// Folders: what is in one, which of it is data, and its removal with everything in it. The standard
+// directory iterator (libstdc++ 12) ends the process where its memory runs out; these throw.
 #pragma once
 #include <filesystem>
 #include <system_error>

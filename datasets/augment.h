@@ -3,8 +3,8 @@
 // Random rotations are normalised Gaussian quaternions, hence uniform on SO(3). The pose protocol
 // "z/SO(3)" means: training clouds are turned about the up axis, test clouds by any rotation.
 // Normals are directions: a rotation turns them, shift and jitter leave them alone, and a scale per
-// axis S takes n to S^-1 n / |S^-1 n|, the normal of the stretched surface; they follow their points
-// when these change places or stand for others.
+// axis S takes n to S^-1 n / |S^-1 n|, the normal of the stretched surface; they follow their
+// points when these change places or stand for others.
 #pragma once
 #include <array>
 #include <cstdint>

@@ -139,7 +139,7 @@ fs::path find_file(const fs::path& dir, const std::string& name) {
   std::error_code error;
   const std::vector<fs::path> entries = list_folder(dir, error);
   if (error && error != std::errc::no_such_file_or_directory) {
-    fail(ErrorKind::data, dir.string(), ": cannot be listed: ", error.message());
+    fail(ErrorKind::data, dir.string(), ": cannot be listed: ", error_text(error));
   }
   for (const fs::path& file : entries) {
     const bool same =

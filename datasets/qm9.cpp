@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "basin/core/error.h"
+#include "basin/core/text.h"
 #include "basin/datasets/detail/qm9_atoms.h"
 
 namespace basin {
@@ -60,7 +61,7 @@ int qm9_property(std::string_view name) {
   std::string key;
   for (const char c : name) {
     if (c != '<' && c != '>') {
-      key += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+      key += ascii_lower(c);
     }
   }
   if (key.starts_with("eps")) key.erase(0, 3);

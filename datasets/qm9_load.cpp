@@ -5,6 +5,7 @@
 
 #include "basin/core/content.h"
 #include "basin/core/listing.h"
+#include "basin/core/text.h"
 #include "basin/datasets/detail/qm9_atoms.h"
 
 namespace basin {
@@ -35,7 +36,7 @@ struct FoundForm {
 std::vector<fs::path> entries_of(const fs::path& folder) {
   std::error_code error;
   std::vector<fs::path> out = list_folder(folder, error);
-  if (error) fail(ErrorKind::data, folder.string(), ": cannot be listed: ", error.message());
+  if (error) fail(ErrorKind::data, folder.string(), ": cannot be listed: ", error_text(error));
   std::sort(out.begin(), out.end());
   return out;
 }

@@ -1,5 +1,5 @@
-// Momentum of every matrix parameter, orthogonalisation of all logical matrices at once; the rest is
-// in matrix_optimizer.cpp.
+// Momentum of every matrix parameter, orthogonalisation of all logical matrices at once; the rest
+// is in matrix_optimizer.cpp.
 #include "basin/optim/detail/muon.h"
 
 #include <algorithm>

@@ -5,7 +5,8 @@
 //                 central differences, symmetry of the Hessian, order of nesting
 //   hessian       products with the Hessian against the matrix in full, by nested gradients
 //   repeat        loss, gradient and product: the same bits from 1, 2 and 3 threads and twice
-// --optimizers prints which optimizers step alike in every basis of a matrix (optim/equivariance.h).
+// --optimizers prints which optimizers step alike in every basis of a matrix
+// (optim/equivariance.h).
 #include <algorithm>
 #include <cmath>
 #include <cstring>

@@ -3,9 +3,9 @@
 //   d = -H g,  H by the two-loop recursion from H0 = (s.y / y.y) I of the newest pair.
 // One step() makes up to `iterations` of them on the batch of the step, so that the evaluation that
 // it is given is one among many; pairs are of one batch by construction. It ends earlier where no
-// |g| is above `tolerance` or no lower loss is found, and spends at most `evaluations`. Weight decay
-// is L2: wd / 2 |x|^2 belongs to the function. Vectors are f64 on the CPU, losses and gradients come
-// from where the parameters are. Not for noisy minibatches: LossUse::line_search.
+// |g| is above `tolerance` or no lower loss is found, and spends at most `evaluations`. Weight
+// decay is L2: wd / 2 |x|^2 belongs to the function. Vectors are f64 on the CPU, losses and
+// gradients come from where the parameters are. Not for noisy minibatches: LossUse::line_search.
 #pragma once
 #include <deque>
 #include <vector>

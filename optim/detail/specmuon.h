@@ -64,8 +64,8 @@ class SpecMuon : public MatrixOptimizer {
  protected:
   Tensors directions(const ParamList& params, const Tensors& grads) override;
   Tensors updates(const Tensors& directions) override;
-  // [blocks, k] each: s, r (of this step), rn, r_over_e, scale, dissipation, and slack = r^2 - r_0^2
-  // + (1-xi) D_0 against the step before (r_0, D_0), at most 0 where the energy law holds.
+  // [blocks, k] each: s, r (of this step), rn, r_over_e, scale, dissipation, and slack = r^2 -
+  // r_0^2 + (1-xi) D_0 against the step before (r_0, D_0), at most 0 where the energy law holds.
   void describe(size_t i, UpdateRecord& record) const override;
 
  private:

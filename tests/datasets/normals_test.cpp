@@ -207,7 +207,8 @@ TEST_CASE("normals: a scale per axis gives the normals of the stretched surface"
   Rng rng(2, 0);
   const Augment stretch = parse_augment("scale=0.5:2,shift");
   for (int repeat = 0; repeat < 20; ++repeat) {
-    // Two tangents of a plane, and its normal, as three points of a cloud; the fourth is the origin.
+    // Two tangents of a plane, and its normal, as three points of a cloud; the fourth is the
+    // origin.
     std::vector<float> xyz, normals;
     double t[2][3];
     for (auto& tangent : t) {

@@ -1,5 +1,5 @@
-// Texts of data sets as editors and systems spell them: with a byte-order mark or without, with every
-// end of a line, with blanks; and in UTF-16, which is refused.
+// Texts of data sets as editors and systems spell them: behind a byte-order mark, with every end of
+// a line, with blanks; and in UTF-16, which is refused.
 #include <doctest/doctest.h>
 
 #include "basin/datasets/point_cloud.h"
@@ -72,7 +72,7 @@ TEST_CASE("text spelling: trees of meshes and single clouds") {
     write(dir / "a.xyz", marked({"0 0 0", "1 0 0", "0 1 0", "0 0 0"}, end));
     for (const char* name : {"a.obj", "a.ply", "a.xyz"}) {
       INFO(name);
-      CHECK(load_cloud(dir / name, o).shape() == Shape{4, 3});
+      CHECK(load_cloud(dir / name, o).points.shape() == Shape{4, 3});
     }
   }
 }

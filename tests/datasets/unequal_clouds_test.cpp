@@ -1,5 +1,5 @@
-// Sets of clouds of unequal size: how they are kept, checked, cut, fed; and which points of a larger
-// cloud are taken by default.
+// Sets of clouds of unequal size: how they are kept, checked, cut, fed; and which points of a
+// larger cloud are taken by default.
 #include <doctest/doctest.h>
 
 #include <algorithm>

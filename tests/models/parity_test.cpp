@@ -1,5 +1,5 @@
-// The three point-cloud networks, two of them also with normals, beside PyTorch: small networks whose
-// state_dicts (safetensors),
+// The three point-cloud networks, two of them also with normals, beside PyTorch: small networks
+// whose state_dicts (safetensors),
 // logits, running statistics and one optimizer step come from tests/fixtures/parity/make_parity.py.
 // Weights are f32 in the files; both sides compute in f64, and Basin once more in f32.
 #include <doctest/doctest.h>

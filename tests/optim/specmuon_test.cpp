@@ -1,5 +1,5 @@
-// SpecMuon: the worked step of both forms, the energy law of the relaxed variables, the limits k = 0
-// and k = p, and the finding that the printed form treats all modes alike.
+// SpecMuon: the worked step of both forms, the energy law of the relaxed variables, the limits k =
+// 0 and k = p, and the finding that the printed form treats all modes alike.
 #include "basin/optim/detail/specmuon.h"
 
 #include "basin/core/parallel.h"

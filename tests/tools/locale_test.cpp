@@ -171,7 +171,7 @@ std::string readers() {
   double number = 0;
   const bool taken = parse_double("1.5", number), refused = parse_double("1,5", number);
   return number_text(parse_off(off, "f.off").vertices[1][0]) +
-         values_of(parse_ply(test::bytes_of(ply), "f.ply")) +
+         values_of(parse_ply(test::bytes_of(ply), "f.ply").points) +
          values_of(parse_npy(serialize_npy(Tensor::full({1500}, DType::f32, 0.5)), "f.npy")) +
          values_of(
              parse_safetensors(serialize_safetensors(some_tensors()), "f").tensors[0].second) +

@@ -204,8 +204,8 @@ class Section {
     const std::vector<Tensors> several(kTogether, direction);
     Timing lane = measure(options_, [&] { h.lanes(several); });
     for (double* t : {&lane.median, &lane.min, &lane.max}) *t /= kTogether;
-    report_.add(prefix_ + "hvp_lane", str("HVP, each of ", kTogether, " probes given at once"), lane,
-                {2 * work.naive_flops, 0, 0}, peak_);
+    report_.add(prefix_ + "hvp_lane", str("HVP, each of ", kTogether, " probes given at once"),
+                lane, {2 * work.naive_flops, 0, 0}, peak_);
     ratios("hvp_one_shot", "one shot", once, gradient);
     ratios("hvp_probe", "each further probe", probe, gradient);
     ratios("hvp_lane", str("each of ", kTogether, " probes given at once"), lane, gradient);

@@ -47,7 +47,8 @@ bool is_half_bundle(const fs::path& folder) {
 }
 
 // What a run leaves that was killed before its first record: the lock comes first, then files of
-// our names. Without the lock these files are somebody else's. What a file manager left is nobody's.
+// our names. Without the lock these files are somebody else's. What a file manager left is
+// nobody's.
 bool is_unfinished_start(const fs::path& folder) {
   std::vector<fs::path> entries = entries_of(folder);
   std::erase_if(entries, [](const fs::path& p) { return is_litter(p) && p.filename() != kLock; });

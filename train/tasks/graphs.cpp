@@ -19,7 +19,7 @@ namespace {
 
 std::string list_text(const std::vector<int64_t>& values) {
   std::string out;
-  for (const int64_t v : values) out += (out.empty() ? "" : ",") + std::to_string(v);
+  for (const int64_t v : values) out += (out.empty() ? "" : ",") + str(v);
   return out;
 }
 

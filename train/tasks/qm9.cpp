@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "basin/core/listing.h"
+#include "basin/core/text.h"
 #include "basin/train/meters.h"
 #include "basin/train/tasks/detail/molecule_batches.h"
 #include "basin/train/tasks/detail/qm9_data.h"
@@ -129,7 +130,7 @@ Unlabelled unlabelled_molecules(const std::vector<std::string>& paths, int64_t b
     }
     std::error_code error;
     std::vector<fs::path> inside = list_folder(path, error);
-    if (error) fail(ErrorKind::data, path.string(), ": cannot be listed: ", error.message());
+    if (error) fail(ErrorKind::data, path.string(), ": cannot be listed: ", error_text(error));
     std::sort(inside.begin(), inside.end());
     for (const fs::path& file : inside) {
       const std::string ending = file.extension().string();
