@@ -1,5 +1,5 @@
-// Texts of data sets as editors and systems spell them: with a byte-order mark or without, with every
-// end of a line, with blanks; and in UTF-16, which is refused.
+// Texts of data sets as editors and systems spell them: behind a byte-order mark, with every end of
+// a line, with blanks; and in UTF-16, which is refused.
 #include <doctest/doctest.h>
 
 #include "basin/datasets/point_cloud.h"
