@@ -57,7 +57,7 @@ void EdgeMessageJvp::cuda(const EdgeMessageTensors& in, const Tensor& index,
   if (value) EdgeMessage::cuda(in, index, *value);
   for (size_t lane = 0; lane < out.size(); ++lane) {
     dispatch_float(in.p.dtype(), name, [&](auto z) {
-      cuda::edge::messages<cuda::Dual<decltype(z)>>(name, in, index, &tangents[lane], out[lane]);
+      cuda::edge::messages<Dual<decltype(z)>>(name, in, index, &tangents[lane], out[lane]);
     });
   }
 }

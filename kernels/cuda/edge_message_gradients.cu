@@ -341,8 +341,8 @@ void EdgeMessageVjpJvp::cuda(const EdgeMessageTensors& in, const Tensor& index, 
   if (value) EdgeMessageVjp::cuda(in, index, ct, *value);
   for (size_t lane = 0; lane < grads.size(); ++lane) {
     dispatch_float(ct.dtype(), name, [&](auto z) {
-      cuda::edge::gradients<cuda::Dual<decltype(z)>>(name, in, index, ct, &tangents[lane],
-                                                     ct_tangents[lane], grads[lane]);
+      cuda::edge::gradients<Dual<decltype(z)>>(name, in, index, ct, &tangents[lane],
+                                               ct_tangents[lane], grads[lane]);
     });
   }
 }
