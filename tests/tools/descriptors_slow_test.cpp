@@ -48,7 +48,8 @@ Texts outcome(const TempDir& dir, const Command& command, const std::string& clo
     for (auto& [file, text] : out) {
       const std::string whole = read_text_file(dir / file);
       text.clear();
-      for (const auto& [key, value] : parse_record(whole, file).values()) text += key + " ";
+      const RecordFields fields = parse_record(whole, file);
+      for (const auto& [key, value] : fields.values()) text += key + " ";
     }
   }
   out["exit code"] = str(WIFEXITED(status) ? WEXITSTATUS(status) : -1);
