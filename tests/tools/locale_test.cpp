@@ -11,6 +11,7 @@
 
 #include "basin/analysis/csv_table.h"
 #include "basin/analysis/slice_file.h"
+#include "basin/core/lines.h"
 #include "basin/core/random.h"
 #include "basin/core/safetensors.h"
 #include "basin/datasets/augment.h"
@@ -95,19 +96,21 @@ std::string config_there_and_back() {
          train_help("modelnet") + recipe_help("modelnet");
 }
 
-// Without what the clock and the machine decide.
-std::string timeless(const fs::path& file) {
-  const std::string text = read_text_file(file);
+// A record without what the clock and the machine decide.
+std::string timeless(std::string_view text) {
   std::string out;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    const RecordFields line = parse_record(std::string_view(text).substr(at, end - at), "line");
-    for (const auto& [key, value] : line.values()) {
-      const bool clock = contains(key, "seconds") || contains(key, "per_second");
-      if (!clock && key != "metrics_bytes") out += key + "=" + value + " ";
-    }
-    at = end + 1;
+  const RecordFields fields = parse_record(text, "record");
+  for (const auto& [key, value] : fields.values()) {
+    const bool clock = contains(key, "seconds") || contains(key, "per_second");
+    if (!clock && key != "metrics_bytes") out += key + "=" + value + " ";
   }
+  return out;
+}
+
+std::string timeless_lines(const std::string& text) {
+  std::string out;
+  LineReader lines(text);
+  for (std::string_view line; lines.next(line);) out += timeless(line);
   return out;
 }
 
@@ -124,7 +127,8 @@ std::string training() {
   hooks.log = [&](const std::string& line) { log += line.substr(0, line.rfind(';')); };
   trainer.run(dir / "run", hooks);
   const fs::path last = dir / "run/ckpt/step-3";
-  return log + timeless(dir / "run/metrics.jsonl") + timeless(last / "state.json") +
+  return log + timeless_lines(read_text_file(dir / "run/metrics.jsonl")) +
+         timeless(read_text_file(last / "state.json")) +
          sha256_hex_of_file(last / "model.safetensors") +
          sha256_hex_of_file(last / "optim.safetensors") +
          format_routing_table(trainer.optimizer().routing());
