@@ -1,6 +1,9 @@
 // Table, CSV and figure of symmetry errors.
 #include "basin/tools/shell/equivariance_report.h"
 
+#include <algorithm>
+
+#include "basin/core/error.h"
 #include "basin/core/record.h"
 #include "basin/core/text.h"
 #include "basin/figures/strip_plot.h"
@@ -13,11 +16,25 @@ constexpr DType kTypes[] = {DType::f32, DType::f64};
 
 std::string scientific(double value) { return scientific_text(value, 2); }
 
+// The kinds that could be measured: a graph without coordinates is only permuted.
+std::vector<SymmetryKind> kinds_of(const SymmetryReport& report) {
+  std::vector<SymmetryKind> out;
+  for (const SymmetryKind kind : kSymmetryKinds) {
+    const auto measured = [kind](const SymmetryError& e) { return e.kind == kind; };
+    if (std::any_of(report.layers.begin(), report.layers.end(), measured)) out.push_back(kind);
+  }
+  check(!out.empty(),
+        "equivariance: the inputs of the network have no coordinates, and no points "
+        "or nodes to permute");
+  return out;
+}
+
 // The layers in the order of the network.
 std::vector<std::string> layer_names(const SymmetryReport& report) {
+  const SymmetryKind first = kinds_of(report).front();
   std::vector<std::string> names;
   for (const SymmetryError& e : report.layers) {
-    if (e.kind == SymmetryKind::rotation && e.dtype == DType::f32) names.push_back(e.layer);
+    if (e.kind == first && e.dtype == DType::f32) names.push_back(e.layer);
   }
   return names;
 }
@@ -41,7 +58,7 @@ std::string equivariance_table(const EquivarianceReport& report) {
                                                  "f32 largest", "f32 mean", "f64 largest",
                                                  "f64 mean"}};
   const SymmetryReport& m = report.measured;
-  for (const SymmetryKind kind : kSymmetryKinds) {
+  for (const SymmetryKind kind : kinds_of(m)) {
     for (const std::string& layer : layer_names(m)) {
       const SymmetryError &a = m.at(kind, DType::f32, layer), &b = m.at(kind, DType::f64, layer);
       rows.push_back({std::string(name_of(kind)), layer,
@@ -86,7 +103,7 @@ std::string equivariance_figure(const EquivarianceReport& report) {
   plot.value_axis = "max |f(gx) - g f(x)| / max |g f(x)|";
   plot.categories = layer_names(report.measured);
   plot.series = {"f32", "f64"};
-  for (const SymmetryKind kind : kSymmetryKinds) {
+  for (const SymmetryKind kind : kinds_of(report.measured)) {
     StripPanel panel;
     panel.title = name_of(kind);
     for (const std::string& layer : plot.categories) {
