@@ -8,6 +8,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <optional>
 #include <vector>
@@ -175,7 +176,7 @@ Columns columns_of(const Element& vertex, Format format, const std::string& name
 template <class T>
 double decode(std::span<const uint8_t> bytes, bool big) {
   std::array<uint8_t, sizeof(T)> raw;
-  std::copy(bytes.begin(), bytes.end(), raw.begin());
+  std::memcpy(raw.data(), bytes.data(), raw.size());
   if (big) std::reverse(raw.begin(), raw.end());
   return static_cast<double>(std::bit_cast<T>(raw));
 }

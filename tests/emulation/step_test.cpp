@@ -274,6 +274,11 @@ TEST_CASE("emulation step: optimizers that look ahead or again leave the graph a
     const Run plain = train(optimizer, Device::cuda, GraphMode::off, DType::f64, 0, 4);
     const Run recorded = train(optimizer, Device::cuda, GraphMode::on, DType::f64, 0, 4);
     CHECK(recorded == plain);
+    // Rounding decides the sign of a gradient that is zero (biases before a batch norm), which is
+    // all that Lion takes, and the eigenvectors of SOAP where G G^T has none of its own, in which
+    // later gradients are scaled: no two ways of summing lead to one training. From one gradient
+    // they step alike (optim_test.cpp).
+    if (std::string_view(optimizer) == "lion" || std::string_view(optimizer) == "soap") continue;
     const Run here = train(optimizer, Device::cpu, GraphMode::off, DType::f64, 0, 4);
     std::printf("step: pointnet, %s, 4 steps, loss against the CPU: f64 %.1e\n", optimizer,
                 distance(plain, here));
