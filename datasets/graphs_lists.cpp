@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "basin/core/lines.h"
 #include "basin/core/printable.h"
 #include "basin/datasets/detail/graphs.h"
 
@@ -10,25 +11,22 @@ namespace {
 
 constexpr uint64_t kMostBytes = uint64_t{4} << 30;
 constexpr size_t kMostFields = 1024;
-constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
 // Lines of one file, each cut at its commas.
 class Lines {
  public:
   explicit Lines(const fs::path& file)
-      : file_(file.string()), text_(read_text_file(file, kMostBytes)) {
-    if (text_.starts_with(kByteOrderMark)) next_ = kByteOrderMark.size();
+      : file_(file.string()), text_(read_text_file(file, kMostBytes)), lines_(text_) {
     if (!read()) fault("expected a header, the file is empty");
     header = fields;
   }
 
+  Lines(const Lines&) = delete;  // header, fields and lines_ look into text_
+
   bool read() {
-    if (next_ >= text_.size()) return false;
-    const size_t end = std::min(text_.find('\n', next_), text_.size());
-    std::string_view rest = std::string_view(text_).substr(next_, end - next_);
-    if (rest.ends_with('\r')) rest.remove_suffix(1);
-    next_ = end + 1;
-    ++line;
+    std::string_view rest;
+    if (!lines_.next(rest)) return false;
+    line = lines_.number();
     fields.clear();
     for (bool more = true; more;) {
       const size_t comma = rest.find(',');
@@ -83,7 +81,7 @@ class Lines {
 
  private:
   std::string file_, text_;
-  size_t next_ = 0;
+  LineReader lines_;
 };
 
 void read_graphs(Lines in, GraphSet& set) {

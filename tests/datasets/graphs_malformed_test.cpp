@@ -1,4 +1,4 @@
-// Malformed graph data: see tests/core/malformed.h.
+// Edge lists and .npz graphs, cut short and mutated: each is read or refused as bad data.
 #include "basin/tests/core/malformed.h"
 #include "basin/tests/datasets/graph_files.h"
 

@@ -12,15 +12,9 @@ namespace basin::test {
 namespace {
 
 Settings tiny_qm9(const std::string& optimizer) {
-  register_builtin_tasks();
-  Settings s;
+  Settings s = tiny_molecules(optimizer);
   s.task.name = "qm9";
-  s.task.model = {.name = "egnn-qm9", .options = {{"hidden", "8"}, {"layers", "1"}}};
-  s.train.optimizer = usual_optimizer(optimizer);
-  s.train.epochs = 2;
-  s.train.batch = 128;
-  s.train.eval_batch = 128;
-  s.train.log_every = 3;
+  s.task.model.name = "egnn-qm9";
   return s;
 }
 
