@@ -18,21 +18,21 @@ class Interpolant {
   // values [count, n] at low + i period / n; low + period is the first point again. n >= 3.
   static Interpolant periodic(const Tensor& values, double low, double period, Interpolation kind);
 
-  // x [m] -> [count, m]. On a line low <= x <= high, usage error otherwise; periodic: any x.
+  // x [m] -> [count, m]. On a line low <= x <= high, usage error otherwise; periodic: any x, so that
+  // the solution of u_t + u_x = 0 is the value at x - t.
   Tensor operator()(const Tensor& x) const;
   // Every function at points of its own: x [count, m] -> [count, m].
   Tensor at_own_points(const Tensor& x) const;
   // int_low^x, exact for the interpolant: x [m] -> [count, m]; periodic: any x.
   Tensor antiderivative(const Tensor& x) const;
-  // u(x - by), periodic only: the solution of u_t + u_x = 0 after the time `by`.
-  Interpolant shifted(double by) const;
 
  private:
   struct Place;
-  Interpolant() = default;
+  Interpolant(Tensor values, double low, double length, Interpolation kind, bool periodic);
   Place place(double x) const;
   double value(int64_t row, const Place& at) const;
-  double integral(int64_t row, const Place& at) const;  // from the place's node
+  double integral(int64_t row, const Place& at) const;  // from the cell's left node
+  Tensor at_places(const Tensor& x, bool integrate) const;
   double low_ = 0, length_ = 0;
   int64_t cells_ = 0;
   bool periodic_ = false;

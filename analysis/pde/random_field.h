@@ -1,16 +1,17 @@
 // Gaussian random fields of mean zero: the functions that operators are learned from.
-//   by a kernel    values at n points of covariance K_ij = k(x_i, x_j) + jitter (i = j) are L z, with
+//   by a kernel    values at n points, of covariance K_ij = k(x_i, x_j) + jitter (i = j): L z with
 //                  K = L L^T (LAPACK potrf) and z of independent N(0, 1)
 //       rbf        k = exp(-|x - x'|^2 / (2 length^2))
 //       periodic   k = exp(-2 sin^2(pi |x - x'| / period) / length^2)
 //   by a spectrum  u(x) = sqrt(2) sigma sum_k (|2 pi k|^2 + tau^2)^(-gamma/2)
 //                         (a_k cos 2 pi k.x + b_k sin 2 pi k.x),  a_k, b_k of N(0, 1):
-//                  covariance sigma^2 (-Lap + tau^2)^(-gamma) on functions of mean zero. The data of
-//                  the Burgers operator in Wang, Wang, Perdikaris (2021) have sigma = 625, tau = 5,
-//                  gamma = 4.
+//                  covariance sigma^2 (-Lap + tau^2)^(-gamma) on functions of mean zero. The data
+//                  of the Burgers operator in Wang, Wang, Perdikaris (2021) have sigma = 625,
+//                  tau = 5, gamma = 4.
 // Function i of a seed is a pure function of (seed, i): any range can be drawn by itself.
 #pragma once
 #include <cstdint>
+#include <functional>
 
 #include "basin/analysis/pde/interpolation.h"
 #include "basin/analysis/pde/periodic_fields.h"
@@ -37,12 +38,13 @@ class KernelField {
   double jitter() const { return jitter_; }
 
  private:
-  KernelField() = default;
+  KernelField(int64_t n, double low, double length, bool periodic, double spacing,
+              const std::function<double(double distance)>& kernel);
   Tensor points_;
-  double low_ = 0, length_ = 0;  // of the domain
-  bool periodic_ = false;
+  double low_, length_;  // of the domain
+  bool periodic_;
   double jitter_ = 0;
-  Tensor factor_;  // L [n, n]
+  Tensor factor_;  // L^T [n, n]; what lies below the diagonal is not read
 };
 
 struct FieldSpectrum {
