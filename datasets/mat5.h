@@ -19,8 +19,8 @@ namespace basin {
 
 class Mat5File {
  public:
-  // data error naming the file and the offset of the fault; within a deflated variable, the offset
-  // in what it unpacks to.
+  // data error naming the file and the offset of the fault; within a deflated variable, its offset
+  // and that in what it unpacks to.
   explicit Mat5File(const fs::path& path);
   Mat5File(std::vector<uint8_t> bytes, std::string name);
 

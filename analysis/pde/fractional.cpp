@@ -129,8 +129,8 @@ double directional_constant(double alpha, int d) {
 }
 
 // With r = e^y the kernel is even, K r = sin(a pi) / (4 pi (sinh^2(a y / 2) + cos^2(a pi / 2))). Its
-// poles lie pi (1 - a) / a above the axis, those of no concern to exp(-r x^{1/a}) begin at pi / 2:
-// the distance sets the step of the trapezoid rule, whose error falls as exp(-2 pi distance / step).
+// poles lie pi (1 - a) / a from the axis, and exp(-e^y) is tame up to pi / 2: their distance sets the
+// step of the trapezoid rule, whose error falls as exp(-2 pi distance / step).
 double mittag_leffler(double alpha, double z) {
   check((alpha >= 0.02 && alpha <= 0.999) || alpha == 1,
         "mittag_leffler: expects an order in [0.02, 0.999] or 1, got ", alpha);

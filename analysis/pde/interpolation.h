@@ -18,8 +18,8 @@ class Interpolant {
   // values [count, n] at low + i period / n; low + period is the first point again. n >= 3.
   static Interpolant periodic(const Tensor& values, double low, double period, Interpolation kind);
 
-  // x [m] -> [count, m]. On a line low <= x <= high, usage error otherwise; periodic: any x, so that
-  // the solution of u_t + u_x = 0 is the value at x - t.
+  // x [m] -> [count, m]. On a line low <= x <= high, usage error otherwise; periodic: any x, so
+  // that the solution of u_t + u_x = 0 is the value at x - t.
   Tensor operator()(const Tensor& x) const;
   // Every function at points of its own: x [count, m] -> [count, m].
   Tensor at_own_points(const Tensor& x) const;

@@ -1,8 +1,8 @@
 // Gauss quadrature. Nodes: the eigenvalues of the symmetric Jacobi matrix of the orthonormal
-// polynomials q_j (Golub, Welsch 1969), then two Newton steps on q_n. Weights: Christoffel's numbers
-// 1 / sum_{j<n} q_j(z)^2, a sum without cancellation. The smallest ones then keep their relative
-// accuracy, which Cole and Hopf's formula needs (burgers.h) and squared components of eigenvectors
-// lack.
+// polynomials q_j (Golub, Welsch 1969), then two Newton steps on q_n. Weights: Christoffel's
+// numbers 1 / sum_{j<n} q_j(z)^2, a sum without cancellation. The smallest ones then keep their
+// relative accuracy, which Cole and Hopf's formula needs (burgers.h) and squared components of
+// eigenvectors lack.
 #pragma once
 #include <cstdint>
 #include <vector>

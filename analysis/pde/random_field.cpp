@@ -118,8 +118,8 @@ KernelField KernelField::periodic(int64_t n, double length, double low, double p
   });
 }
 
-// A column of L at a time for a tile of functions: every value is one sum in the order of z, whatever
-// the tile.
+// A column of L at a time for a tile of functions: every value is one sum in the order of z,
+// whatever the tile.
 Tensor KernelField::draw(const FieldSpan& span) const {
   check_span("KernelField::draw", span);
   const int64_t n = points_.size(0);

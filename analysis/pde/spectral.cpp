@@ -1,6 +1,6 @@
 // See spectral.h. Two real functions go as one complex vector z = u + i v through a transform:
 // diffusion and the derivative act on its spectrum as on either, the square is taken part by part.
-// With c = h L, L = -nu (2 pi k)^2 and the nonlinear part N(z) = -(1/2) d/dx (u^2 + i v^2), a step is
+// With c = h L, L = -nu (2 pi k)^2 and the rest N(z) = -(1/2) d/dx (u^2 + i v^2), a step is
 //   a = e^{c/2} z + Q N(z)    b = e^{c/2} z + Q N(a)    d = e^{c/2} a + Q (2 N(b) - N(z))
 //   z' = e^c z + f1 N(z) + 2 f2 (N(a) + N(b)) + f3 N(d).
 #include "basin/analysis/pde/spectral.h"
