@@ -74,8 +74,8 @@ TEST_CASE("malformed: mat5") {
       file.read(name);
     }
   };
-  check_campaign({"mat5", "a.mat", read, ErrorKind::data, {"offset"}}, test::fuzz_seeds("mat5"), 400,
-                 150, 1000, 0.5);
+  check_campaign({"mat5", "a.mat", read, ErrorKind::data, {"offset"}}, test::fuzz_seeds("mat5"),
+                 400, 150, 1000, 0.5);
 }
 
 TEST_CASE("malformed: off, obj and ply") {

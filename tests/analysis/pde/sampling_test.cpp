@@ -57,6 +57,8 @@ TEST_CASE("pde: grids include both ends, the last coordinate runs fastest") {
   CHECK(linspace(0, 0.99, 100).at(99) == 0.99);
   check_error(ErrorKind::usage, {"grid_points", "low < high"}, [] { linspace(1, 1, 5); });
   check_error(ErrorKind::usage, {"at least 1 point"}, [] { uniform_points(0, {0}, {1}, 0); });
-  check_error(ErrorKind::usage, {"one count per coordinate"}, [] { grid_points({1}, {0, 0}, {1, 1}); });
+  check_error(ErrorKind::usage, {"one count per coordinate"}, [] {
+    grid_points({1}, {0, 0}, {1, 1});
+  });
   check_error(ErrorKind::usage, {"one low and one high"}, [] { latin_hypercube(1, {0}, {}, 0); });
 }
