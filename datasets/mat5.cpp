@@ -233,7 +233,8 @@ int64_t convert_elements(const uint8_t* from, bool big, const std::vector<int64_
     const T value = decode_element<T>(from + order.next() * int64_t{sizeof(T)}, big);
     to[i] = static_cast<double>(value);
     if constexpr (std::is_integral_v<T> && sizeof(T) == 8) {
-      if (std::abs(to[i]) > 0x1p53) return i;
+      constexpr T kExact = T{1} << 53;
+      if (value > kExact || (std::is_signed_v<T> && value < T{0} - kExact)) return i;
     }
   }
   return -1;

@@ -6,7 +6,7 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <bit>
+#include <cmath>
 #include <cstring>
 #include <functional>
 
@@ -271,7 +271,7 @@ TEST_CASE("mat5: hostile deflated variables") {
 }
 
 TEST_CASE("mat5: the published reference of Burgers' equation") {
-  const fs::path folder = test::shared_data("burgers");
+  const fs::path folder = test::real_data("burgers");
   if (folder.empty()) return;
   const Mat5File file(folder / "burgers_shock.mat");
   CHECK(file.names() == std::vector<std::string>{"x", "t", "usol"});
