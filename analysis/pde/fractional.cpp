@@ -130,7 +130,8 @@ double directional_constant(double alpha, int d) {
 
 // With r = e^y the kernel is even, K r = sin(a pi) / (4 pi (sinh^2(a y / 2) + cos^2(a pi / 2))). Its
 // poles lie pi (1 - a) / a from the axis, and exp(-e^y) is tame up to pi / 2: their distance sets the
-// step of the trapezoid rule, whose error falls as exp(-2 pi distance / step).
+// step of the trapezoid rule, whose error falls as exp(-2 pi distance / step). Angles are taken from
+// pi, where their sines keep their digits as a tends to 1.
 double mittag_leffler(double alpha, double z) {
   check((alpha >= 0.02 && alpha <= 0.999) || alpha == 1,
         "mittag_leffler: expects an order in [0.02, 0.999] or 1, got ", alpha);
@@ -143,13 +144,15 @@ double mittag_leffler(double alpha, double z) {
   const double last = std::min(std::log(kDigits) - scale, kDigits / alpha);
   const double first = std::min(last, 0.0) - kDigits / alpha;
   const double step = std::min(0.05, 2 * pi * pi * (1 - alpha) / (alpha * kDigits));
-  const double least = std::pow(std::cos(alpha * pi / 2), 2);
+  const auto terms = static_cast<int64_t>((last - first) / step);
+  const double least = std::pow(std::sin(pi * (1 - alpha) / 2), 2);
   double sum = 0;
-  for (double y = first; y < last; y += step) {
+  for (int64_t k = 0; k <= terms; ++k) {
+    const double y = first + step * static_cast<double>(k);
     const double rise = std::sinh(alpha * y / 2);
     sum += std::exp(-std::exp(y + scale)) / (rise * rise + least);
   }
-  return step * std::sin(alpha * pi) / (4 * pi) * sum;
+  return step * std::sin(pi * (1 - alpha)) / (4 * pi) * sum;
 }
 
 }  // namespace basin
