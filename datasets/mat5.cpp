@@ -7,7 +7,7 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <cmath>
+#include <iterator>
 #include <set>
 
 #include "basin/core/content.h"
@@ -38,7 +38,7 @@ enum MatType : uint32_t {
   kUtf8 = 16
 };
 
-constexpr std::string_view kClasses[] = {
+constexpr std::string_view kMatClasses[] = {
     "of no class", "a cell array", "a struct", "an object", "text",       "a sparse matrix",
     "double",      "single",       "int8",     "uint8",     "int16",      "uint16",
     "int32",       "uint32",       "int64",    "uint64",    "a function", "an object"};
@@ -127,16 +127,16 @@ class Inflater {
 };
 
 // A matrix element, wherever its bytes are.
-struct Matrix {
+struct OpenMatrix {
   std::vector<uint8_t> unpacked;     // of a deflated one
   std::span<const uint8_t> content;  // without the tag
   std::string label;  // for messages: the file, and the variable where it is deflated
 };
 
 // The variable whose element is `e` of the file; of a deflated one no more than `limit` bytes.
-Matrix open_matrix(const MatElement& e, std::span<const uint8_t> file_bytes,
-                   const std::string& file, bool big, uint64_t limit) {
-  Matrix m;
+OpenMatrix open_matrix(const MatElement& e, std::span<const uint8_t> file_bytes,
+                       const std::string& file, bool big, uint64_t limit) {
+  OpenMatrix m;
   if (e.type == kMatrix) {
     m.bytes = file_bytes.first(e.offset + e.content.size());
     m.start = e.offset;
@@ -171,23 +171,23 @@ Matrix open_matrix(const MatElement& e, std::span<const uint8_t> file_bytes,
   return m;
 }
 
-struct Head {
+struct MatHead {
   uint32_t flags = 0;
   MatElement sizes;  // empty for opaque objects, which have none
   std::string name;
   uint32_t array_class() const { return flags & 0xFF; }
 };
 
-Head read_head(ElementReader& reader, bool big) {
-  Head head;
+MatHead read_head(ElementReader& reader, bool big) {
+  MatHead head;
   const MatElement flags = reader.next("the array flags");
   if (flags.type != kUint32 || flags.content.size() != 8) {
     reader.bytes().fault("expected array flags of 8 bytes (type 6), got type ", flags.type, " of ",
                          flags.content.size(), " bytes");
   }
   head.flags = decode_element<uint32_t>(flags.content.data(), big);
-  if (head.array_class() == 0 || head.array_class() >= std::size(kClasses)) {
-    reader.bytes().fault("expected an array class from 1 to ", std::size(kClasses) - 1, ", got ",
+  if (head.array_class() == 0 || head.array_class() >= std::size(kMatClasses)) {
+    reader.bytes().fault("expected an array class from 1 to ", std::size(kMatClasses) - 1, ", got ",
                          head.array_class());
   }
   if (head.array_class() != kOpaque) head.sizes = reader.next("the array sizes");
@@ -203,7 +203,7 @@ Head read_head(ElementReader& reader, bool big) {
   return head;
 }
 
-std::vector<int64_t> array_shape(const Head& head, const std::string& label, bool big) {
+std::vector<int64_t> array_shape(const MatHead& head, const std::string& label, bool big) {
   const std::string where = str(label, ": offset ", head.sizes.offset);
   const size_t axes = head.sizes.content.size() / 4;
   if (head.sizes.type != kInt32 || head.sizes.content.size() % 4 != 0 || axes < 2 ||
@@ -245,22 +245,23 @@ struct NumberType {
   size_t width;
   int64_t (*convert)(const uint8_t*, bool, const std::vector<int64_t>&, Tensor&);
 };
-constexpr NumberType kNumbers[] = {
+constexpr NumberType kNumberTypes[] = {
     {kInt8, 1, convert_elements<int8_t>},   {kUint8, 1, convert_elements<uint8_t>},
     {kInt16, 2, convert_elements<int16_t>}, {kUint16, 2, convert_elements<uint16_t>},
     {kInt32, 4, convert_elements<int32_t>}, {kUint32, 4, convert_elements<uint32_t>},
     {kSingle, 4, convert_elements<float>},  {kDouble, 8, convert_elements<double>},
     {kInt64, 8, convert_elements<int64_t>}, {kUint64, 8, convert_elements<uint64_t>}};
 
-Tensor read_numbers(ElementReader& reader, const Head& head, const std::string& label, bool big) {
+Tensor read_numbers(ElementReader& reader, const MatHead& head, const std::string& label,
+                    bool big) {
   const std::vector<int64_t> shape = array_shape(head, label, big);
   const MatElement numbers = reader.next("the numbers");
-  const auto type = std::find_if(std::begin(kNumbers), std::end(kNumbers),
+  const auto type = std::find_if(std::begin(kNumberTypes), std::end(kNumberTypes),
                                  [&](const NumberType& n) { return n.type == numbers.type; });
   const auto fault = [&](const auto&... parts) {
     fail(ErrorKind::data, label, ": offset ", numbers.offset, ": ", parts...);
   };
-  if (type == std::end(kNumbers)) fault("expected numbers, got type ", numbers.type);
+  if (type == std::end(kNumberTypes)) fault("expected numbers, got type ", numbers.type);
   Shape sizes(shape);
   const uint64_t expected = static_cast<uint64_t>(sizes.numel()) * type->width;
   if (numbers.content.size() != expected) {
@@ -315,9 +316,10 @@ Mat5File::Mat5File(std::vector<uint8_t> bytes, std::string name)
   std::set<std::string> seen;
   while (reader.bytes().remaining() > 0) {
     const uint64_t offset = reader.bytes().offset();
-    const Matrix matrix = open_matrix(reader.next("a variable"), bytes_, name_, big_, kHeadLimit);
+    const OpenMatrix matrix =
+        open_matrix(reader.next("a variable"), bytes_, name_, big_, kHeadLimit);
     ElementReader parts(matrix.bytes, matrix.label, big_, matrix.start);
-    Head head = read_head(parts, big_);
+    MatHead head = read_head(parts, big_);
     if (head.name.empty()) continue;
     if (!seen.insert(head.name).second) {
       reader.bytes().fault("variable '", head.name, "' is there twice");
@@ -350,13 +352,14 @@ Tensor Mat5File::read(std::string_view name) const {
          printable(known));
   }
   ElementReader reader(bytes_, name_, big_, found->offset);
-  const Matrix matrix = open_matrix(reader.next("the variable"), bytes_, name_, big_, ~uint64_t{0});
+  const OpenMatrix matrix =
+      open_matrix(reader.next("the variable"), bytes_, name_, big_, ~uint64_t{0});
   ElementReader parts(matrix.bytes, matrix.label, big_, matrix.start);
-  const Head head = read_head(parts, big_);
+  const MatHead head = read_head(parts, big_);
   const uint32_t kind = head.array_class();
   const bool numeric = kind >= kFirstNumeric && kind <= kLastNumeric;
   if (!numeric || (head.flags & kComplexFlag) != 0) {
-    parts.bytes().fault("variable '", name, "' is ", numeric ? "complex" : kClasses[kind],
+    parts.bytes().fault("variable '", name, "' is ", numeric ? "complex" : kMatClasses[kind],
                         "; expected a full array of real numbers",
                         numeric ? ", save real(x) and imag(x) as two" : "");
   }

@@ -45,7 +45,7 @@ Tensor fractional_laplacian_matrix(double alpha, int64_t nodes, double h);
 double directional_constant(double alpha, int d);
 
 // The Mittag-Leffler function E_a(z) = sum_k z^k / Gamma(a k + 1) for z <= 0 and a in [0.02, 0.999]
-// or a = 1, where it is exp(z). By the trapezoid rule in log r, to about 1e-14:
+// or a = 1, where it is exp(z). By the trapezoid rule in log r, to about 1e-13:
 //   E_a(-x) = int_0^inf exp(-r x^{1/a}) K(r) dr,
 //   K(r) = r^{a-1} sin(a pi) / (pi (r^{2a} + 2 r^a cos(a pi) + 1))
 // (Gorenflo, Loutchko, Luchko 2002).

@@ -4,6 +4,7 @@
 //   M_{i-1} + 4 M_i + M_{i+1} = 6 / h^2 (y_{i-1} - 2 y_i + y_{i+1}) at inner nodes
 #include "basin/analysis/pde/interpolation.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 

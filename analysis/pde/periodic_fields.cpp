@@ -1,6 +1,7 @@
 // See periodic_fields.h.
 #include "basin/analysis/pde/periodic_fields.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 

@@ -49,13 +49,13 @@ struct MatWriter {
 };
 
 template <class T>
-Bytes packed(bool big, const std::vector<T>& values) {
+Bytes stored_as(bool big, const std::vector<T>& values) {
   MatWriter w{.big = big};
   for (const T v : values) w.put(v);
   return w.out;
 }
 
-struct Array {  // what can be said, or lied about, of one variable
+struct MatArray {  // what can be said, or lied about, of one variable
   bool big = false;
   uint32_t type = 14, flags_type = 6, array_class = 6, sizes_type = 5, name_type = 1,
            number_type = 2;
@@ -67,7 +67,7 @@ struct Array {  // what can be said, or lied about, of one variable
   Bytes bytes() const {
     MatWriter w{.big = big};
     w.element(flags_type, MatWriter{.big = big}.put(array_class).put<uint32_t>(0).out);
-    w.element(sizes_type, packed(big, sizes));
+    w.element(sizes_type, stored_as(big, sizes));
     w.element(name_type, {name.begin(), name.end()}).element(number_type, numbers);
     MatWriter whole{.big = big};
     whole.put(type).put(static_cast<uint32_t>(claimed != 0 ? claimed : w.out.size()));
@@ -84,7 +84,7 @@ Bytes with_header(const std::vector<Bytes>& variables, bool big = false, uint16_
   return w.out;
 }
 
-Bytes deflated(const Bytes& bytes, bool big = false) {
+Bytes as_deflated(const Bytes& bytes, bool big = false) {
   uLongf size = compressBound(bytes.size());
   Bytes packed_bytes(size);
   REQUIRE(compress2(packed_bytes.data(), &size, bytes.data(), bytes.size(), 9) == Z_OK);
@@ -98,12 +98,12 @@ void check_refused(const Bytes& bytes, std::vector<std::string> words) {
   check_error(ErrorKind::data, words, [&] { Mat5File(bytes, "bad.mat").read("a"); });
 }
 
-void check_spoiled(const std::function<void(Array&)>& spoil,
+void check_spoiled(const std::function<void(MatArray&)>& spoil,
                    const std::vector<std::string>& words) {
-  Array a;
+  MatArray a;
   spoil(a);
   check_refused(with_header({a.bytes()}), words);
-  check_refused(with_header({deflated(a.bytes())}), words);
+  check_refused(with_header({as_deflated(a.bytes())}), words);
 }
 
 void check_numbers(const Mat5File& file) {
@@ -159,27 +159,27 @@ TEST_CASE(
 TEST_CASE("mat5: numbers packed into another type, contents in the tag, both byte orders") {
   for (const bool big : {false, true}) {
     const auto check = [&](uint32_t type, const Bytes& numbers) {
-      const Array a{.big = big, .number_type = type, .numbers = numbers};
-      for (const Bytes& variable : {a.bytes(), deflated(a.bytes(), big)}) {
+      const MatArray a{.big = big, .number_type = type, .numbers = numbers};
+      for (const Bytes& variable : {a.bytes(), as_deflated(a.bytes(), big)}) {
         const Tensor t = Mat5File(with_header({variable}, big), "t").read("a");
         CHECK(t.to_vector<double>() == std::vector<double>{1, 3, 5, 2, 4, 6});
       }
     };
-    check(1, packed<int8_t>(big, {1, 2, 3, 4, 5, 6}));
-    check(2, packed<uint8_t>(big, {1, 2, 3, 4, 5, 6}));
-    check(3, packed<int16_t>(big, {1, 2, 3, 4, 5, 6}));
-    check(4, packed<uint16_t>(big, {1, 2, 3, 4, 5, 6}));
-    check(5, packed<int32_t>(big, {1, 2, 3, 4, 5, 6}));
-    check(6, packed<uint32_t>(big, {1, 2, 3, 4, 5, 6}));
-    check(7, packed<float>(big, {1, 2, 3, 4, 5, 6}));
-    check(9, packed<double>(big, {1, 2, 3, 4, 5, 6}));
-    check(12, packed<int64_t>(big, {1, 2, 3, 4, 5, 6}));
-    check(13, packed<uint64_t>(big, {1, 2, 3, 4, 5, 6}));
+    check(1, stored_as<int8_t>(big, {1, 2, 3, 4, 5, 6}));
+    check(2, stored_as<uint8_t>(big, {1, 2, 3, 4, 5, 6}));
+    check(3, stored_as<int16_t>(big, {1, 2, 3, 4, 5, 6}));
+    check(4, stored_as<uint16_t>(big, {1, 2, 3, 4, 5, 6}));
+    check(5, stored_as<int32_t>(big, {1, 2, 3, 4, 5, 6}));
+    check(6, stored_as<uint32_t>(big, {1, 2, 3, 4, 5, 6}));
+    check(7, stored_as<float>(big, {1, 2, 3, 4, 5, 6}));
+    check(9, stored_as<double>(big, {1, 2, 3, 4, 5, 6}));
+    check(12, stored_as<int64_t>(big, {1, 2, 3, 4, 5, 6}));
+    check(13, stored_as<uint64_t>(big, {1, 2, 3, 4, 5, 6}));
     MatWriter w{.big = big};
     w.element(6, MatWriter{.big = big}.put<uint32_t>(6).put<uint32_t>(0).out);
-    w.element(5, packed<int32_t>(big, {1, 2}))
+    w.element(5, stored_as<int32_t>(big, {1, 2}))
         .small(1, {'a', 'b'})
-        .small(3, packed<int16_t>(big, {-7, 9}));
+        .small(3, stored_as<int16_t>(big, {-7, 9}));
     MatWriter whole{.big = big};
     whole.put<uint32_t>(14).put(static_cast<uint32_t>(w.out.size())).append(w.out);
     CHECK(Mat5File(with_header({whole.out}, big), "t").read("ab").to_vector<double>() ==
@@ -188,9 +188,9 @@ TEST_CASE("mat5: numbers packed into another type, contents in the tag, both byt
 }
 
 TEST_CASE("mat5: unnamed variables are passed over, the last filling may be missing") {
-  Bytes bytes = with_header({Array{.name = ""}.bytes(), Array{}.bytes()});
+  Bytes bytes = with_header({MatArray{.name = ""}.bytes(), MatArray{}.bytes()});
   CHECK(Mat5File(bytes, "t").names() == std::vector<std::string>{"a"});
-  Array bare;
+  MatArray bare;
   Bytes variable = bare.bytes();
   variable.resize(variable.size() - 2);  // six numbers, filled up to eight
   variable[4] = static_cast<uint8_t>(variable.size() - 8);
@@ -198,8 +198,8 @@ TEST_CASE("mat5: unnamed variables are passed over, the last filling may be miss
 }
 
 TEST_CASE("mat5: a variable that packs as well as deflate can") {
-  Array zeros{.sizes = {1000, 3000}, .numbers = Bytes(3'000'000)};
-  const Bytes bytes = with_header({deflated(zeros.bytes())});
+  MatArray zeros{.sizes = {1000, 3000}, .numbers = Bytes(3'000'000)};
+  const Bytes bytes = with_header({as_deflated(zeros.bytes())});
   CHECK(bytes.size() < 4000);
   CHECK(Mat5File(bytes, "t").read("a").numel() == 3'000'000);
 }
@@ -219,55 +219,56 @@ TEST_CASE("mat5: files of other kinds are called by their name") {
 }
 
 TEST_CASE("mat5: hostile variables") {
-  check_spoiled([](Array& a) { a.type = 13; }, {"variable (type 14", "got"});
-  check_spoiled([](Array& a) { a.flags_type = 5; }, {"array flags", "type 5"});
-  check_spoiled([](Array& a) { a.array_class = 0; }, {"class from 1 to 17, got 0"});
-  check_spoiled([](Array& a) { a.array_class = 18; }, {"class", "18"});
-  check_spoiled([](Array& a) { a.array_class = 6 | 0x800; }, {"'a' is complex"});
-  check_spoiled([](Array& a) { a.array_class = 16; }, {"'a' is a function"});
-  check_spoiled([](Array& a) { a.sizes_type = 6; }, {"sizes", "type 6"});
-  check_spoiled([](Array& a) { a.sizes = {6}; }, {"2 to 8 sizes", "4 bytes"});
-  check_spoiled([](Array& a) { a.sizes = {1, 1, 1, 1, 1, 1, 1, 2, 3}; }, {"2 to 8 sizes"});
-  check_spoiled([](Array& a) { a.sizes = {-2, -3}; }, {"sizes from 0 on", "-2"});
-  check_spoiled([](Array& a) { a.sizes = {2, 4}; }, {"expected 8 bytes", "got 6"});
-  check_spoiled([](Array& a) { a.sizes = {0x7FFFFFFF, 0x7FFFFFFF}; }, {"63 bits"});
-  check_spoiled([](Array& a) { a.sizes = {0, 0x7FFFFFFF, 0x7FFFFFFF}; }, {"63 bits"});
-  check_spoiled([](Array& a) { a.name_type = 9; }, {"name", "type 9"});
-  check_spoiled([](Array& a) { a.name = "a\nb"; }, {"printable", "a?b"});
-  check_spoiled([](Array& a) { a.number_type = 8; }, {"expected numbers, got type 8"});
-  check_spoiled([](Array& a) { a.number_type = 14; }, {"expected numbers, got type 14"});
-  check_spoiled([](Array& a) { a.number_type = 9; }, {"expected 48 bytes", "got 6"});
-  check_spoiled([](Array& a) { a.number_type = 5 << 16 | 2; }, {"at most 4 bytes", "5"});
-  check_refused(with_header({Array{}.bytes(), Array{}.bytes()}), {"'a' is there twice"});
-  Bytes longer = Array{}.bytes();
+  check_spoiled([](MatArray& a) { a.type = 13; }, {"variable (type 14", "got"});
+  check_spoiled([](MatArray& a) { a.flags_type = 5; }, {"array flags", "type 5"});
+  check_spoiled([](MatArray& a) { a.array_class = 0; }, {"class from 1 to 17, got 0"});
+  check_spoiled([](MatArray& a) { a.array_class = 18; }, {"class", "18"});
+  check_spoiled([](MatArray& a) { a.array_class = 6 | 0x800; }, {"'a' is complex"});
+  check_spoiled([](MatArray& a) { a.array_class = 16; }, {"'a' is a function"});
+  check_spoiled([](MatArray& a) { a.sizes_type = 6; }, {"sizes", "type 6"});
+  check_spoiled([](MatArray& a) { a.sizes = {6}; }, {"2 to 8 sizes", "4 bytes"});
+  check_spoiled([](MatArray& a) { a.sizes = {1, 1, 1, 1, 1, 1, 1, 2, 3}; }, {"2 to 8 sizes"});
+  check_spoiled([](MatArray& a) { a.sizes = {-2, -3}; }, {"sizes from 0 on", "-2"});
+  check_spoiled([](MatArray& a) { a.sizes = {2, 4}; }, {"expected 8 bytes", "got 6"});
+  check_spoiled([](MatArray& a) { a.sizes = {0x7FFFFFFF, 0x7FFFFFFF}; }, {"63 bits"});
+  check_spoiled([](MatArray& a) { a.sizes = {0, 0x7FFFFFFF, 0x7FFFFFFF}; }, {"63 bits"});
+  check_spoiled([](MatArray& a) { a.name_type = 9; }, {"name", "type 9"});
+  check_spoiled([](MatArray& a) { a.name = "a\nb"; }, {"printable", "a?b"});
+  check_spoiled([](MatArray& a) { a.number_type = 8; }, {"expected numbers, got type 8"});
+  check_spoiled([](MatArray& a) { a.number_type = 14; }, {"expected numbers, got type 14"});
+  check_spoiled([](MatArray& a) { a.number_type = 9; }, {"expected 48 bytes", "got 6"});
+  check_spoiled([](MatArray& a) { a.number_type = 5 << 16 | 2; }, {"at most 4 bytes", "5"});
+  check_refused(with_header({MatArray{}.bytes(), MatArray{}.bytes()}), {"'a' is there twice"});
+  Bytes longer = MatArray{}.bytes();
   longer.insert(longer.end(), 8, 0);
   longer[4] = static_cast<uint8_t>(longer.size() - 8);
   check_refused(with_header({longer}), {"variable to end", "8 bytes"});
   check_refused(with_header({Bytes(3)}), {"a variable", "3 bytes are left"});
-  check_refused(with_header({Array{.claimed = 0xFFFFFFF0}.bytes()}), {"4294967280 bytes"});
+  check_refused(with_header({MatArray{.claimed = 0xFFFFFFF0}.bytes()}), {"4294967280 bytes"});
 }
 
 TEST_CASE("mat5: hostile deflated variables") {
-  const Bytes good = deflated(Array{}.bytes());
+  const Bytes good = as_deflated(MatArray{}.bytes());
   Bytes spoiled = good;
   spoiled[20] ^= 0xFF;
   check_refused(with_header({spoiled}), {"compressed bytes of a variable"});
   spoiled = good;
   spoiled.back() ^= 1;  // the checksum
   check_refused(with_header({spoiled}), {"damaged"});
-  check_refused(with_header({deflated(Array{.claimed = 1000}.bytes())}), {"inflate to 1008"});
-  check_refused(with_header({deflated(Array{.claimed = 40}.bytes())}), {"damaged"});
-  check_refused(with_header({deflated(Array{.claimed = 0xFFFFFFF0}.bytes())}),
+  check_refused(with_header({as_deflated(MatArray{.claimed = 1000}.bytes())}), {"inflate to 1008"});
+  check_refused(with_header({as_deflated(MatArray{.claimed = 40}.bytes())}), {"damaged"});
+  check_refused(with_header({as_deflated(MatArray{.claimed = 0xFFFFFFF0}.bytes())}),
                 {"ratio", "4294967288"});
-  check_refused(with_header({deflated(Bytes{14, 0, 0, 0})}), {"damaged"});
-  check_refused(with_header({deflated(good)}), {"type 14", "got 15"});
+  check_refused(with_header({as_deflated(Bytes{14, 0, 0, 0})}), {"damaged"});
+  check_refused(with_header({as_deflated(good)}), {"type 14", "got 15"});
   spoiled = good;
   spoiled.push_back(0);
   ++spoiled[4];
   check_refused(with_header({spoiled}), {"damaged"});  // bytes behind the stream
   // A name that begins beyond what is opened when the file is.
-  check_refused(with_header({deflated(Array{.sizes = std::vector<int32_t>(2000, 1)}.bytes())}),
-                {"variable at offset 136, unpacked", "sizes"});
+  check_refused(
+      with_header({as_deflated(MatArray{.sizes = std::vector<int32_t>(2000, 1)}.bytes())}),
+      {"variable at offset 136, unpacked", "sizes"});
 }
 
 TEST_CASE("mat5: the published reference of Burgers' equation") {

@@ -28,7 +28,7 @@ double row_times(const Tensor& matrix, int64_t row, double low, double h,
   return sum;
 }
 
-double square(double t) { return t * t; }
+double squared(double t) { return t * t; }
 
 // `value` to the digits that were printed, of which the last is worth `unit`.
 void check_printed(double value, double printed, double unit) {
@@ -47,7 +47,7 @@ TEST_CASE("pde: Caputo L1 has its published errors and order 2 - a") {
     const int64_t n = 20 << i;
     const double dt = 1.0 / static_cast<double>(n);
     const Tensor matrix = caputo_l1(0.5, n, dt);
-    const double error = std::abs(row_times(matrix, n, 0, dt, square) - exact);
+    const double error = std::abs(row_times(matrix, n, 0, dt, squared) - exact);
     check_printed(error, kErrors[i], i < 2 ? 1e-5 : 1e-6);
     if (before > 0) CHECK(std::log2(before / error) == doctest::Approx(1.48).epsilon(0.02));
     before = error;
@@ -57,7 +57,7 @@ TEST_CASE("pde: Caputo L1 has its published errors and order 2 - a") {
       const double linear = row_times(matrix, row, 0, dt, [](double s) { return 3 - 2 * s; });
       CHECK(linear == doctest::Approx(-2 * std::sqrt(t) / std::tgamma(1.5)).epsilon(1e-12));
     }
-    CHECK(row_times(matrix, 0, 0, dt, square) == 0);
+    CHECK(row_times(matrix, 0, 0, dt, squared) == 0);
   }
 }
 
@@ -68,7 +68,7 @@ TEST_CASE("pde: Caputo L2 has its published errors and order 1") {
     const int64_t n = 20 << i;
     const double dt = 1.0 / static_cast<double>(n);
     const CaputoL2 l2 = caputo_l2(1.5, n, dt);
-    check_printed(std::abs(row_times(l2.matrix, n, 0, dt, square) - exact), kErrors[i],
+    check_printed(std::abs(row_times(l2.matrix, n, 0, dt, squared) - exact), kErrors[i],
                   i < 2 ? 1e-4 : 1e-5);
     // Of a linear function nothing is left once its slope is known.
     for (const int64_t row : {int64_t{1}, n / 2, n}) {
