@@ -1,7 +1,8 @@
 // .mat, level 5: see mat5.h. A variable is a matrix element of four parts, flags (with the class),
-// sizes, name and numbers, or a deflated element that unpacks to such a one. Every element has a tag
-// of 8 bytes (type, size) and is filled up to a multiple of 8; up to 4 bytes of content lie in the
-// tag itself. A deflated variable is opened up to its name when the file is, and whole when it is read.
+// sizes, name and numbers, or a deflated element that unpacks to such a one. Every element has a
+// tag of 8 bytes (type, size) and is filled up to a multiple of 8; up to 4 bytes of content lie in
+// the tag itself. A deflated variable is opened up to its name when the file is, and whole when it
+// is read.
 #include "basin/datasets/mat5.h"
 
 #include <zlib.h>

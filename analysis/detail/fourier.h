@@ -1,7 +1,7 @@
-// The discrete Fourier transform Z_k = sum_j z_j exp(-2 pi i j k / n) of complex vectors whose length
-// n is a power of two, by Stockham's radix-2 algorithm (no bit reversal; Van Loan 1992, section 1.7).
-// kLanes vectors go together, element j of lane l at [j * kLanes + l], so that the innermost loops
-// run over neighbours. Internal to analysis/.
+// The discrete Fourier transform Z_k = sum_j z_j exp(-2 pi i j k / n) of complex vectors whose
+// length n is a power of two, by Stockham's radix-2 algorithm (no bit reversal; Van Loan 1992,
+// section 1.7). kLanes vectors go together, element j of lane l at [j * kLanes + l], so that the
+// innermost loops run over neighbours. Internal to analysis/.
 #pragma once
 #include <cstdint>
 #include <vector>

@@ -128,10 +128,10 @@ double directional_constant(double alpha, int d) {
          (2 * std::pow(pi, 0.5 * (d + 1)));
 }
 
-// With r = e^y the kernel is even, K r = sin(a pi) / (4 pi (sinh^2(a y / 2) + cos^2(a pi / 2))). Its
-// poles lie pi (1 - a) / a from the axis, and exp(-e^y) is tame up to pi / 2: their distance sets the
-// step of the trapezoid rule, whose error falls as exp(-2 pi distance / step). Angles are taken from
-// pi, where their sines keep their digits as a tends to 1.
+// With r = e^y the kernel is even, K r = sin(a pi) / (4 pi (sinh^2(a y / 2) + cos^2(a pi / 2))).
+// Its poles lie pi (1 - a) / a from the axis, and exp(-e^y) is tame up to pi / 2: their distance
+// sets the step of the trapezoid rule, whose error falls as exp(-2 pi distance / step). Angles are
+// taken from pi, where their sines keep their digits as a tends to 1.
 double mittag_leffler(double alpha, double z) {
   check((alpha >= 0.02 && alpha <= 0.999) || alpha == 1,
         "mittag_leffler: expects an order in [0.02, 0.999] or 1, got ", alpha);

@@ -1,5 +1,5 @@
-// See interpolation.h. On a cell of length h with values y0, y1 and second derivatives M0, M1 at its
-// ends, at the fraction s and with A = 1 - s:
+// See interpolation.h. On a cell of length h with values y0, y1 and second derivatives M0, M1 at
+// its ends, at the fraction s and with A = 1 - s:
 //   u        = A y0 + s y1 + h^2 / 6 ((A^3 - A) M0 + (s^3 - s) M1)
 //   M_{i-1} + 4 M_i + M_{i+1} = 6 / h^2 (y_{i-1} - 2 y_i + y_{i+1}) at inner nodes
 #include "basin/analysis/pde/interpolation.h"

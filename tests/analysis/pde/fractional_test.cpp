@@ -168,8 +168,8 @@ TEST_CASE("pde: manufactured solution 3, the fractional Laplacian") {
     CHECK(directional_constant(alpha, 1) ==
           doctest::Approx(1 / (2 * std::cos(pi * alpha / 2))).epsilon(1e-13));
   }
-  // In two dimensions a plane wave exp(i k x) has the symbol |k|^a: the directional derivatives give
-  // C |k|^a int |cos|^a cos(pi a / 2) dtheta (both senses of a direction together).
+  // In two dimensions a plane wave exp(i k x) has the symbol |k|^a: the directional derivatives
+  // give C |k|^a int |cos|^a cos(pi a / 2) dtheta (both senses of a direction together).
   const double alpha = 1.4;
   const double angular =
       2 * std::sqrt(pi) * std::tgamma((alpha + 1) / 2) / std::tgamma(alpha / 2 + 1);
