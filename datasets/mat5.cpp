@@ -129,9 +129,10 @@ class Inflater {
 
 // A matrix element, wherever its bytes are.
 struct OpenMatrix {
-  std::vector<uint8_t> unpacked;     // of a deflated one
-  std::span<const uint8_t> content;  // without the tag
-  std::string label;  // for messages: the file, and the variable where it is deflated
+  std::vector<uint8_t> unpacked;   // of a deflated one
+  std::span<const uint8_t> bytes;  // the file up to the element's end, or what is unpacked
+  uint64_t start = 0;              // of the element's content, behind its tag
+  std::string label;               // for messages: the file, and where a deflated one lies
 };
 
 // The variable whose element is `e` of the file; of a deflated one no more than `limit` bytes.

@@ -3,6 +3,7 @@
 // section 1.7). kLanes vectors go together, element j of lane l at [j * kLanes + l], so that the
 // innermost loops run over neighbours. Internal to analysis/.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
