@@ -235,7 +235,7 @@ function(basin_fuzz_targets)
   basin_define(core PRIVATE BASIN_FENCE_HOST)
   add_custom_target(fuzz)
   basin_fuzz_target(safetensors LINK basin_core)
-  foreach(name graphs hdf5 npy npz obj off ply text_clouds
+  foreach(name graphs hdf5 mat5 npy npz obj off ply text_clouds
                molecules_xyz molecules_sdf molecules_npz molecule_tables)
     basin_fuzz_target(${name} LINK basin_datasets)
   endforeach()

@@ -3,14 +3,13 @@
 #include "basin/datasets/npy.h"
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cstring>
 #include <iterator>
 
 #include "basin/core/content.h"
 #include "basin/core/half.h"
 #include "basin/core/printable.h"
+#include "basin/datasets/detail/array_bytes.h"
 
 namespace basin {
 namespace {
@@ -148,41 +147,6 @@ class HeaderParser {
   size_t pos_ = 0;
 };
 
-// One element, its bytes in file order, as little endian.
-template <class T>
-T decode(const uint8_t* p, bool big) {
-  std::array<uint8_t, sizeof(T)> raw;
-  std::copy_n(p, sizeof(T), raw.begin());
-  if (big) std::reverse(raw.begin(), raw.end());
-  return std::bit_cast<T>(raw);
-}
-
-// Position in the file of every element in C order: for Fortran order the first axis runs fastest.
-class FileOrder {
- public:
-  explicit FileOrder(const Header& h) : shape_(h.shape), index_(h.shape.size()) {
-    int64_t stride = 1;
-    for (int64_t s : shape_) {
-      strides_.push_back(stride);
-      stride *= s;
-    }
-  }
-  int64_t next() {  // of the current element; then moves on in C order
-    const int64_t here = position_;
-    for (size_t axis = shape_.size(); axis-- > 0;) {
-      position_ += strides_[axis];
-      if (++index_[axis] < shape_[axis]) break;
-      position_ -= strides_[axis] * shape_[axis];
-      index_[axis] = 0;
-    }
-    return here;
-  }
-
- private:
-  std::vector<int64_t> shape_, index_, strides_;
-  int64_t position_ = 0;
-};
-
 struct Half {
   uint16_t bits;
 };
@@ -205,10 +169,10 @@ Tensor convert(const Header& h, std::span<const uint8_t> bytes) {
     if (n > 0) std::memcpy(out, bytes.data(), bytes.size());
     return t;
   }
-  FileOrder order(h);
+  FortranOrder order(h.shape);
   for (int64_t i = 0; i < n; ++i) {
     const int64_t at = h.fortran ? order.next() : i;
-    out[i] = converted<To>(decode<From>(bytes.data() + at * int64_t{sizeof(From)}, h.big));
+    out[i] = converted<To>(decode_element<From>(bytes.data() + at * int64_t{sizeof(From)}, h.big));
   }
   return t;
 }

@@ -4,6 +4,7 @@
 
 #include "basin/core/safetensors.h"
 #include "basin/datasets/hdf5.h"
+#include "basin/datasets/mat5.h"
 #include "basin/datasets/mesh.h"
 #include "basin/datasets/npy.h"
 #include "basin/datasets/npz.h"
@@ -62,6 +63,15 @@ TEST_CASE("malformed: npz") {
     for (const std::string& name : file.names()) file.read(name);
   };
   check_campaign({"npz", "a.npz", read, ErrorKind::data, {"offset"}}, seeds, 256, 100, 500, 0.8);
+}
+
+TEST_CASE("malformed: mat5") {
+  const auto read = [](const fs::path& p) {
+    const Mat5File file(p);
+    for (const std::string& name : file.names()) file.read(name);
+  };
+  check_campaign({"mat5", "a.mat", read, ErrorKind::data, {"offset"}}, test::fuzz_seeds("mat5"),
+                 400, 150, 1000, 0.5);
 }
 
 TEST_CASE("malformed: off, obj and ply") {
