@@ -135,6 +135,7 @@
 #include "basin/train/layer_inputs.h"
 #include "basin/train/meters.h"
 #include "basin/train/metrics_file.h"
+#include "basin/train/pde.h"
 #include "basin/train/period.h"
 #include "basin/train/probe_data.h"
 #include "basin/train/step.h"

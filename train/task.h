@@ -106,6 +106,14 @@ struct TaskConfig {
   std::function<std::string(const std::string& option)> place = {};
 };
 
+// A map of two coordinates that shows what was learned: solution, error, residual of an equation.
+struct Field {
+  std::string name;
+  std::string x_name, y_name;
+  std::vector<double> x, y;  // ascending
+  Tensor values;             // [y, x] f64
+};
+
 // Examples of which nothing but the inputs is known.
 struct Unlabelled {
   std::shared_ptr<const Source> source;  // without targets
@@ -136,6 +144,9 @@ struct Task {
   std::vector<std::string> prediction_columns = {};
   std::function<std::vector<std::vector<std::string>>(const Tensors& predictions)> prediction_rows =
       {};
+  // Pictures of what trained weights say, on the CPU; the first one is the truth where it is known.
+  // Absent: the task has none.
+  std::function<std::vector<Field>(const Tensors& params, const Tensors& buffers)> fields = {};
   Fitted fitted;
   Likelihood likelihood = Likelihood::none;
   std::string example = "example";  // what one is called: "shape", "molecule"
@@ -147,6 +158,7 @@ struct Task {
 
 // A default that a named training recipe, or a variant of the network, sets (--preset of the
 // programs). Empty `model`, `optimizer`: for all of them; a row with an optimizer goes with it.
+// Empty `recipe`: a default of the task itself, which recipes may change.
 inline constexpr const char* kModelPresetKey = "model preset";  // no setting: which variant
 struct RecipeRow {
   std::string recipe, model, optimizer, key, value;

@@ -24,7 +24,7 @@ allowed() {
     optim) echo "core|kernels|optim" ;;
     datasets) echo "core|datasets" ;;
     train) echo "core|kernels|autograd|nn|models|optim|analysis|train" ;;
-    train/tasks) echo "core|autograd|nn|models|datasets|train" ;;
+    train/tasks) echo "core|autograd|nn|models|analysis|datasets|train" ;;
   esac
 }
 

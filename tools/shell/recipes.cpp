@@ -92,6 +92,7 @@ void apply_optimizer(Config& config, const ModelInfo& model,
   }
   std::string unused;
   apply_rows(config, optimizer_rows(), "", model, optimizer, unused);
+  apply_rows(config, task_of(config).recipe_rows, "", model, optimizer, unused);
   for (const std::string& name : names) {
     if (is_recipe(config, name))
       apply_rows(config, task_of(config).recipe_rows, name, model, optimizer, unused);
@@ -128,6 +129,7 @@ ResolvedPreset apply_presets(Config& config) {
   const ModelInfo& model = chosen_model(config);
   const std::vector<std::string> names = split_names(config.text("preset"));
   ResolvedPreset out;
+  apply_rows(config, task_of(config).recipe_rows, "", model, "", out.model_preset);
   for (const std::string& name : names) {
     check_name(config, model, name);
     if (is_recipe(config, name))
@@ -136,7 +138,7 @@ ResolvedPreset apply_presets(Config& config) {
   for (const std::string& name : names) {
     if (is_variant(model, name)) out.model_preset = name;
   }
-  if (!is_recipe(config, out.model_preset)) {
+  if (!out.model_preset.empty() && !is_recipe(config, out.model_preset)) {
     std::string unused;
     apply_rows(config, task_of(config).recipe_rows, out.model_preset, model, "", unused);
   }
@@ -147,9 +149,14 @@ ResolvedPreset apply_presets(Config& config) {
 
 std::string recipe_help(const std::string& task) {
   const TaskInfo& info = task_info(task);
+  std::vector<Recipe> recipes = info.recipes;
+  if (std::any_of(info.recipe_rows.begin(), info.recipe_rows.end(),
+                  [](const RecipeRow& r) { return r.recipe.empty(); })) {
+    recipes.insert(recipes.begin(), {"", "what this task sets before any recipe"});
+  }
   std::string text;
-  for (const Recipe& recipe : info.recipes) {
-    text += recipe.name + ": " + recipe.summary + "\n";
+  for (const Recipe& recipe : recipes) {
+    text += (recipe.name.empty() ? "(always)" : recipe.name) + ": " + recipe.summary + "\n";
     std::string owner = "-";
     for (const RecipeRow& row : info.recipe_rows) {
       if (row.recipe != recipe.name) continue;

@@ -9,6 +9,7 @@ void register_builtin_tasks() {
     register_molecules();
     register_qm9();
     register_graphs();
+    register_burgers();
     return true;
   }();
   static_cast<void>(done);
