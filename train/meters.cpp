@@ -93,6 +93,35 @@ class RegressionMeter : public Meter {
   int64_t count_ = 0;
 };
 
+class RelativeErrorMeter : public Meter {
+ public:
+  void add(const Batch& batch, const Tensors& predictions) override {
+    const Tensor u = predictions.front().to(DType::f64), truth = batch.tensors.back();
+    check(u.shape() == truth.shape(), "relative error: expects predictions ", truth.shape(),
+          ", got ", u.shape());
+    const double *a = u.data<double>(), *b = truth.data<double>();
+    for (int64_t i = 0; i < u.numel(); ++i) {
+      const double error = a[i] - b[i];
+      errors_ += error * error;
+      truths_ += b[i] * b[i];
+      largest_ = std::isnan(error) ? error : std::max(largest_, std::abs(error));
+    }
+  }
+  std::vector<double> result() const override { return {std::sqrt(errors_ / truths_), largest_}; }
+  Record save() const override {
+    Record out;
+    return out.add("errors", errors_).add("truths", truths_).add("largest", largest_);
+  }
+  void load(const RecordFields& in, const std::string& prefix) override {
+    errors_ = in.number(prefix + "errors");
+    truths_ = in.number(prefix + "truths");
+    largest_ = in.number(prefix + "largest");
+  }
+
+ private:
+  double errors_ = 0, truths_ = 0, largest_ = 0;
+};
+
 }  // namespace
 
 void Tally::add(const Tensor& logits, const Tensor& labels) {
@@ -162,5 +191,8 @@ std::vector<Metric> regression_metrics(const std::string& unit) {
 }
 
 std::unique_ptr<Meter> regression_meter() { return std::make_unique<RegressionMeter>(); }
+
+std::vector<Metric> relative_error_metrics() { return {{"rel_l2"}, {"max_error"}}; }
+std::unique_ptr<Meter> relative_error_meter() { return std::make_unique<RelativeErrorMeter>(); }
 
 }  // namespace basin

@@ -9,6 +9,7 @@
 //                   cross-entropy of the logits. Over everything that was added, never a mean of
 //                   batches
 //   masked          the mean absolute error over the targets that are known
+//   relative error  |u - truth|_2 / |truth|_2 and max |u - truth| over all examples
 // Sums are taken in f64 in the order of the examples.
 #pragma once
 #include <memory>
@@ -60,5 +61,9 @@ std::unique_ptr<Meter> multi_label_meter(int64_t classes);
 // mae.   predictions {[B, T]}; the last tensors of the batch are targets and known [B, T]
 std::vector<Metric> masked_error_metrics();
 std::unique_ptr<Meter> masked_error_meter();
+
+// rel_l2, max_error.   predictions {u [Q, C]}; the truth [Q, C] is the last tensor of the batch
+std::vector<Metric> relative_error_metrics();
+std::unique_ptr<Meter> relative_error_meter();
 
 }  // namespace basin

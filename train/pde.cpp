@@ -7,6 +7,7 @@
 #include "basin/autograd/ops.h"
 #include "basin/core/io.h"
 #include "basin/core/lines.h"
+#include "basin/train/meters.h"
 
 namespace basin {
 namespace {
@@ -167,36 +168,6 @@ Objective judged(const ProblemPtr& p, const Model& model, const Tensors& buffers
   return out;
 }
 
-// |u - truth| / |truth| and max |u - truth| over all that was added.
-class ErrorMeter : public Meter {
- public:
-  void add(const Batch& batch, const Tensors& predictions) override {
-    const Tensor u = predictions.front().to(DType::f64), truth = batch.tensors.back();
-    check(u.shape() == truth.shape(), "pde: expects predictions ", truth.shape(), ", got ",
-          u.shape());
-    const double *a = u.data<double>(), *b = truth.data<double>();
-    for (int64_t i = 0; i < u.numel(); ++i) {
-      const double error = a[i] - b[i];
-      errors_ += error * error;
-      truths_ += b[i] * b[i];
-      largest_ = std::isnan(error) ? error : std::max(largest_, std::abs(error));
-    }
-  }
-  std::vector<double> result() const override { return {std::sqrt(errors_ / truths_), largest_}; }
-  Record save() const override {
-    Record out;
-    return out.add("errors", errors_).add("truths", truths_).add("largest", largest_);
-  }
-  void load(const RecordFields& in, const std::string& prefix) override {
-    errors_ = in.number(prefix + "errors");
-    truths_ = in.number(prefix + "truths");
-    largest_ = in.number(prefix + "largest");
-  }
-
- private:
-  double errors_ = 0, truths_ = 0, largest_ = 0;
-};
-
 // Points of a reader's own.
 class GivenPoints : public Source {
  public:
@@ -318,8 +289,8 @@ Task pde_task(PdeProblem problem, const TaskConfig& config) {
     return known ? judged(p, model, buffers, batch, mode)
                  : collocation(p, model, buffers, batch, mode);
   };
-  task.metrics = {{"rel_l2"}, {"max_error"}};
-  task.meter = [] { return std::make_unique<ErrorMeter>(); };
+  task.metrics = relative_error_metrics();
+  task.meter = relative_error_meter;
   task.unlabelled = [p](const std::vector<std::string>& paths, int64_t) {
     return given_points(*p, paths);
   };

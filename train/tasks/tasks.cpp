@@ -10,6 +10,7 @@ void register_builtin_tasks() {
     register_qm9();
     register_graphs();
     register_burgers();
+    register_planted();
     return true;
   }();
   static_cast<void>(done);

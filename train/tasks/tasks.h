@@ -9,6 +9,7 @@ void register_molecules();      // "molecules"
 void register_qm9();            // "qm9"
 void register_graphs();         // "graph"
 void register_burgers();        // "burgers"
+void register_planted();        // "linear_regression", "matrix_factorisation"
 void register_builtin_tasks();  // all of them; more than one call is harmless
 
 }  // namespace basin
