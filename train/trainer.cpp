@@ -11,6 +11,11 @@
 namespace basin {
 namespace {
 
+// Four decimals, or four digits of what they would hide.
+std::string loss_text(double loss) {
+  return std::abs(loss) >= 0.1 ? fixed_text(loss, 4) : short_text(loss, 4);
+}
+
 // A training loss that much above the one before is worth a warning: networks that explode (EGNN's
 // coordinates do, under large rates) often stay finite and never recover.
 constexpr double kRise = 1.1;
@@ -248,7 +253,7 @@ void Trainer::report_evaluation(MetricsFile& metrics, const Evaluation& validati
   const std::string trained = metrics_text(task_->train_metrics, at_.train_metrics);
   const std::string tested = metrics_text(task_->metrics, at_.test.values);
   hooks.log(str(whole ? str("epoch ", epoch) : str("step ", at_.step), "  train ",
-                fixed_text(at_.train_loss, 4), trained.empty() ? "" : ", ", trained,
+                loss_text(at_.train_loss), trained.empty() ? "" : ", ", trained,
                 tested.empty() ? "" : "; test ", tested, "; ",
                 fixed_text(at_.period_seconds + seconds, 1), " s, ", fixed_text(speed, 0), " ",
                 task_->example, "s/s"));
