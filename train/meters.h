@@ -62,7 +62,8 @@ std::unique_ptr<Meter> multi_label_meter(int64_t classes);
 std::vector<Metric> masked_error_metrics();
 std::unique_ptr<Meter> masked_error_meter();
 
-// rel_l2, max_error.   predictions {u [Q, C]}; the truth [Q, C] is the last tensor of the batch
+// rel_l2, max_error.   predictions {u [Q, C]}; the truth [Q, C] is the last tensor of the batch.
+// A batch whose truth is empty counts for nothing; of such alone the error is NaN
 std::vector<Metric> relative_error_metrics();
 std::unique_ptr<Meter> relative_error_meter();
 

@@ -7,6 +7,7 @@
 #include "basin/autograd/ops.h"
 #include "basin/tests/train/problems.h"
 #include "basin/train/pde.h"
+#include "basin/train/probe_data.h"
 
 namespace basin::test {
 namespace {
@@ -161,6 +162,15 @@ TEST_CASE("task burgers: relative error and maps are those of the truth on the g
                truth = std::sqrt(sum(square(maps[0].values)).item());
   CHECK(tested.values[0] == doctest::Approx(error / truth).epsilon(1e-12));
   CHECK(tested.values[1] == max(abs(maps[2].values.view({25600})), 0).item());
+}
+
+TEST_CASE("task burgers: points of the residual have a loss and no error") {
+  const Task task = make_task(burgers());
+  const ModelState state = init_model(task.model, 3, DType::f64);
+  const ProbeData data = probe_data(task, Split::train, 0, 64, 0);
+  const MeanLoss at = mean_loss(task, state.params.values(), {}, data, NormStatistics::frozen);
+  CHECK(at.loss > 0);
+  CHECK(std::isnan(at.metric));
 }
 
 TEST_CASE("task burgers: every optimizer lowers the loss and resumes to the same bits") {

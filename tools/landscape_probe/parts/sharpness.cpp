@@ -125,7 +125,9 @@ class Measures {
 
   void fisher() {
     const Likelihood likelihood = context_.trained.task.likelihood;
-    if (likelihood == Likelihood::softmax) {
+    if (!outputs_per_example()) {
+      log_line("  Fisher-Rao norm: left out, the loss is not of one output per example");
+    } else if (likelihood == Likelihood::softmax) {
       add("Fisher-Rao norm", "w^T F w, F of the softmax outputs", fisher_rao_norm(surface_));
     } else if (likelihood == Likelihood::gaussian) {
       add("Fisher-Rao norm", "w^T F w, F of Gaussian outputs of variance 1",
@@ -134,6 +136,13 @@ class Measures {
       log_line(str("  Fisher-Rao norm: left out, the loss of the task ", context_.trained.task.name,
                    " has no likelihood whose Fisher matrix is known"));
     }
+  }
+
+  // Not so where a loss has several terms at points of their own.
+  bool outputs_per_example() const {
+    const LossBatch& batch = surface_.batches().front();
+    const Tensors outputs = batch.outputs(surface_.params().values());
+    return outputs.size() == 1 && outputs.front().size(0) == batch.examples;
   }
 
   void flatness() {
