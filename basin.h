@@ -103,6 +103,7 @@
 #include "basin/figures/strip_plot.h"
 #include "basin/figures/svg.h"
 #include "basin/figures/training_figures.h"
+#include "basin/models/deeponet.h"
 #include "basin/models/dgcnn.h"
 #include "basin/models/egnn.h"
 #include "basin/models/egnn_molecules.h"

@@ -104,6 +104,8 @@ Jet MlpPart::jet(const Pass& pass, const Tensor& x, const JetOrders& orders) con
   return run(pass, jet_seed(x, orders));
 }
 
+Jet MlpPart::jet(const Pass& pass, const Jet& x) const { return run(pass, x); }
+
 Model make_mlp(const MlpConfig& config) {
   Layout layout;
   const auto net = std::make_shared<const MlpPart>(layout, "", config);

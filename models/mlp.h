@@ -38,7 +38,8 @@ class MlpPart {
   MlpPart(Layout& layout, const std::string& prefix, const MlpConfig& config,
           bool phi_last = false);
   Tensor forward(const Pass& pass, const Tensor& x) const;  // [B, d] -> [B, outputs]
-  Jet jet(const Pass& pass, const Tensor& x, const JetOrders& orders) const;
+  Jet jet(const Pass& pass, const Tensor& x, const JetOrders& orders) const;  // in x [B, d]
+  Jet jet(const Pass& pass, const Jet& x) const;  // of features x of other coordinates
   const MlpConfig& config() const { return config_; }
 
  private:

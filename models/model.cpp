@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "basin/core/random.h"
+#include "basin/models/deeponet.h"
 #include "basin/models/dgcnn.h"
 #include "basin/models/egnn.h"
 #include "basin/models/egnn_molecules.h"
@@ -22,7 +23,7 @@ struct Registry {
   // A deque, so that references to entries survive later registrations. Basin's own come first.
   std::deque<ModelInfo> entries{
       pointnet_info(), dgcnn_info(),    egnn_info(), egnn_molecules_info(),
-      gine_info(),     gotennet_info(), mlp_info()};
+      gine_info(),     gotennet_info(), mlp_info(),  deeponet_info()};
 };
 
 Registry& registry() {

@@ -19,17 +19,6 @@ Tensor times(const Tensor& a, const Tensor& b) {
   return a.defined() && b.defined() ? a * b : Tensor{};
 }
 
-// One map of every part alike.
-template <class Map>
-Jet each(const Jet& a, const Map& map) {
-  Jet out{a.orders, map(a.value), Tensors(a.first.size()), Tensors(a.second.size())};
-  for (size_t i = 0; i < a.orders.size(); ++i) {
-    if (a.first[i].defined()) out.first[i] = map(a.first[i]);
-    if (a.second[i].defined()) out.second[i] = map(a.second[i]);
-  }
-  return out;
-}
-
 void check_orders(const JetOrders& orders, const char* op) {
   for (const int order : orders) {
     check(order >= 0 && order <= 2, op, ": derivatives of order 0 to 2 along a coordinate, got ",
@@ -118,7 +107,7 @@ Tensor apply(Nonlinearity phi, const Tensor& x) {
 }
 
 Jet linear(const Jet& a, const Tensor& w, const Tensor& bias) {
-  Jet out = each(a, [&](const Tensor& t) { return linear(t, w, {}); });
+  Jet out = map_parts(a, [&](const Tensor& t) { return linear(t, w, {}); });
   if (bias.defined()) out.value = out.value + bias;
   return out;
 }
@@ -205,7 +194,7 @@ Jet operator*(const Jet& a, const Jet& b) {
 }
 
 Jet scale(const Jet& a, double c) {
-  return each(a, [&](const Tensor& t) { return scale(t, c); });
+  return map_parts(a, [&](const Tensor& t) { return scale(t, c); });
 }
 
 Jet shift(const Jet& a, double c) {
@@ -214,8 +203,17 @@ Jet shift(const Jet& a, double c) {
   return out;
 }
 
+Jet map_parts(const Jet& a, const std::function<Tensor(const Tensor&)>& map) {
+  Jet out{a.orders, map(a.value), Tensors(a.first.size()), Tensors(a.second.size())};
+  for (size_t i = 0; i < a.orders.size(); ++i) {
+    if (a.first[i].defined()) out.first[i] = map(a.first[i]);
+    if (a.second[i].defined()) out.second[i] = map(a.second[i]);
+  }
+  return out;
+}
+
 Jet columns(const Jet& a, int64_t begin, int64_t end) {
-  return each(a, [&](const Tensor& t) { return slice(t, 1, begin, end); });
+  return map_parts(a, [&](const Tensor& t) { return slice(t, 1, begin, end); });
 }
 
 Jet beside(const std::vector<Jet>& parts) {

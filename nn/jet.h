@@ -9,6 +9,7 @@
 //   s = phi(z):   s_i = phi'(z) z_i,    s_ii = phi''(z) z_i^2 + phi'(z) z_ii
 //   p = a b:      p_i = a_i b + a b_i,  p_ii = a_ii b + 2 a_i b_i + a b_ii
 #pragma once
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -52,6 +53,8 @@ Jet operator-(const Jet& a, const Jet& b);
 Jet operator*(const Jet& a, const Jet& b);
 Jet scale(const Jet& a, double c);
 Jet shift(const Jet& a, double c);
+// A linear map of every part alike.
+Jet map_parts(const Jet& a, const std::function<Tensor(const Tensor&)>& map);
 // Columns [begin, end) of a [B, C], all parts alike, and parts side by side.
 Jet columns(const Jet& a, int64_t begin, int64_t end);
 Jet beside(const std::vector<Jet>& parts);

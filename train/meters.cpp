@@ -93,22 +93,37 @@ class RegressionMeter : public Meter {
   int64_t count_ = 0;
 };
 
+// The sums over all elements, or the mean over the examples of the error of each.
 class RelativeErrorMeter : public Meter {
  public:
+  explicit RelativeErrorMeter(bool by_example) : by_example_(by_example) {}
   void add(const Batch& batch, const Tensors& predictions) override {
-    const Tensor u = predictions.front().to(DType::f64), truth = batch.tensors.back();
+    const Tensor u = predictions.front().to(DType::f64), &truth = batch.tensors.back();
     if (truth.numel() == 0) return;  // points of a residual: nothing to compare with
     check(u.shape() == truth.shape(), "relative error: expects predictions ", truth.shape(),
           ", got ", u.shape());
     const double *a = u.data<double>(), *b = truth.data<double>();
-    for (int64_t i = 0; i < u.numel(); ++i) {
-      const double error = a[i] - b[i];
-      errors_ += error * error;
-      truths_ += b[i] * b[i];
-      largest_ = std::isnan(error) ? error : std::max(largest_, std::abs(error));
+    const int64_t row = by_example_ ? u.numel() / u.size(0) : u.numel();
+    for (int64_t first = 0; first < u.numel(); first += row) {
+      double errors = 0, truths = 0;
+      for (int64_t i = first; i < first + row; ++i) {
+        const double error = a[i] - b[i];
+        errors += error * error;
+        truths += b[i] * b[i];
+        largest_ = std::isnan(error) ? error : std::max(largest_, std::abs(error));
+      }
+      if (by_example_) {
+        errors = std::sqrt(errors / truths);
+        truths = 1;
+      }
+      errors_ += errors;
+      truths_ += truths;
     }
   }
-  std::vector<double> result() const override { return {std::sqrt(errors_ / truths_), largest_}; }
+  std::vector<double> result() const override {
+    const double ratio = errors_ / truths_;
+    return {by_example_ ? ratio : std::sqrt(ratio), largest_};
+  }
   Record save() const override {
     Record out;
     return out.add("errors", errors_).add("truths", truths_).add("largest", largest_);
@@ -120,6 +135,7 @@ class RelativeErrorMeter : public Meter {
   }
 
  private:
+  bool by_example_;
   double errors_ = 0, truths_ = 0, largest_ = 0;
 };
 
@@ -194,6 +210,11 @@ std::vector<Metric> regression_metrics(const std::string& unit) {
 std::unique_ptr<Meter> regression_meter() { return std::make_unique<RegressionMeter>(); }
 
 std::vector<Metric> relative_error_metrics() { return {{"rel_l2"}, {"max_error"}}; }
-std::unique_ptr<Meter> relative_error_meter() { return std::make_unique<RelativeErrorMeter>(); }
+std::unique_ptr<Meter> relative_error_meter() {
+  return std::make_unique<RelativeErrorMeter>(false);
+}
+std::unique_ptr<Meter> relative_error_by_example_meter() {
+  return std::make_unique<RelativeErrorMeter>(true);
+}
 
 }  // namespace basin

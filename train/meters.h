@@ -66,5 +66,7 @@ std::unique_ptr<Meter> masked_error_meter();
 // A batch whose truth is empty counts for nothing; of such alone the error is NaN
 std::vector<Metric> relative_error_metrics();
 std::unique_ptr<Meter> relative_error_meter();
+// The same with rel_l2 the mean over the examples of |u_i - truth_i|_2 / |truth_i|_2.
+std::unique_ptr<Meter> relative_error_by_example_meter();
 
 }  // namespace basin

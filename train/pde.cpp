@@ -46,15 +46,9 @@ std::vector<Slot> slots_of(const PdeProblem& p) {
 }
 
 std::string hash_of(const PdeProblem& p, uint64_t seed) {
-  std::vector<uint8_t> bytes;
-  const auto add = [&](const Tensor& t) {
-    const auto* first = reinterpret_cast<const uint8_t*>(t.data<double>());
-    bytes.insert(bytes.end(), first, first + static_cast<size_t>(t.numel()) * sizeof(double));
-  };
-  add(p.test_points);
-  add(p.truth);
-  for (const PdeTerm& t : p.terms) add(t.points(seed, 0));
-  return sha256_hex(bytes);
+  Tensors all{p.test_points, p.truth};
+  for (const PdeTerm& t : p.terms) all.push_back(t.points(seed, 0));
+  return content_hash_of(all);
 }
 
 // All points of a split in one batch. A limited request takes the first points of every term, or of

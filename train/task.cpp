@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "basin/core/io.h"
 #include "basin/core/params.h"
 #include "basin/core/random.h"
 
@@ -27,6 +28,15 @@ const TaskInfo* find_task(const std::string& name) {
 std::string_view name_of(Split split) {
   constexpr std::string_view names[] = {"training", "validation", "test"};
   return names[static_cast<size_t>(split)];
+}
+
+std::string content_hash_of(const Tensors& tensors) {
+  std::vector<uint8_t> bytes;
+  for (const Tensor& t : tensors) {
+    const auto* first = reinterpret_cast<const uint8_t*>(t.data<double>());
+    bytes.insert(bytes.end(), first, first + static_cast<size_t>(t.numel()) * sizeof(double));
+  }
+  return sha256_hex(bytes);
 }
 
 std::vector<int64_t> drawn_rows(int64_t available, int64_t wanted, uint64_t seed) {

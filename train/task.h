@@ -47,6 +47,10 @@ struct SourceRequest {
 // them when `wanted` is 0 or more. For sources that serve a limited request.
 std::vector<int64_t> drawn_rows(int64_t available, int64_t wanted, uint64_t seed);
 
+// SHA-256 over the bytes of f64 tensors on the CPU, one after the other: the content hash of data
+// that were generated.
+std::string content_hash_of(const Tensors& tensors);
+
 // Batches as a pure function of (epoch, index): a resumed run asks for the one it needs, nothing is
 // replayed. batch() is thread-safe.
 class Source {

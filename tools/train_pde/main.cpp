@@ -3,6 +3,8 @@
 #include "basin/tools/shell/train_main.h"
 
 int main(int argc, char** argv) {
-  return basin::tools::train_main({"burgers", "linear_regression", "matrix_factorisation"}, argc,
-                                  argv);
+  return basin::tools::train_main(
+      {"burgers", "linear_regression", "matrix_factorisation", "antiderivative", "advection",
+       "burgers_operator", "heat_operator"},
+      argc, argv);
 }

@@ -11,7 +11,6 @@
 #include <cmath>
 
 #include "basin/autograd/ops.h"
-#include "basin/core/io.h"
 #include "basin/core/random.h"
 #include "basin/models/model.h"
 #include "basin/train/meters.h"
@@ -149,15 +148,6 @@ class PairSource : public Source {
   std::vector<int64_t> rows_;
 };
 
-std::string hash_of(const PlantedData& data) {
-  std::vector<uint8_t> bytes;
-  for (const Tensor& t : {data.train.x, data.train.y, data.test.x, data.test.y}) {
-    const auto* first = reinterpret_cast<const uint8_t*>(t.data<double>());
-    bytes.insert(bytes.end(), first, first + static_cast<size_t>(t.numel()) * sizeof(double));
-  }
-  return sha256_hex(bytes);
-}
-
 Tensor identity(int64_t n) {
   Tensor out = Tensor::zeros({n, n}, DType::f64);
   for (int64_t i = 0; i < n; ++i) out.mutable_data<double>()[i * n + i] = 1;
@@ -165,7 +155,7 @@ Tensor identity(int64_t n) {
 }
 
 Task planted_task(const TaskConfig& config, std::shared_ptr<PlantedData> data, int64_t rank) {
-  data->hash = hash_of(*data);
+  data->hash = content_hash_of({data->train.x, data->train.y, data->test.x, data->test.y});
   Task task;
   ModelConfig network = config.model;
   network.outputs = data->train.y.size(1);

@@ -11,6 +11,7 @@ void register_builtin_tasks() {
     register_graphs();
     register_burgers();
     register_planted();
+    register_operators();
     return true;
   }();
   static_cast<void>(done);

@@ -4,12 +4,13 @@
 
 namespace basin {
 
-void register_point_clouds();   // "modelnet"
-void register_molecules();      // "molecules"
-void register_qm9();            // "qm9"
-void register_graphs();         // "graph"
-void register_burgers();        // "burgers"
-void register_planted();        // "linear_regression", "matrix_factorisation"
+void register_point_clouds();  // "modelnet"
+void register_molecules();     // "molecules"
+void register_qm9();           // "qm9"
+void register_graphs();        // "graph"
+void register_burgers();       // "burgers"
+void register_planted();       // "linear_regression", "matrix_factorisation"
+void register_operators();     // "antiderivative", "advection", "burgers_operator", "heat_operator"
 void register_builtin_tasks();  // all of them; more than one call is harmless
 
 }  // namespace basin
