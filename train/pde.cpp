@@ -102,7 +102,8 @@ Batch PdeSource::batch(int64_t epoch, int64_t index) const {
   } else {
     const int64_t draw = request_.training && p.resample > 0 ? epoch / p.resample : 0;
     for (const PdeTerm& t : p.terms) {
-      out.tensors.push_back(limited(t.points(seed_, draw)));
+      const Tensor points = t.points(seed_, draw);
+      out.tensors.push_back(t.whole ? points : limited(points));
       out.examples += out.tensors.back().size(0);
     }
     out.tensors.push_back(Tensor::zeros({0, p.outputs}, DType::f64));

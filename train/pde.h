@@ -32,6 +32,9 @@ struct PdeTerm {
   // The points of draw 0, 1, ..: [P, d + extra] f64, always the same P >= 1. The network sees the
   // first d columns; the others are data, e.g. measured values.
   std::function<Tensor(uint64_t seed, int64_t draw)> points;
+  // The points belong together, as nodes of a grid do that a matrix acts on: a limited request
+  // takes them all.
+  bool whole = false;
   // What is left over, [P, ..], in public ops; x [P, d + extra] in the dtype of u.
   std::function<Tensor(const Jet& u, const Tensor& x)> residual;
 };

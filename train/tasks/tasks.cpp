@@ -12,6 +12,7 @@ void register_builtin_tasks() {
     register_burgers();
     register_planted();
     register_operators();
+    register_fractional();
     return true;
   }();
   static_cast<void>(done);
