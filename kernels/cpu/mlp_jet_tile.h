@@ -2,6 +2,11 @@
 // side by side as [slots, kVectors] vectors of points, so that every loop runs along points and the
 // products of the layers multiply matrices [units, slots * kVectors]. V: a vector, or a Dual.
 #pragma once
+#include <cstddef>
+#include <memory>
+#include <utility>
+#include <vector>
+
 #include "basin/kernels/cpu/mlp_jet_math.h"
 #include "basin/kernels/cpu/mlp_jet_products.h"
 #include "basin/kernels/detail/mlp_jet_maps.h"
@@ -37,8 +42,11 @@ struct Memory {
     const int64_t columns = net.columns();
     int64_t size = 2 * net.widest * columns;
     for (const Layer<V>& l : net.layers) size += (l.in + l.out) * columns + l.out * kVectors;
-    all.resize(static_cast<size_t>(size));
-    V* at = all.data();
+    const size_t bytes = static_cast<size_t>(size) * sizeof(V);
+    all.resize(bytes + kVectorBytes);
+    void* memory = all.data();
+    size_t space = all.size();
+    V* at = static_cast<V*>(std::align(kVectorBytes, bytes, memory, space));
     const auto take = [&](int64_t n) { return std::exchange(at, at + n); };
     for (const Layer<V>& l : net.layers) {
       a.push_back(take(l.in * columns));
@@ -48,7 +56,7 @@ struct Memory {
     g = take(net.widest * columns);
     g_next = take(net.widest * columns);
   }
-  std::vector<V> all;
+  std::vector<std::byte> all;
   std::vector<V*> a, z, aux;
   V *g, *g_next;
 };
