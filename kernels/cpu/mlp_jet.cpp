@@ -48,7 +48,9 @@ Network<V> network(const MlpTensors& in, const MlpTensors* tangents, JetActivati
   for (size_t l = 0; l < in.weights.size(); ++l) {
     net.layers.push_back({input(in.weights[l], tangents ? &tangents->weights[l] : nullptr),
                           input(in.biases[l], tangents ? &tangents->biases[l] : nullptr),
-                          in.weights[l].size(1), in.weights[l].size(0)});
+                          {},
+                          in.weights[l].size(1),
+                          in.weights[l].size(0)});
   }
   return net;
 }
@@ -66,25 +68,34 @@ void dispatch_jet(DType dtype, bool dual, const char* name, const F& f) {
   });
 }
 
+// Lane of point p of a tile in [groups, rows, slots].
+template <class V>
+struct PointLane {
+  PointLane(const Network<V>& net, int64_t rows, int64_t p)
+      : slots(net.slots.count),
+        first(p / kLanes<ElementOf<V>> * rows * slots),
+        lane(static_cast<int>(p % kLanes<ElementOf<V>>)) {}
+  int64_t at(int64_t row, int slot) const { return first + row * slots + slot; }
+  int slots;
+  int64_t first;
+  int lane;
+};
+
 template <class V>
 void jet_forward(const Network<V>& net, ElementOf<V>* out) {
-  using T = ElementOf<V>;
-  constexpr int64_t kTile = kTilePoints<V>;
-  const int64_t chunk = mlp_jet_chunk(net.points, kTile, 64), outs = net.layers.back().out;
+  const int64_t chunk = mlp_jet_chunk(net.points, net.tile(), 64), outs = net.layers.back().out;
   parallel_for(net.points, chunk, [&](int64_t begin, int64_t end) {
     Memory<V> memory(net);
-    for (int64_t first = begin; first < end; first += kTile) {
-      const int64_t count = std::min(kTile, end - first);
+    for (int64_t first = begin; first < end; first += net.tile()) {
+      const int64_t count = std::min(net.tile(), end - first);
       load_points(net, first, count, memory.a[0]);
       run_layers(net, memory, true);
-      const V* z = memory.z.back();
-      for (int slot = 0; slot < net.slots.count; ++slot) {
-        T* rows = out + (slot * net.points + first) * outs;
-        for (int64_t p = 0; p < count; ++p) {
+      for (int64_t p = 0; p < count; ++p) {
+        const PointLane<V> point(net, outs, p);
+        for (int slot = 0; slot < net.slots.count; ++slot) {
           for (int64_t o = 0; o < outs; ++o) {
-            rows[p * outs + o] =
-                lane_outcome(z[o * net.columns() + slot * kVectors + p / kLanes<T>],
-                             static_cast<int>(p % kLanes<T>));
+            out[(slot * net.points + first + p) * outs + o] =
+                lane_outcome(memory.z.back()[point.at(o, slot)], point.lane);
           }
         }
       }
@@ -96,13 +107,13 @@ void jet_forward(const Network<V>& net, ElementOf<V>* out) {
 template <class V>
 void load_cotangents(const Network<V>& net, const Input<V>& ct, int64_t first, int64_t count,
                      V* g) {
-  constexpr int kWidth = kLanes<ElementOf<V>>;
   const int64_t outs = net.layers.back().out;
-  std::fill_n(g, outs * net.columns(), V());
-  for (int slot = 0; slot < net.slots.count; ++slot) {
-    for (int64_t p = 0; p < count; ++p) {
+  std::fill_n(g, net.groups() * outs * net.slots.count, V());
+  for (int64_t p = 0; p < count; ++p) {
+    const PointLane<V> point(net, outs, p);
+    for (int slot = 0; slot < net.slots.count; ++slot) {
       for (int64_t o = 0; o < outs; ++o) {
-        set_lane(g[o * net.columns() + slot * kVectors + p / kWidth], static_cast<int>(p % kWidth),
+        set_lane(g[point.at(o, slot)], point.lane,
                  ct.at((slot * net.points + first + p) * outs + o));
       }
     }
@@ -114,26 +125,38 @@ template <class V>
 void jet_backward(const Network<V>& net, const Input<V>& ct, int64_t chunk, int64_t parameters,
                   ElementOf<V>* partial, ElementOf<V>* d_x) {
   using T = ElementOf<V>;
-  constexpr int64_t kTile = kTilePoints<V>;
   const int64_t d = net.layers[0].in;
   parallel_for(net.points, chunk, [&](int64_t begin, int64_t end) {
     Memory<V> memory(net);
     T* sums = partial + begin / chunk * parameters;
     std::fill_n(sums, parameters, T(0));
-    for (int64_t first = begin; first < end; first += kTile) {
-      const int64_t count = std::min(kTile, end - first);
+    for (int64_t first = begin; first < end; first += net.tile()) {
+      const int64_t count = std::min(net.tile(), end - first);
       load_points(net, first, count, memory.a[0]);
       run_layers(net, memory, false);
       load_cotangents(net, ct, first, count, memory.g);
       pull_layers(net, memory, sums + parameters);
       for (int64_t p = 0; p < count; ++p) {
+        const PointLane<V> point(net, d, p);
         for (int64_t i = 0; i < d; ++i) {
-          d_x[(first + p) * d + i] = lane_outcome(memory.g[i * net.columns() + p / kLanes<T>],
-                                                  static_cast<int>(p % kLanes<T>));
+          d_x[(first + p) * d + i] = lane_outcome(memory.g[point.at(i, 0)], point.lane);
         }
       }
     }
   });
+}
+
+// The weights of all layers transposed, one behind the other.
+template <class T>
+std::vector<T> transposed(const Tensors& weights) {
+  std::vector<T> all;
+  for (const Tensor& w : weights) {
+    const int64_t rows = w.size(0), cols = w.size(1);
+    for (int64_t c = 0; c < cols; ++c) {
+      for (int64_t r = 0; r < rows; ++r) all.push_back(w.data<T>()[r * cols + c]);
+    }
+  }
+  return all;
 }
 
 // The sum over the chunks of what they have at `first`.
@@ -170,14 +193,21 @@ void MlpJetVjp::cpu(const MlpTensors& in, const MlpTensors* tangents, JetActivat
   jets::dispatch_jet(in.x.dtype(), tangents != nullptr, name, [&](auto zero) {
     using V = decltype(zero);
     using T = jets::ElementOf<V>;
-    const int64_t chunk = mlp_jet_chunk(in.x.size(0), jets::kTilePoints<V>, 16);
-    const int64_t chunks = tile_count(in.x.size(0), chunk);
+    jets::Network<V> net = jets::network<V>(in, tangents, phi, orders);
+    const std::vector<T> back = jets::transposed<T>(in.weights),
+                         back_t = jets::transposed<T>(tangents ? tangents->weights : Tensors());
+    int64_t first = 0;
+    for (jets::Layer<V>& layer : net.layers) {
+      layer.back = {back.data() + first, tangents ? back_t.data() + first : nullptr};
+      first += layer.in * layer.out;
+    }
+    const int64_t chunk = mlp_jet_chunk(net.points, net.tile(), 16);
+    const int64_t chunks = tile_count(net.points, chunk);
     Tensor parts = Tensor::empty({chunks, parameters}, ct.dtype());
     T* partial = parts.mutable_data<T>();
     const jets::Input<V> cotangents{ct.data<T>(), tangents ? ct_t.data<T>() : nullptr};
-    jets::jet_backward(jets::network<V>(in, tangents, phi, orders), cotangents, chunk, parameters,
-                       partial, grads.x.mutable_data<T>());
-    int64_t first = 0;
+    jets::jet_backward(net, cotangents, chunk, parameters, partial, grads.x.mutable_data<T>());
+    first = 0;
     for (size_t l = 0; l < in.weights.size(); ++l) {
       for (Tensor* out : {&grads.weights[l], &grads.biases[l]}) {
         jets::add_chunks(partial, chunks, parameters, first, *out);

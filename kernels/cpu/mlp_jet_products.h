@@ -57,17 +57,16 @@ template <class V>
   return outcome(x)[lane];
 }
 
-// z[o] = sum over i of w[o * out_step + i * in_step] a[i], for kRows rows o and kColumns columns.
+// z[o] = sum over i of w[o, i] a[i], for kRows rows o and kColumns columns.
 template <int kRows, int kColumns, class V>
-[[gnu::always_inline]] inline void product_tile(const Input<V>& w, int64_t out_step,
-                                                int64_t in_step, int64_t first, int64_t ins,
+[[gnu::always_inline]] inline void product_tile(const Input<V>& w, int64_t first, int64_t ins,
                                                 int columns, const V* a, V* z) {
   V sum[kRows][kColumns] = {};
   for (int64_t i = 0; i < ins; ++i) {
     const V* x = a + i * columns;
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-      const NumberOf<V> s = w.at((first + r) * out_step + i * in_step);
+      const NumberOf<V> s = w.at((first + r) * ins + i);
 #pragma GCC unroll 8
       for (int c = 0; c < kColumns; ++c) add_product(sum[r][c], x[c], s);
     }
@@ -80,31 +79,24 @@ template <int kRows, int kColumns, class V>
 }
 
 template <int kColumns, class V>
-[[gnu::always_inline]] inline void product_strip(const Input<V>& w, int64_t out_step,
-                                                 int64_t in_step, int64_t outs, int64_t ins,
+[[gnu::always_inline]] inline void product_strip(const Input<V>& w, int64_t outs, int64_t ins,
                                                  int columns, const V* a, V* z) {
   int64_t o = 0;
-  for (; o + 4 <= outs; o += 4) {
-    product_tile<4, kColumns>(w, out_step, in_step, o, ins, columns, a, z);
-  }
-  for (; o < outs; ++o) {
-    product_tile<1, kColumns>(w, out_step, in_step, o, ins, columns, a, z);
-  }
+  for (; o + 4 <= outs; o += 4) product_tile<4, kColumns>(w, o, ins, columns, a, z);
+  for (; o < outs; ++o) product_tile<1, kColumns>(w, o, ins, columns, a, z);
 }
 
-// a [ins, columns] -> z [outs, columns]; columns is even
+// w [outs, ins], a [ins, columns] -> z [outs, columns]
 template <class V>
-[[gnu::always_inline]] inline void product(const Input<V>& w, int64_t out_step, int64_t in_step,
-                                           int64_t outs, int64_t ins, int columns, const V* a,
-                                           V* z) {
+[[gnu::always_inline]] inline void product(const Input<V>& w, int64_t outs, int64_t ins,
+                                           int columns, const V* a, V* z) {
   constexpr int kWide = kDual<V> ? 2 : 4;  // sixteen sums in registers
   int c = 0;
   for (; c + kWide <= columns; c += kWide) {
-    product_strip<kWide>(w, out_step, in_step, outs, ins, columns, a + c, z + c);
+    product_strip<kWide>(w, outs, ins, columns, a + c, z + c);
   }
-  for (; c < columns; c += 2) {
-    product_strip<2>(w, out_step, in_step, outs, ins, columns, a + c, z + c);
-  }
+  for (; c + 2 <= columns; c += 2) product_strip<2>(w, outs, ins, columns, a + c, z + c);
+  if (c < columns) product_strip<1>(w, outs, ins, columns, a + c, z + c);
 }
 
 // Of sixteen lanes the halves are added first.
@@ -150,53 +142,62 @@ template <class V>
   }
 }
 
+// A matrix of vectors for each of `groups` groups of points, [groups, rows, columns].
+template <class V>
+struct Grouped {
+  const V* at;
+  int64_t rows;
+  const V* of(int group, int64_t row, int columns) const {
+    return at + (group * rows + row) * columns;
+  }
+};
+
 template <int kRows, int kCols, class V>
-[[gnu::always_inline]] inline void outer_tile(int64_t cols, int columns, const V* g, const V* a,
+[[gnu::always_inline]] inline void outer_tile(int groups, int columns, const Grouped<V>& g,
+                                              const Grouped<V>& a, int64_t row, int64_t col,
                                               ElementOf<V>* sums) {
   BaseOf<V> sum[kRows * kCols] = {};
-  for (int c = 0; c < columns; ++c) {
+  for (int group = 0; group < groups; ++group) {
+    const V *left = g.of(group, row, columns), *right = a.of(group, col, columns);
+    for (int c = 0; c < columns; ++c) {
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
+      for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
-      for (int k = 0; k < kCols; ++k) {
-        add_outcome<V>(sum[r * kCols + k], g[r * columns + c], a[k * columns + c]);
+        for (int k = 0; k < kCols; ++k) {
+          add_outcome<V>(sum[r * kCols + k], left[r * columns + c], right[k * columns + c]);
+        }
       }
     }
   }
+  sums += row * a.rows + col;
   if constexpr (kRows == 4 && kCols == 4) {
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
       const auto eight = lane_sums(sum + 8 * half);
 #pragma GCC unroll 8
-      for (int k = 0; k < 8; ++k) sums[(2 * half + k / 4) * cols + k % 4] += eight[k];
+      for (int k = 0; k < 8; ++k) sums[(2 * half + k / 4) * a.rows + k % 4] += eight[k];
     }
   } else {
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-      for (int k = 0; k < kCols; ++k) sums[r * cols + k] += lane_sum(sum[r * kCols + k]);
+      for (int k = 0; k < kCols; ++k) sums[r * a.rows + k] += lane_sum(sum[r * kCols + k]);
     }
   }
 }
 
-// sums[r, k] += sum over the columns and lanes of g[r] a[k]; with Dual the tangent.
+// sums[r, k] += sum over the groups, columns and lanes of g[r] a[k]; with Dual the tangent.
 template <class V>
-[[gnu::always_inline]] inline void add_outer(int64_t rows, int64_t cols, int columns, const V* g,
-                                             const V* a, ElementOf<V>* sums) {
+[[gnu::always_inline]] inline void add_outer(int groups, int columns, const Grouped<V>& g,
+                                             const Grouped<V>& a, ElementOf<V>* sums) {
   int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) {
+  for (; r + 4 <= g.rows; r += 4) {
     int64_t k = 0;
-    for (; k + 4 <= cols; k += 4) {
-      outer_tile<4, 4>(cols, columns, g + r * columns, a + k * columns, sums + r * cols + k);
-    }
-    for (; k < cols; ++k) {
-      outer_tile<4, 1>(cols, columns, g + r * columns, a + k * columns, sums + r * cols + k);
-    }
+    for (; k + 4 <= a.rows; k += 4) outer_tile<4, 4>(groups, columns, g, a, r, k, sums);
+    for (; k < a.rows; ++k) outer_tile<4, 1>(groups, columns, g, a, r, k, sums);
   }
-  for (; r < rows; ++r) {
-    for (int64_t k = 0; k < cols; ++k) {
-      outer_tile<1, 1>(cols, columns, g + r * columns, a + k * columns, sums + r * cols + k);
-    }
+  for (; r < g.rows; ++r) {
+    for (int64_t k = 0; k < a.rows; ++k) outer_tile<1, 1>(groups, columns, g, a, r, k, sums);
   }
 }
 

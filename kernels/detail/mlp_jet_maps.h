@@ -81,26 +81,26 @@ BASIN_HD Slopes<V> slopes(const V& z, const V& value, const V& aux) {
   }
 }
 
-// The jet of phi(z) but for its value, from that of z; neighbouring slots are `step` apart.
+// The jet of phi(z) but for its value, from that of z [slots].
 template <class V>
-BASIN_HD void push_slots(const JetSlots::Along* along, int count, int step, const Slopes<V>& phi,
-                         const V* z, V* a) {
+BASIN_HD void push_slots(const JetSlots::Along* along, int count, const Slopes<V>& phi, const V* z,
+                         V* a) {
   for (int k = 0; k < count; ++k) {
-    const V z1 = z[along[k].first * step];
-    a[along[k].first * step] = phi.d1 * z1;
+    const V z1 = z[along[k].first];
+    a[along[k].first] = phi.d1 * z1;
     if (along[k].second == 0) continue;
-    const int at = along[k].second * step;
+    const int at = along[k].second;
     a[at] = phi.d2 * (z1 * z1) + phi.d1 * z[at];
   }
 }
 
 // The cotangent of z from that of phi(z), in place.
 template <class V>
-BASIN_HD void pull_slots(const JetSlots::Along* along, int count, int step, const Slopes<V>& phi,
-                         const V* z, V* g) {
+BASIN_HD void pull_slots(const JetSlots::Along* along, int count, const Slopes<V>& phi, const V* z,
+                         V* g) {
   V all = g[0] * phi.d1;
   for (int k = 0; k < count; ++k) {
-    const int first = along[k].first * step, second = along[k].second * step;
+    const int first = along[k].first, second = along[k].second;
     const V z1 = z[first], g1 = g[first];
     V of_first = g1 * phi.d1;
     all = all + g1 * (phi.d2 * z1);
