@@ -15,6 +15,9 @@
 
 namespace basin {
 
+// The largest networks: what a kernel's parameters on the device can hold.
+inline constexpr int kMlpJetLayers = 48, kMlpJetCoordinates = 16;
+
 enum class JetActivation : uint8_t { tanh, sin, silu };
 
 // Of a jet with the highest derivatives `orders` (0 to 2 per coordinate).

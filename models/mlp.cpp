@@ -113,7 +113,8 @@ Tensor MlpPart::forward(const Pass& pass, const Tensor& x) const {
 }
 
 Jet MlpPart::jet(const Pass& pass, const Tensor& x, const JetOrders& orders) const {
-  const bool plain = config_.fourier == 0 && !config_.modified;
+  const bool plain = config_.fourier == 0 && !config_.modified && layers_.size() <= kMlpJetLayers &&
+                     config_.inputs <= kMlpJetCoordinates;
   if (config_.fused && plain && fused_activation(config_.phi)) return fused_jet(pass, x, orders);
   return run(pass, jet_seed(x, orders));
 }

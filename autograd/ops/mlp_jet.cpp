@@ -118,6 +118,9 @@ void check_layers(const Tensor& x, const Tensors& weights, const Tensors& biases
         op, ": expects x [B, ", orders.size(), "], got ", x.shape());
   check(!weights.empty() && weights.size() == biases.size(), op,
         ": expects a weight and a bias per layer, got ", weights.size(), " and ", biases.size());
+  check(weights.size() <= kMlpJetLayers && orders.size() <= kMlpJetCoordinates, op, ": at most ",
+        kMlpJetLayers, " layers and ", kMlpJetCoordinates, " coordinates, got ", weights.size(),
+        " and ", orders.size());
   for (const int order : orders) {
     check(order >= 0 && order <= 2, op, ": derivatives of order 0 to 2 along a coordinate, got ",
           order);
