@@ -3,6 +3,7 @@
 #include <cmath>
 #include <iostream>
 
+#include "basin/autograd/ops.h"
 #include "basin/core/error.h"
 #include "basin/core/parallel.h"
 #include "basin/core/storage.h"
@@ -114,6 +115,22 @@ double begin_section(const std::string& title, const std::string& prefix, const 
   return peak;
 }
 
+double begin_products(DType dtype, const std::string& prefix, BenchReport& report) {
+  constexpr int64_t kSide = 1024;
+  constexpr int kTries = 7;
+  const Tensor a = Tensor::full({kSide, kSide}, dtype, 1), b = Tensor::full(a.shape(), dtype, 1);
+  double best = 0;
+  for (int i = 0; i < kTries; ++i) {
+    const double start = seconds_now();
+    matmul(a, b);
+    best = std::max(best, 2.0 * kSide * kSide * kSide / (seconds_now() - start));
+  }
+  report.note(str("a product of ", kSide, " x ", kSide, " matrices, ", name_of(dtype), ": ",
+                  std::lround(best * 1e-9), " GFLOP/s"));
+  report.value(prefix + "products_gflops", best * 1e-9);
+  return best;
+}
+
 void BenchReport::heading(const std::string& text) {
   std::cout << '\n' << text << '\n';
   print_row("", {"median ms", "min ms", "max ms", "GF/s", "GF/s red.", "% peak", "% red.", "faults",
@@ -123,7 +140,7 @@ void BenchReport::heading(const std::string& text) {
 void BenchReport::note(const std::string& text) { std::cout << text << std::endl; }
 
 void BenchReport::add(const std::string& key, const std::string& label, const Timing& t,
-                      const Work& work, double peak) {
+                      const Work& work, double peak, double products) {
   json_.add(key + ".median_ms", 1e3 * t.median)
       .add(key + ".min_ms", 1e3 * t.min)
       .add(key + ".max_ms", 1e3 * t.max)
@@ -140,13 +157,21 @@ void BenchReport::add(const std::string& key, const std::string& label, const Ti
   if (work.bytes > 0) json_.add(key + ".gbytes_per_second", work.bytes / t.median * 1e-9);
   if (peak > 0 && naive > 0) json_.add(key + ".naive_share_of_peak", naive / peak);
   if (peak > 0 && reduced > 0) json_.add(key + ".reduced_share_of_peak", reduced / peak);
+  if (products > 0 && reduced > 0) {
+    json_.add(key + ".reduced_share_of_products", reduced / products);
+  }
+  std::string remark;
+  if (work.bytes > 0) remark += "  " + fixed_text(work.bytes / t.median * 1e-9, 1) + " GB/s";
+  if (products > 0 && reduced > 0) {
+    remark += "  " + fixed_text(100 * reduced / products, 1) + " % of a product";
+  }
   const auto share = [&](double rate) { return peak > 0 ? 100 * rate / peak : 0; };
   print_row(
       label,
       {fixed_text(1e3 * t.median, 2), fixed_text(1e3 * t.min, 2), fixed_text(1e3 * t.max, 2),
        cell(naive * 1e-9, 1), cell(reduced * 1e-9, 1), cell(share(naive), 1),
        cell(share(reduced), 1), fixed_text(t.page_faults, 1), fixed_text(1e-6 * t.peak_bytes, 1)},
-      work.bytes > 0 ? "  " + fixed_text(work.bytes / t.median * 1e-9, 1) + " GB/s" : "");
+      remark);
 }
 
 }  // namespace basin::tools
