@@ -8,6 +8,7 @@
 #                                         only the Hessian-vector products at B = 32, N = 256;
 #                                         gotennet gine pinn: beside published packages, which
 #                                         peer_setup.sh installs
+# PARTS: of the case, instead of all of them, e.g. "gradient adam".
 # SIZE: further flags for both sides, e.g. "--batch 2 --points 128". COMPILE=1 adds torch.compile
 # to the parts gradient and adam (a minute of compiling each).
 # Exit codes: 1 when a measurement fails; what was measured before stays in OUT.
@@ -86,6 +87,12 @@ for threads in ${THREADS:-1 2}; do
     case $chosen in
       gotennet | gine | pinn)  # the same weights and the same batch on both sides
         run "$chosen.export" "$bench" "$chosen" --export "$out" ${SIZE:-} ;;
+    esac
+    parts=${PARTS:-$parts}
+    group=$chosen
+    case $chosen in
+      gotennet) peer tuned gotennet package check "$threads" 0 1 --parts check --shared "$out" ;;
+      gine) peer tuned gine pyg check "$threads" 0 1 --parts check --shared "$out" ;;
     esac
     for round in $(seq "${ROUNDS:-2}"); do
       for part in $parts; do measure "$chosen" "$part" "$threads" "$round"; done

@@ -1,8 +1,8 @@
 """The peers of `bench gotennet` and `bench gine`: the published package `gotennet` and PyTorch Geometric.
 
 Both take the file that `bench CASE --export DIR` has written: weights under their published names,
-the batch, and the loss and gradient without dropout, which the peer has to reproduce before anything
-is timed: the two sides then run the same network on the same data.
+the batch, and the loss and gradient without dropout, which the peer has to reproduce (the part "check"):
+the two sides run the same network on the same data.
 """
 import sys
 import types
@@ -168,18 +168,17 @@ def reproduce(model, loss, file):
 
 
 def problem(case, variant, path, compiled):
-    """The network, and n -> its loss on the first n examples of the file's batch."""
+    """The network; n -> its loss on the first n examples of the file's batch; reproduce()."""
     file = load_file(path, device=str(torch.get_default_device()))
     model = NETWORKS[case][variant]()
     with torch.no_grad():
         for name, p in model.named_parameters():
             p.copy_(file[model.published_name(name)])
-    called = torch.compile(model) if compiled else model
+    called = torch.compile(model.train()) if compiled else model.train()
     batch = {k.split(".", 1)[1]: v for k, v in file.items() if k.startswith("input.")}
 
     def loss_on(n):
         few, target = model.first_of(batch, n), file["target"][:n]
         return lambda: model.loss(called(few), target)
 
-    reproduce(model, loss_on(len(file["target"])), file)
-    return model, loss_on
+    return model, loss_on, lambda: reproduce(model, loss_on(len(file["target"])), file)

@@ -5,7 +5,8 @@ Cases: knn (torch.cdist + topk, the matrix product + topk), newton_schulz, point
 neighbours as a dense axis, or PyG's message passing), gotennet (the published package), gine (PyG), pinn
 (peer_pinn.py). A network has the parts of `bench --parts`: forward, gradient, adam or adamw, muon, hvp
 (by double backward); those of pinn are its sizes. gotennet, gine and pinn read what
-`bench CASE --export DIR` has written (--shared DIR) and check that they compute the same function. Prints what the numbers depend on: versions, BLAS, threads and
+`bench CASE --export DIR` has written (--shared DIR) and compare loss and gradient with it: the first two
+as the part check, apart from the others' peak memory, pinn always. Prints what the numbers depend on: versions, BLAS, threads and
 the environment variables that govern the allocator. --json writes the keys that bench writes. The
 peak resident set is the process's: one part per process makes it that part's.
 
@@ -29,9 +30,9 @@ ENVIRONMENT = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", 
                "LD_PRELOAD", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_NUM_THREADS",
                "OMP_NUM_THREADS", "KMP_AFFINITY", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
                "BLIS_ARCH_TYPE")
-PARTS = ("forward", "gradient", "adam", "adamw", "muon", "hvp")
+PARTS = ("check", "forward", "gradient", "adam", "adamw", "muon", "hvp")
 OPTIMIZERS = {"gotennet": ("adamw", "muon"), "gine": ("adamw", "muon")}  # the others: Adam, Muon
-HVP_BATCH = {"pointnet": 8, "dgcnn": 4, "egnn": 4, "gotennet": 8, "gine": 32}
+HVP_BATCH = {"pointnet": 8, "dgcnn": 4, "egnn": 4, "gotennet": 4, "gine": 32}
 NETWORKS = {**peer_networks.NETWORKS, **peer_graphs.NETWORKS}
 
 
@@ -46,17 +47,20 @@ class Measure:
         wait = torch.cuda.synchronize if self.args.device == "cuda" else lambda: None
         for _ in range(self.args.warmup):
             step()
-        seconds, faults = [], []
+        seconds, cpu, faults = [], [], []
         for _ in range(self.args.repeats):
             wait()
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            cpu_start = time.process_time()
             start = time.perf_counter()
             step()
             wait()
             seconds.append(time.perf_counter() - start)
+            cpu.append(time.process_time() - cpu_start)
             faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
         row = {"median_ms": 1e3 * statistics.median(seconds), "min_ms": 1e3 * min(seconds),
-               "max_ms": 1e3 * max(seconds), "page_faults": statistics.mean(faults)}
+               "max_ms": 1e3 * max(seconds), "cpu_ms": 1e3 * statistics.median(cpu),
+               "page_faults": statistics.mean(faults)}
         self.numbers.update({f"{self.prefix}{key}.{name}": x for name, x in row.items()})
         print(f"{key:22s} {row['median_ms']:10.2f} {row['min_ms']:10.2f} {row['max_ms']:10.2f} "
               f"{row['page_faults']:12.0f}", flush=True)
@@ -77,15 +81,17 @@ def cloud_problem(args):
 
 
 def run_network(args, measure):
+    parts = args.parts.split(",") if args.parts else PARTS
     if args.case in peer_graphs.NETWORKS:
         shared = os.path.join(args.shared, args.case + ".safetensors")
-        model, loss_on = peer_graphs.problem(args.case, args.variant, shared, args.compile)
+        model, loss_on, check = peer_graphs.problem(args.case, args.variant, shared, args.compile)
+        if "check" in parts:
+            check()
     else:
         model, loss_on = cloud_problem(args)
     count, expected = sum(p.numel() for p in model.parameters()), model.parameters_expected
     assert count == expected, f"{count} parameters, expected {expected}"
     matrices, rest = peer_networks.split(model)
-    parts = args.parts.split(",") if args.parts else PARTS
     loss = loss_on(args.batch)
 
     def forward():
@@ -223,8 +229,11 @@ def main():
              if any(key in line for key in ("Math Kernel", "MKL-DNN", "OpenMP", "CPU capability"))]
     environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     words = (args.case, args.variant, "compiled" if args.compile else "", args.label)
+    shared = args.case == "pinn" or args.case in peer_graphs.NETWORKS
+    size = f"batch of {args.shared}" if shared else f"B={args.batch} N={args.points} k={args.k}"
     print(f"torch {torch.__version__}, python {platform.python_version()}, {args.threads} threads, "
-          f"{torch.cuda.get_device_name() if args.device == 'cuda' else 'cpu'}, B={args.batch} N={args.points} k={args.k}, {', '.join(w for w in words if w)}")
+          f"{torch.cuda.get_device_name() if args.device == 'cuda' else 'cpu'}, {size}, "
+          f"{', '.join(w for w in words if w)}")
     print("built with: " + "; ".join(build))
     print("environment: " + (" ".join(f"{k}={v}" for k, v in environment.items()) or "none of "
                              + " ".join(ENVIRONMENT)))

@@ -5,7 +5,8 @@ Per row: the median over the rounds of each side's medians; the ratio is the med
 the ratio within a round (its range behind it), against the fastest variant of the tuned peer.
 "as installed" is the first variant with the allocator as it comes. A peak resident set is the whole
 process's, a library's start included; "above the start" is without it: what the process held before
-the case, PyTorch's after its imports. "of a product": operations in the products that the case needs,
+the case, PyTorch's after its imports. "CPU" is the time of all threads together: beside other work on the
+machine the ratio to trust on one thread. "of a product": operations in the products that the case needs,
 per second, over those of one large product that the same process measured.
 
 Usage: report.py DIR
@@ -50,7 +51,7 @@ def read(folder):
                 row, side = row[:-len(".nanoflann")], "nanoflann"
             else:
                 side = match["side"]
-            numbers = {"ms": value, "rss": record.get(prefix + "peak_rss_bytes"),
+            numbers = {"ms": value, "cpu": record.get(f"{prefix}{row}.cpu_ms"), "rss": record.get(prefix + "peak_rss_bytes"),
                        "start": record.get(prefix + "start_rss_bytes",
                                            record.get("start_rss_bytes")),
                        "share": record.get(f"{prefix}{row}.reduced_share_of_products"),
@@ -67,8 +68,9 @@ def median(rounds, key):
     return statistics.median(values) if values else None
 
 
-def ratio_text(basin, peer):
-    ratios = [peer[r]["ms"] / basin[r]["ms"] for r in basin if r in peer]
+def ratio_text(basin, peer, key="ms"):
+    ratios = [peer[r][key] / basin[r][key] for r in basin
+              if r in peer and peer[r][key] and basin[r][key]]
     if not ratios:
         return "-"
     spread = f" ({min(ratios):.1f}-{max(ratios):.1f})" if len(ratios) > 1 else ""
@@ -124,6 +126,8 @@ def cells(row, sides):
             number(median(basin, "peak"), gb) if basin else "-",
             f"{number(median(basin, 'rss'), gb)} / {number(median(peer, 'rss'), gb) if peer else '-'}"
             if basin else "-",
+            f"{number(median(basin, 'cpu'))} / {number(median(peer, 'cpu'))}, "
+            f"{ratio_text(basin, peer, 'cpu')}" if basin and peer else "-",
             memory_text(basin, peer, first) if basin else "-", share_text(basin) if basin else "-"]
 
 
@@ -144,7 +148,7 @@ def main():
     head = ["", "Basin ms", "PyTorch tuned ms (variant)", "ratio (range)", "other peers ms",
             "as installed ms, ratio", "faults", "Basin peak allocated GB",
             "peak resident GB, Basin / PyTorch",
-            "above the start GB, Basin / tuned / as installed", "GF/s, of a product"]
+            "CPU ms, Basin / PyTorch", "above the start GB, Basin / tuned / as installed", "GF/s, of a product"]
     for case, threads in dict.fromkeys((c, t) for c, t, _ in rows):
         print(f"\n### {case}, {threads} thread{'s' if threads > 1 else ''}\n")
         print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))

@@ -42,6 +42,7 @@ std::vector<Place> places(const BenchOptions& options);
 
 struct Timing {
   double median = 0, min = 0, max = 0;  // seconds
+  double cpu = 0;                       // seconds of all threads together, median
   double page_faults = 0;               // per call
   double mappings = 0;                  // calls of the allocator to the system, per call
   double peak_bytes = 0;                // most that the allocator had handed out at once

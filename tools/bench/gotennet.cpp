@@ -99,7 +99,7 @@ void run_gotennet(const BenchOptions& options, BenchReport& report) {
   run_network({.title = "GotenNet S",
                .model = "gotennet",
                .preset = "S",
-               .hvp_batch = 8,
+               .hvp_batch = 4,
                .count = count_gotennet,
                .outputs = 1,
                .data = random_molecules,

@@ -63,8 +63,9 @@ Config bench_settings() {
         "in the case hvp 256)"},
        {"k", Kind::integer, "0", "Neighbours of a point; 0: what the case has, 20"},
        {"hvp_batch", Kind::integer, "0",
-        "Clouds for the Hessian-vector products; 0: 8 for pointnet and gotennet, 4 for dgcnn and "
-        "egnn, 32 for gine, the batch in the case hvp"},
+        "Clouds for the Hessian-vector products; 0: 8 for pointnet, 4 for dgcnn, egnn and "
+        "gotennet, "
+        "32 for gine, the batch in the case hvp"},
        {"dims", Kind::text, "3,64,128", "Dimensions of the case knn"},
        {"parts", Kind::text, "",
         "Parts of a network to measure, a comma list of " + joined(network_parts()) +

@@ -1,6 +1,7 @@
 // Repeats and times a body on each place that was asked for, and prints and keeps the rows.
 #include <algorithm>
 #include <cmath>
+#include <ctime>
 #include <iostream>
 
 #include "basin/autograd/ops.h"
@@ -16,36 +17,51 @@ namespace {
 
 struct Samples {
   std::vector<double> seconds;
+  std::vector<double> cpu;
   int64_t page_faults = 0;
   uint64_t mappings = 0;
   size_t peak_bytes = 0;
 };
+
+// Of all threads of this process.
+double cpu_seconds() {
+  timespec t{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
 
 void call_once(Device device, const std::function<void()>& body, Samples& samples) {
   reset_peak_bytes(device);
   const int64_t faults = page_faults();
   const uint64_t mappings = allocator_stats(device).mappings;
   synchronize(device);
+  const double cpu = cpu_seconds();
   const double start = seconds_now();
   body();
   synchronize(device);
   samples.seconds.push_back(seconds_now() - start);
+  samples.cpu.push_back(cpu_seconds() - cpu);
   samples.page_faults += page_faults() - faults;
   const AllocatorStats stats = allocator_stats(device);
   samples.mappings += stats.mappings - mappings;
   samples.peak_bytes = std::max(samples.peak_bytes, stats.peak_bytes);
 }
 
+double median_of(std::vector<double>& values) {
+  std::sort(values.begin(), values.end());
+  const size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
 Timing summary(Samples samples) {
   std::vector<double>& times = samples.seconds;
-  std::sort(times.begin(), times.end());
-  const size_t middle = times.size() / 2;
   const auto calls = static_cast<double>(times.size());
   Timing out;
   out.page_faults = static_cast<double>(samples.page_faults) / calls;
   out.mappings = static_cast<double>(samples.mappings) / calls;
   out.peak_bytes = static_cast<double>(samples.peak_bytes);
-  out.median = times.size() % 2 == 1 ? times[middle] : (times[middle - 1] + times[middle]) / 2;
+  out.median = median_of(times);  // and sorts them
+  out.cpu = median_of(samples.cpu);
   out.min = times.front();
   out.max = times.back();
   return out;
@@ -144,6 +160,7 @@ void BenchReport::add(const std::string& key, const std::string& label, const Ti
   json_.add(key + ".median_ms", 1e3 * t.median)
       .add(key + ".min_ms", 1e3 * t.min)
       .add(key + ".max_ms", 1e3 * t.max)
+      .add(key + ".cpu_ms", 1e3 * t.cpu)
       .add(key + ".page_faults", t.page_faults)
       .add(key + ".mappings", t.mappings)
       .add(key + ".peak_bytes", t.peak_bytes);
