@@ -11,6 +11,7 @@
 #include "basin/models/egnn_molecules.h"
 #include "basin/models/gine.h"
 #include "basin/models/gotennet.h"
+#include "basin/models/mlp.h"
 #include "basin/models/pointnet.h"
 
 namespace basin {
@@ -19,8 +20,9 @@ namespace {
 struct Registry {
   std::mutex mutex;
   // A deque, so that references to entries survive later registrations. Basin's own come first.
-  std::deque<ModelInfo> entries{pointnet_info(),       dgcnn_info(), egnn_info(),
-                                egnn_molecules_info(), gine_info(),  gotennet_info()};
+  std::deque<ModelInfo> entries{
+      pointnet_info(), dgcnn_info(),    egnn_info(), egnn_molecules_info(),
+      gine_info(),     gotennet_info(), mlp_info()};
 };
 
 Registry& registry() {
@@ -101,6 +103,18 @@ Model make_model(const ModelConfig& config) {
   model.output_name = resolved.output_name;
   model.options = resolved.options;
   return model;
+}
+
+Jet jet_of(const Model& model, const Tensors& params, const Tensors& buffers, const Tensors& inputs,
+           const JetOrders& orders, const ForwardOptions& options) {
+  check(!inputs.empty(), model.name, ": no input to take derivatives in");
+  if (model.jet) return model.jet(params, buffers, inputs, orders, options);
+  const Fn value = [&](const Tensors& x) {
+    Tensors all = inputs;
+    all.back() = x.front();
+    return Tensors{model.forward(params, buffers, all, options).outputs.front()};
+  };
+  return nested_jet(value, inputs.back(), orders);
 }
 
 ModelState init_model(const Model& model, uint64_t seed, DType dtype) {

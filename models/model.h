@@ -20,6 +20,7 @@
 #include "basin/autograd/transform.h"
 #include "basin/core/options.h"
 #include "basin/nn/activation.h"
+#include "basin/nn/jet.h"
 #include "basin/nn/layers.h"
 #include "basin/nn/objective.h"
 #include "basin/nn/state.h"
@@ -82,6 +83,12 @@ struct Model {
   // k of a graph made of the input coordinates (and directions, beside them); 0: there is none.
   int64_t neighbours = 0;
   Forward forward;
+  // The first output with its derivatives in the last input [.., d], for networks of coordinates
+  // that have a faster way than nested_jet; may be absent. See jet_of.
+  using JetForward =
+      std::function<Jet(const Tensors& params, const Tensors& buffers, const Tensors& inputs,
+                        const JetOrders&, const ForwardOptions&)>;
+  JetForward jet = {};
   // Momentum of the running statistics after so many training samples.
   std::function<double(int64_t samples)> bn_momentum = [](int64_t) { return 0.1; };
 
@@ -115,6 +122,11 @@ std::string model_help();  // every model with presets, options and defaults, fo
 // usage error for an unknown name, preset or option (with the nearest one) and for a bad value.
 Model make_model(const ModelConfig& config);
 ModelState init_model(const Model& model, uint64_t seed, DType dtype);
+
+// The first output of the network and its derivatives in its last input x [B, d], a function of row
+// b for row b: model.jet where there is one, else nested forward mode.
+Jet jet_of(const Model& model, const Tensors& params, const Tensors& buffers, const Tensors& inputs,
+           const JetOrders& orders, const ForwardOptions& options);
 
 // What a network's output is compared with.
 struct Loss {
