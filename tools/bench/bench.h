@@ -105,6 +105,8 @@ void run_dgcnn(const BenchOptions& options, BenchReport& report);
 void run_egnn(const BenchOptions& options, BenchReport& report);
 void run_gotennet(const BenchOptions& options, BenchReport& report);
 void run_gine(const BenchOptions& options, BenchReport& report);
+void run_pinn(const BenchOptions& options, BenchReport& report);
+const std::vector<std::string>& pinn_parts();  // that --parts chooses from
 void run_hvp(const BenchOptions& options, BenchReport& report);
 
 }  // namespace basin::tools

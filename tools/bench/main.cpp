@@ -23,6 +23,7 @@ const std::vector<BenchCase>& bench_cases() {
       {"egnn", "the same of EGNN, d = 64, 4 layers, k = 20", run_egnn},
       {"gotennet", "the same of GotenNet S on molecules of N = 18 atoms", run_gotennet, 18},
       {"gine", "the same of GINE, preset lrgb, on graphs of about N = 151 nodes", run_gine, 151},
+      {"pinn", "loss and gradient of Burgers' residual, jets and nested forward mode", run_pinn},
       {"hvp", "only the Hessian-vector products of the first three, B = 32, N = 256", run_hvp, 256},
   };
   return cases;
@@ -63,12 +64,12 @@ Config bench_settings() {
         "in the case hvp 256)"},
        {"k", Kind::integer, "0", "Neighbours of a point; 0: what the case has, 20"},
        {"hvp_batch", Kind::integer, "0",
-        "Clouds for the Hessian-vector products; 0: 8 for pointnet, 4 for dgcnn, egnn and "
-        "gotennet, "
-        "32 for gine, the batch in the case hvp"},
+        "Clouds for the Hessian-vector products; 0: 8 for pointnet, 32 for gine, 4 for the other "
+        "networks, the batch in the case hvp"},
        {"dims", Kind::text, "3,64,128", "Dimensions of the case knn"},
        {"parts", Kind::text, "",
-        "Parts of a network to measure, a comma list of " + joined(network_parts()) +
+        "Parts of a network to measure, a comma list of " + joined(network_parts()) + "; of pinn " +
+            joined(pinn_parts()) +
             "; empty: all. One part per process makes the peak resident set that part's"},
        {"threads", Kind::text, "1,2", "Numbers of threads, one section each"},
        {"device", Kind::text, "cpu", "cpu, cuda or cuda:0; on a GPU --threads does not matter"},
@@ -124,8 +125,9 @@ BenchOptions options_from(const Config& config) {
   out.dims = numbers_from(config, "dims", 100000);
   out.export_to = config.text("export");
   out.parts = words_of(config.text("parts"));
+  std::vector<std::string> known = network_parts();
+  known.insert(known.end(), pinn_parts().begin(), pinn_parts().end());
   for (const std::string& part : out.parts) {
-    const auto& known = network_parts();
     check(std::find(known.begin(), known.end(), part) != known.end(), config.origin("parts"),
           ": no part is called '", part, "'; known: ", joined(known));
   }
