@@ -88,8 +88,8 @@ const std::vector<BenchCase>& bench_cases();
 double begin_section(const std::string& title, const std::string& prefix, const Place& place,
                      BenchReport& report);
 
-// Measures what Basin's matrix product reaches on large square matrices, the best of several, prints
-// it and records it under prefix + "products_gflops". FLOP/s.
+// Measures what Basin's matrix product reaches on large square matrices, the best of several,
+// prints it and records it under prefix + "products_gflops". FLOP/s.
 double begin_products(DType dtype, const std::string& prefix, BenchReport& report);
 
 // Best of several runs of independent fused multiply-adds in registers, all threads at once; the
