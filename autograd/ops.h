@@ -8,6 +8,7 @@
 
 #include "basin/autograd/op.h"
 #include "basin/kernels/batch_norm.h"  // Act
+#include "basin/kernels/mlp_jet.h"     // JetActivation
 
 namespace basin {
 
@@ -253,5 +254,11 @@ Tensor edge_products(const Tensor& q, const Tensor& k, const Tensor& y, const Ed
 //   out_i = sum over edges j -> i of relu(h_j + table[kind]);   relu has derivative 0 at 0.
 // h [V, d], table [K, d], kinds 0 .. K - 1 -> [V, d].
 Tensor gine_message(const Tensor& h, const Tensor& table, const EdgeLists& edges);
+// A network of coordinates, linear layers with phi between them, and its derivatives along the
+// coordinates in one pass (nn/jet.h has the rules; kernels/mlp_jet.h). x [B, d], weights [out, in],
+// biases [out], orders: the highest derivative per coordinate, 0 to 2. -> [J, B, C]: the value, then
+// per coordinate its first and, where asked for, second derivative.
+Tensor mlp_jet(const Tensor& x, const Tensors& weights, const Tensors& biases, JetActivation phi,
+               const std::vector<int>& orders);
 
 }  // namespace basin

@@ -2,6 +2,7 @@
 #include "basin/models/mlp.h"
 
 #include <cmath>
+#include <optional>
 
 #include "basin/autograd/ops.h"
 
@@ -35,6 +36,16 @@ Jet product(const Jet& x, const Tensor& w) { return basin::linear(x, w, {}); }
 const Tensor& value_of(const Tensor& x) { return x; }
 const Tensor& value_of(const Jet& x) { return x.value; }
 
+// phi as the fused op knows it.
+std::optional<JetActivation> fused_activation(Nonlinearity phi) {
+  switch (phi) {
+    case Nonlinearity::tanh: return JetActivation::tanh;
+    case Nonlinearity::sin: return JetActivation::sin;
+    case Nonlinearity::silu: return JetActivation::silu;
+    default: return {};
+  }
+}
+
 Model mlp_from_options(const ModelConfig& config, const OptionReader& options) {
   MlpConfig net;
   net.outputs = config.outputs;
@@ -47,6 +58,7 @@ Model mlp_from_options(const ModelConfig& config, const OptionReader& options) {
   net.fourier = options.integer_in("fourier", 0, 4096);
   net.fourier_sigma = options.number_in("fourier_sigma", 1e-6, 1e6);
   net.fourier_seed = static_cast<uint64_t>(options.integer_in("fourier_seed", 0, 1 << 30));
+  net.fused = options.flag("fused");
   net.uniform = options.choice("init", {"glorot_normal", "glorot_uniform"}) == 1;
   return make_mlp(net);
 }
@@ -101,7 +113,30 @@ Tensor MlpPart::forward(const Pass& pass, const Tensor& x) const {
 }
 
 Jet MlpPart::jet(const Pass& pass, const Tensor& x, const JetOrders& orders) const {
+  const bool plain = config_.fourier == 0 && !config_.modified;
+  if (config_.fused && plain && fused_activation(config_.phi)) return fused_jet(pass, x, orders);
   return run(pass, jet_seed(x, orders));
+}
+
+Jet MlpPart::fused_jet(const Pass& pass, const Tensor& x, const JetOrders& orders) const {
+  Tensors weights, biases;
+  for (const Linear& layer : layers_) {
+    weights.push_back(pass.weight(layer));
+    biases.push_back(pass.bias(layer));
+  }
+  const Tensor slots = mlp_jet(x, weights, biases, *fused_activation(config_.phi), orders);
+  int64_t next = 0;
+  const auto take = [&] {
+    const Tensor slot = slice(slots, 0, next, next + 1);
+    ++next;
+    return reshape(slot, {slots.size(1), slots.size(2)});
+  };
+  Jet out = jet_constant(take(), orders);
+  for (size_t i = 0; i < orders.size(); ++i) {
+    if (orders[i] > 0) out.first[i] = take();
+    if (orders[i] > 1) out.second[i] = take();
+  }
+  return phi_last_ ? apply(config_.phi, out) : out;
 }
 
 Model make_mlp(const MlpConfig& config) {
@@ -148,6 +183,7 @@ ModelInfo mlp_info() {
       {"fourier_sigma", "1", "their standard deviation of frequencies", OptionKind::number},
       {"fourier_seed", "0", "their seed", OptionKind::integer},
       {"init", "glorot_normal", "glorot_normal or glorot_uniform"},
+      {"fused", "true", "derivatives by one kernel where there is one", OptionKind::flag},
   };
   info.make = mlp_from_options;
   return info;

@@ -26,6 +26,9 @@ struct MlpConfig {
   double fourier_sigma = 1;
   uint64_t fourier_seed = 0;
   bool uniform = false;  // Glorot uniform
+  // Jets of plain layers of tanh, sin or silu by the op mlp_jet; false: by the rules of nn/jet.h,
+  // the same but for rounding.
+  bool fused = true;
 };
 
 Model make_mlp(const MlpConfig& config);
@@ -44,6 +47,7 @@ class MlpPart {
  private:
   template <class Value>
   Value run(const Pass& pass, Value x) const;
+  Jet fused_jet(const Pass& pass, const Tensor& x, const JetOrders& orders) const;
   Tensor frequencies(const Tensor& like) const;
 
   MlpConfig config_;
