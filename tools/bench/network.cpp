@@ -235,7 +235,7 @@ class Section {
     constexpr int64_t kTogether = 4;
     const std::vector<Tensors> several(kTogether, direction);
     Timing lane = measure(options_, [&] { h.lanes(several); });
-    for (double* t : {&lane.median, &lane.min, &lane.max}) *t /= kTogether;
+    for (double* t : {&lane.median, &lane.min, &lane.max, &lane.cpu}) *t /= kTogether;
     report_.add(prefix_ + "hvp_lane", str("HVP, each of ", kTogether, " probes given at once"),
                 lane, {2 * work.naive_flops, 0, 0}, peak_);
     ratios("hvp_one_shot", "one shot", once, gradient);
