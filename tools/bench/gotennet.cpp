@@ -52,19 +52,19 @@ Batch random_molecules(int64_t examples, int64_t atoms) {
           {}};
 }
 
-bool has(const std::string& name, const std::string& part) {
+bool contains(const std::string& name, const std::string& part) {
   return name.find(part) != std::string::npos;
 }
 
 // Rows that the map of this name is applied to.
 double rows_of(const std::string& name, double atoms, double edges, double steerable) {
   for (const char* part : {"W_ndp", "W_erp", "W_re", "W_rs", "gamma_t"}) {
-    if (has(name, part)) return edges;
+    if (contains(name, part)) return edges;
   }
   for (int degree = 1; degree <= 3; ++degree) {
-    if (has(name, str("W_vk.", degree - 1))) return atoms * (2 * degree + 1);
+    if (contains(name, str("W_vk.", degree - 1))) return atoms * (2 * degree + 1);
   }
-  return has(name, "W_vq") || has(name, "W_vu") ? atoms * steerable : atoms;
+  return contains(name, "W_vq") || contains(name, "W_vu") ? atoms * steerable : atoms;
 }
 
 Counts count_gotennet(const Model& model, const Batch& batch) {
