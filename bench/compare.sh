@@ -5,7 +5,10 @@
 # set is that part's. The first round ends with PyTorch as installed, forward + backward only.
 # usage: BENCH=build/release/bin/bench PYTHON=python3 THREADS="1 2" ROUNDS=2 REPEATS=3 OUT=DIR \
 #          compare.sh [CASE...]           cases: knn pointnet dgcnn egnn (default: these), hvp:
-#                                         only the Hessian-vector products at B = 32, N = 256
+#                                         only the Hessian-vector products at B = 32, N = 256;
+#                                         gotennet gine pinn: beside published packages, which
+#                                         peer_setup.sh installs
+# PARTS: of the case, instead of all of them, e.g. "gradient adam".
 # SIZE: further flags for both sides, e.g. "--batch 2 --points 128". COMPILE=1 adds torch.compile
 # to the parts gradient and adam (a minute of compiling each).
 # Exit codes: 1 when a measurement fails; what was measured before stays in OUT.
@@ -51,10 +54,15 @@ measure() { # CASE PART THREADS ROUND
   # Word splitting is meant here and below: lists of flags and of names.
   run "$name" "$bench" "$case" --threads "$threads" --repeats "$((2 * repeats + 1))" $choice \
     --json "$out/$name.json" ${SIZE:-}
+  case " $part" in *_nested) return ;; esac  # another way to the row that the peers have, too
   variants=linear
   [ "$case" = knn ] && variants="cdist matmul unsorted"
   [ "$case" = pointnet ] && variants=conv1d
   [ "$case" = egnn ] && variants="regular pyg"
+  [ "$case" = gotennet ] && variants=package
+  [ "$case" = gine ] && variants=pyg
+  [ "$case" = pinn ] && variants="autograd forward compiled deepxde"
+  case $case in gotennet | gine | pinn) choice="$choice --shared $out" ;; esac
   for v in $variants; do
     peer tuned "$case" "$v" "$part" "$threads" "$round" "$repeats" $choice
     if [ -n "${COMPILE:-}" ] && [ "$v" != pyg ] && { [ "$part" = gradient ] || [ "$part" = adam ]; }
@@ -62,7 +70,7 @@ measure() { # CASE PART THREADS ROUND
       peer tuned "$case" "$v" "$part" "$threads" "$round" "$repeats" $choice --compile
     fi
   done
-  if [ "$round" = 1 ] && { [ "$part" = gradient ] || [ "$part" = all ]; }; then
+  if [ "$round" = 1 ] && { [ "$part" = gradient ] || [ "$part" = all ] || [ "$case" = pinn ]; }; then
     peer as-installed "$case" "${variants%% *}" "$part" "$threads" "$round" 2 $choice
   fi
 }
@@ -70,7 +78,22 @@ measure() { # CASE PART THREADS ROUND
 for threads in ${THREADS:-1 2}; do
   for chosen in "$@"; do
     parts="forward gradient adam muon hvp"
-    case $chosen in knn) parts=all ;; hvp_*) parts=hvp ;; esac
+    case $chosen in
+      knn) parts=all ;;
+      hvp_*) parts=hvp ;;
+      gotennet | gine) parts="forward gradient adamw muon hvp" ;;
+      pinn) parts="20x3 128x4 20x3_nested 128x4_nested" ;;
+    esac
+    case $chosen in
+      gotennet | gine | pinn)  # the same weights and the same batch on both sides
+        run "$chosen.export" "$bench" "$chosen" --export "$out" ${SIZE:-} ;;
+    esac
+    parts=${PARTS:-$parts}
+    group=$chosen
+    case $chosen in
+      gotennet) peer tuned gotennet package check "$threads" 0 1 --parts check --shared "$out" ;;
+      gine) peer tuned gine pyg check "$threads" 0 1 --parts check --shared "$out" ;;
+    esac
     for round in $(seq "${ROUNDS:-2}"); do
       for part in $parts; do measure "$chosen" "$part" "$threads" "$round"; done
     done

@@ -4,7 +4,10 @@
 Per row: the median over the rounds of each side's medians; the ratio is the median over the rounds of
 the ratio within a round (its range behind it), against the fastest variant of the tuned peer.
 "as installed" is the first variant with the allocator as it comes. A peak resident set is the whole
-process's, a library's start included; the column "start" says how much that is.
+process's, a library's start included; "above the start" is without it: what the process held before
+the case, PyTorch's after its imports. "CPU" is the time of all threads together: beside other work on the
+machine the ratio to trust on one thread. "of a product": operations in the products that the case needs,
+per second, over those of one large product that the same process measured.
 
 Usage: report.py DIR
 """
@@ -19,10 +22,13 @@ NAME = re.compile(r"(?P<case>\w+)\.(?P<part>\w+)\.t(?P<threads>\d+)\.r(?P<round>
                   r"\.json")
 LABELS = {"forward": "forward, training mode", "forward_backward": "forward + backward",
           "adam_update": "Adam, update alone", "adam_step": "Adam step",
+          "adamw_update": "AdamW, update alone", "adamw_step": "AdamW step",
           "muon_update": "Muon, update alone", "muon_step": "Muon step",
           "hvp_gradient": "gradient, HVP batch", "hvp_one_shot": "HVP, one shot",
           "hvp_probe": "HVP, each further probe",
           "hvp_lane": "HVP, each of 4 probes given at once",
+          "20x3": "2-20x3-1", "20x3_nested": "2-20x3-1, by nested forward mode",
+          "128x4": "2-128x4-1", "128x4_nested": "2-128x4-1, by nested forward mode",
           "d3": "D = 3", "d64": "D = 64", "d128": "D = 128"}
 
 
@@ -45,8 +51,11 @@ def read(folder):
                 row, side = row[:-len(".nanoflann")], "nanoflann"
             else:
                 side = match["side"]
-            numbers = {"ms": value, "rss": record.get(prefix + "peak_rss_bytes"),
-                       "start": record.get("start_rss_bytes"), "part": match["part"],
+            numbers = {"ms": value, "cpu": record.get(f"{prefix}{row}.cpu_ms"), "rss": record.get(prefix + "peak_rss_bytes"),
+                       "start": record.get(prefix + "start_rss_bytes",
+                                           record.get("start_rss_bytes")),
+                       "share": record.get(f"{prefix}{row}.reduced_share_of_products"),
+                       "rate": record.get(f"{prefix}{row}.reduced_gflops"),
                        "faults": record.get(f"{prefix}{row}.page_faults"),
                        "peak": record.get(f"{prefix}{row}.peak_bytes")}
             group = rows.setdefault((match["case"], int(match["threads"]), row), {})
@@ -59,8 +68,9 @@ def median(rounds, key):
     return statistics.median(values) if values else None
 
 
-def ratio_text(basin, peer):
-    ratios = [peer[r]["ms"] / basin[r]["ms"] for r in basin if r in peer]
+def ratio_text(basin, peer, key="ms"):
+    ratios = [peer[r][key] / basin[r][key] for r in basin
+              if r in peer and peer[r][key] and basin[r][key]]
     if not ratios:
         return "-"
     spread = f" ({min(ratios):.1f}-{max(ratios):.1f})" if len(ratios) > 1 else ""
@@ -72,6 +82,25 @@ def number(value, scale=1.0):
         return "-"
     value *= scale
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def above_start(rounds):
+    values = [r["rss"] - r["start"] for r in rounds.values() if r["rss"] and r["start"]]
+    return statistics.median(values) if values else None
+
+
+def memory_text(basin, peer, stock):
+    """Peaks above the start in GB; the ratio is against the smaller of the two peers'."""
+    mine = above_start(basin)
+    peers = [above_start(side) for side in (peer, stock) if side]
+    text = " / ".join(number(x, 1e-9) for x in (mine, *peers))
+    known = [x for x in peers if x]
+    return f"{text}, **{min(known) / mine:.1f}x**" if mine and known else text
+
+
+def share_text(basin):
+    rate, share = median(basin, "rate"), median(basin, "share")
+    return f"{number(rate)}, {100 * share:.0f} %" if rate and share else "-"
 
 
 def cells(row, sides):
@@ -96,7 +125,10 @@ def cells(row, sides):
             if basin else "-",
             number(median(basin, "peak"), gb) if basin else "-",
             f"{number(median(basin, 'rss'), gb)} / {number(median(peer, 'rss'), gb) if peer else '-'}"
-            if basin else "-"]
+            if basin else "-",
+            f"{number(median(basin, 'cpu'))} / {number(median(peer, 'cpu'))}, "
+            f"{ratio_text(basin, peer, 'cpu')}" if basin and peer else "-",
+            memory_text(basin, peer, first) if basin else "-", share_text(basin) if basin else "-"]
 
 
 def main():
@@ -115,7 +147,8 @@ def main():
               f"resident after import {number(peer.get('start_rss_bytes'), 1e-9)} GB  ")
     head = ["", "Basin ms", "PyTorch tuned ms (variant)", "ratio (range)", "other peers ms",
             "as installed ms, ratio", "faults", "Basin peak allocated GB",
-            "peak resident GB, Basin / PyTorch"]
+            "peak resident GB, Basin / PyTorch",
+            "CPU ms, Basin / PyTorch", "above the start GB, Basin / tuned / as installed", "GF/s, of a product"]
     for case, threads in dict.fromkeys((c, t) for c, t, _ in rows):
         print(f"\n### {case}, {threads} thread{'s' if threads > 1 else ''}\n")
         print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))

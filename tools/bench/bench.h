@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "basin/core/device.h"
+#include "basin/core/dtype.h"
 #include "basin/core/record.h"
 
 namespace basin::tools {
@@ -25,6 +26,7 @@ struct BenchOptions {
   std::vector<int64_t> dims = {3, 64, 128};  // of the case knn
   std::vector<std::string> parts = {};       // of a network; empty: all
   std::string prefix = {};                   // of the keys, where a case runs others
+  std::string export_to = {};                // a folder: write networks there, measure nothing
 
   bool wants(const std::string& part) const;
 };
@@ -40,6 +42,7 @@ std::vector<Place> places(const BenchOptions& options);
 
 struct Timing {
   double median = 0, min = 0, max = 0;  // seconds
+  double cpu = 0;                       // seconds of all threads together, median
   double page_faults = 0;               // per call
   double mappings = 0;                  // calls of the allocator to the system, per call
   double peak_bytes = 0;                // most that the allocator had handed out at once
@@ -62,9 +65,9 @@ class BenchReport {
  public:
   void heading(const std::string& text);
   void note(const std::string& text);
-  // peak in FLOP/s of the same number of threads; 0: unknown
+  // peak and the rate of a large product in FLOP/s of the same number of threads; 0: unknown
   void add(const std::string& key, const std::string& label, const Timing& timing, const Work& work,
-           double peak);
+           double peak, double products = 0);
   void value(const std::string& key, double number) { json_.add(key, number); }
   Record& json() { return json_; }
 
@@ -85,6 +88,10 @@ const std::vector<BenchCase>& bench_cases();
 double begin_section(const std::string& title, const std::string& prefix, const Place& place,
                      BenchReport& report);
 
+// Measures what Basin's matrix product reaches on large square matrices, the best of several,
+// prints it and records it under prefix + "products_gflops". FLOP/s.
+double begin_products(DType dtype, const std::string& prefix, BenchReport& report);
+
 // Best of several runs of independent fused multiply-adds in registers, all threads at once; the
 // widest instruction set of the machine. FLOP/s.
 double measure_fma_peak();
@@ -96,6 +103,10 @@ void run_newton_schulz(const BenchOptions& options, BenchReport& report);
 void run_pointnet(const BenchOptions& options, BenchReport& report);
 void run_dgcnn(const BenchOptions& options, BenchReport& report);
 void run_egnn(const BenchOptions& options, BenchReport& report);
+void run_gotennet(const BenchOptions& options, BenchReport& report);
+void run_gine(const BenchOptions& options, BenchReport& report);
+void run_pinn(const BenchOptions& options, BenchReport& report);
+const std::vector<std::string>& pinn_parts();  // that --parts chooses from
 void run_hvp(const BenchOptions& options, BenchReport& report);
 
 }  // namespace basin::tools

@@ -10,8 +10,9 @@
 namespace basin::tools {
 namespace {
 
-Counts count_dgcnn(const Model& model, int64_t batch, int64_t points) {
-  const auto b = static_cast<double>(batch), n = static_cast<double>(points);
+Counts count_dgcnn(const Model& model, const Batch& batch) {
+  const Shape& cloud = batch.tensors.front().shape();  // [B, N, 3]
+  const auto b = static_cast<double>(cloud[0]), n = static_cast<double>(cloud[1]);
   const double rows = b * n, edges = rows * static_cast<double>(integer_option(model, "k"));
   Counts out;
   for (const ParamSpec& p : model.layout.params()) {

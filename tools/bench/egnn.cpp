@@ -14,8 +14,9 @@ namespace {
 
 bool has(const std::string& name, const char* part) { return name.find(part) != std::string::npos; }
 
-Counts count_egnn(const Model& model, int64_t batch, int64_t points) {
-  const auto b = static_cast<double>(batch), n = static_cast<double>(points);
+Counts count_egnn(const Model& model, const Batch& batch) {
+  const Shape& cloud = batch.tensors.front().shape();  // [B, N, 3]
+  const auto b = static_cast<double>(cloud[0]), n = static_cast<double>(cloud[1]);
   const double rows = b * n, edges = rows * static_cast<double>(integer_option(model, "k"));
   // The last layer moves coordinates that no logit reads; nobody computes them.
   const std::string unused = str("gcl_", integer_option(model, "layers") - 1, ".coord_mlp");

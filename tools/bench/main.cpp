@@ -21,7 +21,10 @@ const std::vector<BenchCase>& bench_cases() {
       {"pointnet", "training steps and Hessian-vector products of PointNet", run_pointnet},
       {"dgcnn", "the same of DGCNN, official, k = 20", run_dgcnn},
       {"egnn", "the same of EGNN, d = 64, 4 layers, k = 20", run_egnn},
-      {"hvp", "only the Hessian-vector products of the three, B = 32, N = 256", run_hvp, 256},
+      {"gotennet", "the same of GotenNet S on molecules of N = 18 atoms", run_gotennet, 18},
+      {"gine", "the same of GINE, preset lrgb, on graphs of about N = 151 nodes", run_gine, 151},
+      {"pinn", "loss and gradient of Burgers' residual, jets and nested forward mode", run_pinn},
+      {"hvp", "only the Hessian-vector products of the first three, B = 32, N = 256", run_hvp, 256},
   };
   return cases;
 }
@@ -54,21 +57,29 @@ std::string joined(const std::vector<std::string>& words) {
 Config bench_settings() {
   using enum Purpose;
   return Config(
-      {{"batch", Kind::integer, "32", "Clouds per step"},
-       {"points", Kind::integer, "0", "Points per cloud; 0: 1024, in the case hvp 256"},
+      {{"batch", Kind::integer, "32", "Clouds, molecules or graphs per step"},
+       {"points", Kind::integer, "0",
+        "Points per cloud, atoms per molecule, nodes per graph; 0: the case's own (1024 for "
+        "clouds, "
+        "in the case hvp 256)"},
        {"k", Kind::integer, "0", "Neighbours of a point; 0: what the case has, 20"},
        {"hvp_batch", Kind::integer, "0",
-        "Clouds for the Hessian-vector products; 0: 8 for pointnet, 4 for dgcnn and egnn, the "
-        "batch "
-        "in the case hvp"},
+        "Clouds for the Hessian-vector products; 0: 8 for pointnet, 32 for gine, 4 for the other "
+        "networks, the batch in the case hvp"},
        {"dims", Kind::text, "3,64,128", "Dimensions of the case knn"},
        {"parts", Kind::text, "",
-        "Parts of a network to measure, a comma list of " + joined(network_parts()) +
+        "Parts of a network to measure, a comma list of " + joined(network_parts()) + "; of pinn " +
+            joined(pinn_parts()) +
             "; empty: all. One part per process makes the peak resident set that part's"},
        {"threads", Kind::text, "1,2", "Numbers of threads, one section each"},
        {"device", Kind::text, "cpu", "cpu, cuda or cuda:0; on a GPU --threads does not matter"},
        {"tf32", Kind::flag, "false", "Let a GPU round the factors of f32 products to TF32"},
        {"repeats", Kind::integer, "7", "Timed calls of each measurement"},
+       {"export", Kind::text, "",
+        "Measure nothing and write what makes a peer the same network on the same batch to this "
+        "folder (which is there), MODEL.safetensors: weights, batch, loss and gradient without "
+        "dropout",
+        action},
        {"json", Kind::text, "", "Write every number to this file as one flat JSON object", action}},
       {});
 }
@@ -112,9 +123,11 @@ BenchOptions options_from(const Config& config) {
     out.threads.push_back(static_cast<int>(n));
   }
   out.dims = numbers_from(config, "dims", 100000);
+  out.export_to = config.text("export");
   out.parts = words_of(config.text("parts"));
+  std::vector<std::string> known = network_parts();
+  known.insert(known.end(), pinn_parts().begin(), pinn_parts().end());
   for (const std::string& part : out.parts) {
-    const auto& known = network_parts();
     check(std::find(known.begin(), known.end(), part) != known.end(), config.origin("parts"),
           ": no part is called '", part, "'; known: ", joined(known));
   }

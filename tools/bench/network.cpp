@@ -1,9 +1,12 @@
-// Builds a network with random data and times the parts that were asked for, one after the other.
+// Builds a network with random data and times the parts that were asked for, one after the other;
+// or writes it.
 #include "basin/tools/bench/network.h"
 
 #include <algorithm>
 
+#include "basin/core/io.h"
 #include "basin/core/random.h"
+#include "basin/core/safetensors.h"
 #include "basin/core/storage.h"
 #include "basin/optim/registry.h"
 #include "basin/tools/shell/environment.h"
@@ -11,8 +14,6 @@
 
 namespace basin::tools {
 namespace {
-
-constexpr int64_t kClasses = 40;
 
 // Five Newton-Schulz steps on an m x n matrix, m <= n: X X^T, its square, and their product with X.
 double newton_schulz_flops(const ParamList& params, const Optimizer& muon) {
@@ -29,59 +30,83 @@ double newton_schulz_flops(const ParamList& params, const Optimizer& muon) {
   return flops;
 }
 
+Batch random_clouds(int64_t examples, int64_t points, int64_t classes) {
+  Rng rng(0, stream_id("bench points"));
+  std::vector<float> xyz(static_cast<size_t>(examples * points * 3));
+  for (float& x : xyz) x = static_cast<float>(rng.uniform(-0.6, 0.6));
+  std::vector<int64_t> label(static_cast<size_t>(examples));
+  for (int64_t& c : label) c = rng.below(classes);
+  return {
+      {Tensor::from(xyz, {examples, points, 3}), Tensor::from(label, {examples})}, examples, {}};
+}
+
 Model bench_model(const NetworkCase& network, const BenchOptions& options) {
-  ModelConfig config{.name = network.model, .preset = network.preset, .outputs = kClasses};
+  ModelConfig config{.name = network.model, .preset = network.preset, .outputs = network.outputs};
   for (const OptionInfo& option : model_info(network.model).options) {
     if (option.name == "k" && options.k > 0) config.options["k"] = str(options.k);
   }
   return make_model(config);
 }
 
-// Of a task, what a training step needs: the classification of clouds.
-Task task_of(const Model& model) {
-  Task task;
-  task.name = "bench";
-  task.model = model;
-  task.objective = [model](const Tensors& buffers, const Batch& batch, const ForwardOptions& mode) {
-    return supervised(model, buffers, {batch.tensors[0]}, mode,
-                      cross_entropy_loss(batch.tensors[1]), batch.examples);
-  };
-  return task;
-}
-
+// A network, its weights, a batch, and the task they make: of a task, what a training step needs.
 struct Problem {
-  Model model;
+  Task task;
   ModelState state;
-  Tensor points;  // [B, N, 3]
-  Tensor labels;  // [B]
-  Device device;
+  Batch batch;
   int64_t step = 0;
 
-  Problem(Model network, int64_t batch, int64_t n, Device where)
-      : model(std::move(network)),
-        state(init_model(model, 0, DType::f32).to(where)),
-        device(where) {
-    Rng rng(0, stream_id("bench points"));
-    std::vector<float> xyz(static_cast<size_t>(batch * n * 3));
-    for (float& x : xyz) x = static_cast<float>(rng.uniform(-0.6, 0.6));
-    points = Tensor::from(xyz, {batch, n, 3}, device);
-    std::vector<int64_t> label(static_cast<size_t>(batch));
-    for (int64_t& c : label) c = rng.below(kClasses);
-    labels = Tensor::from(label, {batch}, device);
+  Problem(const NetworkCase& network, const BenchOptions& options, int64_t examples) {
+    task.name = "bench";
+    task.model = bench_model(network, options);
+    state = init_model(task.model, 0, DType::f32).to(options.device);
+    batch = (network.data ? network.data(examples, options.points)
+                          : random_clouds(examples, options.points, network.outputs))
+                .to(options.device);
+    const auto loss_of = network.loss;
+    task.objective = [model = task.model, loss_of](const Tensors& buffers, const Batch& given,
+                                                   const ForwardOptions& mode) {
+      const Tensor& target = given.tensors.back();
+      return supervised(model, buffers, {given.tensors.begin(), given.tensors.end() - 1}, mode,
+                        loss_of ? loss_of(target) : cross_entropy_loss(target), given.examples);
+    };
   }
 
+  const Model& model() const { return task.model; }
   ForwardOptions training() { return ForwardOptions::training(0, static_cast<uint64_t>(step++)); }
-  void forward() {
-    model.forward(state.params.values(), state.buffers.values(), {points}, training());
+  Objective objective(const ForwardOptions& mode) const {
+    return task.objective(state.buffers.values(), batch, mode);
   }
-  Fn loss() {
-    return classification_loss(model, state.buffers.values(), points, labels, training());
-  }
+  void forward() { objective(training()).outputs(state.params.values()); }
   Fn scalar_loss() {
-    return [f = loss()](const Tensors& x) { return Tensors{f(x).front()}; };
+    return [f = training_loss(objective(training()))](const Tensors& x) {
+      return Tensors{f(x).front()};
+    };
   }
-  ValueGrad gradient() { return value_and_grad(loss())(state.params.values()); }
+  ValueGrad gradient(const ForwardOptions& mode) const {
+    return value_and_grad(training_loss(objective(mode)))(state.params.values());
+  }
+  ValueGrad gradient() { return gradient(training()); }
 };
+
+void export_case(const NetworkCase& network, const BenchOptions& options, BenchReport& report) {
+  const Problem problem(network, options, options.batch);
+  SafetensorsFile file = state_file(problem.state);
+  const Tensors& tensors = problem.batch.tensors;
+  for (size_t i = 0; i < problem.model().inputs.size(); ++i) {
+    file.tensors.emplace_back("input." + problem.model().inputs[i].name, tensors[i]);
+  }
+  file.tensors.emplace_back("target", tensors.back());
+  ForwardOptions mode = ForwardOptions::training(0, 0);
+  mode.dropout = false;
+  const ValueGrad at_start = problem.gradient(mode);
+  file.tensors.emplace_back("loss", at_start.value);
+  for (size_t i = 0; i < at_start.grads.size(); ++i) {
+    file.tensors.emplace_back("gradient." + problem.state.params[i].name, at_start.grads[i]);
+  }
+  const fs::path path = fs::path(options.export_to) / (network.model + ".safetensors");
+  write_safetensors(path, file);
+  report.note(str(network.title, ": weights, batch and gradient are in ", path.string()));
+}
 
 class Section {
  public:
@@ -91,14 +116,18 @@ class Section {
         options_(options),
         report_(report),
         prefix_(str(options.prefix, network.model, ".", place.key(), ".")),
+        start_rss_(peak_rss_bytes()),
         peak_(begin_section(str(network.title, ", B=", options.batch, ", N=", options.points),
-                            prefix_, place, report)) {}
+                            prefix_, place, report)) {
+    if (network.products && place.device == Device::cpu) {
+      products_ = begin_products(DType::f32, prefix_, report);
+    }
+  }
 
   void run() {
-    if (wants_any({"forward", "gradient", "adam", "muon"})) {
-      Problem problem(bench_model(network_, options_), options_.batch, options_.points,
-                      options_.device);
-      const Counts counts = network_.count(problem.model, options_.batch, options_.points);
+    if (options_.wants("forward") || options_.wants("gradient") || wants_optimizer()) {
+      Problem problem(network_, options_, options_.batch);
+      const Counts counts = network_.count(problem.model(), problem.batch);
       if (options_.wants("forward")) {
         add(
             "forward", "forward, training mode", [&] { problem.forward(); }, counts.forward());
@@ -108,29 +137,33 @@ class Section {
             "forward_backward", "forward + backward", [&] { problem.gradient(); },
             counts.gradient());
       }
-      for (const char* name : {"adam", "muon"}) {
+      for (const std::string& name : network_.optimizers) {
         if (options_.wants(name)) optimizer(name, problem, counts.gradient());
       }
     }
     if (options_.wants("hvp")) hessian_vector_products();
     const AllocatorStats stats = allocator_stats(options_.device);
+    const int64_t peak_rss = peak_rss_bytes();
     report_.note(str("allocator: ", bytes_text(static_cast<double>(stats.reserved_bytes)),
                      " reserved in ", stats.mappings, " mappings so far; peak resident set of the ",
-                     "process so far ", bytes_text(static_cast<double>(peak_rss_bytes()))));
+                     "process so far ", bytes_text(static_cast<double>(peak_rss)), ", ",
+                     bytes_text(static_cast<double>(peak_rss - start_rss_)),
+                     " above the one before"));
     report_.value(prefix_ + "reserved_bytes", static_cast<double>(stats.reserved_bytes));
-    report_.value(prefix_ + "peak_rss_bytes", static_cast<double>(peak_rss_bytes()));
+    report_.value(prefix_ + "start_rss_bytes", static_cast<double>(start_rss_));
+    report_.value(prefix_ + "peak_rss_bytes", static_cast<double>(peak_rss));
   }
 
  private:
-  bool wants_any(std::initializer_list<const char*> parts) const {
-    return std::any_of(parts.begin(), parts.end(),
-                       [this](const char* part) { return options_.wants(part); });
+  bool wants_optimizer() const {
+    return std::any_of(network_.optimizers.begin(), network_.optimizers.end(),
+                       [this](const std::string& name) { return options_.wants(name); });
   }
 
   Timing add(const std::string& key, const std::string& label, const std::function<void()>& body,
              const Work& work) {
     const Timing timing = measure(options_, body);
-    report_.add(prefix_ + key, label, timing, work, peak_);
+    report_.add(prefix_ + key, label, timing, work, peak_, products_);
     return timing;
   }
 
@@ -141,7 +174,7 @@ class Section {
     Work update;
     if (name == "muon") update.naive_flops = newton_schulz_flops(problem.state.params, *optimizer);
     // Adam reads weight, gradient and two moments and writes three of them.
-    if (name == "adam") {
+    if (name != "muon") {
       update.bytes = 7.0 * 4 * static_cast<double>(problem.state.params.total_elements());
     }
     {
@@ -154,11 +187,9 @@ class Section {
     step.naive_flops += update.naive_flops;
     step.reduced_flops += update.naive_flops;
     // As train_modelnet does it: on a GPU the step is recorded where it can be.
-    const Task task = task_of(problem.model);
-    const Batch batch{{problem.points, problem.labels}, options_.batch, {}};
-    TrainStep train(task, problem.state, *optimizer,
+    TrainStep train(problem.task, problem.state, *optimizer,
                     {.batch = options_.batch, .graph = GraphMode::automatic});
-    train.set_batch(batch);
+    train.set_batch(problem.batch);
     const auto whole = [&] {
       train.start(problem.step++, 1);
       train.finish();
@@ -166,8 +197,8 @@ class Section {
     add(name + "_step", name + " step, whole" + (train.with_graph() ? ", recorded" : ""), whole,
         step);
     if (!train.with_graph()) return;
-    TrainStep plain(task, problem.state, *optimizer, {.batch = options_.batch});
-    plain.set_batch(batch);
+    TrainStep plain(problem.task, problem.state, *optimizer, {.batch = options_.batch});
+    plain.set_batch(problem.batch);
     const auto launched = [&] {
       plain.start(problem.step++, 1);
       plain.finish();
@@ -177,8 +208,8 @@ class Section {
 
   void hessian_vector_products() {
     const int64_t batch = options_.hvp_batch > 0 ? options_.hvp_batch : network_.hvp_batch;
-    Problem problem(bench_model(network_, options_), batch, options_.points, options_.device);
-    const Work work = network_.count(problem.model, batch, options_.points).gradient();
+    Problem problem(network_, options_, batch);
+    const Work work = network_.count(problem.model(), problem.batch).gradient();
     const Tensors params = problem.state.params.values();
     Tensors direction;
     Rng rng(0, stream_id("bench direction"));
@@ -193,7 +224,8 @@ class Section {
         measure_in_turn(options_, {[&] { problem.gradient(); },
                                    [&] { jvp(grad(problem.scalar_loss()), params, direction); }});
     const Timing &gradient = both[0], &once = both[1];
-    report_.add(prefix_ + "hvp_gradient", str("gradient, B=", batch), gradient, work, peak_);
+    report_.add(prefix_ + "hvp_gradient", str("gradient, B=", batch), gradient, work, peak_,
+                products_);
     report_.add(prefix_ + "hvp_one_shot", str("HVP, one shot, B=", batch), once,
                 {3 * work.naive_flops, 0, 0}, peak_);
     const LinearMap h = linearize(grad(problem.scalar_loss()), params);
@@ -203,7 +235,7 @@ class Section {
     constexpr int64_t kTogether = 4;
     const std::vector<Tensors> several(kTogether, direction);
     Timing lane = measure(options_, [&] { h.lanes(several); });
-    for (double* t : {&lane.median, &lane.min, &lane.max}) *t /= kTogether;
+    for (double* t : {&lane.median, &lane.min, &lane.max, &lane.cpu}) *t /= kTogether;
     report_.add(prefix_ + "hvp_lane", str("HVP, each of ", kTogether, " probes given at once"),
                 lane, {2 * work.naive_flops, 0, 0}, peak_);
     ratios("hvp_one_shot", "one shot", once, gradient);
@@ -225,7 +257,9 @@ class Section {
   const BenchOptions& options_;
   BenchReport& report_;
   std::string prefix_;
+  int64_t start_rss_;
   double peak_;
+  double products_ = 0;
 };
 
 }  // namespace
@@ -245,11 +279,13 @@ int64_t integer_option(const Model& model, const std::string& name) {
 }
 
 const std::vector<std::string>& network_parts() {
-  static const std::vector<std::string> parts{"forward", "gradient", "adam", "muon", "hvp"};
+  static const std::vector<std::string> parts{"forward", "gradient", "adam",
+                                              "adamw",   "muon",     "hvp"};
   return parts;
 }
 
 void run_network(const NetworkCase& network, const BenchOptions& options, BenchReport& report) {
+  if (!options.export_to.empty()) return export_case(network, options, report);
   for (const Place& place : places(options)) Section(network, options, report, place).run();
 }
 

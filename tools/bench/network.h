@@ -1,14 +1,18 @@
 // What the cases of networks share: forward, forward + backward, Adam and Muon (the update alone
-// and the whole step), Hessian-vector products, on random clouds with random labels. A network adds
-// its operation counts, B clouds of N points with k neighbours:
+// and the whole step), Hessian-vector products, on random data. A network adds its data, its loss
+// and its operation counts, of B clouds of N points with k neighbours or of B graphs:
 //   naive:    the textbook's algorithm; a map in -> out on `rows` rows is 2 rows in out forward and
 //             twice that backward; an HVP is three gradients in one shot, two per further probe.
 //   reduced:  what the algorithm in use has to do, without additions, comparisons and gathers.
+// With BenchOptions::export_to a case measures nothing and writes what a peer needs to be the same
+// network on the same batch, EXPORT_TO/MODEL.safetensors: the weights under their names, input.SLOT
+// and target, and, without dropout, loss [] and gradient.NAME.
 #pragma once
 #include <string>
 
 #include "basin/models/model.h"
 #include "basin/tools/bench/bench.h"
+#include "basin/train/task.h"
 
 namespace basin::tools {
 
@@ -33,7 +37,15 @@ struct NetworkCase {
   std::string model;  // name in the registry, and of the case
   std::string preset;
   int64_t hvp_batch = 8;
-  Counts (*count)(const Model& model, int64_t batch, int64_t points) = nullptr;
+  Counts (*count)(const Model& model, const Batch& batch) = nullptr;
+
+  // Clouds with labels, unless a case says otherwise.
+  int64_t outputs = 40;
+  // The model's inputs and behind them the target, floats in f32.
+  Batch (*data)(int64_t examples, int64_t size) = nullptr;
+  Loss (*loss)(const Tensor& target) = nullptr;
+  std::vector<std::string> optimizers = {"adam", "muon"};
+  bool products = false;  // show rates beside that of a large product, too
 };
 
 void run_network(const NetworkCase& network, const BenchOptions& options, BenchReport& report);

@@ -9,13 +9,14 @@
 namespace basin::tools {
 namespace {
 
-Counts count_pointnet(const Model& model, int64_t batch, int64_t points) {
+Counts count_pointnet(const Model& model, const Batch& batch) {
   int64_t widest = 0;
   for (const ParamSpec& p : model.layout.params()) {
     if (p.reference_shape.rank() == 3) widest = std::max(widest, p.shape[0]);
   }
-  const auto b = static_cast<double>(batch);
-  const double rows = b * static_cast<double>(points);
+  const Shape& cloud = batch.tensors.front().shape();  // [B, N, 3]
+  const auto b = static_cast<double>(cloud[0]);
+  const double rows = b * static_cast<double>(cloud[1]);
   Counts out;
   for (const ParamSpec& p : model.layout.params()) {
     if (p.shape.rank() != 2) continue;
