@@ -13,10 +13,14 @@ PartInfo ranks_part();
 PartInfo representations_part();
 PartInfo sharpness_part();
 PartInfo training_part();
+PartInfo optimizers_part();
+PartInfo modes_part();
+PartInfo solution_part();
 
 inline std::vector<PartInfo> builtin_parts() {
   return {curvature_part(),       slices_part(),    ranks_part(),
-          representations_part(), sharpness_part(), training_part()};
+          representations_part(), sharpness_part(), training_part(),
+          optimizers_part(),      modes_part(),     solution_part()};
 }
 
 }  // namespace basin::tools

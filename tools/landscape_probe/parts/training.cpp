@@ -1,24 +1,10 @@
 // Part "training": curves of what the runs recorded on the way. It measures nothing.
 #include "basin/figures/training_figures.h"
 #include "basin/tools/landscape_probe/detail/builtin_parts.h"
+#include "basin/tools/landscape_probe/detail/run_metrics.h"
 
 namespace basin::tools {
 namespace {
-
-// Lines of metrics.jsonl of one kind; evaluations within an epoch count as those at its end.
-std::vector<RecordFields> metrics_of(const LoadedProbe& p, const std::string& event) {
-  std::vector<RecordFields> out;
-  const fs::path file = p.run / "metrics.jsonl";
-  if (p.run.empty() || !fs::exists(file)) return out;
-  TextReader in(read_text_file(file));
-  for (std::string line; std::getline(in, line);) {
-    RecordFields fields = parse_record(line, file.string());
-    std::string kind = fields.text("event");
-    if (kind == "evaluation") kind = "epoch";
-    if (kind == event) out.push_back(std::move(fields));
-  }
-  return out;
-}
 
 struct Curve {
   std::string quantity, event, key;
