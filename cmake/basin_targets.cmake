@@ -27,7 +27,8 @@ set_source_files_properties(${BASIN_ALONE} PROPERTIES SKIP_UNITY_BUILD_INCLUSION
 # GCC notes that vectors wider than the target's registers are passed otherwise by other versions;
 # these functions are called within their own source only.
 set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/cpu/gata.cpp
-  ${PROJECT_SOURCE_DIR}/kernels/cpu/edge_products.cpp PROPERTIES COMPILE_OPTIONS -Wno-psabi)
+  ${PROJECT_SOURCE_DIR}/kernels/cpu/edge_products.cpp
+  ${PROJECT_SOURCE_DIR}/kernels/cpu/mlp_jet.cpp PROPERTIES COMPILE_OPTIONS -Wno-psabi)
 
 # Code in which no time is spent, a quarter of the sources' compile time less. No bit of a result
 # depends on it: without -ffast-math and fused operations, which only kernels and optim use, GCC and
