@@ -2,8 +2,8 @@
 // derivatives in the place pass through the trunk alone.
 #include "basin/models/deeponet.h"
 
-#include "basin/autograd/ops.h"
 #include <doctest/doctest.h>
+#include "basin/autograd/ops.h"
 
 #include "basin/tests/core/errors.h"
 
