@@ -13,16 +13,17 @@ fi
 out=$1
 bin=${BASIN_BIN:-$(cd "$(dirname "$0")/.." && pwd)/build/release/bin}
 mkdir -p "$out"
+PATH=$bin:$PATH
 cd "$out"
 
 train() {  # NAME, then settings of the optimizer
   name=$1
   shift
   rm -rf "$name"
-  "$bin/train_pde" --task matrix_factorisation --optimizer specmuon --lr 0.02 --steps 300 --seed 0 \
+  train_pde --task matrix_factorisation --optimizer specmuon --lr 0.02 --steps 300 --seed 0 \
     --eval-every 20 --probe every=5 --threads 1 --out "$name" "$@"
 }
 train printed --set optimizer.preset=paper
 train norm --set optimizer.preset=robust --set optimizer.form=norm
 train squared --set optimizer.preset=robust
-"$bin/landscape_probe" compare printed norm squared printed --parts none --out compare
+landscape_probe compare printed norm squared printed --parts none --out compare

@@ -109,7 +109,8 @@ TEST_CASE("part solution: maps of a task's fields, their errors in a table; none
     return std::vector<Field>{field("truth", 4), field("network", w), field("error", w - 4)};
   };
   const Config config({}, {});
-  const ProbeContext context{.trained = trained, .config = config, .dir = probe.dir};
+  const ProbeContext context{
+      .trained = trained, .config = config, .dir = probe.dir, .state = {}, .routing = {}};
   const PartInfo& part = part_named("solution");
   part.measure(context, PartFiles(probe.dir), Record());
   const PartReport report = part.report({probe}, "command");
