@@ -35,6 +35,8 @@ AxisRange colour_range(const FieldMap& m) {
   AxisRange range(scale_of(m));
   for (const double v : m.values) range.include(v);
   range.settle(0);
+  if (!std::isnan(m.low)) range.fix_low(m.low);
+  if (!std::isnan(m.high)) range.fix_high(m.high);
   return range;
 }
 

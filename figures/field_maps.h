@@ -2,6 +2,7 @@
 // of solution, network, error and residual with a colour bar each, and lines through them at given
 // values of the second coordinate.
 #pragma once
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,9 @@ struct FieldMap {
   std::string name;            // "truth", "network", "|error|"
   std::vector<double> values;  // [y, x], row after row
   bool log_colour = false;     // absolute values that span decades; what is not > 0 is a hole
+  // The ends of the colours; NaN: the least and the largest drawable value.
+  double low = std::numeric_limits<double>::quiet_NaN();
+  double high = std::numeric_limits<double>::quiet_NaN();
 };
 struct FieldMaps {
   std::string title = "Solution";
@@ -22,8 +26,8 @@ struct FieldMaps {
   FigureConditions conditions = {};
 };
 
-// The figure "field-maps". A cell reaches halfway to its neighbours. Colours have 64 steps between
-// the least and the largest drawable value of a map. CSV: x, y, then a column per map. usage error
+// The figure "field-maps". A cell reaches halfway to its neighbours. Colours have 64 steps
+// from one end to the other. CSV: x, y, then a column per map. usage error
 // without maps, for an axis that does not ascend, and for values of another size than the grid.
 Figure field_maps_figure(const FieldMaps& data);
 

@@ -48,12 +48,12 @@ std::string last_values(const ModeCurves& curves) {
 
 }  // namespace
 
-std::vector<double> mode_spread(const ModeCurves& r, size_t steps) {
+std::vector<double> mode_spread(const ModeCurves& curves, size_t steps) {
   std::vector<double> out(steps, NAN);
   for (size_t i = 0; i < steps; ++i) {
     double low = INFINITY, high = -INFINITY, sum = 0;
     int64_t modes = 0;
-    for (const std::vector<double>& curve : r) {
+    for (const std::vector<double>& curve : curves) {
       if (!std::isfinite(curve[i])) continue;
       low = std::min(low, curve[i]), high = std::max(high, curve[i]);
       sum += curve[i];
@@ -102,44 +102,50 @@ Figure modes_figure(const ModesPlot& data) {
 
 Figure mode_spread_figure(const SpreadPlot& data) {
   check(!data.runs.empty(), "mode spread: expects at least one run, given none");
-  Figure figure{.name = "mode-spread",
-                .title = "How far the auxiliary variables of a matrix differ"};
-  PlotPanel panel;
-  panel.title = "(max r - min r) / mean r over the modes of a matrix";
-  panel.x.label = "step";
-  panel.y.scale = AxisScale::log;
-  CsvTable csv({"run", "matrix", "step", "spread"});
-  figure.alt = "Relative spread of the auxiliary variables over the modes, against steps.";
+  Figure figure{.name = "mode-spread", .title = "How far the modes of a matrix are told apart"};
+  LinePlot plot{.title = figure.title, .columns = 2};
+  plot.panel_width = 430, plot.panel_height = 300;
+  plot.panels.resize(2);
+  plot.panels[0].title = "auxiliary variables: (max r - min r) / mean r";
+  plot.panels[1].title = "scales of the step: (max - min) / mean";
+  for (PlotPanel& panel : plot.panels) {
+    panel.x.label = "step";
+    panel.y.scale = AxisScale::log;
+  }
+  CsvTable csv({"run", "matrix", "step", "r_spread", "scale_spread"});
+  figure.alt = "Relative spread over the modes of a matrix, against steps.";
   for (size_t k = 0; k < data.runs.size(); ++k) {
     const SpreadRun& run = data.runs[k];
-    double least = INFINITY, most = -INFINITY;
+    double most_r = NAN, most_scale = NAN;
     for (const MatrixModes& m : run.matrices) {
       check_modes(m);
-      PlotSeries series;
-      if (&m == &run.matrices.front()) series.name = run.name;
-      series.x = m.steps, series.y = mode_spread(m.r, m.steps.size());
-      series.style = series_style(static_cast<int>(k));
+      const std::vector<double> r = mode_spread(m.r, m.steps.size()),
+                                scale = mode_spread(m.scale, m.steps.size());
       for (size_t i = 0; i < m.steps.size(); ++i) {
-        const double spread = series.y[i];
-        csv.row({run.name, m.name, m.steps[i], spread});
-        figure.holes += std::isfinite(spread) ? 0 : 1;
-        if (std::isfinite(spread)) least = std::min(least, spread), most = std::max(most, spread);
+        csv.row({run.name, m.name, m.steps[i], r[i], scale[i]});
+        figure.holes += (std::isfinite(r[i]) ? 0 : 1) + (std::isfinite(scale[i]) ? 0 : 1);
+        most_r = std::fmax(most_r, r[i]), most_scale = std::fmax(most_scale, scale[i]);
       }
-      panel.series.push_back(std::move(series));
+      for (const auto& [panel, spread] : {std::pair{0, &r}, {1, &scale}}) {
+        PlotSeries series;
+        if (&m == &run.matrices.front()) series.name = run.name;
+        series.x = m.steps, series.y = *spread;
+        series.style = series_style(static_cast<int>(k));
+        plot.panels[static_cast<size_t>(panel)].series.push_back(std::move(series));
+      }
     }
-    figure.alt += str(" ", run.name, ": from ", readable(least), " to ", readable(most), " in ",
-                      run.matrices.size(), " matrices.");
+    figure.alt +=
+        str(" ", run.name, ": at most ", readable(most_r), " of r and ", readable(most_scale),
+            " of the scale, in ", run.matrices.size(), " matrices.");
   }
-  LinePlot plot{.title = figure.title};
-  plot.panels = {std::move(panel)};
-  plot.panel_width = 620, plot.panel_height = 320;
   plot.notes = condition_lines(data.conditions, plot);
   figure.svg = line_plot_svg(plot);
   figure.csv = csv.text();
-  return finish_figure(std::move(figure),
-                       "A line per matrix. Where it stays at rounding or at the eps of the rule, "
-                       "all modes of the matrix share one auxiliary variable.",
-                       data.conditions);
+  return finish_figure(
+      std::move(figure),
+      "A line per matrix. Where both stay at rounding or at the eps of the rule, all modes of a "
+      "matrix are treated alike; a spread of exactly 0 is not drawn.",
+      data.conditions);
 }
 
 }  // namespace basin

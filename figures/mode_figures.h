@@ -1,6 +1,6 @@
 // SpecMuon's leading singular modes over training: per mode j of a matrix the auxiliary variable
 // over the energy r_j / E, the singular value s_j of its gradient and the scale of its step; and,
-// of all matrices, how far the r_j of one matrix lie apart,
+// of all matrices, how far the r_j, and the scales, of one matrix lie apart,
 //   spread = (max_j r_j - min_j r_j) / mean_j r_j,
 // which tells whether a form of the rule treats its modes differently at all.
 #pragma once
@@ -21,7 +21,7 @@ struct MatrixModes {
 };
 
 // Per step; NaN with fewer than two modes, or where the mean is not above 0.
-std::vector<double> mode_spread(const ModeCurves& r, size_t steps);
+std::vector<double> mode_spread(const ModeCurves& curves, size_t steps);
 
 struct ModesPlot {
   std::string run;                    // "specmuon, seed 0"
@@ -40,8 +40,9 @@ struct SpreadPlot {
   std::vector<SpreadRun> runs;
   FigureConditions conditions = {};
 };
-// The figure "mode-spread": a line per matrix of every run, logarithmic. CSV: run, matrix, step,
-// spread. A spread of exactly 0 is no point on the axis. usage error without runs, and as above.
+// The figure "mode-spread": of r and of the scales, a line per matrix of every run, logarithmic;
+// a spread of exactly 0 (every r was set to E) is no point on the axis. CSV: run, matrix, step,
+// r_spread, scale_spread. usage error without runs, and as above.
 Figure mode_spread_figure(const SpreadPlot& data);
 
 }  // namespace basin

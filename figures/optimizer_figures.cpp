@@ -144,6 +144,13 @@ Estimate mean_of_runs(std::span<const double> values, bool geometric, double lev
   if (kept.empty()) return {};
   Estimate out = mean_estimate(kept, level, geometric ? "geometric mean" : "mean");
   if (!geometric) return out;
+  const auto [low, high] = std::minmax_element(kept.begin(), kept.end());
+  if (*low == *high) {  // no rounding by exp and log
+    out.value = *std::find_if(values.begin(), values.end(),
+                              [](double v) { return v > 0 && std::isfinite(v); });
+    if (kept.size() > 1) out.interval.low = out.interval.high = out.value;
+    return out;
+  }
   out.value = std::exp(out.value);
   out.standard_error *= out.value;  // to first order
   out.interval.low = std::exp(out.interval.low);

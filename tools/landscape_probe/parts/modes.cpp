@@ -2,6 +2,7 @@
 // --probe leaves in metrics.jsonl. It measures nothing.
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "basin/figures/mode_figures.h"
 #include "basin/tools/landscape_probe/detail/builtin_parts.h"
@@ -59,9 +60,10 @@ PartReport modes_report(const std::vector<LoadedProbe>& probes, const std::strin
     spread.conditions.runs = 1;
     spread.conditions.level = 0;
     spread.conditions.command = command;
+    std::set<fs::path> seen;  // a run may be compared more than once
     for (const LoadedProbe& p : of_network(probes, network)) {
       std::vector<MatrixModes> matrices = modes_of(p);
-      if (matrices.empty()) continue;
+      if (matrices.empty() || !seen.insert(fs::weakly_canonical(p.run)).second) continue;
       spread.runs.push_back({p.optimizer, matrices});
       matrices.resize(std::min(matrices.size(), kDrawnMatrices));
       ModesPlot plot{p.optimizer, std::move(matrices), spread.conditions};

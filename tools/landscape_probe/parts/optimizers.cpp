@@ -25,7 +25,7 @@ struct RecordedRun {
   double final_metric() const { return failed ? NAN : metric.values.back(); }
   double first_below(double tolerance, const std::vector<double>& at) const {
     for (size_t i = 0; i < loss.values.size(); ++i) {
-      if (loss.values[i] <= tolerance) return at[i];
+      if (loss.values[i] <= tolerance * (1 + 1e-12)) return at[i];  // a mean of its own, rounded
     }
     return NAN;
   }

@@ -26,10 +26,19 @@ void fields(FieldWalk& walk, SolutionRecord& r) {
 }
 
 void check_record(const SolutionRecord& r, const std::string& file) {
+  if (r.fields.empty()) return;
+  for (const std::vector<double>* axis : {&r.x, &r.y}) {
+    const bool ascends = std::is_sorted(axis->begin(), axis->end(), std::less_equal<>());
+    if (axis->size() < 2 || !ascends || !std::isfinite(axis->back() - axis->front())) {
+      fail(ErrorKind::data, file,
+           ": the axes of its fields are expected to ascend over two points "
+           "or more");
+    }
+  }
   for (const FieldRecord& f : r.fields) {
     if (f.values.size() == r.x.size() * r.y.size()) continue;
-    fail(ErrorKind::data, file, ": field ", f.name, " has ", f.values.size(), " values, expected ",
-         r.y.size(), " x ", r.x.size());
+    fail(ErrorKind::data, file, ": field ", printable(f.name), " has ", f.values.size(),
+         " values, expected ", r.y.size(), " x ", r.x.size());
   }
 }
 
@@ -61,11 +70,12 @@ double norm_of(const std::vector<double>& values) {
   return std::sqrt(sum);
 }
 
-// One row per field of every probe: root mean square and maximum of its absolute value, and its
-// norm over that of the truth.
+// One row per field of every probe: root mean square and maximum of its absolute value, and that
+// of an error relative to the truth.
 NamedTable solution_table(const std::vector<LoadedProbe>& probes) {
   NamedTable out{"solution", {}, {}};
-  out.page.caption = "Fields on the grid of the task; relative: L2 norm over that of the truth";
+  out.page.caption =
+      "Fields on the grid of the task; relative: L2 norm of the error over that of the truth";
   out.page.columns = {"network", "optimizer", "field", "root mean square", "largest", "relative"};
   out.page.numeric = columns_of(6, {3, 4, 5});
   CsvTable csv({"network", "optimizer", "field", "points", "root_mean_square", "max_absolute",
@@ -80,7 +90,7 @@ NamedTable solution_table(const std::vector<LoadedProbe>& probes) {
       const double mean = norm / std::sqrt(static_cast<double>(f.values.size()));
       double largest = 0;
       for (const double v : f.values) largest = std::isnan(v) ? v : std::max(largest, std::abs(v));
-      const bool comparable = truth && (f.name == "network" || f.name == "error");
+      const bool comparable = truth && f.name == "error";
       const double relative = comparable ? norm / whole : NAN;
       out.page.rows.push_back({p.network, p.optimizer, f.name, readable(mean), readable(largest),
                                comparable ? readable(relative) : "-"});
@@ -91,23 +101,41 @@ NamedTable solution_table(const std::vector<LoadedProbe>& probes) {
   return out;
 }
 
+// The signed maps get one colour bar, so that they compare by eye.
+void share_colours(FieldMaps& maps) {
+  double low = INFINITY, high = -INFINITY;
+  for (const FieldMap& m : maps.maps) {
+    if (m.log_colour) continue;
+    for (const double v : m.values) {
+      if (std::isfinite(v)) low = std::min(low, v), high = std::max(high, v);
+    }
+  }
+  if (!(low < high)) return;
+  for (FieldMap& m : maps.maps) {
+    if (!m.log_colour) m.low = low, m.high = high;
+  }
+}
+
 // Signed fields as they are; of what should be zero, sizes on a logarithmic colour bar.
 FieldMaps maps_of(const LoadedProbe& p, const SolutionRecord& r, bool sizes) {
-  FieldMaps out{str(p.network, ", ", p.optimizer), r.x_name, r.y_name, r.x, r.y, {}, {}};
+  FieldMaps out{
+      str("Solution: ", p.network, ", ", p.optimizer), r.x_name, r.y_name, r.x, r.y, {}, {}};
   for (const FieldRecord& f : r.fields) {
     const bool value = f.name == "truth" || f.name == "network";
     if (value) {
-      out.maps.push_back({f.name, f.values, false});
+      out.maps.push_back({f.name, f.values});
     } else if (sizes) {
-      FieldMap map{str("|", f.name, "|"), f.values, true};
+      FieldMap map{str("|", f.name, "|"), f.values};
+      map.log_colour = true;
       for (double& v : map.values) v = std::abs(v);
       out.maps.push_back(std::move(map));
     }
   }
+  share_colours(out);
   return out;
 }
 
-// Four rows between the first, left out where all is given, and the last.
+// Four quarters of the axis, its end among them; its start is often given, not learned.
 std::vector<double> places(const std::vector<double>& y) {
   std::vector<double> out;
   for (int i = 1; i <= 4; ++i) out.push_back(y.front() + (y.back() - y.front()) * i / 4);

@@ -1,4 +1,6 @@
 // Part "training": curves of what the runs recorded on the way. It measures nothing.
+#include <algorithm>
+
 #include "basin/figures/training_figures.h"
 #include "basin/tools/landscape_probe/detail/builtin_parts.h"
 #include "basin/tools/landscape_probe/detail/run_metrics.h"
@@ -26,6 +28,25 @@ TrainingSeries curve_of(const LoadedProbe& p, const Curve& c) {
     out.high.push_back(f.number(c.key + "_high"));
   }
   if (!interval) out.low.clear(), out.high.clear();
+  return out;
+}
+
+// The terms of the loss, each a panel with a line per run: the fields loss_TERM of the steps that
+// were logged. Nothing of a loss of one term.
+TrainingCurves loss_terms(const std::vector<LoadedProbe>& part) {
+  TrainingCurves out;
+  for (const LoadedProbe& p : part) {
+    const std::vector<RecordFields> steps = metrics_of(p, "step");
+    if (steps.empty()) continue;
+    for (const auto& [key, first] : steps.front().values()) {
+      if (!key.starts_with("loss_")) continue;
+      const std::string name = "loss: " + key.substr(5);
+      auto panel = std::find_if(out.panels.begin(), out.panels.end(),
+                                [&](const TrainingPanel& q) { return q.quantity == name; });
+      if (panel == out.panels.end()) panel = out.panels.insert(panel, {name, true, {}});
+      panel->series.push_back(curve_of(p, {name, "step", key}));
+    }
+  }
   return out;
 }
 
@@ -60,6 +81,13 @@ PartReport training_report(const std::vector<LoadedProbe>& probes, const std::st
     out.conditions.command = command;
     Figure figure = training_figure(out);
     figure.name += "-" + network;
+    section.figures.push_back(std::move(figure));
+    TrainingCurves terms = loss_terms(part);
+    if (terms.panels.empty()) continue;
+    terms.title = "Terms of the training loss: " + network;
+    terms.conditions = out.conditions;
+    figure = training_figure(terms);
+    figure.name = "loss-terms-" + network;
     section.figures.push_back(std::move(figure));
   }
   return {{std::move(section)}};
