@@ -1,6 +1,6 @@
 // mlp_jet on the device: a block takes a chunk of tiles of points, its threads the (unit, point)
-// pairs of a layer, then the weights of it; a block's activations and gradients lie in memory of its
-// own, and a second kernel adds the blocks' gradients in their order. No float atomics.
+// pairs of a layer, then the weights of it; a block's activations and gradients lie in memory of
+// its own, and a second kernel adds the blocks' gradients in their order. No float atomics.
 #include "basin/kernels/mlp_jet.h"
 
 #include "basin/kernels/cuda/dual.cuh"
