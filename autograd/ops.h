@@ -256,8 +256,8 @@ Tensor edge_products(const Tensor& q, const Tensor& k, const Tensor& y, const Ed
 Tensor gine_message(const Tensor& h, const Tensor& table, const EdgeLists& edges);
 // A network of coordinates, linear layers with phi between them, and its derivatives along the
 // coordinates in one pass (nn/jet.h has the rules; kernels/mlp_jet.h). x [B, d], weights [out, in],
-// biases [out], orders: the highest derivative per coordinate, 0 to 2. -> [J, B, C]: the value, then
-// per coordinate its first and, where asked for, second derivative.
+// biases [out], orders: the highest derivative per coordinate, 0 to 2. -> [J, B, C]: the value,
+// then per coordinate its first and, where asked for, second derivative.
 Tensor mlp_jet(const Tensor& x, const Tensors& weights, const Tensors& biases, JetActivation phi,
                const std::vector<int>& orders);
 

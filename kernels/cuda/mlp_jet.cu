@@ -1,6 +1,6 @@
 // mlp_jet on the device: a block takes a chunk of tiles of points, its threads the (unit, point)
-// pairs of a layer, then the weights of it; a block's activations and gradients lie in memory of its
-// own, and a second kernel adds the blocks' gradients in their order. No float atomics.
+// pairs of a layer, then the weights of it; a block's activations and gradients lie in memory of
+// its own, and a second kernel adds the blocks' gradients in their order. No float atomics.
 #include "basin/kernels/mlp_jet.h"
 
 #include "basin/kernels/cuda/dual.cuh"
@@ -287,6 +287,11 @@ void jet_forward(const MlpTensors& in, const MlpTensors* tangents, JetActivation
   cuda::run(MlpJet::name, held.grid(), jet_kernel<V>, held.net, cuda::out_ptr<BaseOf<V>>(out));
 }
 
+// Not beside a device lambda: nvcc loses the braces of a shape there.
+Tensor block_sums(int64_t blocks, int64_t parameters, DType dtype) {
+  return Tensor::zeros({blocks, parameters}, dtype, Device::cuda);
+}
+
 // out = the sum over the blocks of what they have at `first`, in double.
 template <class T>
 void add_blocks(const T* sums, int64_t blocks, int64_t parameters, int64_t first, int64_t n,
@@ -307,7 +312,7 @@ void jet_backward(const MlpTensors& in, const MlpTensors* tangents, JetActivatio
   using T = BaseOf<V>;
   const HeldNet<V> held(in, tangents, phi, orders);
   const int64_t parameters = in.parameters();
-  Tensor parts = Tensor::zeros({held.blocks, parameters}, ct.dtype(), Device::cuda);
+  Tensor parts = block_sums(held.blocks, parameters, ct.dtype());
   T* sums = cuda::out_ptr<T>(parts);
   const cuda::Input<V> cotangents{cuda::in_ptr<T>(ct), tangents ? cuda::in_ptr<T>(ct_t) : nullptr};
   if (held.blocks > 0) {

@@ -1,5 +1,8 @@
-// Row of the op table: networks of coordinates with their derivatives against the composite of plain
-// ops: widths that fill the register tiles and such that do not, points that do not fill a tile.
+// Row of the op table: networks of coordinates with their derivatives against the composite of
+// plain ops: widths that fill the register tiles and such that do not, points that do not fill a
+// tile.
+#include <cmath>
+
 #include "basin/nn/jet.h"
 #include "basin/tests/autograd/op_table.h"
 

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "basin/autograd/ops.h"
+#include "basin/core/log.h"
 #include "basin/core/parallel.h"
 #include "basin/core/random.h"
 
@@ -94,6 +95,8 @@ TEST_CASE("mlp: parameters and their names") {
 }
 
 TEST_CASE("mlp: jets of every nonlinearity and variant as nested forward mode has them") {
+  // relu warns once of its second derivative: tests/nn/jet_test.cpp
+  const LogSink previous = set_log_sink([](LogLevel, const std::string&) {});
   for (size_t k = 0; k < std::size(kNonlinearities); ++k) {
     for (const bool modified : {false, true}) {
       for (const int64_t fourier : {0, 3}) {
@@ -114,6 +117,7 @@ TEST_CASE("mlp: jets of every nonlinearity and variant as nested forward mode ha
       }
     }
   }
+  set_log_sink(previous);
 }
 
 TEST_CASE("mlp: the fused jet of widths that fill a tile, of several outputs and coordinates") {

@@ -40,6 +40,14 @@ void check_same(const Jet& a, const Jet& b, double bound) {
   }
 }
 
+// Keeps what is logged: relu warns once of its second derivative.
+struct Heard {
+  Heard() : previous(set_log_sink([this](LogLevel, const std::string& m) { said += m; })) {}
+  ~Heard() { set_log_sink(previous); }
+  std::string said;
+  LogSink previous;
+};
+
 // By central differences of the values, along every coordinate.
 Jet by_differences(const std::function<Tensor(const Tensor&)>& f, const Tensor& x,
                    const JetOrders& orders) {
@@ -75,6 +83,7 @@ TEST_CASE("jet: products, sums and functions as nested forward mode and differen
 }
 
 TEST_CASE("jet: every nonlinearity") {
+  const Heard heard;
   const Tensor x = random_points(9, 2);
   for (size_t k = 0; k < std::size(kNonlinearities); ++k) {
     CAPTURE(kNonlinearities[k]);
@@ -112,16 +121,13 @@ TEST_CASE("jet: a third derivative by nesting further") {
 
 TEST_CASE("jet: relu says once that its second derivative is zero, and refusals") {
   const Tensor x = random_points(3, 2);
-  std::string said;
-  const LogSink previous =
-      set_log_sink([&](LogLevel, const std::string& message) { said += message; });
+  const Heard heard;
   apply(Nonlinearity::relu, jet_seed(x, {1, 0}));
-  CHECK(said.empty());  // no second derivative was asked for
+  CHECK(heard.said.empty());  // no second derivative was asked for
   const Jet bent = apply(Nonlinearity::relu, jet_seed(x, {2, 0}));
   apply(Nonlinearity::relu, jet_seed(x, {2, 0}));
-  set_log_sink(previous);
   CHECK(gap(bent.dd(0), Tensor::zeros({3, 2}, DType::f64)) == 0);
-  CHECK(said.size() < 200);  // once at most: another test may have had it
+  CHECK(heard.said.size() < 200);  // once at most: another test may have had it
 
   CHECK_THROWS_WITH_AS(jet_seed(x, {1}), "jet_seed: expects x [B, 1], got [3, 2]", Error);
   CHECK_THROWS_WITH_AS(jet_seed(x, {3, 0}),
