@@ -1,5 +1,5 @@
-// Draws each map as two paths per colour, of the even and the odd rows, whose rectangles are runs of
-// equal cells in a row: rows overlap a little, and paths are filled by the even-odd rule.
+// Draws each map as two paths per colour, of the even and the odd rows, whose rectangles are runs
+// of equal cells in a row: rows overlap a little, and paths are filled by the even-odd rule.
 #include "basin/figures/field_maps.h"
 
 #include <algorithm>

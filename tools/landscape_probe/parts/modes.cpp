@@ -1,5 +1,5 @@
-// Part "modes": the leading singular modes of runs with SpecMuon, from the lines "probe_matrix" that
-// --probe leaves in metrics.jsonl. It measures nothing.
+// Part "modes": the leading singular modes of runs with SpecMuon, from the lines "probe_matrix"
+// that --probe leaves in metrics.jsonl. It measures nothing.
 #include <algorithm>
 #include <cmath>
 #include <set>
