@@ -123,6 +123,8 @@ Task operator_task(const TaskConfig& config, OperatorData made) {
   network.output_name = "u";
   network.options.try_emplace("sensors", str(data->train.functions.size(1)));
   network.options.try_emplace("coordinates", str(data->points.size(1)));
+  // Second derivatives of ReLU networks are zero.
+  if (data->physics) network.options.try_emplace("activation", "tanh");
   task.model = make_model(network);
   task.source = [data, hash](const SourceRequest& r) {
     return std::make_shared<OperatorSource>(data, hash, r);
