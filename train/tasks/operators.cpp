@@ -4,10 +4,10 @@
 //                     sensors; truth: the antiderivative of the interpolant, exact
 //   advection         u_t + u_x = 0, periodic; v = u(., 0) of a periodic kernel, 50 sensors; truth
 //                     v(x - t)
-//   burgers_operator  u_t + u u_x = nu u_xx, periodic on [0, 1), t in [0, 1]; u(., 0) of the spectral
-//                     field of Wang, Wang and Perdikaris 2021, 101 sensors; truth: ETDRK4
-//   heat_operator     u_t = nu Lap u on the periodic square, from u(., 0) to u(., T); truth: exact in
-//                     Fourier space
+//   burgers_operator  u_t + u u_x = nu u_xx, periodic on [0, 1), t in [0, 1]; u(., 0) of the
+//                     spectral field of Wang, Wang and Perdikaris 2021, 101 sensors; truth: ETDRK4
+//   heat_operator     u_t = nu Lap u on the periodic square, from u(., 0) to u(., T); truth: exact
+//                     in Fourier space
 //   Setups: DeepXDE's examples; Wang, Wang, Perdikaris 2021.
 #include "basin/analysis/pde/sampling.h"
 #include "basin/analysis/pde/spectral.h"
