@@ -5,8 +5,8 @@
 //   Output    [N, P]: every function at every point; with `aligned` N = P, [N, 1]: function i at
 //             point i
 // The branch's last layer is linear; that of the trunk is activated, as in DeepXDE, or linear
-// (Wang, Wang, Perdikaris 2021). Derivatives in y pass through the trunk alone: u_x = b t_x^T, so the jets
-// of the trunk are made once for all functions.
+// (Wang, Wang, Perdikaris 2021). Derivatives in y pass through the trunk alone: u_x = b t_x^T, so
+// the jets of the trunk are made once for all functions.
 //   Names follow DeepXDE's PyTorch backend: branch.linears.L.weight, trunk.linears.L.weight, b.
 #pragma once
 #include "basin/models/mlp.h"

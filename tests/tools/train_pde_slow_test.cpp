@@ -1,0 +1,74 @@
+// train_pde from the command line: what the tasks set for the programs, resume to the same bits,
+// predictions at points, and probes of what it trained.
+#include "basin/tests/tools/helpers.h"
+#include "basin/tools/shell/recipes.h"
+
+namespace basin::tools {
+namespace {
+
+Config pde_config(const std::string& task,
+                  const std::vector<std::pair<std::string, std::string>>& flags) {
+  register_builtin_tasks();
+  Config config = train_settings(task);
+  for (const auto& [key, value] : flags) config.set(key, value, Layer::flag, key);
+  apply_presets(config);
+  return config;
+}
+
+const std::string kTinyPde =
+    "--task burgers --threads 1 --set domain=100 --set boundary=10 --set initial=10 "
+    "--set model.width=6 --set model.depth=2 --steps 20 --eval-every 10 --checkpoint-every 10 "
+    "--keep 0 ";
+
+TEST_CASE("train_pde: what a task sets comes first, recipes and flags behind it") {
+  const Config plain = pde_config("burgers", {});
+  CHECK(plain.text("dtype") == "f64");
+  CHECK(plain.integer("steps") == 10000);
+  CHECK(plain.text("schedule") == "cosine");
+  const Config deepxde = pde_config("burgers", {{"preset", "deepxde"}, {"dtype", "f32"}});
+  CHECK(deepxde.text("dtype") == "f32");
+  CHECK(deepxde.text("optimizer.name") == "adam");
+  CHECK(deepxde.number("lr") == 1e-3);
+  CHECK(deepxde.integer("steps") == 15000);
+  const Config raissi = pde_config("burgers", {{"preset", "raissi"}});
+  CHECK(raissi.text("dtype") == "f64");
+  CHECK(raissi.text("optimizer.name") == "lbfgs");
+  CHECK(raissi.text("model.depth") == "8");
+  const Config wide = pde_config("advection", {});
+  CHECK(wide.integer("batch") == 32);
+}
+
+TEST_CASE("train_pde: trains, resumes to the same bits, predicts, is probed") {
+  const TempDir dir;
+  const auto pde = [&](const std::string& arguments) {
+    return run_built(dir, "train_pde", arguments);
+  };
+  const Finished whole = pde(kTinyPde + "--optimizer specmuon --lr 0.003 --out a");
+  REQUIRE_MESSAGE(whole.code == 0, whole.err);
+  const Finished again = pde("--task burgers --resume a/ckpt/step-10 --out b");
+  REQUIRE_MESSAGE(again.code == 0, again.err);
+  CHECK(sha256_hex_of_file(dir / "a/ckpt/step-20/model.safetensors") ==
+        sha256_hex_of_file(dir / "b/ckpt/step-20/model.safetensors"));
+  const std::string metrics = read_text_file(dir / "a/metrics.jsonl");
+  for (const char* field :
+       {"\"train_loss_residual\": ", "\"train_loss_boundary\": ", "\"train_loss_initial\": ",
+        "\"test_rel_l2\": ", "\"test_max_error\": "}) {
+    CHECK_MESSAGE(contains(metrics, field), field);
+  }
+  write_file_atomic(dir / "points.csv", "x,t\n-0.5,0.25\n0.5 0.75\n");
+  const Finished told = pde("predict --task burgers --resume a points.csv");
+  REQUIRE_MESSAGE(told.code == 0, told.err);
+  CHECK(contains(told.out, "file,u\npoints.csv:2,"));
+  CHECK(contains(told.out, "\npoints.csv:3,"));
+  write_file_atomic(dir / "bad.csv", "x,t\n-0.5,0.25\n0.5\n");
+  const Finished refused = pde("predict --task burgers --resume a bad.csv");
+  CHECK(refused.code == 3);
+  CHECK_MESSAGE(contains(refused.err, "bad.csv:3: expected 2 numbers, found '0.5'"), refused.err);
+  const Finished probed =
+      run_built(dir, "landscape_probe", "run a --threads 1 --top 2 --bottom 1 --density-probes 0");
+  CHECK_MESSAGE(probed.code == 0, probed.err);
+  CHECK(contains(probed.out, "report: a/probe/report.html"));
+}
+
+}  // namespace
+}  // namespace basin::tools
