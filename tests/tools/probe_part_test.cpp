@@ -58,8 +58,8 @@ const std::string& task_without_likelihood() {
 
 TEST_CASE("probe parts: Basin's own come first, a name is taken once, dependencies before") {
   const std::vector<std::string> names = measured_part_names();
-  const std::vector<std::string> own{"curvature", "slices", "ranks", "representations",
-                                     "sharpness"};
+  const std::vector<std::string> own{"curvature", "spectrum",        "slices",
+                                     "ranks",     "representations", "sharpness"};
   REQUIRE(names.size() >= own.size());
   CHECK(std::equal(own.begin(), own.end(), names.begin()));
   CHECK(error_of([] { register_part({.name = "curvature", .summary = ""}); }).second ==

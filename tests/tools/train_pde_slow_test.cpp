@@ -65,9 +65,23 @@ TEST_CASE("train_pde: trains, resumes to the same bits, predicts, is probed") {
   CHECK(refused.code == 3);
   CHECK_MESSAGE(contains(refused.err, "bad.csv:3: expected 2 numbers, found '0.5'"), refused.err);
   const Finished probed =
-      run_built(dir, "landscape_probe", "run a --threads 1 --top 2 --bottom 1 --density-probes 0");
+      run_built(dir, "landscape_probe",
+                "run a --threads 1 --dtype f64 --examples 0 --top 2 --bottom 1 --density-probes 0 "
+                "--tolerance 1e-10 --lanczos-steps 67");
   CHECK_MESSAGE(probed.code == 0, probed.err);
   CHECK(contains(probed.out, "report: a/probe/report.html"));
+  // The largest of all eigenvalues is the one that Lanczos found.
+  const auto number_in = [&](const char* file, const char* behind) {
+    const std::string text = read_text_file(dir / "a/probe" / file);
+    const size_t at = text.find(behind);
+    REQUIRE_MESSAGE(at != text.npos, text);
+    const size_t from = at + std::string(behind).size();
+    double value = 0;
+    REQUIRE(parse_double(text.substr(from, text.find_first_of(",]}\n ", from) - from), value));
+    return value;
+  };
+  const double whole_top = number_in("tables/spectrum.csv", "\nmlp,specmuon,67,");
+  CHECK(whole_top == doctest::Approx(number_in("tables/hessian.csv", ",top,1,")).epsilon(1e-8));
 }
 
 }  // namespace

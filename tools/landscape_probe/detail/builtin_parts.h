@@ -8,6 +8,7 @@
 namespace basin::tools {
 
 PartInfo curvature_part();
+PartInfo spectrum_part();
 PartInfo slices_part();
 PartInfo ranks_part();
 PartInfo representations_part();
@@ -18,9 +19,9 @@ PartInfo modes_part();
 PartInfo solution_part();
 
 inline std::vector<PartInfo> builtin_parts() {
-  return {curvature_part(),       slices_part(),    ranks_part(),
-          representations_part(), sharpness_part(), training_part(),
-          optimizers_part(),      modes_part(),     solution_part()};
+  return {curvature_part(),       spectrum_part(),  slices_part(),   ranks_part(),
+          representations_part(), sharpness_part(), training_part(), optimizers_part(),
+          modes_part(),           solution_part()};
 }
 
 }  // namespace basin::tools
