@@ -1,6 +1,6 @@
 // Part "spectrum": all eigenvalues of the Hessian, of networks small enough for its dense matrix
-// (n products and one decomposition): what share of directions is flat, which no Lanczos run of some
-// steps can count. Of a larger network the record is empty.
+// (n products and one decomposition): what share of directions is flat, which no Lanczos run of
+// some steps can count. Of a larger network the record is empty.
 #include <algorithm>
 #include <cmath>
 
