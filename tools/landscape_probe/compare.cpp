@@ -146,15 +146,26 @@ void add_pair(const Compared& a, const Compared& b, const LoadedProbe& of_a,
   }
 }
 
+// The table's head names the first pair; a pair of other optimizers says itself what it compares.
 std::vector<Verdict> verdicts_of(const std::vector<LoadedProbe>& probes, const Config& config) {
   const PublishedRatios published(config.text("published"));
-  VerdictList out(published);
+  std::vector<Verdict> out;
   for (size_t i = 0; i + 1 < probes.size(); i += 2) {
+    const LoadedProbe &a = probes[i], &b = probes[i + 1];
+    VerdictList pair(published);
     for (const PartInfo& part : parts()) {
-      if (part.verdicts) part.verdicts(probes[i], probes[i + 1], out);
+      if (part.verdicts) part.verdicts(a, b, pair);
+    }
+    const bool named = a.optimizer == probes[0].optimizer && b.optimizer == probes[1].optimizer;
+    for (Verdict v : pair.list()) {
+      if (!named) {
+        v.quantity += str(", ", b.optimizer, " / ", a.optimizer);
+        if (v.words.empty()) v.words = verdict_words(v.ratio, b.optimizer, a.optimizer);
+      }
+      out.push_back(std::move(v));
     }
   }
-  return out.list();
+  return out;
 }
 
 }  // namespace
