@@ -69,7 +69,6 @@ MlpPart::MlpPart(Layout& layout, const std::string& prefix, const MlpConfig& con
     : config_(config), phi_last_(phi_last) {
   check(std::min({config.inputs, config.outputs, config.width, config.depth}) > 0,
         "mlp: inputs, outputs, width and depth must be positive");
-  check(!config.modified || config.depth > 0, "mlp: a modified network has hidden layers");
   if (config.fourier > 0) {
     frequencies_ =
         draw(normal_init(2 * M_PI * config.fourier_sigma), {config.fourier, config.inputs},
