@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Optimizers compared on one problem after another, at an equal budget of tuning: the rate of each from
-# three in short runs of one seed, then several seeds at that rate. A rate is chosen by the first metric on
+# three (PDEs: five) in short runs of one seed, then several seeds at that rate. A rate is chosen by the first metric on
 # the validation split, or, where a problem has none (PDEs), by the training loss at the end. With --probe
 # the runs record nuclear ranks of gradients beside stable ranks of inputs. Runs that are done are kept,
 # stopped ones go on.
 # usage: studies/optimizers.sh DATA OUT PART...
 #   DATA   folder with qm9/npz, peptides_func and zinc (train named zinc_train_substitute.npz)
 #   PART   egnn-TARGET gotennet-TARGET (QM9: homo, mu, r2 ..) peptides zinc
-#          burgers linear_regression matrix_factorisation
+#          burgers antiderivative advection fractional fractional_operator
+#          linear_regression matrix_factorisation
 #   JOBS=1 trainings at a time, each on one thread
 #   SEARCH, FINAL   epochs (PDEs: steps) of a search run and of a final one;  SEEDS  of final runs
 # Table: OUT/PART.md, one row per run. Exit codes: 0; 1 a training failed; 2 usage.
@@ -28,14 +29,14 @@ mkdir -p "$out" || exit 1
 # NAME+KEY=VALUE is an optimizer with an option. Weight decay is 0, of PDEs the optimizer's default (AdamW:
 # 0.01), by which alone Adam and AdamW differ.
 setting() {
-  optimizers="adamw muon" seeds="0 1" limit=0 larger=0 metric=mae length=epochs judge=best_val_value
+  optimizers="adamw muon" seeds="0 1" limit=0 larger=0 metric=mae length=epochs judge=best_val_value functions=32
   case $1 in
     egnn-*)
-      program=train_qm9 search=1 final=4
+      program=train_qm9 search=1 final=4 limit=6000
       args="--data $data/qm9/npz --split own --target ${1#*-} --model egnn-qm9 --probe every=1e,examples=64"
       ;;
     gotennet-*)
-      program=train_qm9 search=1 final=4
+      program=train_qm9 search=1 final=4 limit=6000
       args="--data $data/qm9/npz --split own --target ${1#*-} --model gotennet --preset tiny"
       args="$args --probe every=1e,examples=64"
       ;;
@@ -48,10 +49,16 @@ setting() {
       program=train_graph search=10 final=60
       args="--data $data/zinc --preset zinc --schedule cosine --probe every=4e,examples=64"
       ;;
-    burgers | linear_regression | matrix_factorisation)
+    burgers | antiderivative | advection | fractional | fractional_operator | linear_regression | \
+      matrix_factorisation)
       program=train_pde search=2500 final=8000 length=steps metric=rel_l2 judge=train_loss seeds="0 1 2 3"
       optimizers="adam adamw muon polar_adamw specmuon+preset=paper specmuon+preset=robust soap lbfgs"
       args="--task $1 --eval-every 250 --checkpoint-every 2000"
+      # Minibatches of 32 of so many functions, which cost more: L-BFGS takes all of them.
+      case $1 in
+        advection) search=1000 final=4000 functions=1000 ;;
+        fractional_operator) search=1000 final=4000 functions=200 ;;
+      esac
       ;;
     *)
       echo "optimizers: expects a part of its list, given '$1'" >&2
@@ -61,14 +68,15 @@ setting() {
   search=${SEARCH:-$search} final=${FINAL:-$final} seeds=${SEEDS:-$seeds}
 }
 
-# Three rates a factor of about three apart, around what is usual.
+# Rates a factor of about three apart, around what is usual.
 rates_of() {
-  case $1 in
-    muon) echo "2e-3 6e-3 2e-2" ;;
-    specmuon*) echo "3e-4 1e-3 3e-3" ;;
-    soap) echo "1e-3 3e-3 1e-2" ;;
-    lbfgs) echo "0.3 1 2" ;;
-    *) if [ "$program" = train_pde ]; then echo "1e-3 3e-3 1e-2"; else echo "3e-4 1e-3 3e-3"; fi ;;
+  case $program-$1 in
+    train_pde-muon) echo "2e-3 6e-3 2e-2 6e-2 2e-1" ;;
+    train_pde-specmuon*) echo "1e-4 3e-4 1e-3 3e-3 1e-2" ;;
+    train_pde-lbfgs) echo "0.1 0.3 1 2 4" ;;
+    train_pde-*) echo "3e-4 1e-3 3e-3 1e-2 3e-2" ;;
+    *-muon) echo "2e-3 6e-3 2e-2" ;;
+    *) echo "3e-4 1e-3 3e-3" ;;
   esac
 }
 
@@ -76,13 +84,17 @@ rates_of() {
 field() { sed -n "s/^ *\"$2\": *\"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}$/\1/p" "$1.json" 2>/dev/null; }
 
 # train FOLDER OPTIMIZER RATE SEED LENGTH LIMIT: goes on where a stopped run was. A step of L-BFGS looks at
-# the loss some twenty times: a twentieth of the steps, no schedule.
+# the loss of all examples some twenty times: as many steps as make it see as many examples, no schedule.
 train() {
   [ "$(field "$1" completed)" = true ] && return 0
   local length_of_run=$5 more=()
   case $2 in
     *+*) more+=(--set "optimizer.${2#*+}") ;;
-    lbfgs) more+=(--schedule constant --eval-every 25 --checkpoint-every 100) length_of_run=$(($5 / 20)) ;;
+    lbfgs)
+      length_of_run=$(($5 * 32 / functions / 20))
+      more+=(--schedule constant --eval-every "$((length_of_run < 25 ? 1 : 25))" --checkpoint-every 100)
+      [ "$functions" = 32 ] || more+=(--batch "$functions")
+      ;;
   esac
   [ "$program" = train_pde ] || more+=(--limit "$6" --wd 0)
   # shellcheck disable=SC2086
