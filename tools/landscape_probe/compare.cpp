@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 
+#include "basin/core/text.h"
 #include "basin/figures/forest_plot.h"
 #include "basin/tools/landscape_probe/detail/probe.h"
 #include "basin/tools/landscape_probe/probed.h"
@@ -168,7 +169,44 @@ std::vector<Verdict> verdicts_of(const std::vector<LoadedProbe>& probes, const C
   return out;
 }
 
+// "egnn: λ max" as "lambda_max": lower case letters and digits, else one underscore.
+std::string field_name(std::string quantity) {
+  const size_t colon = quantity.find(": ");
+  if (colon != quantity.npos) quantity.erase(0, colon + 2);
+  for (size_t at = 0; (at = quantity.find("λ", at)) != quantity.npos;) {
+    quantity.replace(at, std::string_view("λ").size(), "lambda");
+  }
+  std::string out;
+  for (const char c : quantity) {
+    const char lower = ascii_lower(c);
+    const bool kept = (lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9');
+    if (kept) out += lower;
+    if (!kept && !out.empty() && out.back() != '_') out += '_';
+  }
+  while (!out.empty() && out.back() == '_') out.pop_back();
+  return out;
+}
+
 }  // namespace
+
+Record probe_numbers(const fs::path& probe) {
+  const LoadedProbe p = load_probe(probe);
+  const PublishedRatios none;
+  VerdictList list(none);
+  for (const PartInfo& part : parts()) {
+    if (part.verdicts) part.verdicts(p, p, list);
+  }
+  Record out;
+  out.add("model", std::string_view(p.network)).add("optimizer", std::string_view(p.optimizer));
+  if (!std::isnan(p.test_metric())) out.add("test_" + p.metric.name, p.test_metric());
+  for (const Verdict& v : list.list()) {
+    const std::string name = field_name(v.quantity);
+    out.add(name, v.a.value)
+        .add(name + "_low", v.a.interval.low)
+        .add(name + "_high", v.a.interval.high);
+  }
+  return out;
+}
 
 Provenance provenance_of(const RecordFields& f, const std::string& command) {
   Provenance out;

@@ -8,6 +8,7 @@
 
 #include "basin/analysis/paths.h"
 #include "basin/core/printable.h"
+#include "basin/core/text.h"
 #include "basin/tools/landscape_probe/detail/compare.h"
 #include "basin/tools/landscape_probe/detail/probe.h"
 #include "basin/tools/landscape_probe/detail/slices.h"
@@ -324,6 +325,23 @@ void check_path_settings(const Config& config) {
   setting_word(config, "path_split", {"train", "test"});
 }
 
+namespace {
+
+// Flat: "barrier_ab", "distance_ab" .. of every line.
+Record path_numbers(const PathRecord& record) {
+  Record out;
+  for (const PathLineRecord& line : record.lines) {
+    const std::string of = str("_", ascii_lower(line.from.front()), ascii_lower(line.to.front()));
+    out.add("barrier" + of, line.barrier)
+        .add("at" + of, line.at)
+        .add("distance" + of, line.distance)
+        .add("failed" + of, line.failed);
+  }
+  return out;
+}
+
+}  // namespace
+
 std::string path_between(const std::vector<std::string>& networks, const Config& config,
                          const fs::path& out, const std::string& command) {
   const std::string& run = config.text("trajectory");
@@ -364,6 +382,9 @@ std::string path_between(const std::vector<std::string>& networks, const Config&
   report.provenance = provenance_of(parse_record(read_text_file(record), record.string()), command);
   add_sections(report, parts.sections, dir);
   write_report(dir, report);
+  if (const std::string& json = config.text("json"); !json.empty()) {
+    write_file_atomic(json, path_numbers(files.read<PathRecord>(kPath)).pretty());
+  }
   std::string printed;
   for (const PartSection& s : parts.sections) {
     for (const NamedTable& t : s.tables) {

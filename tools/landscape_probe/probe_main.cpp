@@ -32,10 +32,16 @@ void run_action(const Call& call) {
   const std::string& out = call.config.text("out");
   check(out.empty() || call.networks.size() == 1, call.config.origin("out"),
         ": one folder cannot hold the probes of ", call.networks.size(), " runs; leave --out away");
+  const std::string& json = call.config.text("json");
+  const bool whole = call.config.text("shard") == "0/1";
+  check(json.empty() || (call.networks.size() == 1 && whole), call.config.origin("json"),
+        ": --json takes the numbers of one whole probe, given ", call.networks.size(),
+        whole ? " networks" : " networks and a shard");
   for (const std::string& network : call.networks) {
     const fs::path probe = probe_run(network, call.config, out, call.command);
-    if (call.config.text("shard") != "0/1") continue;
+    if (!whole) continue;
     std::cout << report_probe(probe, call.command);
+    if (!json.empty()) write_file_atomic(json, probe_numbers(probe).pretty());
   }
 }
 
@@ -45,6 +51,13 @@ void compare_action(const Call& call) {
 
 void path_action(const Call& call) {
   std::cout << path_between(call.networks, call.config, call.config.text("out"), call.command);
+}
+
+// Actions without numbers of one kind.
+void refuse_json(const Call& call, const std::string& action) {
+  if (action == "run" || action == "path") return;
+  check(call.config.text("json").empty(), call.config.origin("json"),
+        ": --json is for run and path; ", action, " writes tables/*.csv");
 }
 
 // Settings of the demonstration where they differ from the defaults: a minute, all in.
@@ -154,6 +167,7 @@ int run_program_of(int argc, const char* const* argv) {
     std::cout << config.describe();
     return 0;
   }
+  refuse_json(call, action.name);
   install_signal_handlers();
   action.run(call);
   return 0;

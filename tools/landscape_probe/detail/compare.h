@@ -12,6 +12,10 @@ namespace basin::tools {
 // The report of one probe, in its own folder. Returns what is printed.
 std::string report_probe(const fs::path& probe, const std::string& command);
 
+// The numbers of one probe that comparisons speak of, flat: every quantity with "_low" and "_high",
+// named as in the verdicts: lambda_max, trace, stable_rank ..
+Record probe_numbers(const fs::path& probe);
+
 // Measures what is missing (with the settings of `config`), then compares two by two: the first
 // with the second, the third with the fourth... `runs`: run directories, checkpoints, files of
 // weights, or folders of probes. `out`: empty for runs/compare-A-B. usage error for an odd number.
