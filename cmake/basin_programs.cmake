@@ -1,8 +1,9 @@
 # Programs: tools/<name>.cpp, or the folder tools/<name>/*.cpp, or both together, is the program
-# <name> in <build>/bin. What they share is two libraries, which others' programs may link too, apart
+# <name> in <build>/bin. What they share is libraries, which others' programs may link too, apart
 # from basin::basin:
 #   basin::shell  tools/shell: command line, configuration, run directory, train_main()
 #   basin::probe  tools/landscape_probe without its main(): the parts and their registry
+#   basin::study  tools/study without its main()
 # The command-line, TOML and JSON libraries are headers that only their sources see.
 find_package(CLI11 CONFIG REQUIRED)
 find_package(tomlplusplus CONFIG REQUIRED)
@@ -36,6 +37,7 @@ endfunction()
 
 basin_tools_library(shell FOLDER shell PUBLIC basin::basin)
 basin_tools_library(probe FOLDER landscape_probe PUBLIC basin_shell)
+basin_tools_library(study FOLDER study PUBLIC basin_probe)
 
 # Published ratios are data; the programs carry a copy, so that they need no file beside them.
 set_property(DIRECTORY "${PROJECT_SOURCE_DIR}" APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
@@ -51,7 +53,8 @@ set(programs)
 foreach(source IN LISTS singles nested)
   cmake_path(RELATIVE_PATH source BASE_DIRECTORY "${basin_tools_root}" OUTPUT_VARIABLE name)
   string(REGEX REPLACE "[/.].*" "" name "${name}")
-  if(name STREQUAL "shell" OR (name STREQUAL "landscape_probe" AND NOT source MATCHES "/main\\.cpp$"))
+  if(name STREQUAL "shell" OR
+     (name MATCHES "^(landscape_probe|study)$" AND NOT source MATCHES "/main\\.cpp$"))
     continue()
   endif()
   list(APPEND programs ${name})
@@ -69,6 +72,8 @@ foreach(name IN LISTS programs)
   target_link_libraries(${name} PRIVATE basin_shell)
   if(name STREQUAL "landscape_probe")
     target_link_libraries(${name} PRIVATE basin_probe)
+  elseif(name STREQUAL "study")
+    target_link_libraries(${name} PRIVATE basin_study)
   endif()
   basin_private_flags(${name})
   if(NOT name STREQUAL "bench")

@@ -1,0 +1,482 @@
+// Studies: their file, the names of jobs, the order of the work, claims, results, and the program
+// with a stub in place of a training program, killed and gone on with.
+#include <sys/stat.h>
+#include <utime.h>
+
+#include <cmath>
+
+#include "basin/analysis/hypothesis_tests.h"
+#include "basin/analysis/statistics.h"
+#include "basin/core/random.h"
+#include "basin/tests/tools/helpers.h"
+#include "basin/tools/shell/environment.h"
+#include "basin/tools/study/report.h"
+#include "basin/tools/study/status.h"
+#include "basin/tools/study/submit.h"
+
+namespace basin::tools {
+namespace {
+
+const char* const kFile = R"(title = "Two and two"
+program = "stub"
+baseline = "adam"
+
+[settings]
+data = "none"
+epochs = 8
+
+[models.small]
+"model.name" = "small"
+[models.wide]
+"model.name" = "wide"
+
+[optimizers.adam]
+"optimizer.name" = "adam"
+[optimizers.muon]
+"optimizer.name" = "muon"
+
+[grid.adam]
+lr = [1e-3, 1e-2]
+wd = [0, 0.1]
+[grid.muon]
+lr = [1e-2, 1e-1]
+wd = [0, 0.1]
+
+[search]
+seed = 9
+[search.settings]
+epochs = 2
+
+[final]
+seeds = [0, 1, 2, 3]
+
+[measure.probe]
+program = "stub_probe"
+arguments = "run {run}"
+
+[metrics.accuracy]
+value = "best_val_accuracy"
+unit = "%"
+scale = 100
+leads = true
+[metrics.lambda]
+from = "probe"
+value = "lambda_max"
+logarithmic = true
+larger = false
+
+[published.small.adam]
+accuracy = 76.9
+[published.small.muon]
+accuracy = 82.1
+)";
+
+std::string replaced(std::string text, const std::string& what, const std::string& by) {
+  const size_t at = text.find(what);
+  REQUIRE(at != text.npos);
+  return text.replace(at, what.size(), by);
+}
+
+// What the stub would report: a function of the settings, like a training.
+Record stub_result(const Job& job) {
+  Record out;
+  const std::string text = settings_text(job.settings) + job.parent;
+  Rng rng(1, stream_id(text));
+  if (!job.parent.empty())
+    return out.add("lambda_max", std::exp(rng.normal())).add("job_seconds", 1);
+  const double lr = job.settings.at("lr") == "0.01" ? 0.1 : 0;
+  const double value = 0.5 + lr + 0.01 * rng.normal();
+  return out.add("completed", true)
+      .add("best_val_value", value)
+      .add("best_val_accuracy", value)
+      .add("steps", 10)
+      .add("job_seconds", 2);
+}
+
+// Does every job in the order of the schedule.
+void do_all(Schedule& schedule, Ledger& ledger) {
+  while (const auto job = schedule.next()) {
+    ledger.write(*job, stub_result(*job));
+    schedule.done(*job);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("study file: what it says") {
+  const Study study = study_from_text(kFile, "two.toml");
+  CHECK(study.models.size() == 2);
+  CHECK(study.grid.at("adam").size() == 4);
+  CHECK(study.grid.at("adam")[1] == StudySettings{{"lr", "0.001"}, {"wd", "0.1"}});
+  CHECK(study.rounds.at("muon").size() == 1);
+  CHECK(study.rounds.at("muon")[0].cells == 4);
+  CHECK(study.metrics.front().name == "accuracy");
+  CHECK(study.seeds == std::vector<uint64_t>{0, 1, 2, 3});
+  CHECK(study.published.at("small.muon.accuracy") == 82.1);
+  const Study halved = study_from_text(
+      std::string(kFile) + "[search.halving]\nepochs = [1, 2, 4]\nshare = 0.5\n", "two.toml");
+  const auto& rounds = halved.rounds.at("adam");
+  REQUIRE(rounds.size() == 3);
+  CHECK(rounds[1].cells == 2);
+  CHECK(rounds[2].cells == 1);
+  CHECK(rounds[2].settings.at("epochs") == "4");
+}
+
+TEST_CASE("study file: one sentence per fault, with its line") {
+  const auto refused = [](const std::string& text, const std::vector<std::string>& words) {
+    test::check_error(ErrorKind::usage, words, [&] { study_from_text(text, "two.toml"); });
+  };
+  const std::string text = kFile;
+  refused(replaced(text, "program = \"stub\"\n", ""), {"two.toml", "program"});
+  refused(replaced(text, "seeds = [0, 1, 2, 3]", "seeds = [0, 1, 1]"), {"differ", "0,1,1"});
+  refused(replaced(text, "seeds = [0, 1, 2, 3]", "seeds = [0, -1]"), {"seed", "'-1'"});
+  refused(replaced(text, "seed = 9", "seed = 9\njugde = \"loss\""),
+          {"two.toml:28", "search.jugde"});
+  refused(replaced(text, "[grid.muon]", "[grid.moun]"), {"[grid.moun]"});
+  refused(replaced(text, "baseline = \"adam\"", "baseline = \"sgd\""), {"two.toml:3", "sgd"});
+  refused(replaced(text, "from = \"probe\"", "from = \"prob\""), {"lambda", "prob"});
+  refused(replaced(text, "logarithmic = true", "logarithmic = 1"),
+          {"two.toml:46", "true or false"});
+  refused(replaced(text, "[published.small.adam]", "[published.small.sgd]"),
+          {"small.sgd.accuracy"});
+  refused(replaced(text, "arguments = \"run {run}\"", "arguments = \"run\""), {"[measure.probe]"});
+  refused(replaced(text, "title =", "titel ="), {"two.toml:1", "title"});
+  refused(text + "[search.halving]\nepochs = [1]\nsteps = [2]\n", {"one setting"});
+  refused("title = [", {"two.toml:1", "TOML"});
+}
+
+TEST_CASE("study: a job is named by what it computes") {
+  const Study study = study_from_text(kFile, "two.toml");
+  const auto job = [&](const Study& s, uint64_t seed) {
+    return final_job(s, s.models[0], s.optimizers[0], s.grid.at("adam")[0], seed).hash;
+  };
+  CHECK(job(study, 0) == job(study, 0));
+  CHECK(job(study, 0) != job(study, 1));
+  const Study longer = study_from_text(replaced(kFile, "epochs = 8", "epochs = 9"), "two.toml");
+  CHECK(job(longer, 0) != job(study, 0));
+  // Words of reports are no part of it.
+  const Study renamed = study_from_text(replaced(kFile, "Two and two", "Other"), "other.toml");
+  CHECK(job(renamed, 0) == job(study, 0));
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    const Job training = final_job(study, study.models[0], study.optimizers[0], {}, seed);
+    const Job measurement = measure_job(study.measurements[0], training);
+    CHECK(shard_of(training, 3) == shard_of(measurement, 3));
+  }
+}
+
+TEST_CASE("study: search, choice, seeds, measurements, each when it can") {
+  const test::TempDir dir;
+  const Study study = study_from_text(kFile, "two.toml");
+  Ledger ledger(dir / "out", {});
+  Schedule schedule(study, ledger);
+  CHECK(schedule.expected() == 4 * (4 + 4 + 4));
+  // A pair whose search is done goes on while another has not begun.
+  std::vector<Job> held;
+  std::vector<Job> given;
+  while (const auto job = schedule.next()) {
+    if (job->model == "wide" && held.size() < 8) {
+      held.push_back(*job);
+      continue;
+    }
+    ledger.write(*job, stub_result(*job));
+    schedule.done(*job);
+    given.push_back(*job);
+  }
+  CHECK(given.size() == 2 * (4 + 4 + 4));
+  CHECK(held.size() == 8);
+  for (const Job& job : held) {
+    ledger.write(job, stub_result(job));
+    schedule.done(job);
+  }
+  do_all(schedule, ledger);
+  CHECK(schedule.finished() == schedule.expected());
+  for (const StudyPair& pair : schedule.pairs()) {
+    REQUIRE(pair.chosen.has_value());
+    CHECK(pair.chosen->at("lr") == "0.01");
+    double best = 0;
+    for (const StudyTrial& t : pair.rounds.front()) best = std::max(best, *t.judged);
+    for (const StudyTrial& t : pair.rounds.front()) {
+      if (t.job.cell == *pair.chosen) CHECK(*t.judged == best);
+    }
+    CHECK(pair.runs.size() == 4);
+    for (const StudyRun& run : pair.runs) CHECK(run.measured.contains("probe"));
+  }
+  // 0.01 is Adam's largest rate and Muon's smallest.
+  const auto warnings = edge_warnings(study, schedule);
+  int64_t rates = 0;
+  for (const std::string& w : warnings) rates += contains(w, "lr = 0.01 is the ");
+  CHECK(rates == 4);
+
+  SUBCASE("records alone are enough, and do nothing again") {
+    fs::remove_all(dir / "out" / "runs");
+    Ledger again(dir / "out", {});
+    Schedule second(study, again);
+    CHECK_FALSE(second.next().has_value());
+    CHECK(second.finished() == second.expected());
+  }
+  SUBCASE("another setting is another job") {
+    const Study longer = study_from_text(replaced(kFile, "epochs = 2", "epochs = 3"), "two.toml");
+    Schedule second(longer, ledger);
+    int64_t searched = 0;
+    while (const auto job = second.next()) {
+      searched += job->stage == Stage::search;
+      ledger.write(*job, stub_result(*job));
+      second.done(*job);
+    }
+    CHECK(searched == 16);
+  }
+  SUBCASE("results") {
+    const StudyResults results = results_of(study, schedule, ledger);
+    CHECK(results.values.size() == 8);
+    CHECK(results.contrasts.size() == 4);
+    std::vector<double> p;
+    for (const Contrast& c : results.contrasts) {
+      const TestResult expected = welch_test(c.with->present, c.baseline->present);
+      CHECK(c.welch_p == expected.p);
+      p.push_back(c.welch_p);
+      const bool ratio = c.with->metric->logarithmic;
+      CHECK(c.low == (ratio ? std::exp(expected.lower) : expected.lower));
+      CHECK(c.floor_p == doctest::Approx(2.0 / 70));
+    }
+    const std::vector<double> adjusted = holm(p);
+    for (size_t i = 0; i < p.size(); ++i) CHECK(results.contrasts[i].holm_p == adjusted[i]);
+    const PairValues& v = results.values.front();
+    CHECK(v.mean.value == mean(v.values));
+    CHECK(v.values[0] ==
+          100 * ledger.record(v.pair->runs[0].job.hash)->number("best_val_accuracy"));
+    const Contrast& small = results.contrasts.front();
+    CHECK(*small.published == doctest::Approx(5.2));
+    CHECK(small.verdict == (small.low > 0    ? "agrees"
+                            : small.high < 0 ? "contradicts"
+                                             : "undecided"));
+    const std::string words = write_study_report(dir / "out", study, schedule, ledger, "study run");
+    CHECK(contains(words, "On small muon"));
+    for (const char* file : {"report.html", "tables/results.md", "tables/contrasts.tex",
+                             "tables/runs.csv", "figures/seeds-accuracy.svg"}) {
+      INFO(file);
+      CHECK(fs::exists(dir / "out" / file));
+    }
+    CHECK(contains(status_text(study, schedule, ledger), "48 of 48 jobs done"));
+  }
+}
+
+TEST_CASE("study: halving keeps the best of every round") {
+  const test::TempDir dir;
+  const Study study = study_from_text(
+      std::string(kFile) + "[search.halving]\nepochs = [1, 2]\nshare = 0.5\n", "two.toml");
+  Ledger ledger(dir / "out", {});
+  Schedule schedule(study, ledger);
+  do_all(schedule, ledger);
+  CHECK(schedule.finished() == schedule.expected());
+  for (const StudyPair& pair : schedule.pairs()) {
+    REQUIRE(pair.rounds.size() == 2);
+    CHECK(pair.rounds[1].size() == 2);
+    double worst_kept = INFINITY;
+    for (const StudyTrial& kept : pair.rounds[1]) {
+      for (const StudyTrial& t : pair.rounds[0]) {
+        if (t.job.cell == kept.job.cell) worst_kept = std::min(worst_kept, *t.judged);
+      }
+    }
+    int64_t better = 0;
+    for (const StudyTrial& t : pair.rounds[0]) better += *t.judged >= worst_kept;
+    CHECK(better == 2);
+  }
+}
+
+TEST_CASE("study: a failed training counts and is not run again") {
+  const test::TempDir dir;
+  const Study study = study_from_text(kFile, "two.toml");
+  Ledger ledger(dir / "out", {});
+  Schedule schedule(study, ledger);
+  while (const auto job = schedule.next()) {
+    const bool fails = job->stage == Stage::search ? job->settings.at("lr") == "0.1"
+                                                   : job->parent.empty() && job->seed == 2;
+    ledger.write(
+        *job,
+        fails ? Record().add("completed", false).add("failure", "loss is nan").add("job_seconds", 1)
+              : stub_result(*job));
+    schedule.done(*job);
+  }
+  const StudyResults results = results_of(study, schedule, ledger);
+  for (const PairValues& v : results.values) {
+    CHECK(v.failed == 1);
+    CHECK(v.present.size() == 3);
+    CHECK(std::isnan(v.values[2]));
+  }
+  Schedule again(study, ledger);
+  CHECK_FALSE(again.next().has_value());
+}
+
+TEST_CASE("study: a job has one owner, a dead one loses it") {
+  const test::TempDir dir;
+  const Study study = study_from_text(kFile, "two.toml");
+  Ledger one(dir / "out", {}), two(dir / "out", {});
+  const Job job = final_job(study, study.models[0], study.optimizers[0], {}, 0);
+  CHECK(one.claim(job));
+  CHECK_FALSE(two.claim(job));
+  CHECK(one.heartbeat(job));
+  one.release(job);
+  CHECK(two.claim(job));
+  // Without a heartbeat for long it is free, and its owner learns of it.
+  struct utimbuf old {};
+  old.actime = old.modtime = ::time(nullptr) - 1000;
+  REQUIRE(::utime((dir / "out" / "claims" / (job.hash + ".0")).c_str(), &old) == 0);
+  CHECK(two.claim_of(job.hash)->stale);
+  CHECK(one.claim(job));
+  CHECK_FALSE(two.heartbeat(job));
+  CHECK(one.heartbeat(job));
+  CHECK(one.claim_of(job.hash)->generation == 1);
+  two.release(job);  // of a lost claim: nothing
+  CHECK_FALSE(two.claim(job));
+  one.release(job);
+  CHECK(fs::is_empty(dir / "out" / "claims"));
+  // A process of this host that is gone.
+  write_file_atomic(dir / "out" / "claims" / (job.hash + ".0"),
+                    str(one.claim_of(job.hash) ? "" : host_name(), " 999999999\n"));
+  CHECK(two.claim(job));
+}
+
+// Stubs of a training program and of a probe: numbers from a checksum of their settings, a run
+// directory, a few hundredths of a second.
+void write_stubs(const fs::path& bin) {
+  fs::create_directories(bin);
+  const std::string head = R"sh(#!/bin/bash
+settings=() out= json= lr=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --set) settings+=("$2") && case $2 in lr=*) lr=${2#lr=} ;; esac && shift ;;
+    --out) out=$2 && shift ;;
+    --json) json=$2 && shift ;;
+    run) settings+=("$(cat "$2/value")") && shift ;;
+  esac
+  shift
+done
+sum=$(printf '%s\n' "${settings[@]}" | cksum | cut -d' ' -f1)
+sleep 0.03
+)sh";
+  write_file_atomic(
+      bin / "stub",
+      head +
+          R"sh(mkdir -p "$out"
+echo '{"exit_reason": "completed"}' >"$out/run.json"
+echo "$sum" >"$out/value"
+case $lr in 0.1) echo "stub: loss is nan" >&2 && exit 4 ;; esac
+echo "{\"completed\": true, \"best_val_value\": 0.$sum, \"best_val_accuracy\": 0.$sum}" >"$json"
+)sh");
+  write_file_atomic(bin / "stub_probe", head + R"sh(echo "{\"lambda_max\": $sum}" >"$json"
+)sh");
+  for (const char* name : {"stub", "stub_probe"}) {
+    fs::permissions(bin / name, fs::perms::owner_all);
+  }
+}
+
+TEST_CASE("study run: killed again and again, the tables are the bytes of an undisturbed study") {
+  const test::TempDir dir;
+  write_stubs(dir / "bin");
+  write_file_atomic(dir / "two.toml", replaced(kFile, "[0, 1, 2, 3]", "[0, 1]"));
+  const auto run = [&](const std::string& out, const std::string& before) {
+    const std::string command =
+        str("cd '", dir.path().string(), "' && ", before, " '", BASIN_BIN_DIR,
+            "/study' run two.toml --programs bin --jobs 4 --out ", out, " >", out, ".txt 2>", out,
+            ".log");
+    const int status = std::system(command.c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  };
+  const int whole = run("whole", "");
+  INFO(read_text_file(dir / "whole.log"));
+  REQUIRE(whole == 0);
+  int64_t killed = 0;
+  for (const char* seconds : {"0.1", "0.25", "0.15", "0.3", "0.2"}) {
+    killed += run("parts", str("timeout -s KILL ", seconds)) != 0;
+  }
+  CHECK(killed == 5);
+  REQUIRE(run("parts", "") == 0);
+  for (const char* table : {"results", "contrasts", "search", "runs"}) {
+    const std::string name = str("tables/", table, ".csv");
+    INFO(name);
+    CHECK(read_text_file(dir / "whole" / name) == read_text_file(dir / "parts" / name));
+  }
+  const std::string status = run_built(dir, "study", "status two.toml --out parts").out;
+  INFO(status);
+  CHECK(contains(status, "32 of 32 jobs done"));
+  CHECK(contains(status, "nothing is running"));
+
+  SUBCASE("shards do it too") {
+    CHECK(run("shards", "true &&") == 0);
+    const auto shard = [&](const std::string& which) {
+      return run_built(
+                 dir, "study",
+                 "run two.toml --programs bin --jobs 4 --no-report --out sharded --shard " + which)
+          .code;
+    };
+    // Every stage needs the whole of the one before it.
+    for (int round = 0; round < 3; ++round) {
+      CHECK(shard("0/2") == 0);
+      CHECK(shard("1/2") == 0);
+    }
+    CHECK(run_built(dir, "study", "report two.toml --out sharded").code == 0);
+    CHECK(read_text_file(dir / "whole" / "tables/results.csv") ==
+          read_text_file(dir / "sharded" / "tables/results.csv"));
+  }
+  SUBCASE("two programs at once share the work") {
+    const std::string both = str(
+        "cd '", dir.path().string(), "' && for i in 1 2; do '", BASIN_BIN_DIR,
+        "/study' run two.toml --programs bin --jobs 2 --no-report --out shared 2>s$i.log & done; "
+        "wait");
+    REQUIRE(std::system(both.c_str()) == 0);
+    CHECK(run_built(dir, "study", "report two.toml --out shared").code == 0);
+    CHECK(read_text_file(dir / "whole" / "tables/runs.csv") ==
+          read_text_file(dir / "shared" / "tables/runs.csv"));
+    int64_t here[2] = {0, 0};
+    for (int i = 0; i < 2; ++i) {
+      const std::string log = read_text_file(dir / str("s", i + 1, ".log"));
+      const size_t at = log.find("study: ");
+      REQUIRE(at != log.npos);
+      parse_int64(log.substr(at + 7, log.find(' ', at + 7) - at - 7), here[i]);
+    }
+    CHECK(here[0] + here[1] == 32);
+    CHECK(here[0] > 0);
+    CHECK(here[1] > 0);
+  }
+}
+
+TEST_CASE("study run: faults of a job end it with one sentence and its exit code") {
+  const test::TempDir dir;
+  write_stubs(dir / "bin");
+  write_file_atomic(dir / "two.toml", std::string_view(kFile));
+  const auto refused = [&](const std::string& arguments, int code, const std::string& words) {
+    const Finished f = run_built(dir, "study", arguments);
+    INFO(f.err);
+    CHECK(f.code == code);
+    CHECK(contains(f.err, words));
+  };
+  refused("run two.toml", 1, "was not found");  // no such program beside study
+  write_file_atomic(dir / "bin" / "stub",
+                    std::string_view("#!/bin/bash\necho 'stub: no data' >&2\nexit 3\n"));
+  fs::permissions(dir / "bin" / "stub", fs::perms::owner_all);
+  refused("run two.toml --programs bin --out o", 3, "stub: no data");
+  CHECK(fs::is_empty(dir / "o" / "claims"));
+  refused("run missing.toml", 3, "missing.toml");
+  refused("walk two.toml", 2, "'walk'");
+  refused("run", 2, "a file");
+  refused("run two.toml --shard 2/2", 2, "--shard");
+  refused("submit two.toml", 2, "--slurm");
+}
+
+TEST_CASE("study submit: scripts for Slurm") {
+  const test::TempDir dir;
+  write_file_atomic(dir / "two.toml", std::string_view(kFile));
+  const Finished f = run_built(
+      dir, "study", "submit two.toml --slurm --dry-run --tasks 7 --partition long --out o");
+  INFO(f.err);
+  REQUIRE(f.code == 0);
+  const std::string work = read_text_file(dir / "o" / "slurm" / "work.sh");
+  CHECK(contains(work, "--array=1-7"));
+  CHECK(contains(work, "--partition=long"));
+  CHECK(contains(work, " run "));
+  CHECK(contains(read_text_file(dir / "o" / "slurm" / "report.sh"), " report "));
+  CHECK(std::system(str("bash -n '", (dir / "o" / "slurm" / "work.sh").string(), "'").c_str()) ==
+        0);
+}
+
+}  // namespace basin::tools

@@ -1,0 +1,77 @@
+// Jobs and their names.
+#include "basin/tools/study/jobs.h"
+
+#include <charconv>
+
+namespace basin::tools {
+namespace {
+
+std::string hash_of(const Job& job) {
+  std::string text = str("job 1\n", job.program, "\n", job.arguments, "\n", job.parent, "\n");
+  for (const auto& [key, value] : job.settings) text += str(key, "=", value, "\n");
+  return sha256_hex({reinterpret_cast<const uint8_t*>(text.data()), text.size()}).substr(0, 16);
+}
+
+Job training(const Study& study, Stage stage, const StudySubject& model,
+             const StudySubject& optimizer, const StudySettings& cell, uint64_t seed) {
+  Job job{
+      .stage = stage, .model = model.name, .optimizer = optimizer.name, .cell = cell, .seed = seed};
+  job.program = study.program;
+  job.settings = merged(study.settings, model.settings);
+  job.settings = merged(job.settings, optimizer.settings);
+  job.settings = merged(job.settings, cell);
+  job.settings["seed"] = str(seed);
+  return job;
+}
+
+}  // namespace
+
+std::string_view name_of(Stage stage) {
+  constexpr std::string_view names[] = {"search", "final", "measure"};
+  return names[static_cast<int>(stage)];
+}
+
+std::string Job::label() const {
+  return str(measurement.empty() ? name_of(stage) : measurement, " ", model, " ", optimizer, " ",
+             settings_text(cell), cell.empty() ? "" : " ", "seed ", seed);
+}
+
+Job search_job(const Study& study, const StudySubject& model, const StudySubject& optimizer,
+               const StudySettings& cell, int64_t round) {
+  Job job = training(study, Stage::search, model, optimizer, cell, study.search_seed);
+  const StudyRound& of = study.rounds.at(optimizer.name)[static_cast<size_t>(round)];
+  job.settings = merged(merged(job.settings, study.search_settings), of.settings);
+  job.round = round;
+  job.hash = hash_of(job);
+  return job;
+}
+
+Job final_job(const Study& study, const StudySubject& model, const StudySubject& optimizer,
+              const StudySettings& cell, uint64_t seed) {
+  Job job = training(study, Stage::final, model, optimizer, cell, seed);
+  job.settings = merged(job.settings, study.final_settings);
+  job.hash = hash_of(job);
+  return job;
+}
+
+Job measure_job(const StudyMeasurement& measurement, const Job& training) {
+  Job job = training;
+  job.stage = Stage::measure;
+  job.program = measurement.program;
+  job.settings = measurement.settings;
+  job.measurement = measurement.name;
+  job.arguments = measurement.arguments;
+  job.parent = training.hash;
+  job.hash = hash_of(job);
+  return job;
+}
+
+int64_t shard_of(const Job& job, int64_t shards) {
+  // A measurement reads the weights of its training: it stays with it.
+  const std::string& name = job.parent.empty() ? job.hash : job.parent;
+  uint64_t number = 0;
+  std::from_chars(name.data(), name.data() + name.size(), number, 16);
+  return static_cast<int64_t>(number % static_cast<uint64_t>(shards));
+}
+
+}  // namespace basin::tools

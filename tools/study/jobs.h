@@ -1,0 +1,41 @@
+// The jobs of a study: one training, or one measurement of a training. A job is what it computes:
+// its name is the SHA-256 of program, settings and, of a measurement, the training measured. So a
+// setting that changes makes another job and nothing ever mixes, and a job that two cells, rounds
+// or studies share is done once.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "basin/tools/study/study.h"
+
+namespace basin::tools {
+
+enum class Stage : uint8_t { search, final, measure };
+std::string_view name_of(Stage stage);
+
+struct Job {
+  std::string hash = {};  // 16 hexadecimal digits
+  Stage stage = Stage::search;
+  std::string model, optimizer;
+  StudySettings cell = {};  // the setting of the grid
+  int64_t round = 0;        // of a search
+  uint64_t seed = 0;
+  std::string program = {};
+  StudySettings settings = {};   // all of the program's
+  std::string measurement = {};  // its name
+  std::string arguments = {};    // of a measurement, with {run} and {best_val}
+  std::string parent = {};       // of a measurement: the training's hash
+
+  std::string label() const;  // "final pointnet adamw lr=0.001 seed 2"
+};
+
+Job search_job(const Study& study, const StudySubject& model, const StudySubject& optimizer,
+               const StudySettings& cell, int64_t round);
+Job final_job(const Study& study, const StudySubject& model, const StudySubject& optimizer,
+              const StudySettings& cell, uint64_t seed);
+Job measure_job(const StudyMeasurement& measurement, const Job& training);
+
+// Which of `shards` a job belongs to.
+int64_t shard_of(const Job& job, int64_t shards);
+
+}  // namespace basin::tools

@@ -1,0 +1,50 @@
+// The numbers of a study, from its records alone: per pair and metric the mean over the seeds with
+// its interval, and against the baseline the difference with Welch's and the permutation test, the
+// smallest p that so few seeds can reach, and Holm's adjustment over all comparisons of the study.
+// Nothing here depends on which machine ran what or how long it took, so the tables of two runs of
+// one study are the same bytes; the costs stand apart.
+#pragma once
+#include "basin/analysis/estimate.h"
+#include "basin/analysis/hypothesis_tests.h"
+#include "basin/tools/study/schedule.h"
+
+namespace basin::tools {
+
+struct PairValues {  // one metric of one pair
+  const StudyPair* pair = nullptr;
+  const StudyMetric* metric = nullptr;
+  std::vector<double> values = {};  // by seed, in the metric's unit; NaN: missing
+  std::vector<double> present =
+      {};              // those that are finite; of a logarithmic metric their logarithms
+  int64_t failed = 0;  // trainings that failed
+  // Mean and t interval; of a logarithmic metric geometric.
+  Estimate mean = {};
+  double deviation = 0;  // standard deviation over the seeds, of the values themselves
+  double best = 0;       // best of n; never to be mistaken for the mean
+};
+
+struct Contrast {  // one metric of one network, optimizer against the baseline
+  const PairValues* with = nullptr;
+  const PairValues* baseline = nullptr;
+  // Of a logarithmic metric all three are ratios.
+  double difference = 0, low = 0, high = 0;
+  double welch_p = 0, holm_p = 0, permutation_p = 0, floor_p = 0;
+  std::optional<double> published = {};  // the same difference or ratio
+  // agrees: the interval excludes "no difference" and lies on the published side; contradicts: it
+  // excludes it on the other side; else undecided. Without published numbers: larger, smaller,
+  // undecided.
+  std::string verdict = {};
+};
+
+struct StudyResults {
+  std::vector<PairValues> values;  // by metric, network, optimizer
+  std::vector<Contrast> contrasts;
+};
+
+StudyResults results_of(const Study& study, const Schedule& schedule, Ledger& ledger);
+
+// Where a chosen cell lies at the end of a searched axis with a better neighbour not to be ruled
+// out: "pointnet adamw: lr = 0.003 is the largest value searched".
+std::vector<std::string> edge_warnings(const Study& study, const Schedule& schedule);
+
+}  // namespace basin::tools

@@ -1,0 +1,192 @@
+// The order of the jobs.
+#include "basin/tools/study/schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "basin/analysis/statistics.h"
+
+namespace basin::tools {
+namespace {
+
+double field_of(const RecordFields& record, const std::string& field) {
+  return record.has(field) ? record.number(field) : NAN;
+}
+
+}  // namespace
+
+bool completed(const RecordFields& record) {
+  return !record.has("completed") || record.flag("completed");
+}
+
+double metric_of(const StudyMetric& metric, const StudyRun& run, Ledger& ledger) {
+  std::string hash = run.job.hash;
+  if (!metric.from.empty()) {
+    const auto found = run.measured.find(metric.from);
+    if (found == run.measured.end()) return NAN;
+    hash = found->second.hash;
+  }
+  const RecordFields* record = ledger.record(hash);
+  if (record == nullptr || !completed(*record)) return NAN;
+  return metric.scale * field_of(*record, metric.field);
+}
+
+Schedule::Schedule(const Study& study, Ledger& ledger) : study_(study), ledger_(ledger) {
+  for (const StudySubject& model : study.models) {
+    for (const StudySubject& optimizer : study.optimizers) {
+      index_[{model.name, optimizer.name}] = pairs_.size();
+      pairs_.push_back({.model = &model, .optimizer = &optimizer});
+    }
+  }
+  for (StudyPair& pair : pairs_) {
+    if (study.grid.at(pair.optimizer->name).size() > 1) {
+      for (const StudyRound& r : study.rounds.at(pair.optimizer->name)) expected_ += r.cells;
+    }
+    for (const StudyMeasurement& m : study.measurements) {
+      expected_ += m.nearest ? 1 : std::ssize(study.seeds);
+    }
+    expected_ += std::ssize(study.seeds);
+  }
+  for (StudyPair& pair : pairs_) begin_round(pair);
+  settle();
+}
+
+std::optional<Job> Schedule::next() {
+  if (ready_.empty()) return std::nullopt;
+  Job job = std::move(ready_.front());
+  ready_.pop_front();
+  return job;
+}
+
+void Schedule::done(const Job& job) {
+  arrived_.push_back(job);
+  settle();
+}
+
+void Schedule::settle() {
+  while (!arrived_.empty()) {
+    const Job job = std::move(arrived_.front());
+    arrived_.pop_front();
+    record_arrived(job);
+  }
+}
+
+void Schedule::give(const Job& job) {
+  ++known_;
+  if (ledger_.record(job.hash) != nullptr) {
+    arrived_.push_back(job);
+  } else {
+    ready_.push_back(job);
+  }
+}
+
+void Schedule::begin_round(StudyPair& pair) {
+  const std::vector<StudySettings>& cells = study_.grid.at(pair.optimizer->name);
+  if (cells.size() == 1) {
+    begin_final(pair, cells.front());
+  } else {
+    std::vector<StudySettings> alive = cells;
+    const auto round = pair.rounds.size();
+    if (round > 0) {
+      // The best of the round before; of equals the first.
+      std::vector<const StudyTrial*> order;
+      for (const StudyTrial& t : pair.rounds.back()) {
+        if (std::isfinite(*t.judged)) order.push_back(&t);
+      }
+      std::ranges::stable_sort(order, [&](const StudyTrial* a, const StudyTrial* b) {
+        return study_.judge_larger ? *a->judged > *b->judged : *a->judged < *b->judged;
+      });
+      const auto& rounds = study_.rounds.at(pair.optimizer->name);
+      const int64_t wanted = round < rounds.size() ? rounds[round].cells : 1;
+      if (std::ssize(order) > wanted) order.resize(static_cast<size_t>(wanted));
+      alive.clear();
+      for (const StudyTrial* t : order) alive.push_back(t->job.cell);
+      if (alive.empty()) return;  // every cell failed
+      if (round == rounds.size()) return begin_final(pair, alive.front());
+    }
+    std::vector<StudyTrial>& trials = pair.rounds.emplace_back();
+    for (const StudySettings& cell : alive) {
+      trials.push_back(
+          {search_job(study_, *pair.model, *pair.optimizer, cell, static_cast<int64_t>(round)),
+           std::nullopt});
+    }
+    pair.waiting = std::ssize(trials);
+    for (const StudyTrial& t : trials) give(t.job);
+  }
+}
+
+void Schedule::record_arrived(const Job& job) {
+  ++finished_;
+  StudyPair& pair = pairs_[index_.at({job.model, job.optimizer})];
+  switch (job.stage) {
+    case Stage::search: return search_done(pair, job);
+    case Stage::final: return final_done(pair, job);
+    case Stage::measure:
+      for (StudyRun& run : pair.runs) {
+        if (run.job.hash == job.parent) run.measured[job.measurement] = job;
+      }
+  }
+}
+
+void Schedule::search_done(StudyPair& pair, const Job& job) {
+  const RecordFields& record = *ledger_.record(job.hash);
+  if (completed(record) && !record.has(study_.judge)) {
+    fail(ErrorKind::usage, "the search is judged by '", study_.judge, "', which ", study_.program,
+         " does not report; best_val_value needs a validation split");
+  }
+  for (StudyTrial& t : pair.rounds.back()) {
+    if (t.job.hash != job.hash || t.judged) continue;
+    t.judged = completed(record) ? record.number(study_.judge) : NAN;
+    --pair.waiting;
+    break;
+  }
+  if (pair.waiting == 0) begin_round(pair);
+}
+
+void Schedule::begin_final(StudyPair& pair, const StudySettings& cell) {
+  pair.chosen = cell;
+  for (const uint64_t seed : study_.seeds) {
+    pair.runs.push_back({final_job(study_, *pair.model, *pair.optimizer, cell, seed)});
+  }
+  pair.waiting = std::ssize(pair.runs);
+  for (const StudyRun& run : pair.runs) give(run.job);
+}
+
+void Schedule::final_done(StudyPair& pair, const Job& job) {
+  for (StudyRun& run : pair.runs) {
+    if (run.job.hash != job.hash || run.done) continue;
+    run.done = true;
+    run.failed = !completed(*ledger_.record(job.hash));
+    --pair.waiting;
+    if (!run.failed) measure(run, false);
+    break;
+  }
+  if (pair.waiting > 0) return;
+  if (const StudyRun* nearest = nearest_run(pair)) measure(*nearest, true);
+}
+
+void Schedule::measure(const StudyRun& run, bool nearest) {
+  for (const StudyMeasurement& m : study_.measurements) {
+    if (m.nearest == nearest) give(measure_job(m, run.job));
+  }
+}
+
+StudyRun* Schedule::nearest_run(StudyPair& pair) {
+  const auto trained = std::ranges::find(study_.metrics, std::string(), &StudyMetric::from);
+  if (trained == study_.metrics.end()) return nullptr;
+  std::vector<double> values;
+  for (const StudyRun& run : pair.runs) {
+    const double value = metric_of(*trained, run, ledger_);
+    if (std::isfinite(value)) values.push_back(value);
+  }
+  StudyRun* best = nullptr;
+  double distance = std::numeric_limits<double>::infinity();
+  for (StudyRun& run : pair.runs) {
+    const double from = std::abs(metric_of(*trained, run, ledger_) - mean(values));
+    if (from < distance) best = &run, distance = from;
+  }
+  return best;
+}
+
+}  // namespace basin::tools

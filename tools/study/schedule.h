@@ -1,0 +1,73 @@
+// What may run when. Each pair of network and optimizer goes its own way: the rounds of its search,
+// the choice of a cell, the trainings at that cell, the measurements of each as soon as it ends. So
+// no pair waits for another, and the work for n jobs grows as n. A job with a record is done
+// without being run.
+#pragma once
+#include <deque>
+#include <optional>
+
+#include "basin/tools/study/ledger.h"
+
+namespace basin::tools {
+
+struct StudyTrial {  // one cell in one round of the search
+  Job job;
+  std::optional<double> judged = {};  // absent: not done; NaN: failed
+};
+
+struct StudyRun {  // one training at the chosen cell
+  Job job;
+  bool done = false, failed = false;
+  std::map<std::string, Job> measured = {};  // those that are done, by measurement
+};
+
+struct StudyPair {
+  const StudySubject* model = nullptr;
+  const StudySubject* optimizer = nullptr;
+  std::vector<std::vector<StudyTrial>> rounds = {};
+  std::optional<StudySettings> chosen = {};  // the cell
+  std::vector<StudyRun> runs = {};           // by seed
+  int64_t waiting = 0;                       // jobs of the present round, or of `runs`
+};
+
+class Schedule {
+ public:
+  Schedule(const Study& study, Ledger& ledger);
+
+  // The next job that has no record yet and was not given before; none: all others wait for those
+  // that run.
+  std::optional<Job> next();
+  // A job that was given has its record now, by whomever.
+  void done(const Job& job);
+
+  const std::vector<StudyPair>& pairs() const { return pairs_; }
+  int64_t known() const { return known_; }  // jobs so far
+  int64_t finished() const { return finished_; }
+  // Of the whole study, where nothing fails.
+  int64_t expected() const { return expected_; }
+
+ private:
+  void give(const Job& job);
+  void settle();  // follows up every record that has arrived
+  void record_arrived(const Job& job);
+  void search_done(StudyPair& pair, const Job& job);
+  void begin_round(StudyPair& pair);
+  void begin_final(StudyPair& pair, const StudySettings& cell);
+  void final_done(StudyPair& pair, const Job& job);
+  void measure(const StudyRun& run, bool nearest);
+  StudyRun* nearest_run(StudyPair& pair);
+
+  const Study& study_;
+  Ledger& ledger_;
+  std::vector<StudyPair> pairs_;
+  std::map<std::pair<std::string, std::string>, size_t> index_;
+  std::deque<Job> ready_, arrived_;
+  int64_t known_ = 0, finished_ = 0, expected_ = 0;
+};
+
+// The metric of a run from its records, in the metric's unit; NaN where it is missing.
+double metric_of(const StudyMetric& metric, const StudyRun& run, Ledger& ledger);
+// Whether a training's record says that it came to its end.
+bool completed(const RecordFields& record);
+
+}  // namespace basin::tools

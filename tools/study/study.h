@@ -1,0 +1,87 @@
+// A study as its file says it: which networks are trained by which optimizers, what is searched
+// for each pair, how often the chosen cell is trained again, what is measured of those runs, and
+// which numbers are compared.
+//   title = "AdamW and Muon"            program = "train_modelnet"       baseline = "adamw"
+//   [settings]                          of every training, as the program's --set KEY=VALUE
+//   [models.NAME]                       settings of one network
+//   [optimizers.NAME]                   settings of one optimizer
+//   [grid.NAME]                         of that optimizer: KEY = [VALUES], every combination a cell
+//   [search]                            seed, judge, larger; [search.settings]: e.g. fewer epochs
+//   [search.halving]                    KEY = [VALUES], share: rounds of the search, in each of
+//                                       which that share of the cells goes on
+//   [final]                             seeds; [final.settings]
+//   [measure.NAME]                      program, arguments, [measure.NAME.settings]: what is run on
+//                                       final trainings; {run} and {best_val} (the checkpoint best
+//                                       on validation) in the arguments; of = "all", or "nearest":
+//                                       per pair only the run nearest to the mean
+//   [metrics.NAME]                      value (a field of the results), from (a measurement), unit,
+//                                       scale, larger, logarithmic (compare by ratio)
+//   [published.MODEL.OPTIMIZER]         METRIC = a value that others have published
+// A pair without [grid] is not searched. Names are those of the tables.
+#pragma once
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "basin/core/io.h"
+
+namespace basin::tools {
+
+using StudySettings = std::map<std::string, std::string>;  // KEY, VALUE of a program
+
+struct StudySubject {  // a network or an optimizer
+  std::string name;
+  StudySettings settings;
+};
+
+struct StudyMeasurement {
+  std::string name, program, arguments;
+  StudySettings settings = {};
+  bool nearest = false;
+};
+
+struct StudyMetric {
+  std::string name, field;
+  std::string from = {};  // the measurement; empty: the training itself
+  std::string unit = {};
+  double scale = 1;  // of the field, to the unit
+  bool larger = true;
+  bool logarithmic = false;
+};
+
+struct StudyRound {
+  StudySettings settings;
+  int64_t cells = 0;  // of each pair, in this round
+};
+
+struct Study {
+  fs::path file;
+  std::string title, program, baseline;
+  int64_t threads = 1;  // of one training
+  StudySettings settings;
+  std::vector<StudySubject> models, optimizers;
+  std::map<std::string, std::vector<StudySettings>> grid;  // cells by optimizer, at least one each
+  std::map<std::string, std::vector<StudyRound>> rounds;   // of the search, by optimizer
+  std::string judge = "best_val_value";
+  bool judge_larger = true;
+  uint64_t search_seed = 0;
+  StudySettings search_settings, final_settings;
+  std::vector<uint64_t> seeds;
+  std::vector<StudyMeasurement> measurements;
+  std::vector<StudyMetric> metrics;         // the first one leads
+  std::map<std::string, double> published;  // "MODEL.OPTIMIZER.METRIC"
+  std::vector<std::string> grid_keys = {};  // of any grid, sorted
+
+  const StudyMetric* metric(const std::string& name) const;
+};
+
+// usage errors naming file, line and key.
+Study read_study(const fs::path& file);
+Study study_from_text(const std::string& toml, const std::string& name);  // of the errors
+
+// `over` wins.
+StudySettings merged(StudySettings settings, const StudySettings& over);
+std::string settings_text(const StudySettings& settings);  // "lr=0.001 wd=0"
+
+}  // namespace basin::tools
