@@ -29,8 +29,8 @@ struct Svd {
 // span a space, whose best triples have A^T u = s v and a residual |A v - s u| that is measured. It
 // ends when every one of the k is at most `tolerance` times the largest s; the error of a value is
 // at most its residual, that of a vector the residual over the gap to the other values. A space
-// that grows beyond a third of p, or closes before k triples, gives way to Svd. Signs: the element
-// of u that is largest in magnitude, the first of equals, is positive.
+// that would have to grow beyond a third of p, or closes before k triples, gives way to Svd. Signs:
+// the element of u that is largest in magnitude, the first of equals, is positive.
 struct TopSvd {
   static constexpr std::string_view name = "top_svd";
   static SvdFactors cpu(const Tensor& a, int64_t k, double tolerance);  // [m, n]; 1 <= k <= p

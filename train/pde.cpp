@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 
 #include "basin/autograd/ops.h"
 #include "basin/core/io.h"
@@ -79,6 +80,7 @@ class PdeSource : public Source {
     if (request_.limit <= 0 || request_.limit >= points.size(0)) return points;
     return slice(points, 0, 0, request_.limit);
   }
+  Tensors points_of(int64_t draw) const;  // per term
 
   ProblemPtr problem_;
   SourceRequest request_;
@@ -86,7 +88,25 @@ class PdeSource : public Source {
   std::string hash_;
   std::vector<Slot> slots_;
   int64_t examples_ = 0;
+  // The last draw is kept: most steps ask for the one of the step before, or all for one.
+  mutable std::mutex mutex_;
+  mutable int64_t drawn_ = -1;
+  mutable Tensors points_;
 };
+
+Tensors PdeSource::points_of(int64_t draw) const {
+  const std::lock_guard lock(mutex_);
+  if (draw != drawn_) {
+    Tensors made;
+    for (const PdeTerm& t : problem_->terms) {
+      const Tensor points = t.points(seed_, draw);
+      made.push_back(t.whole ? points : limited(points));
+    }
+    points_ = std::move(made);
+    drawn_ = draw;
+  }
+  return points_;
+}
 
 Batch PdeSource::batch(int64_t epoch, int64_t index) const {
   check(epoch >= 0 && index == 0, "pde: an epoch has one batch, got ", index, " of epoch ", epoch);
@@ -101,11 +121,8 @@ Batch PdeSource::batch(int64_t epoch, int64_t index) const {
     out.examples = out.tensors.front().size(0);
   } else {
     const int64_t draw = request_.training && p.resample > 0 ? epoch / p.resample : 0;
-    for (const PdeTerm& t : p.terms) {
-      const Tensor points = t.points(seed_, draw);
-      out.tensors.push_back(t.whole ? points : limited(points));
-      out.examples += out.tensors.back().size(0);
-    }
+    out.tensors = points_of(draw);
+    for (const Tensor& points : out.tensors) out.examples += points.size(0);
     out.tensors.push_back(Tensor::zeros({0, p.outputs}, DType::f64));
   }
   out.rows.resize(static_cast<size_t>(out.examples));

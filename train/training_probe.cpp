@@ -9,6 +9,7 @@
 #include "basin/analysis/trace.h"
 #include "basin/models/symmetry.h"
 #include "basin/train/layer_inputs.h"
+#include "basin/train/term_gradients.h"
 
 namespace basin {
 namespace {
@@ -71,6 +72,18 @@ void add_own_numbers(Record& line, const UpdateSize& update, int64_t block) {
       if (!std::isnan(value)) line.add(str(update.rule, "_", name, "_", j + 1), value);
     }
   }
+}
+
+void add_terms(Record& line, const TermGradients& terms) {
+  const std::vector<std::string>& names = terms.names;
+  if (names.empty()) return;
+  for (size_t i = 0; i < names.size(); ++i) line.add("gradient_norm_" + names[i], terms.norm(i));
+  for (size_t i = 0; i < names.size(); ++i) {
+    for (size_t j = i + 1; j < names.size(); ++j) {
+      line.add(str("gradient_cosine_", names[i], "_", names[j]), terms.cosine(i, j));
+    }
+  }
+  line.add("gradient_alignment", terms.alignment());
 }
 
 // The largest error at the outputs over the transformations that the network declares.
@@ -206,6 +219,7 @@ void TrainingProbe::measure(const ModelState& trained, int64_t epoch, int64_t st
       .add("gradient_nuclear_rank_share", mean_of(nuclear))
       .add("update_rms", elements > 0 ? std::sqrt(update / static_cast<double>(elements)) : NAN);
   add_input_ranks(line, over_inputs);
+  add_terms(line, term_gradients(task_, state, data_));
   if (!few_.tensors.empty()) add_symmetry(line, task_, state, few_, seed_);
   metrics.append(line);
   for (const Record& m : matrices) metrics.append(m);

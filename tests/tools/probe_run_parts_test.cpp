@@ -79,6 +79,8 @@ TEST_CASE("parts modes and training: what the steps and probes of a run recorded
   const TempDir dir;
   const std::string more =
       "{\"event\": \"step\", \"step\": 10, \"loss\": 3, \"loss_initial\": 1, \"loss_pde\": 2}\n"
+      "{\"event\": \"probe\", \"step\": 10, \"gradient_norm\": 5, \"gradient_norm_pde\": 4, "
+      "\"gradient_cosine_initial_pde\": -0.25, \"gradient_alignment\": -0.25}\n"
       "{\"event\": \"probe_matrix\", \"step\": 10, \"name\": \"w\", \"specmuon_s_1\": 0.5, "
       "\"specmuon_r_1\": 1, \"specmuon_r_over_e_1\": 1, \"specmuon_scale_1\": 1, "
       "\"specmuon_s_2\": 0.25, \"specmuon_r_2\": 3, \"specmuon_r_over_e_2\": 3, "
@@ -90,10 +92,18 @@ TEST_CASE("parts modes and training: what the steps and probes of a run recorded
   CHECK(contains(modes.sections[0].figures[0].csv, "w,10,2,3,3,0.25,1\n"));
   CHECK(contains(modes.sections[0].figures[1].csv, "specmuon (m),w,10,1,0\n"));
   const PartReport training = part_named("training").report(probes, "command");
-  REQUIRE(training.sections[0].figures.size() == 2);
+  REQUIRE(training.sections[0].figures.size() == 3);
   const Figure& terms = training.sections[0].figures[1];
   CHECK(terms.name == "loss-terms-mlp");
   CHECK(contains(terms.csv, "loss: pde,specmuon (m),value,10,2,,"));
+  const Figure& gradients = training.sections[0].figures[2];
+  CHECK(gradients.name == "term-gradients-mlp");
+  for (const char* row : {"cosine of the gradients: initial_pde,specmuon (m),value,10,-0.25,,",
+                          "alignment of the gradients,specmuon (m),value,10,-0.25,,",
+                          "gradient norm: pde,specmuon (m),value,10,4,,"}) {
+    CHECK(contains(gradients.csv, row));
+  }
+  CHECK_FALSE(contains(gradients.csv, ",5,"));  // of the whole loss
 }
 
 TEST_CASE("part solution: maps of a task's fields, their errors in a table; none without") {

@@ -36,6 +36,30 @@ TEST_CASE("train_pde: what a task sets comes first, recipes and flags behind it"
   CHECK(raissi.text("model.depth") == "8");
   const Config wide = pde_config("advection", {});
   CHECK(wide.integer("batch") == 32);
+  const Config physics = pde_config("burgers_operator", {{"preset", "pi_deeponet"}});
+  CHECK(physics.text("training") == "residual");
+  CHECK(physics.text("schedule") == "exponential:gamma=0.9,period=2000");
+  CHECK(physics.text("model.periodic") == "false");
+}
+
+TEST_CASE("train_pde: --help shows the defaults of the task") {
+  const TempDir dir;
+  for (const auto& [arguments, shown] :
+       std::vector<std::pair<std::string, std::vector<std::string>>>{
+           {"--help", {"--dtype TEXT [f64]", "--steps INT [10000]", "--batch INT [32]"}},
+           {"--task antiderivative --help",
+            {"--dtype TEXT [f64]", "--batch INT [150]", "--eval-batch INT [1000]"}}}) {
+    const Finished help = run_built(dir, "train_pde", arguments);
+    CHECK(help.code == 0);
+    for (const std::string& s : shown) CHECK_MESSAGE(contains(help.out, s), s, help.out);
+  }
+  const Config config = train_settings("burgers");
+  for (const Setting& s : config.settings()) {
+    // Also what a resolved configuration says, but for what follows from the optimizer.
+    if (s.name == "lr" || s.name == "wd") continue;
+    const Config resolved = pde_config("burgers", {});
+    CHECK_MESSAGE(task_default("burgers", s) == resolved.text(s.name), s.name);
+  }
 }
 
 TEST_CASE("train_pde: trains, resumes to the same bits, predicts, is probed") {

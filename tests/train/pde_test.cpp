@@ -1,6 +1,7 @@
 // Physics-informed tasks: batches, resampling, ansatz, terms, errors and maps, on Burgers' equation
 // and on a problem whose answer the network can hold exactly.
 #include <cmath>
+#include <thread>
 
 #include "basin/analysis/pde/burgers.h"
 #include "basin/analysis/pde/sampling.h"
@@ -108,6 +109,25 @@ TEST_CASE("pde: points are drawn anew when asked, never for a probe") {
   CHECK(points(training->batch(5, 0)) != points(training->batch(0, 0)));
   CHECK(points(probe->batch(5, 0)) == points(training->batch(0, 0)));
   CHECK(task.source({.split = Split::train, .limit = 3})->examples() == 4);
+
+  // A draw is made once, however many steps and threads ask for it.
+  int64_t made = 0;
+  p.terms[0].points = [&made, points = p.terms[0].points](uint64_t seed, int64_t draw) {
+    ++made;
+    return points(seed, draw);
+  };
+  const Task counted = pde_task(p, {.name = "known", .model = {.name = "mlp"}, .seed = 9});
+  const auto source = counted.source({.split = Split::train, .training = true});
+  made = 0;
+  std::vector<std::vector<double>> seen(4);
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < seen.size(); ++i) {
+    threads.emplace_back(
+        [&, i] { seen[i] = points(source->batch(5 + static_cast<int64_t>(i), 0)); });
+  }
+  for (std::thread& t : threads) t.join();
+  for (const auto& s : seen) CHECK(s == points(training->batch(5, 0)));
+  CHECK(made == 1);
   CHECK(error_of([&] { task.source({.split = Split::validation}); }).first == ErrorKind::usage);
 }
 

@@ -5,7 +5,9 @@
 #include <cmath>
 
 #include "basin/analysis/ranks.h"
+#include "basin/autograd/transform.h"
 #include "basin/tests/train/problems.h"
+#include "basin/train/term_gradients.h"
 
 namespace basin::test {
 namespace {
@@ -98,11 +100,96 @@ TEST_CASE("training probe: its numbers are those of the weights") {
   for (const MatrixSpectrum& m : spectra.matrices) stable += m.ranks.relative(m.ranks.stable);
   CHECK(line.number("stable_rank_share") ==
         doctest::Approx(stable / static_cast<double>(spectra.matrices.size())));
+  CHECK_FALSE(line.has("gradient_alignment"));  // a loss of one term
   CHECK(line.number("lambda_max") > 0);
   CHECK(line.number("lambda_max_residual") < 0.05 * line.number("lambda_max"));
   CHECK(line.number("trace_low") < line.number("trace"));
   CHECK(line.number("update_rms") > 0);
   CHECK(line.number("equivariance_error_permutation") < 1e-4);
+}
+
+// Of one term alone, by its own recording, all parameters joined.
+std::vector<double> gradient_of(const Objective& objective, const Tensors& params, size_t term) {
+  const Fn alone = [&](const Tensors& p) {
+    return Tensors{objective.terms(outputs_only(objective)(p))[term]};
+  };
+  std::vector<double> out;
+  for (const Tensor& g : grad(alone)(params)) {
+    const std::vector<double> values = g.to_vector<double>();
+    out.insert(out.end(), values.begin(), values.end());
+  }
+  return out;
+}
+
+double dot(const std::vector<double>& a, const std::vector<double>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+TEST_CASE("training probe: the gradients of the terms of a loss, alone and against each other") {
+  register_builtin_tasks();
+  Settings settings;
+  settings.task = {.name = "burgers",
+                   .options = {{"domain", "60"}, {"boundary", "10"}, {"initial", "15"}},
+                   .model = {.name = "mlp", .options = {{"width", "6"}, {"depth", "2"}}}};
+  settings.train.optimizer = {.name = "adam", .lr = 5e-3};
+  settings.train.steps = 12;
+  settings.train.eval_every = settings.train.checkpoint_every = {12, false};
+  settings.train.dtype = DType::f64;
+  settings.train.probe = parse_probe_plan("every=12,examples=40");
+  const TempDir dir;
+  const Problem problem(settings);
+  train(problem, dir / "run");
+  const RecordFields line = probe_lines(dir / "run").front();
+  REQUIRE(line.integer("step") == 12);
+
+  Trainer trainer(problem.task, problem.options);
+  trainer.restore(*read_newest_checkpoint(dir / "run/ckpt"));
+  const Tensors params = trainer.state().params.values();
+  const Batch batch = problem.task.source({.split = Split::train, .limit = 40})->batch(0, 0);
+  const Objective objective = problem.task.objective({}, batch, ForwardOptions::evaluation());
+  const std::vector<std::string> names{"residual", "boundary", "initial"};
+  REQUIRE(objective.term_names == names);
+  std::vector<std::vector<double>> gradients;
+  std::vector<double> sum(static_cast<size_t>(trainer.state().params.total_elements()));
+  for (size_t t = 0; t < 3; ++t) {
+    gradients.push_back(gradient_of(objective, params, t));
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += gradients[t][i];
+    const double norm = std::sqrt(dot(gradients[t], gradients[t]));
+    CHECK(line.number("gradient_norm_" + names[t]) == doctest::Approx(norm).epsilon(1e-12));
+  }
+  CHECK(line.number("gradient_norm") == doctest::Approx(std::sqrt(dot(sum, sum))).epsilon(1e-10));
+  double cosines = 0;
+  for (size_t a = 0; a < 3; ++a) {
+    for (size_t b = a + 1; b < 3; ++b) {
+      const double cosine =
+          dot(gradients[a], gradients[b]) /
+          std::sqrt(dot(gradients[a], gradients[a]) * dot(gradients[b], gradients[b]));
+      CHECK(line.number(str("gradient_cosine_", names[a], "_", names[b])) ==
+            doctest::Approx(cosine).epsilon(1e-10));
+      cosines += cosine;
+    }
+  }
+  CHECK(line.number("gradient_alignment") ==
+        doctest::Approx(2 * (3 + 2 * cosines) / 9 - 1).epsilon(1e-10));
+
+  // The sum of the terms' gradients is the gradient of the loss, element by element.
+  const TermGradients all =
+      term_gradients(problem.task, trainer.state(),
+                     probe_data(problem.task, Split::train, 40, 32, problem.options.seed));
+  const Tensors whole = grad(data_loss(objective))(params);
+  int64_t at = 0;
+  for (const Tensor& g : whole) {
+    for (int64_t i = 0; i < g.numel(); ++i, ++at) {
+      double parts = 0;
+      for (int64_t t = 0; t < 3; ++t) {
+        parts += all.gradients.at(t * all.gradients.size(1) + at);
+      }
+      CHECK(parts == doctest::Approx(g.at(i)).epsilon(1e-10).scale(1));
+    }
+  }
+  CHECK(at == all.gradients.size(1));
 }
 
 }  // namespace

@@ -100,6 +100,7 @@ const char* fma_peak_name();  // "AVX-512", "AVX2", "portable"
 void run_peak(const BenchOptions& options, BenchReport& report);
 void run_knn(const BenchOptions& options, BenchReport& report);
 void run_newton_schulz(const BenchOptions& options, BenchReport& report);
+void run_top_svd(const BenchOptions& options, BenchReport& report);
 void run_pointnet(const BenchOptions& options, BenchReport& report);
 void run_dgcnn(const BenchOptions& options, BenchReport& report);
 void run_egnn(const BenchOptions& options, BenchReport& report);

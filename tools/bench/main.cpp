@@ -18,6 +18,7 @@ const std::vector<BenchCase>& bench_cases() {
       {"peak", "f32 multiply-add peak of the machine", run_peak},
       {"knn", "k nearest neighbours, beside nanoflann's k-d tree where that was found", run_knn},
       {"newton_schulz", "orthogonalisation of matrices, as Muon does it", run_newton_schulz},
+      {"top_svd", "leading singular triples, beside the whole decomposition", run_top_svd},
       {"pointnet", "training steps and Hessian-vector products of PointNet", run_pointnet},
       {"dgcnn", "the same of DGCNN, official, k = 20", run_dgcnn},
       {"egnn", "the same of EGNN, d = 64, 4 layers, k = 20", run_egnn},

@@ -53,7 +53,8 @@ void declare(CLI::App& app, const Program& program, const Config& config, Flags&
     if (s.kind != Kind::flag) {
       const char* types[] = {"TEXT", "INT", "NUMBER", ""};
       option->type_name(types[static_cast<int>(s.kind)]);
-      if (!s.initial.empty()) option->default_str(s.initial);
+      const std::string shown = program.shown_default ? program.shown_default(s) : s.initial;
+      if (!shown.empty()) option->default_str(shown);
     }
     flags.options.push_back(option);
   }

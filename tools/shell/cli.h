@@ -17,6 +17,8 @@ struct Program {
   std::function<std::string()> details = {};  // printed below the flags by --help
   std::string positional = {};                // name of free arguments, e.g. "CASE"; empty: none
   std::string positional_help = {};
+  // The default that --help shows; absent: that of the table.
+  std::function<std::string(const Setting&)> shown_default = {};
 };
 
 struct CommandLine {

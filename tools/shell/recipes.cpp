@@ -147,6 +147,17 @@ ResolvedPreset apply_presets(Config& config) {
   return out;
 }
 
+std::string task_default(const std::string& task, const Setting& setting) {
+  const TaskInfo& info = task_info(task);
+  std::string out = setting.initial;
+  for (const RecipeRow& row : info.recipe_rows) {
+    const bool always = row.recipe.empty() && row.optimizer.empty();
+    const bool of_model = row.model.empty() || row.model == info.models.front();
+    if (always && of_model && row.key == setting.name) out = row.value;
+  }
+  return out;
+}
+
 std::string recipe_help(const std::string& task) {
   const TaskInfo& info = task_info(task);
   std::vector<Recipe> recipes = info.recipes;

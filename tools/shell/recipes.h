@@ -24,6 +24,10 @@ struct ResolvedPreset {
 // name where the value came from.
 ResolvedPreset apply_presets(Config& config);
 
+// What a setting is before any recipe and with any optimizer: the task's own default, else that of
+// the table.
+std::string task_default(const std::string& task, const Setting& setting);
+
 std::string recipe_help(const std::string& task);  // every recipe with its settings, for --help
 
 }  // namespace basin::tools

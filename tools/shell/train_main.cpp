@@ -9,6 +9,7 @@
 #include "basin/tools/shell/cli.h"
 #include "basin/tools/shell/environment.h"
 #include "basin/tools/shell/progress.h"
+#include "basin/tools/shell/recipes.h"
 #include "basin/tools/shell/replay.h"
 #include "basin/tools/shell/signals.h"
 #include "basin/train/tasks/tasks.h"
@@ -249,8 +250,10 @@ int run(const Invocation& call, int argc, const char* const* argv) {
   const Program program{call.program,
                         "Trains networks (" + task_info(task).summary +
                             "); compares runs (compare RUN...); predicts (predict FILE...).",
-                        [task] { return train_help(task); }, "ACTION",
-                        "compare, then run directories; predict, then files or folders"};
+                        [task] { return train_help(task); },
+                        "ACTION",
+                        "compare, then run directories; predict, then files or folders",
+                        [task](const Setting& s) { return task_default(task, s); }};
   CommandLine line = parse_command_line(program, config, argc, argv);
   if (line.done) return 0;
   check(config.text("task") == task, config.origin("task"),

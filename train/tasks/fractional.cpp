@@ -218,7 +218,7 @@ Task make_fractional_operator(const TaskConfig& config, const OptionReader& opti
   const Tensor sensors = slice(linspace(0, 1, kSensors + 2), 0, 1, kSensors + 1);
   OperatorData data;
   data.points = places(x, t);
-  data.orders = {2, 0};
+  const JetOrders orders{2, 0};
   const OperatorSpans spans = operator_spans(options);
   const auto examples = [&](const FieldSpan& span, bool known) {
     const Tensor c = coefficients(span);
@@ -231,7 +231,7 @@ Task make_fractional_operator(const TaskConfig& config, const OptionReader& opti
   data.test = examples(spans.test, true);
   data.description = str("subdiffusion of order ", short_text(alpha, 4), ", ", times, " times");
   // u = u_0 + b N with b = t^a x (1 - x): rows [1, P] of b, b_x, b_xx, and the sines of u_0.
-  const Jet at = jet_seed(data.points, data.orders);
+  const Jet at = jet_seed(data.points, orders);
   const Jet b = power_of_time(columns(at, 1, 2), alpha) * x_one_minus_x(columns(at, 0, 1));
   const auto row = [&](const Tensor& values) { return values.view({1, points}); };
   const Tensor b0 = row(b.value), b1 = row(b.d(0)), b2 = row(b.dd(0));
@@ -245,7 +245,8 @@ Task make_fractional_operator(const TaskConfig& config, const OptionReader& opti
   data.solution = [=](const Tensor& n, const Tensor& c) {
     return matmul(c, there(start, n)) + there(b0, n) * n;
   };
-  data.physics = [=, solution = data.solution](const Jet& n, const Tensor& c) {
+  const auto residual = [=, solution = data.solution](const Jet& n, const Tensor&,
+                                                      const Tensor& c) {
     const Tensor& v = n.value;
     const int64_t count = v.size(0);
     const Tensor u_xx = matmul(c, there(bent, v)) + there(b2, v) * v +
@@ -258,6 +259,7 @@ Task make_fractional_operator(const TaskConfig& config, const OptionReader& opti
     const Tensor left = memory - reshape(u_xx, {count, times, kNodes});
     return slice(slice(left, 1, 1, times), 2, 1, kNodes - 1);
   };
+  data.terms = {{.name = "residual", .orders = orders, .residual = residual}};
   return operator_task(config, std::move(data));
 }
 

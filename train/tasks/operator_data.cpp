@@ -1,4 +1,4 @@
-// Pairs of functions as a task.
+// Pairs of functions, or an equation for every function, as a task.
 #include "basin/train/tasks/detail/operator_data.h"
 
 #include <algorithm>
@@ -19,15 +19,28 @@ Tensor rows_of(const Tensor& t, const std::vector<int64_t>& rows) {
   return gather(t, Tensor::from(index, {std::ssize(rows)}));
 }
 
+bool has_extra(const OperatorData& data) { return data.train.extra.defined(); }
+
+// Where the points of a term stand in a batch.
+size_t points_slot(const OperatorData& data, size_t term) {
+  return term == 0 ? 1 : 1 + (has_extra(data) ? 1 : 0) + term;
+}
+
+Tensor points_of(const OperatorData& data, size_t term, uint64_t seed, int64_t draw) {
+  const auto& drawn = data.terms[term].points;
+  return drawn ? drawn(seed, draw) : data.points;
+}
+
 class OperatorSource : public Source {
  public:
-  OperatorSource(DataPtr data, std::string hash, const SourceRequest& request)
-      : data_(std::move(data)), hash_(std::move(hash)), request_(request) {
+  OperatorSource(DataPtr data, std::string hash, const SourceRequest& request, uint64_t seed)
+      : data_(std::move(data)), hash_(std::move(hash)), request_(request), seed_(seed) {
     check(request.split != Split::validation, "operators: there is no validation split");
     slots_ = {{"functions", Rows::example, SlotKind::feature},
               {"points", Rows::example, SlotKind::feature}};
-    if (examples_of().extra.defined()) {
-      slots_.push_back({"extra", Rows::example, SlotKind::target});
+    if (has_extra(*data_)) slots_.push_back({"extra", Rows::example, SlotKind::target});
+    for (size_t t = 1; t < data_->terms.size(); ++t) {
+      slots_.push_back({data_->terms[t].name + "_points", Rows::example, SlotKind::target});
     }
     slots_.push_back({"truth", Rows::example, SlotKind::target});
     rows_ = drawn_rows(examples_of().functions.size(0), request.limit, request.seed);
@@ -52,6 +65,7 @@ class OperatorSource : public Source {
   DataPtr data_;
   std::string hash_;
   SourceRequest request_;
+  uint64_t seed_;  // of the points
   std::vector<Slot> slots_;
   std::vector<int64_t> rows_;
   int64_t batch_ = 1;
@@ -69,32 +83,58 @@ Batch OperatorSource::batch(int64_t epoch, int64_t index) const {
   const auto count = std::min(batch_, examples() - index * batch_);
   std::vector<int64_t> rows(first, first + count);
   const OperatorExamples& all = examples_of();
-  Batch out{{rows_of(all.functions, rows), data_->points}, count, {}};
+  const bool known = all.truth.size(0) > 0;
+  const int64_t step = request_.training ? epoch * batches() + index : 0,
+                draw = data_->resample > 0 ? step / data_->resample : 0;
+  Batch out{
+      {rows_of(all.functions, rows), known ? data_->points : points_of(*data_, 0, seed_, draw)},
+      count,
+      {}};
   if (all.extra.defined()) out.tensors.push_back(rows_of(all.extra, rows));
+  for (size_t t = 1; t < data_->terms.size(); ++t) {
+    out.tensors.push_back(known ? Tensor::zeros({0, data_->points.size(1)}, DType::f64)
+                                : points_of(*data_, t, seed_, draw));
+  }
   out.tensors.push_back(rows_of(all.truth, rows));
   out.rows = std::move(rows);
   return out;
 }
 
-Tensor extra_of(const Batch& batch) {
-  return batch.tensors.size() > 3 ? batch.tensors[2] : Tensor{};
+Objective collocation(const DataPtr& data, const Model& model, const Tensors& buffers,
+                      const Batch& batch, const ForwardOptions& mode) {
+  Objective out;
+  out.examples = batch.examples;
+  out.n_outputs = data->terms.size();
+  for (const OperatorTerm& t : data->terms) out.term_names.push_back(t.name);
+  out.outputs = [=, in = batch.tensors](const Tensors& params) {
+    const Tensor extra = has_extra(*data) ? in[2] : Tensor{};
+    Tensors residuals;
+    for (size_t t = 0; t < data->terms.size(); ++t) {
+      const OperatorTerm& term = data->terms[t];
+      const Jet n =
+          jet_of(model, params, buffers, {in[0], in[points_slot(*data, t)]}, term.orders, mode);
+      residuals.push_back(term.residual(n, in[0], extra));
+    }
+    return residuals;
+  };
+  out.terms = [data](const Tensors& residuals) {
+    Tensors terms;
+    for (size_t t = 0; t < data->terms.size(); ++t) {
+      terms.push_back(scale(mean(square(residuals[t])), data->terms[t].weight));
+    }
+    return terms;
+  };
+  return out;
 }
 
 Objective objective_of(const DataPtr& data, const Model& model, const Tensors& buffers,
                        const Batch& batch, const ForwardOptions& mode) {
+  const Tensor truth = batch.tensors.back();
+  if (truth.size(0) == 0) return collocation(data, model, buffers, batch, mode);
   Objective out;
   out.examples = batch.examples;
   const Tensors inputs{batch.tensors[0], batch.tensors[1]};
-  const Tensor extra = extra_of(batch), truth = batch.tensors.back();
-  if (data->physics && truth.size(0) == 0) {
-    out.term_names = {"residual"};
-    out.outputs = [=](const Tensors& params) {
-      const Jet n = jet_of(model, params, buffers, inputs, data->orders, mode);
-      return Tensors{data->physics(n, extra)};
-    };
-    out.terms = [](const Tensors& outputs) { return Tensors{mean(square(outputs.front()))}; };
-    return out;
-  }
+  const Tensor extra = has_extra(*data) ? batch.tensors[2] : Tensor{};
   out.term_names = {"mse"};
   out.outputs = [=](const Tensors& params) {
     const Tensor n = model.forward(params, buffers, inputs, mode).outputs.front();
@@ -110,11 +150,16 @@ Objective objective_of(const DataPtr& data, const Model& model, const Tensors& b
 
 Task operator_task(const TaskConfig& config, OperatorData made) {
   const auto data = std::make_shared<const OperatorData>(std::move(made));
+  check(data->train.truth.size(0) > 0 || !data->terms.empty(),
+        "operators: the training functions need a truth, or terms in its place");
   Tensors all{data->points};
   for (const OperatorExamples* e : {&data->train, &data->test}) {
     for (const Tensor& t : {e->functions, e->extra, e->truth}) {
       if (t.defined()) all.push_back(t);
     }
+  }
+  for (size_t t = 0; t < data->terms.size(); ++t) {
+    if (data->terms[t].points) all.push_back(points_of(*data, t, config.seed, 0));
   }
   const std::string hash = content_hash_of(all);
   Task task;
@@ -124,10 +169,10 @@ Task operator_task(const TaskConfig& config, OperatorData made) {
   network.options.try_emplace("sensors", str(data->train.functions.size(1)));
   network.options.try_emplace("coordinates", str(data->points.size(1)));
   // Second derivatives of ReLU networks are zero.
-  if (data->physics) network.options.try_emplace("activation", "tanh");
+  if (!data->terms.empty()) network.options.try_emplace("activation", "tanh");
   task.model = make_model(network);
-  task.source = [data, hash](const SourceRequest& r) {
-    return std::make_shared<OperatorSource>(data, hash, r);
+  task.source = [data, hash, seed = config.seed](const SourceRequest& r) {
+    return std::make_shared<OperatorSource>(data, hash, r, seed);
   };
   task.data = [data, hash] {
     return DataFacts{"generated", data->description,           hash, data->train.functions.size(0),

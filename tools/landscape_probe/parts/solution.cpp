@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "basin/core/printable.h"
 #include "basin/figures/field_maps.h"
 #include "basin/tools/landscape_probe/detail/builtin_parts.h"
 

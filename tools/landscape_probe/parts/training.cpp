@@ -31,23 +31,39 @@ TrainingSeries curve_of(const LoadedProbe& p, const Curve& c) {
   return out;
 }
 
-// The terms of the loss, each a panel with a line per run: the fields loss_TERM of the steps that
-// were logged. Nothing of a loss of one term.
-TrainingCurves loss_terms(const std::vector<LoadedProbe>& part) {
-  TrainingCurves out;
+// Fields of one event whose names begin alike, as panels.
+struct CurveFamily {
+  std::string title, event, prefix;
+  bool log_axis = false;
+};
+
+// A panel for each field of the family in any run's first line, with a line per run.
+void add_family(TrainingCurves& out, const std::vector<LoadedProbe>& part, const CurveFamily& c) {
   for (const LoadedProbe& p : part) {
-    const std::vector<RecordFields> steps = metrics_of(p, "step");
-    if (steps.empty()) continue;
-    for (const auto& [key, first] : steps.front().values()) {
-      if (!key.starts_with("loss_")) continue;
-      const std::string name = "loss: " + key.substr(5);
+    const std::vector<RecordFields> lines = metrics_of(p, c.event);
+    if (lines.empty()) continue;
+    for (const auto& [key, first] : lines.front().values()) {
+      if (!key.starts_with(c.prefix)) continue;
+      const std::string name = c.title + key.substr(c.prefix.size());
       auto panel = std::find_if(out.panels.begin(), out.panels.end(),
                                 [&](const TrainingPanel& q) { return q.quantity == name; });
-      if (panel == out.panels.end()) panel = out.panels.insert(panel, {name, true, {}});
-      panel->series.push_back(curve_of(p, {name, "step", key}));
+      if (panel == out.panels.end()) panel = out.panels.insert(panel, {name, c.log_axis, {}});
+      panel->series.push_back(curve_of(p, {name, c.event, key}));
     }
   }
-  return out;
+}
+
+// Of a loss of several terms: each term, the length of its gradient, the angles between them.
+// Nothing of a loss of one term.
+using NamedCurves = std::pair<std::string, TrainingCurves>;
+std::vector<NamedCurves> term_curves(const std::vector<LoadedProbe>& part) {
+  TrainingCurves losses{.title = "Terms of the training loss", .panels = {}},
+      gradients{.title = "Gradients of the terms of the loss", .panels = {}};
+  add_family(losses, part, {"loss: ", "step", "loss_", true});
+  add_family(gradients, part, {"cosine of the gradients: ", "probe", "gradient_cosine_"});
+  add_family(gradients, part, {"alignment of the gradients", "probe", "gradient_alignment"});
+  add_family(gradients, part, {"gradient norm: ", "probe", "gradient_norm_", true});
+  return {{"loss-terms", std::move(losses)}, {"term-gradients", std::move(gradients)}};
 }
 
 PartReport training_report(const std::vector<LoadedProbe>& probes, const std::string& command) {
@@ -82,13 +98,14 @@ PartReport training_report(const std::vector<LoadedProbe>& probes, const std::st
     Figure figure = training_figure(out);
     figure.name += "-" + network;
     section.figures.push_back(std::move(figure));
-    TrainingCurves terms = loss_terms(part);
-    if (terms.panels.empty()) continue;
-    terms.title = "Terms of the training loss: " + network;
-    terms.conditions = out.conditions;
-    figure = training_figure(terms);
-    figure.name = "loss-terms-" + network;
-    section.figures.push_back(std::move(figure));
+    for (auto& [name, terms] : term_curves(part)) {
+      if (terms.panels.empty()) continue;
+      terms.title += ": " + network;
+      terms.conditions = out.conditions;
+      figure = training_figure(terms);
+      figure.name = name + "-" + network;
+      section.figures.push_back(std::move(figure));
+    }
   }
   return {{std::move(section)}};
 }
