@@ -40,7 +40,8 @@ void UpdateMeter::add(const UpdateRecord& record) {
   UpdateSize size{.name = record.param->name,
                   .rule = std::string(record.rule),
                   .elements = record.change.numel(),
-                  .numbers = record.numbers};
+                  .numbers = record.numbers,
+                  .spectrum = record.spectrum};
   const Tensor change = record.change.to(Device::cpu);
   size.rms =
       frobenius_norm(change) / std::sqrt(static_cast<double>(std::max<int64_t>(1, size.elements)));

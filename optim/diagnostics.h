@@ -17,6 +17,7 @@ struct UpdateSize {
   double spectral = 0;  // largest singular value over the matrix blocks; 0 without one
   int64_t elements = 0;
   std::vector<std::pair<std::string_view, Tensor>> numbers = {};  // UpdateRecord::numbers
+  Tensor spectrum = {};                                           // UpdateRecord::spectrum
 };
 
 // Attach with optimizer.set_observer(meter.observer()); the meter must outlive it. Holds the last

@@ -66,6 +66,10 @@ struct UpdateRecord {
   Tensor change;          // stage applied: new weights - old weights, decay included
   // Stage applied: numbers of the rule's own, one row per matrix of the view, [blocks, ...] f64.
   std::vector<std::pair<std::string_view, Tensor>> numbers = {};
+  // Stage applied, where spectra are set (optim/interventions.h): of the last time, [blocks, 4] f64
+  // with the value asked for, that before, that reached and the change |dW|_F / |W|_F; NaN where
+  // nothing was set yet. Of `frozen` the value is the distance from the kept spectrum.
+  Tensor spectrum = {};
 };
 using UpdateObserver = std::function<void(const UpdateRecord&)>;
 

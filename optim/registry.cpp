@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "basin/optim/detail/builtin.h"
+#include "basin/optim/detail/intervention.h"
 #include "basin/optim/detail/sam.h"
 
 namespace basin {
@@ -15,7 +16,13 @@ namespace {
 std::vector<OptionInfo> shared_options() {
   return {{"sam", "0", "gradient at this distance uphill (sharpness-aware); 0: off"},
           {"sam_adaptive", "false", "distance relative to the size of each weight (ASAM)"},
-          {"sam_eta", "0.01", "ASAM: added to that size"}};
+          {"sam_eta", "0.01", "ASAM: added to that size"},
+          {"spectrum", "",
+           "after steps, on matrices: cap=B, stable_rank=T or turn=R (a number or a metrics.jsonl) "
+           "or frozen [,every=E,matrices=PATTERN,sham=own|turn,seed=N]"},
+          {"penalty", "",
+           "weights of stable_rank=, effective_rank=, nuclear=, spectral=, orthogonality= "
+           "[,matrices=PATTERN] in the gradient"}};
 }
 
 OptimizerInfo with_shared_options(OptimizerInfo info) {
@@ -91,6 +98,11 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig& config, const P
         ": weight decay must be at least 0, got ", *full.weight_decay);
   const OptionReader reader(info.name, info.options, full.options);
   std::unique_ptr<Optimizer> optimizer = info.make(full, reader, params);
+  const SpectrumRule spectrum = reader.parsed("spectrum", parse_spectrum_rule);
+  const PenaltyRule penalty = reader.parsed("penalty", parse_penalty_rule);
+  if (spectrum.kind != SpectrumRule::Kind::none || penalty.any()) {
+    optimizer = std::make_unique<Intervention>(spectrum, penalty, params, std::move(optimizer));
+  }
   const double radius = reader.number_in("sam", 0, 1e300);
   if (radius == 0) return optimizer;
   const SamConfig sam{radius, reader.flag("sam_adaptive"), reader.number("sam_eta")};

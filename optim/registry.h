@@ -29,7 +29,7 @@ struct OptimizerInfo {
   std::string summary;
   double default_lr = 1e-3;
   double default_weight_decay = 0;
-  std::vector<OptionInfo> options;  // registered with those that every optimizer has (sam)
+  std::vector<OptionInfo> options;  // registered with those that every optimizer has (sam...)
   Make make;  // lr and weight_decay of the configuration are set when it is called
 };
 

@@ -2,6 +2,7 @@
 #include "basin/train/training_probe.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "basin/analysis/lanczos.h"
@@ -84,6 +85,15 @@ void add_terms(Record& line, const TermGradients& terms) {
     }
   }
   line.add("gradient_alignment", terms.alignment());
+}
+
+// What the last intervention on the spectrum asked for and reached (optim/interventions.h).
+void add_intervention(Record& line, const UpdateSize& update, int64_t block) {
+  constexpr std::array kNames{"asked", "before", "reached", "change"};
+  if (!update.spectrum.defined() || std::isnan(update.spectrum.at(4 * block))) return;
+  for (int64_t j = 0; j < 4; ++j) {
+    line.add(str("spectrum_", kNames[static_cast<size_t>(j)]), update.spectrum.at(4 * block + j));
+  }
 }
 
 // The largest error at the outputs over the transformations that the network declares.
@@ -193,6 +203,7 @@ void TrainingProbe::measure(const ModelState& trained, int64_t epoch, int64_t st
       if (u.name == state.params[static_cast<size_t>(w.parameter)].name) {
         line.add("update_rms", u.rms).add("update_spectral", u.spectral);
         add_own_numbers(line, u, w.block);
+        add_intervention(line, u, w.block);
       }
     }
     matrices.push_back(std::move(line));

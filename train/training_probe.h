@@ -14,7 +14,8 @@
 //     outputs;
 //   one line "probe_matrix" per weight matrix with its own numbers, and those of the optimizer's
 //     rule where it has any: of SpecMuon, per leading mode j, specmuon_s_j, _r_j, _rn_j,
-//     _r_over_e_j, _scale_j, _dissipation_j and _slack_j.
+//     _r_over_e_j, _scale_j, _dissipation_j and _slack_j; where spectra are set in training
+//     (optim/interventions.h), spectrum_asked, _before, _reached and _change of the last time.
 // The numbers are functions of weights, data and settings, so a resumed run repeats them bit for
 // bit; they do not change the training.
 #pragma once
