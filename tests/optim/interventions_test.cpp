@@ -41,7 +41,8 @@ OptimizerConfig with_rule(const std::string& rule, const std::string& name = "ad
 void walk(Optimizer& optimizer, ParamList& params, int64_t from, int64_t to) {
   for (int64_t t = from; t < to; ++t) {
     optimizer.look_ahead(params);
-    optimizer.step(params, random_gradients(params, 40 + static_cast<uint64_t>(t)), {.step = t});
+    optimizer.step(params, random_gradients(params, 40 + static_cast<uint64_t>(t)),
+                   {.step = t, .loss = 1});
   }
 }
 
