@@ -14,7 +14,7 @@ namespace {
 
 // 10 networks, 10 optimizers, cells + 5 seeds each.
 Study large_study(int64_t cells) {
-  std::string text = "program = \"none\"\n[final]\nseeds = [0, 1, 2, 3, 4]\n";
+  std::string text = "program = \"none\"\n[search]\nseed = 9\n[final]\nseeds = [0, 1, 2, 3, 4]\n";
   for (int i = 0; i < 10; ++i) {
     text += str("[models.m", i, "]\nmodel = \"m", i, "\"\n[optimizers.o", i, "]\noptimizer = \"o",
                 i, "\"\n[grid.o", i, "]\nlr = [1");

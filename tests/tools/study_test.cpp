@@ -145,6 +145,22 @@ TEST_CASE("study file: one sentence per fault, with its line") {
   refused("title = [", {"two.toml:1", "TOML"});
 }
 
+TEST_CASE("study file: those of the repository are read, and plan what they say") {
+  for (const auto& [name, jobs] :
+       std::vector<std::pair<std::string, int64_t>>{{"quick", 48},
+                                                    {"paper_table1", 84},
+                                                    {"paper_hessian", 84},
+                                                    {"paper_qm9", 60},
+                                                    {"paper_graphs", 10},
+                                                    {"specmuon_burgers", 63}}) {
+    INFO(name);
+    const test::TempDir dir;
+    const Study study = read_study(fs::path(BASIN_SOURCE_DIR) / "studies" / (name + ".toml"));
+    Ledger ledger(dir / "out", {});
+    CHECK(Schedule(study, ledger).expected() == jobs);
+  }
+}
+
 TEST_CASE("study: a job is named by what it computes") {
   const Study study = study_from_text(kFile, "two.toml");
   const auto job = [&](const Study& s, uint64_t seed) {
@@ -354,10 +370,8 @@ done
 sum=$(printf '%s\n' "${settings[@]}" | cksum | cut -d' ' -f1)
 sleep 0.03
 )sh";
-  write_file_atomic(
-      bin / "stub",
-      head +
-          R"sh(mkdir -p "$out"
+  write_file_atomic(bin / "stub", head +
+                                      R"sh(mkdir -p "$out"
 echo '{"exit_reason": "completed"}' >"$out/run.json"
 echo "$sum" >"$out/value"
 case $lr in 0.1) echo "stub: loss is nan" >&2 && exit 4 ;; esac

@@ -21,6 +21,8 @@ std::vector<Setting> study_settings() {
   return {
       {"out", text, "", "Folder of the study (default: runs/NAME of the file)", record},
       {"runs", text, "", "Folder of the run directories (default: OUT/runs)", record},
+      {"data", text, "",
+       "Where this machine has the data; the file's setting `data` is then a name alone", record},
       {"jobs", integer, "0", "Programs at a time; 0: one per core that the study's threads leave",
        record},
       {"shard", text, "0/1", "Only the jobs i, i + n, ... of all: i/n", record},
@@ -72,6 +74,7 @@ int run(const Config& config, const Study& study, Ledger& ledger, const std::str
   options.jobs = config.integer("jobs");
   options.limit = config.integer("limit_jobs");
   options.programs = config.text("programs");
+  options.data = config.text("data");
   check(options.jobs >= 0 && options.limit >= 0,
         "--jobs and --limit-jobs are expected to be at least 0");
   Schedule schedule(study, ledger);
@@ -110,6 +113,9 @@ int submit(const Config& config, const Study& study) {
       str("'", fs::absolute(study.file).string(), "' --out '", fs::absolute(out).string(), "'");
   if (!config.text("runs").empty()) {
     arguments += str(" --runs '", fs::absolute(config.text("runs")).string(), "'");
+  }
+  if (!config.text("data").empty()) {
+    arguments += str(" --data '", fs::absolute(config.text("data")).string(), "'");
   }
   const auto scripts =
       write_slurm_scripts(out, fs::read_symlink("/proc/self/exe"), arguments, options);

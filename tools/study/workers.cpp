@@ -138,8 +138,9 @@ std::vector<std::string> Crew::command(const Job& job) const {
     for (std::string& word : blank_list(arguments)) out.push_back(std::move(word));
   }
   for (const auto& [key, value] : job.settings) {
+    const bool elsewhere = key == "data" && !options_.data.empty();
     out.push_back("--set");
-    out.push_back(key + "=" + value);
+    out.push_back(str(key, "=", elsewhere ? options_.data : value));
   }
   if (job.parent.empty()) {
     for (const std::string& word : {std::string("--out"), ledger_.run(job).string(),

@@ -13,6 +13,7 @@ struct WorkOptions {
   int64_t jobs = 0;  // at a time; 0: one for every `threads` cores
   int64_t shard = 0, shards = 1;
   int64_t limit = 0;       // end after so many jobs; 0: all
+  std::string data = {};   // where this machine has the data, in place of the setting `data`
   fs::path programs = {};  // folder of the training programs; empty: that of this one
 };
 
