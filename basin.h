@@ -152,5 +152,6 @@
 #include "basin/train/tasks/point_clouds.h"
 #include "basin/train/tasks/qm9.h"
 #include "basin/train/tasks/tasks.h"
+#include "basin/train/term_gradients.h"
 #include "basin/train/trainer.h"
 #include "basin/train/training_probe.h"

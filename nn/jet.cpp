@@ -47,11 +47,15 @@ Jet composed(const Jet& a, Tensor value, const First& first, const Second& secon
   return out;
 }
 
-// Unit vectors as rows [1, d].
+// Unit vectors as rows [1, d], made where they are needed: a recorded step takes nothing from the
+// host.
 Tensor unit(const Tensor& like, int64_t d, size_t i) {
-  std::vector<double> e(static_cast<size_t>(d));
-  e[i] = 1;
-  return Tensor::from(e, {1, d}).to(like.dtype()).to(like.device());
+  Tensors e;
+  for (int64_t j = 0; j < d; ++j) {
+    const double value = j == static_cast<int64_t>(i) ? 1 : 0;
+    e.push_back(Tensor::full({1, 1}, like.dtype(), value, like.device()));
+  }
+  return concat(e, 1);
 }
 
 Tensor part(const Jet& jet, const Tensors& parts, size_t i, int order) {

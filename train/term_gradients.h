@@ -1,6 +1,6 @@
-// The gradients of the terms of a loss one by one, and how they lie to each other. Where two of them
-// point against each other, a step that lowers one term raises the other; where one is much longer,
-// it decides the step (of physics-informed losses: Wang, Teng, Perdikaris 2021).
+// The gradients of the terms of a loss one by one, and how they lie to each other. Where two of
+// them point against each other, a step that lowers one term raises the other; where one is much
+// longer, it decides the step (of physics-informed losses: Wang, Teng, Perdikaris 2021).
 #pragma once
 #include <string>
 #include <vector>

@@ -8,8 +8,8 @@
 //     (train/layer_inputs.h) their number, the median of the gradient's nuclear rank over the
 //     stable rank of the inputs and the share where it is above 1 (a spectral step then gains more
 //     than a Euclidean one); two_over_lr (gradient descent at this rate
-//     becomes unstable where lambda_max exceeds it); for a loss of several terms, of the gradient of
-//     each alone gradient_norm_TERM, of each two gradient_cosine_TERM_TERM, and gradient_alignment
+//     becomes unstable where lambda_max exceeds it); for a loss of several terms gradient_norm_TERM
+//     of each, gradient_cosine_TERM_TERM of each two, and gradient_alignment
 //     (train/term_gradients.h); and for networks that declare a symmetry its largest error at the
 //     outputs;
 //   one line "probe_matrix" per weight matrix with its own numbers, and those of the optimizer's

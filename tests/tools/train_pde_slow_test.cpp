@@ -46,9 +46,9 @@ TEST_CASE("train_pde: --help shows the defaults of the task") {
   const TempDir dir;
   for (const auto& [arguments, shown] :
        std::vector<std::pair<std::string, std::vector<std::string>>>{
-           {"--help", {"--dtype TEXT [f64]", "--steps INT [10000]", "--batch INT [32]"}},
+           {"--help", {"--dtype TEXT=f64", "--steps INT=10000", "--batch INT=32"}},
            {"--task antiderivative --help",
-            {"--dtype TEXT [f64]", "--batch INT [150]", "--eval-batch INT [1000]"}}}) {
+            {"--dtype TEXT=f64", "--batch INT=150", "--eval-batch INT=1000"}}}) {
     const Finished help = run_built(dir, "train_pde", arguments);
     CHECK(help.code == 0);
     for (const std::string& s : shown) CHECK_MESSAGE(contains(help.out, s), s, help.out);

@@ -1,8 +1,8 @@
-// Case top_svd: the k largest singular triples beside the whole decomposition by LAPACK, in turn, in
-// f64 and to the residual that SpecMuon asks for. Two spectra: s_j = 1 / j, and that of independent
-// N(0, 1), where no triple leads and the iteration may have to give way to the whole decomposition.
-// How many times as fast: by the time of the CPU, which holds beside other work too. Accuracy,
-// relative to s_1: the largest difference of a value from LAPACK's, the largest residual
+// Case top_svd: the k largest singular triples beside the whole decomposition by LAPACK, in turn,
+// in f64 and to the residual that SpecMuon asks for. Two spectra: s_j = 1 / j, and that of
+// independent N(0, 1), where no triple leads and the iteration may have to give way to the whole
+// decomposition. How many times as fast: by the time of the CPU, which holds beside other work too.
+// Accuracy, relative to s_1: the largest difference of a value from LAPACK's, the largest residual
 // |A v - s u| or |A^T u - s v|.
 #include <algorithm>
 #include <array>

@@ -10,7 +10,7 @@
 //                     in Fourier space
 // The first three can also be learned without any solution (training=residual), from what is left
 // over of
-//   residual          the equation, at `domain` points of (x, t) that all functions of a step share;
+//   residual          the equation, at `domain` points (x, t) that all functions of a step share;
 //                     antiderivative: at the sensors
 //   initial           u(., 0) - v at the sensors, weight `initial_weight`; antiderivative: u(0)
 //   boundary          u(0, t) - u(1, t), boundary_slope: the same of u_x, at 101 times; no terms of
