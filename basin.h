@@ -130,6 +130,7 @@
 #include "basin/optim/diagnostics.h"
 #include "basin/optim/equivariance.h"
 #include "basin/optim/groups.h"
+#include "basin/optim/interventions.h"
 #include "basin/optim/newton_schulz.h"
 #include "basin/optim/optimizer.h"
 #include "basin/optim/registry.h"

@@ -171,7 +171,7 @@ Tensor Intervention::set_spectrum(const Tensor& w, size_t index, int64_t step,
   };
   if (rule_.kind == SpectrumKind::turn) {
     const double size = norm_of(numbers_in(w));
-    const Tensor out = turned(w, asked * size, rng);
+    const Tensor out = isospectral_turn(w, asked * size, rng);
     const double change = size > 0 ? distance(numbers_in(out), numbers_in(w)) / size : 0;
     noted(0, change, change);
     return out;
@@ -197,7 +197,7 @@ Tensor Intervention::set_spectrum(const Tensor& w, size_t index, int64_t step,
   noted(value(s), rule_.sham == SpectrumSham::off ? value(wanted) : value(s),
         size == 0 || rule_.sham == SpectrumSham::own ? 0 : std::min(moved / size, 2.0));
   if (moved == 0 && rule_.sham != SpectrumSham::own) return {};
-  if (rule_.sham == SpectrumSham::turn) return turned(w, moved, rng);
+  if (rule_.sham == SpectrumSham::turn) return isospectral_turn(w, moved, rng);
   if (rule_.sham == SpectrumSham::own) wanted.assign(s.begin(), s.end());
   return recombined(f, f.s.numel(), [&](int64_t i) { return wanted[static_cast<size_t>(i)]; });
 }

@@ -95,7 +95,7 @@ std::vector<double> penalty_slopes(const PenaltyRule& rule, std::span<const doub
   return out;
 }
 
-Tensor turned(const Tensor& w, double size, Rng& rng) {
+Tensor isospectral_turn(const Tensor& w, double size, Rng& rng) {
   const bool tall = w.size(0) > w.size(1);
   const int64_t side = std::min(w.size(0), w.size(1)), length = std::max(w.size(0), w.size(1));
   Tensor noise = Tensor::empty({side, side}, DType::f64);

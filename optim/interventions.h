@@ -83,7 +83,7 @@ double penalty_value(const PenaltyRule& rule, std::span<const double> s);
 std::vector<double> penalty_slopes(const PenaltyRule& rule, std::span<const double> s);
 
 // [m, n] f64 on the CPU, as are the results.
-Tensor turned(const Tensor& w, double size, Rng& rng);
+Tensor isospectral_turn(const Tensor& w, double size, Rng& rng);
 Tensor penalty_gradient(const PenaltyRule& rule, const Tensor& w);
 // U diag(values) V^T; zeros where there are fewer values.
 Tensor with_singular_values(const Tensor& w, std::span<const double> values);

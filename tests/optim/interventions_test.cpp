@@ -72,19 +72,20 @@ TEST_CASE("interventions: a turn has the size asked for and keeps every singular
     const double size = frobenius_norm(w);
     for (const double relative : {1e-6, 0.1, 1.0, 1.9}) {
       Rng rng(1, 2);
-      const Tensor moved = turned(w, relative * size, rng);
+      const Tensor moved = isospectral_turn(w, relative * size, rng);
       CHECK(change_of(moved, w) == doctest::Approx(relative * size).epsilon(1e-9));
       CHECK(largest_gap(spectrum_of(moved), spectrum_of(w)) < 1e-13 * size);
     }
     Rng rng(1, 2);
-    CHECK(change_of(turned(w, 9 * size, rng), w) == doctest::Approx(2 * size).epsilon(1e-12));
+    CHECK(change_of(isospectral_turn(w, 9 * size, rng), w) ==
+          doctest::Approx(2 * size).epsilon(1e-12));
   }
   // Of three rows one direction stays; the size is exact all the same.
   const Tensor odd = random_tensor({3, 7}, DType::f64, 6);
   Rng rng(1, 2), other(1, 3);
-  CHECK(change_of(turned(odd, 0.3, rng), odd) == doctest::Approx(0.3).epsilon(1e-12));
-  CHECK(change_of(turned(odd, 0.3, other), turned(odd, 0.3, rng)) > 1e-2);
-  CHECK(same_bits(turned(Tensor::zeros({3, 4}, DType::f64), 1, rng),
+  CHECK(change_of(isospectral_turn(odd, 0.3, rng), odd) == doctest::Approx(0.3).epsilon(1e-12));
+  CHECK(change_of(isospectral_turn(odd, 0.3, other), isospectral_turn(odd, 0.3, rng)) > 1e-2);
+  CHECK(same_bits(isospectral_turn(Tensor::zeros({3, 4}, DType::f64), 1, rng),
                   Tensor::zeros({3, 4}, DType::f64)));
 }
 
