@@ -29,7 +29,7 @@ mkdir -p "$out" || exit 1
 # NAME+KEY=VALUE is an optimizer with an option. Weight decay is 0, of PDEs the optimizer's default (AdamW:
 # 0.01), by which alone Adam and AdamW differ.
 setting() {
-  optimizers="adamw muon" seeds="0 1" limit=0 larger=0 metric=mae length=epochs judge=best_val_value functions=32
+  optimizers="adamw muon" seeds="0 1" limit=0 larger=0 metric=mae length=epochs judge=best_val_value functions=32 ends=
   case $1 in
     egnn-*)
       program=train_qm9 search=1 final=4 limit=6000
@@ -58,6 +58,8 @@ setting() {
       case $1 in
         advection) search=1000 final=4000 functions=1000 ;;
         fractional_operator) search=1000 final=4000 functions=200 ;;
+        # Two layers a net: first and last ones are all that there is to orthogonalise.
+        antiderivative) ends="--set optimizer.muon_first=true --set optimizer.muon_head=true" ;;
       esac
       ;;
     *)
@@ -97,6 +99,8 @@ train() {
       ;;
   esac
   [ "$program" = train_pde ] || more+=(--limit "$6" --wd 0)
+  # shellcheck disable=SC2206
+  case $2 in muon | polar_adamw | specmuon*) more+=($ends) ;; esac
   # shellcheck disable=SC2086
   "$bin/$program" $args --optimizer "${2%%+*}" --lr "$3" --seed "$4" "--$length" "$length_of_run" \
     "${more[@]}" --threads 1 --keep 1 --out "$1" --resume auto --json "$1.json" >"$1.log" 2>&1 && return 0

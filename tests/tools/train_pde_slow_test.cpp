@@ -108,5 +108,20 @@ TEST_CASE("train_pde: trains, resumes to the same bits, predicts, is probed") {
   CHECK(whole_top == doctest::Approx(number_in("tables/hessian.csv", ",top,1,")).epsilon(1e-8));
 }
 
+TEST_CASE("train_pde: a rule for matrices that finds none says so") {
+  const test::TempDir dir;
+  const auto log_of = [&](const std::string& more) {
+    const Finished f =
+        run_built(dir, "train_pde",
+                  "--task antiderivative --train 8 --test 8 --steps 1 --out r" +
+                      std::string(more.empty() ? "1" : "2") + " --optimizer muon" + more);
+    REQUIRE_MESSAGE(f.code == 0, f.err);
+    return f.err;
+  };
+  // Two layers a net: the first and the output one.
+  CHECK(contains(log_of(""), "warning: muon updates no parameter of this network"));
+  CHECK_FALSE(contains(log_of(" --set optimizer.muon_head=true"), "updates no parameter"));
+}
+
 }  // namespace
 }  // namespace basin::tools

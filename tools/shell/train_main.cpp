@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "basin/core/text.h"
+#include "basin/optim/registry.h"
 #include "basin/optim/routing.h"
 #include "basin/tools/shell/cli.h"
 #include "basin/tools/shell/environment.h"
@@ -48,13 +49,30 @@ void check_json_target(const Config& config) {
   }
 }
 
+// A rule for matrices on a network without one that it takes trains by its auxiliary rule alone, and
+// whoever compares the two compares nothing.
+void warn_of_idle_rule(const Optimizer& optimizer, const std::vector<RoutingRow>& rows) {
+  const std::vector<std::string> known = optimizer_names();
+  if (std::ranges::find(known, optimizer.name()) == known.end()) return;  // a program's own
+  const auto& options = optimizer_info(optimizer.name()).options;
+  if (std::ranges::find(options, "muon_head", &OptionInfo::name) == options.end()) return;
+  if (std::ranges::find(rows, optimizer.name(), &RoutingRow::optimizer) != rows.end()) return;
+  warning_line(
+      str(optimizer.name(), " updates no parameter of this network: all go to its auxiliary ",
+          rows.empty() ? "rule" : rows.front().optimizer,
+          "; --set optimizer.muon_head=true and muon_first=true let it take the output and "
+          "the first layers"));
+}
+
 void log_plan(const Trainer& trainer) {
   const Model& model = trainer.task().model;
   log_line("data: " + data_summary(trainer.task()));
   log_line(str("model: ", model.name, " (", model.preset, "), ",
                trainer.state().params.total_elements(), " parameters; ", trainer.total_steps(),
                " steps, ", trainer.steps_per_epoch(), " per epoch"));
-  log_line(format_routing_table(trainer.optimizer().routing()));
+  const std::vector<RoutingRow> rows = trainer.optimizer().routing();
+  log_line(format_routing_table(rows));
+  warn_of_idle_rule(trainer.optimizer(), rows);
 }
 
 int plan_only(const Config& config, Trainer& trainer, const Place& place) {
