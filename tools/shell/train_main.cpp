@@ -49,7 +49,7 @@ void check_json_target(const Config& config) {
   }
 }
 
-// A rule for matrices on a network without one that it takes trains by its auxiliary rule alone, and
+// A rule for matrices on a network without one that it takes trains by its auxiliary rule alone;
 // whoever compares the two compares nothing.
 void warn_of_idle_rule(const Optimizer& optimizer, const std::vector<RoutingRow>& rows) {
   const std::vector<std::string> known = optimizer_names();

@@ -37,6 +37,7 @@ class Schedule {
   // The next job that has no record yet and was not given before; none: all others wait for those
   // that run.
   std::optional<Job> next();
+  bool any_ready() const { return !ready_.empty(); }
   // A job that was given has its record now, by whomever.
   void done(const Job& job);
 

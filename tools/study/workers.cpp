@@ -315,7 +315,8 @@ WorkOutcome Crew::run() {
     progress_.update(schedule_.finished(), str(running, " running"));
     if (idle() && !started) {
       const bool enough = options_.limit > 0 && started_ >= options_.limit;
-      if (enough || elsewhere_.empty()) break;
+      // What ended in this very pass may have made others ready.
+      if (enough || (elsewhere_.empty() && !schedule_.any_ready())) break;
     }
     const timespec poll{0, kPollNanoseconds};
     if (!started) ::sigtimedwait(&child_ended_, nullptr, &poll);
