@@ -21,6 +21,7 @@ fi
 data=$1 out=$2
 shift 2
 bin=${BASIN_BIN:-build/release/bin}
+unset BASIN_BIN # no setting of the programs
 jobs=${JOBS:-1}
 mkdir -p "$out" || exit 1
 

@@ -41,10 +41,12 @@ std::string sentence_of(const Contrast& c, const Study& study) {
     return str("On ", c.with->pair->model->name, " ", metric.name, " of ", with, " and ",
                study.baseline, " cannot be compared: not enough runs.");
   }
-  const bool shown = c.verdict != "undecided";
-  std::string out = str("On ", c.with->pair->model->name, " ", with,
-                        shown ? " differs from " : " is not shown to differ from ", study.baseline,
-                        " in ", metric.name, ": ", contrast_text(c));
+  // The interval is that of this comparison alone; Holm's p is of all of the study.
+  const char* words = c.verdict == "undecided" ? " is not shown to differ from "
+                      : c.holm_p < 0.05        ? " differs from "
+                                        : " by its own interval, but not after Holm, differs from ";
+  std::string out = str("On ", c.with->pair->model->name, " ", with, words, study.baseline, " in ",
+                        metric.name, ": ", contrast_text(c));
   if (std::isfinite(c.welch_p)) {
     out += str(" (n = ", c.with->present.size(), " and ", c.baseline->present.size(),
                ", Welch p = ", short_text(c.welch_p, 2), ", after Holm ", short_text(c.holm_p, 2),
