@@ -473,6 +473,8 @@ TEST_CASE("study run: faults of a job end it with one sentence and its exit code
   refused("run missing.toml", 3, "missing.toml");
   refused("walk two.toml", 2, "'walk'");
   refused("run", 2, "a file");
+  refused("status two.toml --out nowhere", 2, "nowhere");
+  CHECK_FALSE(fs::exists(dir / "nowhere"));
   refused("run two.toml --shard 2/2", 2, "--shard");
   refused("submit two.toml", 2, "--slurm");
 }

@@ -141,7 +141,10 @@ int act(int argc, const char* const* argv) {
   if (action == "submit") return submit(config, study);
   check(action == "run" || action == "status" || action == "report", "expected the action run, ",
         "status, report or submit, given '", action, "'");
-  Ledger ledger(out_folder(config, study), config.text("runs"));
+  const fs::path out = out_folder(config, study);
+  check(action == "run" || fs::is_directory(out), action, ": ", out.string(),
+        " is expected to hold the study; `study run` makes it");
+  Ledger ledger(out, config.text("runs"));
   const std::string command = str("study ", action, " ", study.file.string());
   if (action == "run") return run(config, study, ledger, command);
   const Schedule schedule(study, ledger);
