@@ -91,7 +91,7 @@ TEST_CASE("train_pde: trains, resumes to the same bits, predicts, is probed") {
   const Finished probed =
       run_built(dir, "landscape_probe",
                 "run a --threads 1 --dtype f64 --examples 0 --top 2 --bottom 1 --density-probes 0 "
-                "--tolerance 1e-10 --lanczos-steps 67");
+                "--tolerance 1e-10 --lanczos-steps 67 --json p.json");
   CHECK_MESSAGE(probed.code == 0, probed.err);
   CHECK(contains(probed.out, "report: a/probe/report.html"));
   // The largest of all eigenvalues is the one that Lanczos found.
@@ -106,6 +106,14 @@ TEST_CASE("train_pde: trains, resumes to the same bits, predicts, is probed") {
   };
   const double whole_top = number_in("tables/spectrum.csv", "\nmlp,specmuon,67,");
   CHECK(whole_top == doctest::Approx(number_in("tables/hessian.csv", ",top,1,")).epsilon(1e-8));
+  const RecordFields numbers = parse_record(read_text_file(dir / "p.json"), "p.json");
+  CHECK(numbers.number("lambda_max") == doctest::Approx(whole_top).epsilon(1e-8));
+  CHECK(numbers.number("trace_low") < numbers.number("trace"));
+  CHECK(numbers.number("trace") < numbers.number("trace_high"));
+  CHECK(numbers.has("weights_stable_rank_share"));
+  const Finished unasked = run_built(dir, "landscape_probe", "compare a a --json c.json");
+  CHECK(unasked.code == 2);
+  CHECK_MESSAGE(contains(unasked.err, "--json is for run and path"), unasked.err);
 }
 
 TEST_CASE("train_pde: a rule for matrices that finds none says so") {

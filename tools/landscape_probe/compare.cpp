@@ -169,10 +169,15 @@ std::vector<Verdict> verdicts_of(const std::vector<LoadedProbe>& probes, const C
   return out;
 }
 
-// "egnn: λ max" as "lambda_max": lower case letters and digits, else one underscore.
+// "egnn: λ max" as "lambda_max", "gine: weights, stable rank / maximal (mean over 15 layers)" as
+// "weights_stable_rank_share": lower case letters and digits, else one underscore.
 std::string field_name(std::string quantity) {
   const size_t colon = quantity.find(": ");
   if (colon != quantity.npos) quantity.erase(0, colon + 2);
+  quantity.erase(std::min(quantity.find(" ("), quantity.size()));
+  constexpr std::string_view kShare = "/ maximal";
+  const size_t share = quantity.find(kShare);
+  if (share != quantity.npos) quantity.replace(share, kShare.size(), "share");
   for (size_t at = 0; (at = quantity.find("λ", at)) != quantity.npos;) {
     quantity.replace(at, std::string_view("λ").size(), "lambda");
   }

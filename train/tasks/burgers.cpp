@@ -123,7 +123,7 @@ void register_burgers() {
   info.summary = "viscous Burgers' equation by a physics-informed network";
   info.options = {
       {"data", "computed", "truth: computed, or a MATLAB file with usol, x and t"},
-      {"nu", number_text(kBurgersViscosity), "viscosity; a shock forms at 0.01 / pi", number},
+      {"nu", shortest_text(kBurgersViscosity), "viscosity; a shock forms at 0.01 / pi", number},
       {"domain", "2540", "points of the residual", integer},
       {"boundary", "80", "points at x = -1 and 1", integer},
       {"initial", "160", "points at t = 0", integer},

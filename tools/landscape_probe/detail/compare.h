@@ -13,7 +13,7 @@ namespace basin::tools {
 std::string report_probe(const fs::path& probe, const std::string& command);
 
 // The numbers of one probe that comparisons speak of, flat: every quantity with "_low" and "_high",
-// named as in the verdicts: lambda_max, trace, stable_rank ..
+// named as in the verdicts: lambda_max, trace, weights_stable_rank_share ..
 Record probe_numbers(const fs::path& probe);
 
 // Measures what is missing (with the settings of `config`), then compares two by two: the first
