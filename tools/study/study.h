@@ -15,7 +15,8 @@
 //                                       on validation) in the arguments; of = "all", or "nearest":
 //                                       per pair only the run nearest to the mean
 //   [metrics.NAME]                      value (a field of the results), from (a measurement), unit,
-//                                       scale, larger, logarithmic (compare by ratio)
+//                                       scale, larger, logarithmic (compare by ratio), leads (the
+//                                       one of the answer)
 //   [published.MODEL.OPTIMIZER]         METRIC = a value that others have published
 // A pair without [grid] is not searched. Names are those of the tables.
 #pragma once
