@@ -59,8 +59,13 @@ void for_each_choice(std::span<const double> values, size_t k,
   }
 }
 
-double sampled_p(int64_t large, int64_t samples) {
-  return static_cast<double>(large + 1) / static_cast<double>(samples + 1);
+// `least`: the smallest p of a count in full.
+PermutationResult counted(const Count& count, int64_t splits, bool exact, double least) {
+  const auto n = static_cast<double>(splits);
+  if (exact) return {static_cast<double>(count.large) / n, least, splits, true};
+  // The observed split belongs to the sample.
+  return {static_cast<double>(count.large + 1) / (n + 1), std::max(least, 1 / (n + 1)), splits,
+          false};
 }
 
 }  // namespace
@@ -111,18 +116,13 @@ PermutationResult permutation_test(std::span<const double> a, std::span<const do
   const auto difference = [&](double sum_a) { return sum_a / na - (total - sum_a) / nb; };
   const double scale = largest(all);
   Count count(difference(std::accumulate(a.begin(), a.end(), 0.0)), scale);
-  PermutationResult out;
-  out.splits = binomial(std::ssize(all), std::ssize(a));
+  const int64_t splits = binomial(std::ssize(all), std::ssize(a));
   // A split and its mirror image are equally extreme where the groups have one size.
-  const double least = (a.size() == b.size() ? 2.0 : 1.0) / static_cast<double>(out.splits);
-  out.exact = out.splits <= options.most_splits;
-  if (out.exact) {
+  const double least = (a.size() == b.size() ? 2.0 : 1.0) / static_cast<double>(splits);
+  if (splits <= options.most_splits) {
     for_each_choice(all, a.size(), [&](double sum) { count.add(difference(sum)); });
-    out.p = static_cast<double>(count.large) / static_cast<double>(out.splits);
-    out.floor = least;
-    return out;
+    return counted(count, splits, true, least);
   }
-  out.splits = options.samples;
   Rng rng(options.seed, stream_id("permutation_test"));
   for (int64_t s = 0; s < options.samples; ++s) {
     double sum = 0;
@@ -133,9 +133,7 @@ PermutationResult permutation_test(std::span<const double> a, std::span<const do
     }
     count.add(difference(sum));
   }
-  out.p = sampled_p(count.large, options.samples);
-  out.floor = std::max(least, sampled_p(0, options.samples));
-  return out;
+  return counted(count, options.samples, false, least);
 }
 
 PermutationResult sign_flip_test(std::span<const double> differences,
@@ -146,31 +144,25 @@ PermutationResult sign_flip_test(std::span<const double> differences,
   const size_t n = differences.size();
   const double total = std::accumulate(differences.begin(), differences.end(), 0.0);
   Count count(total, largest(differences) * static_cast<double>(n));
-  PermutationResult out;
-  out.exact = n < 62 && (int64_t{1} << n) <= options.most_splits;
   const double least = std::exp2(1 - static_cast<double>(n));
-  if (out.exact) {
-    out.splits = int64_t{1} << n;
-    for (int64_t signs = 0; signs < out.splits; ++signs) {
+  if (n < 62 && (int64_t{1} << n) <= options.most_splits) {
+    const int64_t splits = int64_t{1} << n;
+    for (int64_t signs = 0; signs < splits; ++signs) {
       double sum = 0;
-      for (size_t i = 0; i < n; ++i)
+      for (size_t i = 0; i < n; ++i) {
         sum += (signs >> i & 1) != 0 ? -differences[i] : differences[i];
+      }
       count.add(sum);
     }
-    out.p = static_cast<double>(count.large) / static_cast<double>(out.splits);
-    out.floor = least;
-    return out;
+    return counted(count, splits, true, least);
   }
-  out.splits = options.samples;
   Rng rng(options.seed, stream_id("sign_flip_test"));
   for (int64_t s = 0; s < options.samples; ++s) {
     double sum = 0;
     for (const double d : differences) sum += rng.below(2) == 0 ? d : -d;
     count.add(sum);
   }
-  out.p = sampled_p(count.large, options.samples);
-  out.floor = std::max(least, sampled_p(0, options.samples));
-  return out;
+  return counted(count, options.samples, false, least);
 }
 
 double sign_test(int64_t wins, int64_t n) {

@@ -154,13 +154,9 @@ Objective collocation(const ProblemPtr& p, const Model& model, const Tensors& bu
     }
     return residuals;
   };
-  out.terms = [p](const Tensors& residuals) {
-    Tensors terms;
-    for (size_t t = 0; t < p->terms.size(); ++t) {
-      terms.push_back(scale(mean(square(residuals[t])), p->terms[t].weight));
-    }
-    return terms;
-  };
+  std::vector<double> weights;
+  for (const PdeTerm& t : p->terms) weights.push_back(t.weight);
+  out.terms = mean_squares(std::move(weights));
   return out;
 }
 
@@ -318,6 +314,16 @@ Task pde_task(PdeProblem problem, const TaskConfig& config) {
   task.likelihood = Likelihood::gaussian;
   task.example = "point";
   return task;
+}
+
+Fn mean_squares(std::vector<double> weights) {
+  return [weights = std::move(weights)](const Tensors& residuals) {
+    Tensors terms;
+    for (size_t t = 0; t < weights.size(); ++t) {
+      terms.push_back(scale(mean(square(residuals[t])), weights[t]));
+    }
+    return terms;
+  };
 }
 
 std::vector<RecipeRow> pde_defaults() {

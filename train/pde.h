@@ -60,6 +60,9 @@ struct PdeProblem {
 // The network's option "inputs" is set to d where it has one. usage errors of the problem.
 Task pde_task(PdeProblem problem, const TaskConfig& config);
 
+// Objective::terms of residuals, one tensor each: weight_t times the mean square of the t-th.
+Fn mean_squares(std::vector<double> weights);
+
 // What programs set for such a task before any recipe: f64, an evaluation every 500 steps, 10,000
 // steps.
 std::vector<RecipeRow> pde_defaults();

@@ -161,6 +161,25 @@ TEST_CASE("study file: those of the repository are read, and plan what they say"
   }
 }
 
+TEST_CASE("study file: the table and the Hessian study of the paper share their trainings") {
+  const fs::path folder = fs::path(BASIN_SOURCE_DIR) / "studies";
+  const Study table = read_study(folder / "paper_table1.toml");
+  const Study hessian = read_study(folder / "paper_hessian.toml");
+  REQUIRE(table.models.size() == hessian.models.size());
+  for (size_t m = 0; m < table.models.size(); ++m) {
+    for (size_t o = 0; o < table.optimizers.size(); ++o) {
+      const auto& cells = table.grid.at(table.optimizers[o].name);
+      CHECK(cells == hessian.grid.at(hessian.optimizers[o].name));
+      for (const StudySettings& cell : cells) {
+        CHECK(final_job(table, table.models[m], table.optimizers[o], cell, 0).hash ==
+              final_job(hessian, hessian.models[m], hessian.optimizers[o], cell, 0).hash);
+        CHECK(search_job(table, table.models[m], table.optimizers[o], cell, 0).hash ==
+              search_job(hessian, hessian.models[m], hessian.optimizers[o], cell, 0).hash);
+      }
+    }
+  }
+}
+
 TEST_CASE("study: a job is named by what it computes") {
   const Study study = study_from_text(kFile, "two.toml");
   const auto job = [&](const Study& s, uint64_t seed) {
@@ -493,6 +512,14 @@ TEST_CASE("study submit: scripts for Slurm") {
   CHECK(contains(read_text_file(dir / "o" / "slurm" / "report.sh"), " report "));
   CHECK(std::system(str("bash -n '", (dir / "o" / "slurm" / "work.sh").string(), "'").c_str()) ==
         0);
+  // A path that a shell would read otherwise.
+  const Finished odd = run_built(
+      dir, "study", "submit two.toml --slurm --dry-run --out \"it's here\" --data \"b c\"");
+  INFO(odd.err);
+  REQUIRE(odd.code == 0);
+  const fs::path script = dir / "it's here" / "slurm" / "work.sh";
+  CHECK(contains(read_text_file(script), "it'\\''s here'"));
+  CHECK(std::system(str("bash -n \"", script.string(), "\"").c_str()) == 0);
 }
 
 }  // namespace basin::tools

@@ -90,21 +90,18 @@ std::string version_line(const std::string& program) {
              ", ", v.compiler, ", ", v.build_type, "\n", blas_description(), "\n");
 }
 
-std::string command_line(int argc, const char* const* argv) {
+std::string shell_word(const std::string& word) {
   constexpr const char* kPlain =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+./,:@%";
+  if (!word.empty() && word.find_first_not_of(kPlain) == word.npos) return word;
+  std::string out = "'";
+  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+std::string command_line(int argc, const char* const* argv) {
   std::string out;
-  for (int i = 0; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (i > 0) out += ' ';
-    if (!word.empty() && word.find_first_not_of(kPlain) == word.npos) {
-      out += word;
-      continue;
-    }
-    out += '\'';
-    for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    out += '\'';
-  }
+  for (int i = 0; i < argc; ++i) out += str(i > 0 ? " " : "", shell_word(argv[i]));
   return out;
 }
 

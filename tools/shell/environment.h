@@ -23,7 +23,9 @@ Record environment_record();
 Record device_record(Device device);
 std::string version_line(const std::string& program);  // for --version
 
-std::string command_line(int argc, const char* const* argv);  // quoted for a shell
+// A word as a shell takes it back: as it is, or quoted where a sign in it could mean something.
+std::string shell_word(const std::string& word);
+std::string command_line(int argc, const char* const* argv);  // of shell words
 std::string duration_text(double seconds);                    // "4.2 s", "3 min 12 s", "2 h 5 min"
 std::string bytes_text(double bytes);                         // "13.9 MB"
 

@@ -32,6 +32,22 @@ double metric_of(const StudyMetric& metric, const StudyRun& run, Ledger& ledger)
   return metric.scale * field_of(*record, metric.field);
 }
 
+int64_t expected_jobs(const Study& study, Stage stage, const std::string& optimizer) {
+  int64_t out = 0;
+  switch (stage) {
+    case Stage::search:
+      if (study.grid.at(optimizer).size() == 1) return 0;
+      for (const StudyRound& round : study.rounds.at(optimizer)) out += round.cells;
+      return out;
+    case Stage::final: return std::ssize(study.seeds);
+    case Stage::measure:
+      for (const StudyMeasurement& m : study.measurements) {
+        out += m.nearest ? 1 : std::ssize(study.seeds);
+      }
+  }
+  return out;
+}
+
 Schedule::Schedule(const Study& study, Ledger& ledger) : study_(study), ledger_(ledger) {
   for (const StudySubject& model : study.models) {
     for (const StudySubject& optimizer : study.optimizers) {
@@ -39,14 +55,10 @@ Schedule::Schedule(const Study& study, Ledger& ledger) : study_(study), ledger_(
       pairs_.push_back({.model = &model, .optimizer = &optimizer});
     }
   }
-  for (StudyPair& pair : pairs_) {
-    if (study.grid.at(pair.optimizer->name).size() > 1) {
-      for (const StudyRound& r : study.rounds.at(pair.optimizer->name)) expected_ += r.cells;
+  for (const StudyPair& pair : pairs_) {
+    for (const Stage stage : {Stage::search, Stage::final, Stage::measure}) {
+      expected_ += expected_jobs(study, stage, pair.optimizer->name);
     }
-    for (const StudyMeasurement& m : study.measurements) {
-      expected_ += m.nearest ? 1 : std::ssize(study.seeds);
-    }
-    expected_ += std::ssize(study.seeds);
   }
   for (StudyPair& pair : pairs_) begin_round(pair);
   settle();

@@ -68,6 +68,8 @@ class Schedule {
 
 // The metric of a run from its records, in the metric's unit; NaN where it is missing.
 double metric_of(const StudyMetric& metric, const StudyRun& run, Ledger& ledger);
+// Jobs of a stage for one network and this optimizer, where nothing fails.
+int64_t expected_jobs(const Study& study, Stage stage, const std::string& optimizer);
 // Whether a training's record says that it came to its end.
 bool completed(const RecordFields& record);
 

@@ -19,14 +19,6 @@ struct Tally {
   double seconds = 0;  // of those done
 };
 
-int64_t search_jobs(const Study& study, const std::string& optimizer) {
-  int64_t out = 0;
-  if (study.grid.at(optimizer).size() > 1) {
-    for (const StudyRound& round : study.rounds.at(optimizer)) out += round.cells;
-  }
-  return out;
-}
-
 // Step and epoch of the last line of a run's metrics.
 std::string progress_of(const fs::path& run) {
   std::error_code error;
@@ -49,10 +41,8 @@ class Status {
  public:
   Status(const Study& study, const Schedule& schedule, Ledger& ledger) : ledger_(ledger) {
     for (const StudyPair& pair : schedule.pairs()) {
-      tally_[0].expected += search_jobs(study, pair.optimizer->name);
-      tally_[1].expected += std::ssize(study.seeds);
-      for (const StudyMeasurement& m : study.measurements) {
-        tally_[2].expected += m.nearest ? 1 : std::ssize(study.seeds);
+      for (size_t s = 0; s < kStages; ++s) {
+        tally_[s].expected += expected_jobs(study, static_cast<Stage>(s), pair.optimizer->name);
       }
       for (const auto& round : pair.rounds) {
         for (const StudyTrial& t : round) add(t.job);

@@ -109,13 +109,13 @@ int submit(const Config& config, const Study& study) {
                        config.text("partition"), config.text("sbatch")};
   check(options.tasks >= 1 && options.cores >= 1,
         "--tasks and --cores are expected to be at least 1");
-  std::string arguments =
-      str("'", fs::absolute(study.file).string(), "' --out '", fs::absolute(out).string(), "'");
-  if (!config.text("runs").empty()) {
-    arguments += str(" --runs '", fs::absolute(config.text("runs")).string(), "'");
-  }
-  if (!config.text("data").empty()) {
-    arguments += str(" --data '", fs::absolute(config.text("data")).string(), "'");
+  std::string arguments = shell_word(fs::absolute(study.file).string()) + " --out " +
+                          shell_word(fs::absolute(out).string());
+  for (const char* key : {"runs", "data"}) {
+    const std::string& place = config.text(key);
+    if (!place.empty()) {
+      arguments += str(" --", key, " ", shell_word(fs::absolute(place).string()));
+    }
   }
   const auto scripts =
       write_slurm_scripts(out, fs::read_symlink("/proc/self/exe"), arguments, options);

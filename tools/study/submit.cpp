@@ -6,20 +6,15 @@
 
 #include "basin/core/folder.h"
 #include "basin/core/text.h"
+#include "basin/tools/shell/environment.h"
 
 namespace basin::tools {
 namespace {
 
-std::string quoted(const std::string& word) {
-  std::string out = "'";
-  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
-}
-
 std::string head(const SlurmOptions& options, const std::string& name, const fs::path& log) {
   TextReader extra(options.extra);
   std::string out = str("#!/bin/bash\n#SBATCH --job-name=", name, "\n#SBATCH --time=", options.time,
-                        "\n#SBATCH --output=", log.string(), "\n");
+                        "\n#SBATCH --output=", shell_word(log.string()), "\n");
   if (!options.partition.empty()) out += str("#SBATCH --partition=", options.partition, "\n");
   for (std::string word; extra >> word;) out += str("#SBATCH ", word, "\n");
   return out;
@@ -48,7 +43,7 @@ std::pair<fs::path, fs::path> write_slurm_scripts(const fs::path& out, const fs:
                                                   const SlurmOptions& options) {
   const fs::path folder = fs::absolute(out) / "slurm";
   make_folder(folder);
-  const std::string go = str("cd ", quoted(fs::current_path().string()), "\n");
+  const std::string go = str("cd ", shell_word(fs::current_path().string()), "\n");
   const std::pair scripts{folder / "work.sh", folder / "report.sh"};
   // Slurm sends SIGTERM some time before the end, on which `study` leaves checkpoints and exits
   // with 75; the task then goes back into the queue.
@@ -56,20 +51,21 @@ std::pair<fs::path, fs::path> write_slurm_scripts(const fs::path& out, const fs:
       scripts.first,
       str(head(options, "study", folder / "work-%a.log"), "#SBATCH --array=1-", options.tasks,
           "\n#SBATCH --cpus-per-task=", options.cores,
-          "\n#SBATCH --requeue\n#SBATCH --signal=TERM@120\n", go, quoted(program.string()), " run ",
-          study_arguments, " --no-report\n", "code=$?\n",
+          "\n#SBATCH --requeue\n#SBATCH --signal=TERM@120\n", go, shell_word(program.string()),
+          " run ", study_arguments, " --no-report\n", "code=$?\n",
           "[ $code -ne 75 ] || scontrol requeue \"$SLURM_JOB_ID\"\n", "exit $code\n"));
   write_file_atomic(scripts.second,
                     str(head(options, "study-report", folder / "report.log"), go,
-                        quoted(program.string()), " report ", study_arguments, "\n"));
+                        shell_word(program.string()), " report ", study_arguments, "\n"));
   return scripts;
 }
 
 std::string submit_slurm(const std::pair<fs::path, fs::path>& scripts) {
   const std::string work =
-      output_of(str("sbatch --parsable ", quoted(scripts.first.string()), " | cut -d';' -f1"));
-  const std::string report = output_of(str("sbatch --parsable --dependency=afterany:", work, " ",
-                                           quoted(scripts.second.string()), " | cut -d';' -f1"));
+      output_of(str("sbatch --parsable ", shell_word(scripts.first.string()), " | cut -d';' -f1"));
+  const std::string report =
+      output_of(str("sbatch --parsable --dependency=afterany:", work, " ",
+                    shell_word(scripts.second.string()), " | cut -d';' -f1"));
   return str("array ", work, ", report ", report);
 }
 

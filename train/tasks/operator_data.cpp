@@ -6,6 +6,7 @@
 #include "basin/autograd/ops.h"
 #include "basin/core/random.h"
 #include "basin/train/meters.h"
+#include "basin/train/pde.h"
 
 namespace basin {
 namespace {
@@ -117,13 +118,9 @@ Objective collocation(const DataPtr& data, const Model& model, const Tensors& bu
     }
     return residuals;
   };
-  out.terms = [data](const Tensors& residuals) {
-    Tensors terms;
-    for (size_t t = 0; t < data->terms.size(); ++t) {
-      terms.push_back(scale(mean(square(residuals[t])), data->terms[t].weight));
-    }
-    return terms;
-  };
+  std::vector<double> weights;
+  for (const OperatorTerm& t : data->terms) weights.push_back(t.weight);
+  out.terms = mean_squares(std::move(weights));
   return out;
 }
 
