@@ -26,6 +26,9 @@ const std::vector<OptimizerConfig>& configs() {
       {.name = "normuon"},
       {.name = "polar_adamw"},
       {.name = "lion"},
+      {.name = "adamw", .options = {{"spectrum", "frozen,every=2"}, {"penalty", "nuclear=1e-5"}}},
+      {.name = "muon",
+       .options = {{"spectrum", "stable_rank=3,every=3,sham=turn"}, {"sam", "0.01"}}},
   };
   return all;
 }
