@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Stands in for build/release/bin/PROGRAM while the pages' commands are run (commands.sh): the program
+# of that name with the reader's arguments, of which the sizes of a whole training become small ones.
+# What the page leaves to a default is made small by the environment, which a flag overrides.
+set -eu
+program=$(basename "$0")
+arguments=("$@")
+shrink() { # FLAG VALUE: every value of the flag
+  local i
+  for ((i = 0; i + 1 < ${#arguments[@]}; ++i)); do
+    [ "${arguments[i]}" != "$1" ] || arguments[i + 1]=$2
+  done
+}
+case $program in
+  train_pde) shrink --steps 4 ;;
+  train_*) shrink --steps 2 ;;
+esac
+case $program in
+  train_* | example_custom_*)
+    shrink --epochs 1
+    shrink --extend 1
+    shrink --points 64
+    shrink --k 8
+    shrink --batch 16
+    ;;
+esac
+case $program in
+  train_modelnet) export BASIN_POINTS=64 BASIN_LIMIT=60 BASIN_EPOCHS=1 BASIN_BATCH=16 BASIN_TRANSFORMATIONS=1 ;;
+  train_qm9 | train_graph) export BASIN_LIMIT=24 BASIN_EPOCHS=1 BASIN_BATCH=8 ;;
+  train_molecules) export BASIN_EPOCHS=1 ;;
+  train_pde) export BASIN_STEPS=4 ;;
+  landscape_probe)
+    export BASIN_EXAMPLES=16 BASIN_SLICE_EXAMPLES=8 BASIN_SHARPNESS_EXAMPLES=8 BASIN_PATH_EXAMPLES=8
+    export BASIN_GRID=3 BASIN_GRID1D=3 BASIN_PROBES=4 BASIN_LANCZOS_STEPS=8 BASIN_TOP=2 BASIN_BOTTOM=1
+    export BASIN_DENSITY_STEPS=6 BASIN_RANK_EXAMPLES=8 BASIN_RESAMPLES=20
+    ;;
+esac
+exec "$DOCS_BUILD/bin/$program" "${arguments[@]}"
