@@ -42,7 +42,13 @@ touch "$work/blocks/list"
 programs=$(cd "$build/bin" && ls | grep -v '^example_')
 mkdir "$work/flags"
 for program in $programs; do
-  "$build/bin/$program" --help | grep -oE '(^|[ ,])--[a-z0-9][a-z0-9-]*' | tr -d ' ,' | sort -u >"$work/flags/$program"
+  {
+    "$build/bin/$program" --help
+    # Each task of train_pde has options of its own.
+    [ "$program" != train_pde ] || for task in advection fractional fractional_operator matrix_factorisation; do
+      "$build/bin/$program" --task $task --help
+    done
+  } | grep -oE '(^|[ ,])--[a-z0-9][a-z0-9-]*' | tr -d ' ,' | sort -u >"$work/flags/$program"
 done
 # Flags of other programs that the pages speak of.
 printf '%s\n' --preset --build --test-dir --signal >"$work/flags/others"

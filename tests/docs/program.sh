@@ -11,28 +11,43 @@ shrink() { # FLAG VALUE: every value of the flag
     [ "${arguments[i]}" != "$1" ] || arguments[i + 1]=$2
   done
 }
-case $program in
-  train_pde) shrink --steps 4 ;;
-  train_*) shrink --steps 2 ;;
-esac
+has() { # WORD: whether the reader gives it
+  local word
+  for word in ${arguments[@]+"${arguments[@]}"}; do
+    [ "$word" != "$1" ] || return 0
+  done
+  return 1
+}
+
 case $program in
   train_* | example_custom_*)
     shrink --epochs 1
     shrink --extend 1
+    shrink --steps 4
     shrink --points 64
     shrink --k 8
     shrink --batch 16
     ;;
 esac
-case $program in
-  train_modelnet) export BASIN_POINTS=64 BASIN_LIMIT=60 BASIN_EPOCHS=1 BASIN_BATCH=16 BASIN_TRANSFORMATIONS=1 ;;
-  train_qm9 | train_graph) export BASIN_LIMIT=24 BASIN_EPOCHS=1 BASIN_BATCH=8 ;;
-  train_molecules) export BASIN_EPOCHS=1 ;;
+has --extend || has --resume || case $program in
+  train_modelnet | train_qm9 | train_graph | train_molecules) export BASIN_EPOCHS=1 ;;
   train_pde) export BASIN_STEPS=4 ;;
+esac
+case $program in
+  train_modelnet)
+    export BASIN_POINTS=64 BASIN_LIMIT=60 BASIN_BATCH=16 BASIN_TRANSFORMATIONS=1
+    # A new PointNet has no T-Nets and few channels.
+    if ! has --model || has pointnet; then
+      has --resume || has --weights || has predict || has compare ||
+        arguments+=(--set model.widths=16,32,64,32,16 --set model.input_transform=false
+          --set model.feature_transform=false)
+    fi
+    ;;
+  train_qm9 | train_graph) export BASIN_LIMIT=24 BASIN_BATCH=8 ;;
   landscape_probe)
     export BASIN_EXAMPLES=16 BASIN_SLICE_EXAMPLES=8 BASIN_SHARPNESS_EXAMPLES=8 BASIN_PATH_EXAMPLES=8
     export BASIN_GRID=3 BASIN_GRID1D=3 BASIN_PROBES=4 BASIN_LANCZOS_STEPS=8 BASIN_TOP=2 BASIN_BOTTOM=1
     export BASIN_DENSITY_STEPS=6 BASIN_RANK_EXAMPLES=8 BASIN_RESAMPLES=20
     ;;
 esac
-exec "$DOCS_BUILD/bin/$program" "${arguments[@]}"
+exec "$DOCS_BUILD/bin/$program" ${arguments[@]+"${arguments[@]}"}
