@@ -107,7 +107,7 @@ while IFS=$'\t' read -r number line language mark; do
   if (cd "$checkout" && timeout 150 bash -eu "$block") >"$work/log" 2>&1 </dev/null; then
     echo "$page:$line: ran, $((SECONDS - before)) s"
   else
-    tail -n 40 "$work/log"
+    tail -n 15 "$work/log" | cut -c1-300
     fault "$page:$line: this block failed"
   fi
 done <"$work/blocks/list"
