@@ -104,7 +104,7 @@ while IFS=$'\t' read -r number line language mark; do
   fi
   run=$((run + 1))
   before=$SECONDS
-  if (cd "$checkout" && timeout 150 bash -eu "$block") >"$work/log" 2>&1 </dev/null; then
+  if (cd "$checkout" && timeout 300 bash -eu "$block") >"$work/log" 2>&1 </dev/null; then
     echo "$page:$line: ran, $((SECONDS - before)) s"
   else
     tail -n 15 "$work/log" | cut -c1-300
