@@ -1,5 +1,5 @@
 // The one error type. Every failure carries a sentence (what was expected, what was given, a hint)
-// and a kind; programs map the kind to their exit code (README, "Exit codes").
+// and a kind; programs map the kind to their exit code (docs/first_steps.md, "Exit codes").
 #pragma once
 #include <stdexcept>
 #include <string>

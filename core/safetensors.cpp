@@ -274,7 +274,7 @@ void check_is_safetensors(std::span<const uint8_t> bytes, const std::string& nam
   const std::string_view what = describe_content(bytes);
   if (what.empty()) return;
   fail(ErrorKind::data, name, ": offset 0: expected a safetensors file, this is ", what,
-       "; weights must be saved as safetensors (README, \"Weights\"; "
+       "; weights must be saved as safetensors (docs/probing.md, \"Trained elsewhere\"; "
        "examples/pytorch_weights/convert.py converts those of PyTorch)");
 }
 

@@ -72,7 +72,7 @@ TEST_CASE("content: weights of another format are called by their name") {
   const auto refused = [](const std::string& bytes, const std::string& what) {
     test::check_error(ErrorKind::data,
                       {"model.pth: offset 0: expected a safetensors file, this is " + what,
-                       "README, \"Weights\""},
+                       "docs/probing.md, \"Trained elsewhere\""},
                       [&] { parse_safetensors(test::bytes_of(bytes), "model.pth"); });
   };
   refused(zip("model/data.pkl"), "an archive of torch.save");
