@@ -220,7 +220,7 @@ BASIN_TARGET_AVX512 bool select(const KnnQuery& query, const float* row, const f
 
 }  // namespace
 
-bool has_knn_avx512() { return machine_isa() == Isa::avx512; }
+bool has_knn_avx512() { return chosen_isa() == Isa::avx512; }
 
 void distances3_avx512(const float* x, int64_t stride, const float* point, int64_t count,
                        int64_t groups, float* row, float* minima) {
