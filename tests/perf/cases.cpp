@@ -50,7 +50,14 @@ Work gemm_case() {
 
 Work linear_case() {
   return gradient_case([](const Tensors& x) { return linear(x[0], x[1], x[2]); },
-                       {random({512, 64}, 1), random({96, 64}, 2), random({96}, 3)});
+                       {random({512, 64}, 1), random({64, 64}, 2), random({64}, 3)});
+}
+
+// A gate: so few outputs that the pass over x counts.
+Work linear_gate_case() {
+  return [x = random({1024, 64}, 1), w = random({4, 64}, 2), bias = random({4}, 3)] {
+    linear(x, w, bias);
+  };
 }
 
 Work edge_conv_case() {
@@ -105,6 +112,7 @@ const std::map<std::string, std::function<Work()>>& cases() {
       {"knn_64", [] { return knn_case(64); }},
       {"gemm", gemm_case},
       {"linear", linear_case},
+      {"linear_gate", linear_gate_case},
       {"edge_conv", edge_conv_case},
       {"edge_message", edge_message_case},
       {"batch_norm", batch_norm_case},

@@ -115,7 +115,7 @@ awk -F '\t' '
   function growth(row) { return now[row] - old[row] }
   function tell(row,   part) {
     split(row, part, SUBSEP)
-    printf "    %+d (%d before) %s\n", growth(row), old[row], part[3]
+    printf "    %+d (%s before) %s\n", growth(row), row in old ? old[row] : "below 1 %", part[3]
   }
   # The functions of one kind that grew by the given amount or more: the smallest first (by what it
   # does altogether, so that a caller follows what it calls), eight at most.
