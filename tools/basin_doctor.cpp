@@ -178,9 +178,9 @@ std::string facts() {
   return str("basin     ", f.text("basin_version"), ", git ", f.text("git_hash"),
              f.flag("git_dirty") ? " (changed)" : "", "\nbuild     ", f.text("compiler"), ", ",
              f.text("build_type"), ", ", f.text("flags"), "\nprocessor ", f.text("cpu"), ", ",
-             f.text("threads"), " threads\nBLAS      ", blas, "\nHDF5      ",
-             hdf5_available() ? "yes" : "no: .h5 data sets cannot be read", "\nCUDA      ",
-             device_words(Device::cuda), "\n\n");
+             f.text("threads"), " threads\npath      ", f.text("isa"), "\nBLAS      ", blas,
+             "\nHDF5      ", hdf5_available() ? "yes" : "no: .h5 data sets cannot be read",
+             "\nCUDA      ", device_words(Device::cuda), "\n\n");
 }
 
 std::string help() {

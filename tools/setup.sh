@@ -107,6 +107,12 @@ basin_setup() {
   basin_cmake
 }
 
+# What single tests use and are skipped without: valgrind, which counts instructions (label perf).
+basin_setup_tests() {
+  # Word splitting is meant: a list of packages.
+  if basin_can_install; then basin_install $(basin_absent valgrind); fi
+}
+
 # basin_build PRESET [TARGET...]: configures build/PRESET and builds the targets, or everything. As a
 # unity build, half the compile time of a cold one; whoever changes one source often is better off
 # with -DCMAKE_UNITY_BUILD=OFF, which gives the same bits.

@@ -110,7 +110,7 @@ BASIN_HOT void pull_rows_frozen(const T* __restrict y, const T* __restrict ct,
 template <class T>
 void statistics(const T* x, int64_t rows, int64_t channels, T* mean, T* var) {
   const Tensor sums = column_sums(rows, channels, 2, [&](int64_t begin, int64_t count, double* s) {
-    add_moments<T>(x + begin * channels, x, count, channels, s, s + channels);
+    hot([&] { add_moments<T>(x + begin * channels, x, count, channels, s, s + channels); });
   });
   const double* p = sums.data<double>();
   for (int64_t c = 0; c < channels; ++c) {
@@ -136,8 +136,10 @@ void backward(const BatchNormPoint& at, const Tensor& ct, const BnAct& how,
     sums = column_sums(rows, channels, 2, [&](int64_t begin, int64_t count, double* s) {
       const int64_t i = begin * channels;
       dispatch_act(how.act, [&](auto a) {
-        add_gradient_sums<T, a()>(px + i, from(py, i), pct + i, pm, leak, count, channels, s,
-                                  s + channels);
+        hot([&] {
+          add_gradient_sums<T, a()>(px + i, from(py, i), pct + i, pm, leak, count, channels, s,
+                                    s + channels);
+        });
       });
     });
   }
@@ -163,10 +165,14 @@ void backward(const BatchNormPoint& at, const Tensor& ct, const BnAct& how,
     const int64_t i = begin * channels;
     dispatch_act(how.act, [&](auto a) {
       if (how.given_stats) {
-        pull_rows_frozen<T, a()>(from(py, i), pct + i, k0, leak, end - begin, channels, pdx + i);
+        hot([&] {
+          pull_rows_frozen<T, a()>(from(py, i), pct + i, k0, leak, end - begin, channels, pdx + i);
+        });
       } else {
-        pull_rows<T, a()>(px + i, from(py, i), pct + i, pm, k0, k1, k2, leak, end - begin, channels,
-                          pdx + i);
+        hot([&] {
+          pull_rows<T, a()>(px + i, from(py, i), pct + i, pm, k0, k1, k2, leak, end - begin,
+                            channels, pdx + i);
+        });
       }
     });
   });
@@ -196,8 +202,10 @@ void BatchNormForward::cpu(const Tensor& x, const Tensor& gamma, const Tensor& b
     parallel_for(rows, rows_per_tile(channels), [&](int64_t begin, int64_t end) {
       const int64_t i = begin * channels;
       dispatch_act(how.act, [&](auto a) {
-        normalise_rows<T, a()>(px + i, pm, scale, pbeta, static_cast<T>(how.slope), end - begin,
-                               channels, py + i);
+        hot([&] {
+          normalise_rows<T, a()>(px + i, pm, scale, pbeta, static_cast<T>(how.slope), end - begin,
+                                 channels, py + i);
+        });
       });
     });
   });

@@ -116,7 +116,9 @@ void tangent(const BatchNormPoint& at, const BatchNormTensors& t, const BnAct& h
   Tensor sums;
   if (!how.given_stats) {
     sums = column_sums(rows, channels, 2, [&](int64_t begin, int64_t count, double* p) {
-      add_tangent_sums<T>(px + begin * channels, pt + begin * channels, pm, count, channels, p);
+      hot([&] {
+        add_tangent_sums<T>(px + begin * channels, pt + begin * channels, pm, count, channels, p);
+      });
     });
   }
   const double* p = how.given_stats ? nullptr : sums.data<double>();
@@ -134,8 +136,10 @@ void tangent(const BatchNormPoint& at, const BatchNormTensors& t, const BnAct& h
   parallel_for(rows, rows_per_tile(channels), [&](int64_t begin, int64_t end) {
     const int64_t i = begin * channels;
     dispatch_act(how.act, [&](auto a) {
-      push_rows<T, a()>(px + i, py ? py + i : nullptr, pt + i, pm, k, static_cast<T>(how.slope),
-                        end - begin, channels, out + i);
+      hot([&] {
+        push_rows<T, a()>(px + i, py ? py + i : nullptr, pt + i, pm, k, static_cast<T>(how.slope),
+                          end - begin, channels, out + i);
+      });
     });
   });
 }
@@ -190,8 +194,9 @@ void backward_tangent(const BatchNormPoint& at, const Tensor& ct, const BatchNor
                    static_cast<T>(how.slope)};
   };
   const Tensor sums = column_sums(rows, channels, 7, [&](int64_t begin, int64_t count, double* p) {
-    dispatch_act(how.act,
-                 [&](auto a) { add_second_sums<T, a()>(rows_from(begin), count, channels, p); });
+    dispatch_act(how.act, [&](auto a) {
+      hot([&] { add_second_sums<T, a()>(rows_from(begin), count, channels, p); });
+    });
   });
   Tensor coefficients = Tensor::empty({5, channels}, kDTypeOf<T>);
   T* k = coefficients.mutable_data<T>();
@@ -200,8 +205,10 @@ void backward_tangent(const BatchNormPoint& at, const Tensor& ct, const BatchNor
   T* out = t_grads.x.mutable_data<T>();
   parallel_for(rows, rows_per_tile(channels), [&](int64_t begin, int64_t end) {
     dispatch_act(how.act, [&](auto a) {
-      push_gradient_rows<T, a()>(rows_from(begin), k, end - begin, channels,
-                                 out + begin * channels);
+      hot([&] {
+        push_gradient_rows<T, a()>(rows_from(begin), k, end - begin, channels,
+                                   out + begin * channels);
+      });
     });
   });
 }

@@ -44,7 +44,7 @@ void strided_copy(const T* x, const Shape& shape, const std::array<int64_t, kMax
         } else if (stride == 1) {
           std::copy_n(x + at + c0, count, o);
         } else {
-          strided_run(x + at + c0 * stride, stride, o, count);
+          hot([&] { strided_run(x + at + c0 * stride, stride, o, count); });
         }
       }
     }

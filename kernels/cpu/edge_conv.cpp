@@ -136,8 +136,10 @@ void forward(const Tensor& u, const Tensor& v, const Tensor& index, const Tensor
   parallel_for(s.rows(), s.rows_per_tile(), [&](int64_t begin, int64_t end) {
     const int64_t i = begin * s.channels;
     dispatch_act(how.act, [&](auto a) {
-      normalise<T, a()>(winner + i, mean_offset, scale, pbeta, static_cast<T>(how.slope),
-                        end - begin, s.channels, out + i);
+      hot([&] {
+        normalise<T, a()>(winner + i, mean_offset, scale, pbeta, static_cast<T>(how.slope),
+                          end - begin, s.channels, out + i);
+      });
     });
   });
 }
@@ -213,9 +215,11 @@ void backward(const EdgeConvPoint& at, const Tensor& ct, const BnAct& how, EdgeC
   const Tensor sums = edge_column_sums(s, 2, [&](int64_t begin, int64_t rows, double* p) {
     const int64_t i = begin * s.channels;
     dispatch_act(how.act, [&](auto a) {
-      pull_activations<T, a()>(py + i, pct + i, winner + i, channels.mean_offset(),
-                               static_cast<T>(how.slope), rows, s.channels, g + i, p,
-                               p + s.channels);
+      hot([&] {
+        pull_activations<T, a()>(py + i, pct + i, winner + i, channels.mean_offset(),
+                                 static_cast<T>(how.slope), rows, s.channels, g + i, p,
+                                 p + s.channels);
+      });
     });
   });
 
@@ -257,10 +261,14 @@ void backward(const EdgeConvPoint& at, const Tensor& ct, const BnAct& how, EdgeC
                                               k2 + c,
                                               nullptr};
     loops.scatter(t, from, argmax + base, packed);
-    finish_points<T>(t, a + c, per_point + c, k2 + c, pointsums ? pointsums + base : nullptr,
-                     g + base);
-    finish_neighbours<T>(t, loops.width, packed, degree + b * s.points, per_edge + c, k2 + c,
-                         channels.centre_v() + c, pv + base, out + base);
+    hot([&] {
+      finish_points<T>(t, a + c, per_point + c, k2 + c, pointsums ? pointsums + base : nullptr,
+                       g + base);
+    });
+    hot([&] {
+      finish_neighbours<T>(t, loops.width, packed, degree + b * s.points, per_edge + c, k2 + c,
+                           channels.centre_v() + c, pv + base, out + base);
+    });
   });
 }
 

@@ -167,9 +167,11 @@ void tangent(const Inputs<T>& in, const Tensor& y, const BnAct& how, Tensor& y_t
   parallel_for(s.rows(), s.rows_per_tile(), [&](int64_t begin, int64_t end) {
     const int64_t i = begin * s.channels;
     dispatch_act(how.act, [&](auto a) {
-      push_rows<T, a()>(py + i, winner + i, zt + i, in.channels.mean_offset(), mean_t.data(),
-                        scale.data(), scale_t.data(), in.beta_t.template data<T>(),
-                        static_cast<T>(how.slope), end - begin, s.channels, out + i);
+      hot([&] {
+        push_rows<T, a()>(py + i, winner + i, zt + i, in.channels.mean_offset(), mean_t.data(),
+                          scale.data(), scale_t.data(), in.beta_t.template data<T>(),
+                          static_cast<T>(how.slope), end - begin, s.channels, out + i);
+      });
     });
   });
 }
@@ -298,11 +300,15 @@ void sweep_edges(const Inputs<T>& in, const Moved& m, const EdgeConstants<T>& k,
                        in.saved.degree.template data<int32_t>() + b * s.points};
     loops.scatter(t, from, in.argmax() + base, packed);
     if (!in.given_stats) {
-      finish_points<T>(t, rows, k.per_point.data() + c, k.k2.data() + c, k.k2_t.data() + c,
-                       du + base);
+      hot([&] {
+        finish_points<T>(t, rows, k.per_point.data() + c, k.k2.data() + c, k.k2_t.data() + c,
+                         du + base);
+      });
     }
-    finish_neighbours<T>(t, rows, loops.width, packed, k.per_edge.data() + c, k.k2.data() + c,
-                         k.k2_t.data() + c, in.channels.centre_v() + c, dv + base);
+    hot([&] {
+      finish_neighbours<T>(t, rows, loops.width, packed, k.per_edge.data() + c, k.k2.data() + c,
+                           k.k2_t.data() + c, in.channels.centre_v() + c, dv + base);
+    });
   });
 }
 
@@ -328,7 +334,9 @@ void backward_tangent(const Inputs<T>& in, const Tensor& y, const Tensor& ct, co
                                scale.data(),
                                scale_t.data()};
     dispatch_act(how.act, [&](auto a) {
-      pull_rows<T, a()>(from, static_cast<T>(how.slope), rows, s.channels, out + i, p);
+      hot([&] {
+        pull_rows<T, a()>(from, static_cast<T>(how.slope), rows, s.channels, out + i, p);
+      });
     });
   });
   const EdgeConstants<T> k =

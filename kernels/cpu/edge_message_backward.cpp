@@ -163,12 +163,12 @@ void pull_tile(const Sizes& s, const Weights<T>& w, int64_t count, const T* ct, 
   };
   spread_nodes(s, count, ct, b.m);
   if (s.moves) {
-    pull_shifts(s, count, ct, w.w_x, t, b.phi, b.z3, b.delta, sums.b_c, sums.w_x);
+    hot([&] { pull_shifts(s, count, ct, w.w_x, t, b.phi, b.z3, b.delta, sums.b_c, sums.w_x); });
     add_outer(b.z3, t.m, sums.w_c);
     multiply<T>(s, n, b.z3, w.w_c_back, T(1), b.m);
   }
-  if (s.attention) pull_gate(n, s.ld, w.w_a, t, b.m, b.m0, sums.w_a, sums.b_a);
-  pull_silu(n, s.ld, t.f2, b.m0, b.z2, sums.b2);
+  if (s.attention) hot([&] { pull_gate(n, s.ld, w.w_a, t, b.m, b.m0, sums.w_a, sums.b_a); });
+  hot([&] { pull_silu(n, s.ld, t.f2, b.m0, b.z2, sums.b2); });
   add_outer(b.z2, t.e1, sums.w2);
   multiply<T>(s, n, b.z2, w.w2_back, T(0), b.e1);
 }
@@ -177,8 +177,10 @@ template <class T>
 void pull_edges(const Sizes& s, const Weights<T>& w, const int32_t* index, int64_t first,
                 int64_t count, const Tile<T>& t, const TileBars<T>& b, const NodeSums<T>& nodes,
                 const WeightSums<T>& sums, T* row) {
-  pull_edge_rows(s, w.w_s, index, first, count, t, b.e1, b.delta, nodes.p, nodes.r, nodes.x, row,
-                 sums.w_s);
+  hot([&] {
+    pull_edge_rows(s, w.w_s, index, first, count, t, b.e1, b.delta, nodes.p, nodes.r, nodes.x, row,
+                   sums.w_s);
+  });
 }
 
 #define BASIN_EDGE_INSTANTIATE(T)                                                             \

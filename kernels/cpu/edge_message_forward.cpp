@@ -103,12 +103,13 @@ BASIN_HOT void sum_rows(const Sizes& s, int64_t count, const T* __restrict m, T*
 
 template <class T>
 void activate(const Sizes& s, int64_t n, const T* bias, T* z, T* f, T* h) {
+  const auto limit = static_cast<T>(s.limit);
   if (h) {
-    silu_slopes_rows(n, s.ld, T(kLimit), bias, z, f, h);
+    hot([&] { silu_slopes_rows(n, s.ld, limit, bias, z, f, h); });
   } else if (f) {
-    silu_slope_rows(n, s.ld, T(kLimit), bias, z, f);
+    hot([&] { silu_slope_rows(n, s.ld, limit, bias, z, f); });
   } else {
-    silu_rows(n, s.ld, T(kLimit), bias, z);
+    hot([&] { silu_rows(n, s.ld, limit, bias, z); });
   }
 }
 
@@ -137,20 +138,23 @@ template <class T>
 void forward_tile(const Sizes& s, const Weights<T>& w, const NodeRows<T>& rows,
                   const int32_t* index, int64_t first, int64_t count, const Tile<T>& t) {
   const int64_t n = count * s.k;
-  gather_rows(s, w.w_s, rows.p, rows.r, rows.x, index, first, count, t.delta, t.s, t.e1);
+  hot([&] {
+    gather_rows(s, w.w_s, rows.p, rows.r, rows.x, index, first, count, t.delta, t.s, t.e1);
+  });
   activate(s, n, w.zero, t.e1, t.f1, t.h1);
   multiply(s, n, t.e1, w.w2, T(0), t.m0);
   activate(s, n, w.b2, t.m0, t.f2, t.h2);
-  if (s.attention) gate_rows(n, s.ld, T(kLimit), w.w_a, w.b_a, t.m0, t.gate, t.m);
+  const auto limit = static_cast<T>(s.limit);
+  if (s.attention) hot([&] { gate_rows(n, s.ld, limit, w.w_a, w.b_a, t.m0, t.gate, t.m); });
   if (!s.moves) return;
   multiply(s, n, t.m, w.w_c, T(0), t.e3);
   activate(s, n, w.b_c, t.e3, t.f3, t.h3);
-  dot_rows(n, s.ld, w.w_x, t.e3, t.phi);
+  hot([&] { dot_rows(n, s.ld, w.w_x, t.e3, t.phi); });
 }
 
 template <class T>
 void sum_messages(const Sizes& s, int64_t count, const T* m, T* out) {
-  sum_rows(s, count, m, out);
+  hot([&] { sum_rows(s, count, m, out); });
 }
 
 template <class T>

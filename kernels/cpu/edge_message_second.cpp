@@ -164,22 +164,26 @@ struct SecondBackward {
       std::fill(y_t, y_t + n * s.ld, T(0));
     }
     if (s.moves) {
-      pull_shifts(s, count, ct, {w.w_x, w_t.w_x}, t, t_t, bars.phi, delta_bar_t, sums.b_c,
-                  sums.w_x);
+      hot([&] {
+        pull_shifts(s, count, ct, {w.w_x, w_t.w_x}, t, t_t, bars.phi, delta_bar_t, sums.b_c,
+                    sums.w_x);
+      });
       const Pair<T> z3{bars.z3, t_t.f3};
       add_outer(n, z3, {t.m, t_t.m}, sums.w_c);
       multiply_tangent(n, z3, w.w_c_back, w_t.w_c_back, T(1), y_t);
     }
     if (s.attention) {
-      pull_gate(n, s.ld, {w.w_a, w_t.w_a}, t, t_t, bars.m, y_t, sums.w_a, sums.b_a);
+      hot([&] { pull_gate(n, s.ld, {w.w_a, w_t.w_a}, t, t_t, bars.m, y_t, sums.w_a, sums.b_a); });
     }
-    pull_silu(n, s.ld, t.f2, t_t.f2, bars.m0, y_t, sums.b2);
+    hot([&] { pull_silu(n, s.ld, t.f2, t_t.f2, bars.m0, y_t, sums.b2); });
     const Pair<T> z2{bars.z2, y_t};
     add_outer(n, z2, {t.e1, t_t.e1}, sums.w2);
     T* e1_t = t_t.e3;  // free by now
     multiply_tangent(n, z2, w.w2_back, w_t.w2_back, T(0), e1_t);
-    pull_edge_rows(s, {w.w_s, w_t.w_s}, index, first, count, t, t_t, {bars.e1, e1_t}, delta_bar_t,
-                   nodes.p, nodes.r, nodes.x, rows, sums.w_s);
+    hot([&] {
+      pull_edge_rows(s, {w.w_s, w_t.w_s}, index, first, count, t, t_t, {bars.e1, e1_t}, delta_bar_t,
+                     nodes.p, nodes.r, nodes.x, rows, sums.w_s);
+    });
   }
 };
 

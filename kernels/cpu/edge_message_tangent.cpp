@@ -91,9 +91,9 @@ BASIN_HOT void dot_rows(int64_t n, int64_t ld, const T* __restrict w, const T* _
 template <class T>
 void activate(const Sizes& s, int64_t n, const T* bias_t, const T* f, const T* h, T* z_t, T* f_t) {
   if (f_t) {
-    tangent_slope_rows(n, s.ld, bias_t, f, h, z_t, f_t);
+    hot([&] { tangent_slope_rows(n, s.ld, bias_t, f, h, z_t, f_t); });
   } else {
-    tangent_rows(n, s.ld, bias_t, f, z_t);
+    hot([&] { tangent_rows(n, s.ld, bias_t, f, z_t); });
   }
 }
 
@@ -151,17 +151,19 @@ void tangent_tile(const Sizes& s, const Weights<T>& w, const Weights<T>& w_t,
   const auto or_zero = [&](const T* data, int64_t stride) {
     return data ? Rows<T>{data, stride} : Rows<T>{w.zero, 0};
   };
-  gather_tangents(s, w.w_s, w_t.w_s, or_zero(rows_t.p, s.d), or_zero(rows_t.r, s.d),
-                  or_zero(rows_t.x, 3), index, first, count, t.delta, t.s, t_t.delta, t_t.s,
-                  t_t.e1);
+  hot([&] {
+    gather_tangents(s, w.w_s, w_t.w_s, or_zero(rows_t.p, s.d), or_zero(rows_t.r, s.d),
+                    or_zero(rows_t.x, 3), index, first, count, t.delta, t.s, t_t.delta, t_t.s,
+                    t_t.e1);
+  });
   activate(s, n, w.zero, t.f1, t.h1, t_t.e1, t_t.f1);
   multiply_tangent(s, n, t.e1, t_t.e1, w.w2, w_t.w2, t_t.m0);
   activate(s, n, w_t.b2, t.f2, t.h2, t_t.m0, t_t.f2);
-  if (s.attention) gate_rows(n, s.ld, w, w_t, t, t_t);
+  if (s.attention) hot([&] { gate_rows(n, s.ld, w, w_t, t, t_t); });
   if (!s.moves) return;
   multiply_tangent(s, n, t.m, t_t.m, w.w_c, w_t.w_c, t_t.e3);
   activate(s, n, w_t.b_c, t.f3, t.h3, t_t.e3, t_t.f3);
-  dot_rows(n, s.ld, w.w_x, w_t.w_x, t.e3, t_t.e3, t_t.phi);
+  hot([&] { dot_rows(n, s.ld, w.w_x, w_t.w_x, t.e3, t_t.e3, t_t.phi); });
 }
 
 template void tangent_tile(const Sizes&, const Weights<float>&, const Weights<float>&,

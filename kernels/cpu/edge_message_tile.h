@@ -19,6 +19,7 @@ inline constexpr int kLanes = 64 / static_cast<int>(sizeof(T));
 struct Sizes {
   int64_t clouds, nodes, k, d, ld;
   bool attention, moves;
+  double limit = 87;  // of a sigmoid's argument: e^87 is finite in f32
 
   int64_t rows() const { return clouds * nodes; }
   int64_t width() const { return moves ? d + 3 : d; }  // of the result
@@ -135,13 +136,11 @@ void for_tiles(const Sizes& s, int64_t begin, int64_t end, Run&& run) {
   }
 }
 
-inline constexpr double kLimit = 87;  // e^87 is finite in f32
-
 // 1 / (1 + e^-x). In f32 without a division: e^-x = 2^n 2^-f with |f| <= 1/2 and the polynomial of
 // degree 6 that is best for the relative error of 2^-f (Remez, 2e-9); the reciprocal of d >= 1
 // starts from its exponent bits (off by at most 12 %) and takes two steps of third order, y <- y +
 // y (e + e^2) with e = 1 - d y. Relative error below 2e-7 + 8e-8 |x|. x is clamped at +-limit =
-// kLimit, which must not be a constant to the compiler: it would branch on it.
+// Sizes::limit, which must not be a constant to the compiler: it would branch on it.
 [[gnu::always_inline]] inline float sigmoid(float x, float limit) {
   constexpr float kLog2E = 1.44269504088896341f;
   constexpr float kRound = 12582912.f;  // 1.5 * 2^23: the low bits of the sum are n

@@ -39,11 +39,11 @@ BASIN_HOT void right_loop(T a, const T* b, T* out, int64_t n) {
 template <class F, class T>
 void inner_run(const T* a, int64_t a_stride, const T* b, int64_t b_stride, T* out, int64_t n) {
   if (a_stride == 1 && b_stride == 1) {
-    both_loop<F, T>(a, b, out, n);
+    hot([&] { both_loop<F, T>(a, b, out, n); });
   } else if (a_stride == 1) {
-    left_loop<F, T>(a, *b, out, n);
+    hot([&] { left_loop<F, T>(a, *b, out, n); });
   } else if (b_stride == 1) {
-    right_loop<F, T>(*a, b, out, n);
+    hot([&] { right_loop<F, T>(*a, b, out, n); });
   } else {
     std::fill_n(out, n, F::f(*a, *b));
   }
@@ -77,9 +77,11 @@ void binary_loops(const BroadcastPlan& plan, const T* a, const T* b, T* out) {
   const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(inner, 1));
   if (plan.rank == 2 && inner < 16) {
     parallel_for(rows, grain, [&](int64_t r, int64_t end) {
-      short_rows_loop<F, T>(a + r * plan.a_strides[0], plan.a_strides[0], as,
-                            b + r * plan.b_strides[0], plan.b_strides[0], bs, out + r * inner,
-                            end - r, inner);
+      hot([&] {
+        short_rows_loop<F, T>(a + r * plan.a_strides[0], plan.a_strides[0], as,
+                              b + r * plan.b_strides[0], plan.b_strides[0], bs, out + r * inner,
+                              end - r, inner);
+      });
     });
     return;
   }
@@ -137,7 +139,7 @@ void UnaryMap::cpu(Unary op, const Tensor& x, double p, Tensor& out) {
     T* o = out.mutable_data<T>();
     visit_unary(op, [&](auto f) {
       parallel_for(x.numel(), kGrain, [&](int64_t i, int64_t end) {
-        map_loop<decltype(f), T>(in + i, static_cast<T>(p), o + i, end - i);
+        hot([&] { map_loop<decltype(f), T>(in + i, static_cast<T>(p), o + i, end - i); });
       });
     });
   });
@@ -154,7 +156,9 @@ void UnaryChain::cpu(Unary op, const Tensor& t, const Tensor& x, const Tensor& y
     T* o = out.mutable_data<T>();
     visit_unary(op, [&](auto f) {
       parallel_for(t.numel(), kGrain, [&](int64_t i, int64_t end) {
-        chain_loop<decltype(f), T>(tp + i, xp + i, yp + i, static_cast<T>(p), o + i, end - i);
+        hot([&] {
+          chain_loop<decltype(f), T>(tp + i, xp + i, yp + i, static_cast<T>(p), o + i, end - i);
+        });
       });
     });
   });

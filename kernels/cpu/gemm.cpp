@@ -12,6 +12,7 @@
 #include "basin/core/parallel.h"
 #include "basin/kernels/cpu/gemm_packed.h"
 #include "basin/kernels/cpu/hot.h"
+#include "basin/kernels/cpu/isa.h"
 
 namespace basin {
 namespace {
@@ -74,7 +75,7 @@ int library_int(int64_t value) {
 }
 
 void use_one_library_thread() {
-  static const bool done = (openblas_set_num_threads(1), true);
+  static const bool done = (chosen_isa(), openblas_set_num_threads(1), true);
   (void)done;
 }
 
@@ -187,7 +188,7 @@ void gemm_chunked(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, i
   const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 14) / n);
   parallel_for(m, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      add_chunks<T>(parts + i * n, chunks, m * n, beta, c + i * ldc, n);
+      hot([&] { add_chunks<T>(parts + i * n, chunks, m * n, beta, c + i * ldc, n); });
     }
   });
 }
@@ -300,6 +301,7 @@ void allow_tf32(bool allowed) { tf32 = allowed; }
 bool tf32_allowed() { return tf32; }
 
 std::string blas_description() {
+  chosen_isa();  // it has a say in the core type
   // The configuration string starts with "OpenBLAS <version>"; its core name may be the build
   // machine's.
   TextReader config(openblas_get_config());

@@ -28,11 +28,11 @@ constexpr int64_t kPanel = kPanelWidth<T>;
 
 }  // namespace
 
-bool has_packed_gemm() { return machine_isa() != Isa::baseline; }
+bool has_packed_gemm() { return chosen_isa() != Isa::generic; }
 
 const char* packed_gemm_name() {
-  if (machine_isa() == Isa::avx512) return "avx512";
-  return machine_isa() == Isa::avx2 ? "avx2" : "none";
+  if (chosen_isa() == Isa::avx512) return "avx512";
+  return chosen_isa() == Isa::avx2 ? "avx2" : "none";
 }
 
 template <class T>
@@ -76,7 +76,7 @@ void pack_rows(const T* a, int64_t lda, int64_t rows, int64_t depth, T* packed) 
 template <class T>
 void multiply_panel(const Block<T>& block, const T* panel, int64_t cols, T* c) {
 #if BASIN_HAS_X86_TILES
-  if (machine_isa() == Isa::avx512) {
+  if (chosen_isa() == Isa::avx512) {
     avx512::panel<T>(block, panel, cols, c);
   } else {
     avx2::panel<T>(block, panel, cols, c);

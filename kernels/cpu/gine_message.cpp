@@ -73,7 +73,9 @@ void GineMessage::cpu(const Tensor& h, const Tensor& t, const EdgeGroups& into, 
       for (; i < end; ++i) {
         std::fill_n(o + i * d, d, T(0));
         for (int32_t e = edges.start[i]; e < edges.start[i + 1]; ++e) {
-          add_message(rows + edges.node[e] * d, kinds + edges.kind[e] * d, o + i * d, d);
+          hot([&] {
+            add_message(rows + edges.node[e] * d, kinds + edges.kind[e] * d, o + i * d, d);
+          });
         }
       }
     });
@@ -95,8 +97,8 @@ void GineMessageJvp::cpu(const Tensor& h, const Tensor& t, const EdgeGroups& int
         std::fill_n(o + i * d, d, T(0));
         for (int32_t e = edges.start[i]; e < edges.start[i + 1]; ++e) {
           const int64_t j = edges.node[e] * d, k = edges.kind[e] * d;
-          if (of_rows) add_tangent(rows + j, kinds + k, of_rows + j, o + i * d, d);
-          if (of_kinds) add_tangent(rows + j, kinds + k, of_kinds + k, o + i * d, d);
+          if (of_rows) hot([&] { add_tangent(rows + j, kinds + k, of_rows + j, o + i * d, d); });
+          if (of_kinds) hot([&] { add_tangent(rows + j, kinds + k, of_kinds + k, o + i * d, d); });
         }
       }
     });
@@ -123,8 +125,10 @@ void GineMessageVjp::cpu(const Tensor& h, const Tensor& t, const EdgeGroups& fro
           std::fill_n(of_rows + j * d, d, T(0));
           for (int32_t e = edges.start[j]; e < edges.start[j + 1]; ++e) {
             const int64_t k = edges.kind[e] * d;
-            add_gradient(rows + j * d, kinds + k, c + edges.node[e] * d, of_rows + j * d,
-                         of_kinds + k, d);
+            hot([&] {
+              add_gradient(rows + j * d, kinds + k, c + edges.node[e] * d, of_rows + j * d,
+                           of_kinds + k, d);
+            });
           }
         }
       }

@@ -85,7 +85,7 @@ void ScatterSum::cpu(const Tensor& x, const Tensor& index, Tensor& out) {
       for (; n < end; ++n) {
         std::fill_n(o + n * width, width, T(0));
         for (int32_t k = start[n]; k < start[n + 1]; ++k) {
-          add_row(p + order[k] * width, o + n * width, width);
+          hot([&] { add_row(p + order[k] * width, o + n * width, width); });
         }
       }
     });
@@ -103,7 +103,7 @@ void SegmentSum::cpu(const Tensor& x, const Tensor& offsets, Tensor& out) {
       for (; s < end; ++s) {
         std::fill_n(o + s * width, width, T(0));
         for (int64_t e = start[s]; e < start[s + 1]; ++e)
-          add_row(p + e * width, o + s * width, width);
+          hot([&] { add_row(p + e * width, o + s * width, width); });
       }
     });
   });

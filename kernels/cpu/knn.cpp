@@ -100,12 +100,14 @@ template <class T>
 void centre_cloud(const T* x, const Sizes& s, T* rows, T* squares, double& largest) {
   const int64_t depth = s.dims + 1;
   std::vector<double> mean(static_cast<size_t>(s.dims), 0.0);
-  for (int64_t j = 0; j < s.points; ++j) add_row<T>(x + j * s.dims, s.dims, mean.data());
+  for (int64_t j = 0; j < s.points; ++j)
+    hot([&] { add_row<T>(x + j * s.dims, s.dims, mean.data()); });
   std::vector<T> centre;
   for (const double m : mean) centre.push_back(static_cast<T>(m / static_cast<double>(s.points)));
   largest = 0;
   for (int64_t j = 0; j < s.points; ++j) {
-    const double square = centre_row<T>(x + j * s.dims, centre.data(), s.dims, rows + j * depth);
+    const double square =
+        hot([&] { return centre_row<T>(x + j * s.dims, centre.data(), s.dims, rows + j * depth); });
     rows[j * depth + s.dims] = T(1);
     squares[j] = static_cast<T>(square);
     if (square > largest || std::isnan(square)) largest = square;  // NaN stays

@@ -7,7 +7,7 @@
 #include <type_traits>
 
 #include "basin/kernels/cpu/isa.h"
-#include "basin/kernels/cpu/knn_avx512.h"
+#include "basin/kernels/cpu/knn_registers.h"
 
 #if BASIN_HAS_X86_TILES
 #include <immintrin.h>
@@ -57,8 +57,8 @@ template <class T>
 const Loops<T>& loops() {
   static const Loops<T> best = [] {
 #if BASIN_HAS_X86_TILES
-    if (machine_isa() == Isa::avx512) return avx512::loops<T>();
-    if (machine_isa() == Isa::avx2) return avx2::loops<T>();
+    if (chosen_isa() == Isa::avx512) return avx512::loops<T>();
+    if (chosen_isa() == Isa::avx2) return avx2::loops<T>();
 #endif
     return baseline::loops<T>();
   }();
@@ -115,7 +115,7 @@ NearestSelector<T>::NearestSelector(int64_t points, int64_t k, bool include_self
       groups_(groups_for(k + 1, (points + kPad - 1) / kPad * kPad)),
       wanted_(include_self ? k : k + 1),
       include_self_(include_self),
-      in_registers_(sizeof(T) == 4 && (groups_ == 32 || groups_ == 64) && has_knn_avx512()),
+      in_registers_(sizeof(T) == 4 && (groups_ == 32 || groups_ == 64) && knn_registers()),
       minima_(static_cast<size_t>(groups_)),
       value_(static_cast<size_t>(padded_ + kSpare)),
       sorted_(static_cast<size_t>(k + 1)),
@@ -165,7 +165,7 @@ void NearestSelector<T>::select_by_difference(const T* columns, int64_t stride, 
   const T* point = x + self * dims;
   if constexpr (std::is_same_v<T, float>) {
     if (in_registers_ && dims == 3) {
-      distances3_avx512(columns, stride, point, padded_, groups_, row, minima_.data());
+      knn_registers()->distances3(columns, stride, point, padded_, groups_, row, minima_.data());
       if (select_in_registers(row, self, slack, out)) return;
       select_generally(row, self, slack, x, dims, out);
       return;
@@ -180,7 +180,7 @@ void NearestSelector<T>::select(const T* row, int64_t self, Slack<T> slack, cons
                                 int64_t dims, int32_t* out) {
   if constexpr (std::is_same_v<T, float>) {
     if (in_registers_) {
-      minima_avx512(row, padded_, groups_, minima_.data());
+      knn_registers()->minima(row, padded_, groups_, minima_.data());
       if (select_in_registers(row, self, slack, out)) return;
     }
   }
@@ -193,7 +193,7 @@ bool NearestSelector<T>::select_in_registers(const T* row, int64_t self, Slack<T
   if constexpr (std::is_same_v<T, float>) {
     const int32_t excluded = include_self_ ? -1 : static_cast<int32_t>(self);
     const KnnQuery query{padded_, groups_, wanted_, k_, excluded};
-    return select_avx512(query, row, minima_.data(), slack, candidate_.data(), out);
+    return knn_registers()->select(query, row, minima_.data(), slack, candidate_.data(), out);
   }
   return false;
 }

@@ -50,7 +50,7 @@ class NearestSelector {
 
   int64_t points_, k_, padded_, groups_, wanted_;
   bool include_self_;
-  bool in_registers_;  // knn_avx512.h applies
+  bool in_registers_;  // knn_registers.h applies
   std::vector<T> minima_, value_, sorted_;
   std::vector<int32_t> candidate_, order_;
   std::vector<std::pair<double, int32_t>> exact_;

@@ -12,6 +12,8 @@
 #include <mutex>
 #include <vector>
 
+#include "basin/kernels/cpu/isa.h"
+
 extern "C" {
 // The trailing size_t arguments are the hidden lengths of the character arguments.
 void sgesdd_(const char*, const int*, const int*, float*, const int*, float*, float*, const int*,
@@ -57,6 +59,7 @@ struct Lapack<double> {
 };
 
 void check_matrix(std::string_view op, const Tensor& a) {
+  chosen_isa();  // of the library too, before its first call
   check(a.defined() && a.rank() == 2, op, ": expects a matrix, got ", a);
   check(is_float(a.dtype()), op, ": expects f32 or f64, got ", name_of(a.dtype()));
   check(std::max(a.size(0), a.size(1)) < std::numeric_limits<int>::max() / 4, op, ": the matrix ",

@@ -89,7 +89,7 @@ void jet_forward(const Network<V>& net, ElementOf<V>* out) {
     for (int64_t first = begin; first < end; first += net.tile()) {
       const int64_t count = std::min(net.tile(), end - first);
       load_points(net, first, count, memory.a[0]);
-      run_layers(net, memory, true);
+      hot([&] { run_layers(net, memory, true); });
       for (int64_t p = 0; p < count; ++p) {
         const PointLane<V> point(net, outs, p);
         for (int slot = 0; slot < net.slots.count; ++slot) {
@@ -133,9 +133,9 @@ void jet_backward(const Network<V>& net, const Input<V>& ct, int64_t chunk, int6
     for (int64_t first = begin; first < end; first += net.tile()) {
       const int64_t count = std::min(net.tile(), end - first);
       load_points(net, first, count, memory.a[0]);
-      run_layers(net, memory, false);
+      hot([&] { run_layers(net, memory, false); });
       load_cotangents(net, ct, first, count, memory.g);
-      pull_layers(net, memory, sums + parameters);
+      hot([&] { pull_layers(net, memory, sums + parameters); });
       for (int64_t p = 0; p < count; ++p) {
         const PointLane<V> point(net, d, p);
         for (int64_t i = 0; i < d; ++i) {

@@ -41,7 +41,7 @@ BASIN_HOT double sum_of_squares(const T* x, int64_t n, double scale) {
 
 template <class T>
 double norm_of(const T* x, int64_t n) {
-  const double plain = sum_of_squares(x, n, 1.0);
+  const double plain = hot([&] { return sum_of_squares(x, n, 1.0); });
   if (std::isnan(plain) || (plain > 1e-280 && plain < 1e280)) return std::sqrt(plain);
   double largest = 0;
   for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(static_cast<double>(x[i])));
@@ -49,7 +49,7 @@ double norm_of(const T* x, int64_t n) {
   int exponent = 0;
   std::frexp(largest, &exponent);
   exponent = std::max(exponent, -1000);  // 2^-exponent stays finite
-  const double scaled = sum_of_squares(x, n, std::ldexp(1.0, -exponent));
+  const double scaled = hot([&] { return sum_of_squares(x, n, std::ldexp(1.0, -exponent)); });
   return std::ldexp(std::sqrt(scaled), exponent);
 }
 

@@ -41,7 +41,7 @@ void sum_columns(const T* x, int64_t n, int64_t inner, T* out) {
   Tensor partial = Tensor::zeros({tiles, inner}, DType::f64);
   double* sums = partial.mutable_data<double>();
   parallel_for(n, grain, [&](int64_t r, int64_t end) {
-    add_columns(x + r * inner, end - r, inner, sums + r / grain * inner);
+    hot([&] { add_columns(x + r * inner, end - r, inner, sums + r / grain * inner); });
   });
   for (int64_t t = 1; t < tiles; ++t) {
     for (int64_t c = 0; c < inner; ++c) sums[c] += sums[t * inner + c];
@@ -55,8 +55,9 @@ double sum_long(const T* x, int64_t n) {
   const int64_t tiles = tile_count(n, kGrain);
   Tensor partial = Tensor::zeros({std::max<int64_t>(tiles, 1)}, DType::f64);
   double* sums = partial.mutable_data<double>();
-  parallel_for(n, kGrain,
-               [&](int64_t i, int64_t end) { sums[i / kGrain] = sum_run(x + i, end - i); });
+  parallel_for(n, kGrain, [&](int64_t i, int64_t end) {
+    sums[i / kGrain] = hot([&] { return sum_run(x + i, end - i); });
+  });
   double total = 0;
   for (int64_t t = 0; t < tiles; ++t) total += sums[t];
   return total;
@@ -69,7 +70,7 @@ void sum_axis(const T* x, AxisView v, T* out) {
   } else if (v.inner == 1) {
     const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(v.n, 1));
     parallel_for(v.outer, grain, [&](int64_t o, int64_t end) {
-      for (; o < end; ++o) out[o] = static_cast<T>(sum_run(x + o * v.n, v.n));
+      for (; o < end; ++o) out[o] = static_cast<T>(hot([&] { return sum_run(x + o * v.n, v.n); }));
     });
   } else if (v.outer == 1) {
     sum_columns(x, v.n, v.inner, out);
@@ -77,7 +78,7 @@ void sum_axis(const T* x, AxisView v, T* out) {
     Tensor scratch = Tensor::zeros({v.outer, v.inner}, DType::f64);
     double* sums = scratch.mutable_data<double>();
     parallel_for(v.outer, 1, [&](int64_t o, int64_t) {
-      add_columns(x + o * v.n * v.inner, v.n, v.inner, sums + o * v.inner);
+      hot([&] { add_columns(x + o * v.n * v.inner, v.n, v.inner, sums + o * v.inner); });
       for (int64_t i = 0; i < v.inner; ++i) {
         out[o * v.inner + i] = static_cast<T>(sums[o * v.inner + i]);
       }

@@ -48,8 +48,8 @@ using Scan = void (*)(const T* w, int64_t depth, const T* x, int64_t rows, T* be
 template <class T>
 Scan<T> best_scan() {
 #if BASIN_HAS_X86_TILES
-  if (machine_isa() == Isa::avx512) return avx512::scan_panel<T>;
-  if (machine_isa() == Isa::avx2) return avx2::scan_panel<T>;
+  if (chosen_isa() == Isa::avx512) return avx512::scan_panel<T>;
+  if (chosen_isa() == Isa::avx2) return avx2::scan_panel<T>;
 #endif
   return baseline::scan_panel<T>;
 }

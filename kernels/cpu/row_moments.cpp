@@ -51,9 +51,11 @@ void column_means(const T* x, int64_t rows, int64_t n, double* mean, T* centre) 
   double* p = sums.mutable_data<double>();
   parallel_tiles(tiles, [&](int64_t tile) {
     const int64_t begin = tile * kBlockRows;
-    add_columns<T>(x + begin * n, x, std::min(kBlockRows, rows - begin), n, p + tile * n);
+    hot([&] {
+      add_columns<T>(x + begin * n, x, std::min(kBlockRows, rows - begin), n, p + tile * n);
+    });
   });
-  for (int64_t tile = 1; tile < tiles; ++tile) add_to<double>(p + tile * n, n, p);
+  for (int64_t tile = 1; tile < tiles; ++tile) hot([&] { add_to<double>(p + tile * n, n, p); });
   for (int64_t c = 0; c < n; ++c) {
     mean[c] = x[c] + p[c] / static_cast<double>(rows);
     centre[c] = static_cast<T>(mean[c]);
@@ -64,7 +66,7 @@ void column_means(const T* x, int64_t rows, int64_t n, double* mean, T* centre) 
 
 template <class T>
 void centre_rows(const T* x, const T* centre, int64_t rows, int64_t n, T* out, int64_t ld) {
-  subtract_row<T>(x, centre, rows, n, out, ld);
+  hot([&] { subtract_row<T>(x, centre, rows, n, out, ld); });
 }
 
 template <class T>
@@ -95,7 +97,7 @@ void row_cross_moments(const T* x, const T* t, int64_t rows, int64_t n, double* 
       centre_rows<T>(x + begin * n, centre_x, count, n, left, n);
       if (!same) centre_rows<T>(t + begin * n, centre_t, count, n, right, n);
       gemm_serial<T>(true, false, n, n, count, T(1), left, n, right, n, T(0), product, n);
-      add_to<T>(product, square, p + group * square);
+      hot([&] { add_to<T>(product, square, p + group * square); });
     }
   });
   double* matrix = moments + n;

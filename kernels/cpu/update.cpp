@@ -49,16 +49,25 @@ void adam_tensor(AdamItem& item, const AdamNumbers& c) {
   parallel_for(item.w.numel(), kTile, [&](int64_t begin, int64_t end) {
     const int64_t n = end - begin;
     if (pg && px) {
-      adam_pass<T, true, true>(pw + begin, pg + begin, pm + begin, pv + begin, px + begin, n,
-                               scalars);
+      hot([&] {
+        adam_pass<T, true, true>(pw + begin, pg + begin, pm + begin, pv + begin, px + begin, n,
+                                 scalars);
+      });
     } else if (pg) {
-      adam_pass<T, true, false>(pw + begin, pg + begin, pm + begin, pv + begin, nullptr, n,
-                                scalars);
+      hot([&] {
+        adam_pass<T, true, false>(pw + begin, pg + begin, pm + begin, pv + begin, nullptr, n,
+                                  scalars);
+      });
     } else if (px) {
-      adam_pass<T, false, true>(pw + begin, nullptr, pm + begin, pv + begin, px + begin, n,
-                                scalars);
+      hot([&] {
+        adam_pass<T, false, true>(pw + begin, nullptr, pm + begin, pv + begin, px + begin, n,
+                                  scalars);
+      });
     } else {
-      adam_pass<T, false, false>(pw + begin, nullptr, pm + begin, pv + begin, nullptr, n, scalars);
+      hot([&] {
+        adam_pass<T, false, false>(pw + begin, nullptr, pm + begin, pv + begin, nullptr, n,
+                                   scalars);
+      });
     }
   });
 }
@@ -98,13 +107,13 @@ void sgd_tensor(SgdItem& item, const SgdNumbers& c) {
   parallel_for(item.w.numel(), kTile, [&](int64_t begin, int64_t end) {
     const int64_t n = end - begin;
     if (pb && pg) {
-      sgd_pass<T, true>(pw + begin, pg + begin, pb + begin, n, scalars);
+      hot([&] { sgd_pass<T, true>(pw + begin, pg + begin, pb + begin, n, scalars); });
     } else if (pb) {
-      sgd_pass<T, false>(pw + begin, nullptr, pb + begin, n, scalars);
+      hot([&] { sgd_pass<T, false>(pw + begin, nullptr, pb + begin, n, scalars); });
     } else if (pg) {
-      plain_pass<T, true>(pw + begin, pg + begin, n, scalars);
+      hot([&] { plain_pass<T, true>(pw + begin, pg + begin, n, scalars); });
     } else {
-      plain_pass<T, false>(pw + begin, nullptr, n, scalars);
+      hot([&] { plain_pass<T, false>(pw + begin, nullptr, n, scalars); });
     }
   });
 }
@@ -128,9 +137,11 @@ void momentum_tensor(MomentumItem& item, const MomentumNumbers& numbers) {
   const T* pg = item.g.defined() ? item.g.data<T>() : nullptr;
   parallel_for(item.b.numel(), kTile, [&](int64_t begin, int64_t end) {
     if (pg) {
-      momentum_pass<T, true>(pb + begin, pg + begin, pm + begin, end - begin, numbers);
+      hot([&] {
+        momentum_pass<T, true>(pb + begin, pg + begin, pm + begin, end - begin, numbers);
+      });
     } else {
-      momentum_pass<T, false>(pb + begin, nullptr, pm + begin, end - begin, numbers);
+      hot([&] { momentum_pass<T, false>(pb + begin, nullptr, pm + begin, end - begin, numbers); });
     }
   });
 }
@@ -190,7 +201,7 @@ void StepUpdate::cpu(std::span<StepItem> items, const Tensor& live) {
       T* w = item.w.mutable_data<T>() + item.offset;
       const T* o = item.o.data<T>() + item.offset;
       parallel_for(item.count, kTile, [&](int64_t begin, int64_t end) {
-        step_pass<T>(w + begin, o + begin, end - begin, item.shrink, item.rate);
+        hot([&] { step_pass<T>(w + begin, o + begin, end - begin, item.shrink, item.rate); });
       });
     });
   }

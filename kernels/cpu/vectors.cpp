@@ -52,22 +52,22 @@ BASIN_HOT void add_centred_loop(double s, const T* __restrict x, const T* __rest
 
 template <class T>
 double dot(const T* a, const double* b, int64_t n) {
-  return dot_lanes<T>(a, b, n);
+  return hot([&] { return dot_lanes<T>(a, b, n); });
 }
 
 template <class T, class U>
 void add_scaled(U s, const T* x, int64_t n, U* y) {
-  add_scaled_loop<T, U>(s, x, n, y);
+  hot([&] { add_scaled_loop<T, U>(s, x, n, y); });
 }
 
 template <class T>
 void add_centred(double s, const T* x, const T* centre, int64_t n, double* y) {
-  add_centred_loop<T>(s, x, centre, n, y);
+  hot([&] { add_centred_loop<T>(s, x, centre, n, y); });
 }
 
 template <class T>
 double dot_centred(const T* a, const T* centre, const T* b, int64_t n) {
-  return dot_centred_lanes<T>(a, centre, b, n);
+  return hot([&] { return dot_centred_lanes<T>(a, centre, b, n); });
 }
 
 Tensor wide_product(const Tensor& w, const double* s) {

@@ -1,8 +1,9 @@
 // The machine's f32 peak: chains of fused multiply-adds that never leave the registers. Twelve
-// independent chains hide the latency of two units with four cycles each. The variant is chosen at
-// run time; every thread runs the same loop.
+// independent chains hide the latency of two units with four cycles each. The variant is that of the
+// kernels (kernels/isa.h); every thread runs the same loop.
 #include "basin/core/error.h"
 #include "basin/core/parallel.h"
+#include "basin/kernels/isa.h"
 #include "basin/tools/bench/bench.h"
 #include "basin/tools/shell/environment.h"
 
@@ -71,10 +72,8 @@ float loop_portable(int64_t iterations) {
 
 Variant choose() {
 #ifdef BASIN_FMA_X86
-  if (__builtin_cpu_supports("avx512f")) return {"AVX-512", loop_avx512, 16};
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    return {"AVX2", loop_avx2, 8};
-  }
+  if (isa_name() == "avx512") return {"AVX-512", loop_avx512, 16};
+  if (isa_name() == "avx2") return {"AVX2", loop_avx2, 8};
 #endif
   return {"portable", loop_portable, 4};
 }

@@ -11,6 +11,7 @@
 #include "basin/core/params.h"
 #include "basin/core/standard_streams.h"
 #include "basin/kernels/gemm.h"
+#include "basin/kernels/isa.h"
 #include "basin/tools/shell/environment.h"
 #include "basin/tools/shell/progress.h"
 
@@ -156,6 +157,7 @@ int run_program(const std::string& name, const std::function<int()>& body) {
   try {
     hold_standard_streams();
     for (std::ostream* stream : {&std::cout, &std::cerr}) stream->imbue(std::locale::classic());
+    isa_name();  // a wrong BASIN_ISA is told before anything is read or written
     const int code = body();
     std::cout.flush();
     if (!std::cout) fail(ErrorKind::output, "standard output: cannot be written");

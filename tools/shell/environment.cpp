@@ -14,6 +14,7 @@
 #include "basin/core/parallel.h"
 #include "basin/core/version.h"
 #include "basin/kernels/gemm.h"
+#include "basin/kernels/isa.h"
 
 namespace basin::tools {
 
@@ -77,6 +78,7 @@ Record environment_record() {
       .add("flags", v.flags)
       .add("build_type", v.build_type)
       .add("cpu", cpu_model())
+      .add("isa", isa_name())
       .add("blas", blas_description())
       .add("threads", num_threads())
       .add("host", host_name())
@@ -87,7 +89,8 @@ Record environment_record() {
 std::string version_line(const std::string& program) {
   const VersionInfo& v = version_info();
   return str(program, " (Basin) ", v.version, ", git ", v.git_hash, v.git_dirty ? " (dirty)" : "",
-             ", ", v.compiler, ", ", v.build_type, "\n", blas_description(), "\n");
+             ", ", v.compiler, ", ", v.build_type, "\n", isa_name(), "; ", blas_description(),
+             "\n");
 }
 
 std::string shell_word(const std::string& word) {
