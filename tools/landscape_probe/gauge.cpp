@@ -54,14 +54,40 @@ double rms_between(const Tensors& a, const Tensors& b) {
   return std::sqrt(sum / static_cast<double>(count));
 }
 
+struct Rule {
+  std::string optimizer;
+  double lr = 0;
+};
+
+// "muon", at its default rate, or "sgd=0.001".
+std::vector<Rule> rules_of(const Config& config) {
+  std::vector<Rule> out;
+  for (const std::string& word : setting_words(config, "gauge_optimizers", {})) {
+    const size_t sign = std::min(word.find('='), word.size());
+    const std::string name = word.substr(0, sign);
+    const std::vector<std::string> known = optimizer_names();
+    check(std::find(known.begin(), known.end(), name) != known.end(),
+          config.origin("gauge_optimizers"), ": there is no optimizer '", name, "'",
+          [&] { return name_suggestion(name, known); });
+    Rule rule{name, optimizer_info(name).default_lr};
+    check(sign == word.size() || (parse_double(word.substr(sign + 1), rule.lr) && rule.lr > 0 &&
+                                  std::isfinite(rule.lr)),
+          config.origin("gauge_optimizers"),
+          ": expected OPTIMIZER or OPTIMIZER=RATE with a positive rate, given '", word, "'");
+    out.push_back(std::move(rule));
+  }
+  check(!out.empty(), config.origin("gauge_optimizers"),
+        ": gauge_optimizers is expected to name an optimizer");
+  return out;
+}
+
 // A copy of the network with its own optimizer over the parameters that move.
 class Course {
  public:
-  Course(const Task& task, ModelState state, std::vector<size_t> moving, const std::string& name)
+  Course(const Task& task, ModelState state, std::vector<size_t> moving, const Rule& rule)
       : task_(task), state_(std::move(state)), moving_(std::move(moving)) {
     for (const size_t i : moving_) part_.add(state_.params[i]);
-    optimizer_ = make_optimizer({.name = name}, part_);
-    lr_ = optimizer_info(name).default_lr;
+    optimizer_ = make_optimizer({.name = rule.optimizer, .lr = rule.lr}, part_);
   }
 
   double step(const Batch& batch, int64_t number) {
@@ -88,7 +114,6 @@ class Course {
     }
     return out;
   }
-  double lr() const { return lr_; }
 
  private:
   Tensors values() const {
@@ -102,7 +127,6 @@ class Course {
   std::vector<size_t> moving_;  // positions of the parameters that are trained
   ParamList part_;              // those
   std::unique_ptr<Optimizer> optimizer_;
-  double lr_ = 0;
 };
 
 class GaugeMeasurement {
@@ -133,17 +157,17 @@ class GaugeMeasurement {
     }
     const std::vector<size_t> every = moving(false), matrices = moving(true);
     out.held = std::ssize(every) - std::ssize(matrices);
-    const Tensors at_start = Course(task_, start_.clone(), every, "sgd").outputs(test_);
+    const Rule any = rules_of(config_).front();
+    const Tensors at_start = Course(task_, start_.clone(), every, any).outputs(test_);
     out.size = rms_between(at_start, {});
-    out.at_start =
-        rms_between(Course(task_, turned_.clone(), every, "sgd").outputs(test_), at_start);
+    out.at_start = rms_between(Course(task_, turned_.clone(), every, any).outputs(test_), at_start);
     for (const bool matrices_only : {false, true}) {
-      for (const std::string& name : setting_words(config_, "gauge_optimizers", {})) {
-        out.paths.push_back(path(name, matrices_only, at_start));
+      for (const Rule& rule : rules_of(config_)) {
+        out.paths.push_back(path(rule, matrices_only, at_start));
         const GaugePathRecord& p = out.paths.back();
-        log_line(str(kGauge, ": ", name, matrices_only ? ", matrices alone" : "", ": distance ",
-                     readable(p.distance.back()), " after ", p.step.back(), " steps, moved ",
-                     readable(p.moved.back())));
+        log_line(str(kGauge, ": ", rule.optimizer, matrices_only ? ", matrices alone" : "",
+                     ": distance ", readable(p.distance.back()), " after ", p.step.back(),
+                     " steps, moved ", readable(p.moved.back())));
       }
     }
     return out;
@@ -160,10 +184,10 @@ class GaugeMeasurement {
     return out;
   }
 
-  GaugePathRecord path(const std::string& name, bool matrices_only, const Tensors& at_start) const {
+  GaugePathRecord path(const Rule& rule, bool matrices_only, const Tensors& at_start) const {
     const std::vector<size_t> which = moving(matrices_only);
-    Course plain(task_, start_.clone(), which, name), other(task_, turned_.clone(), which, name);
-    GaugePathRecord out{.optimizer = name, .matrices_only = matrices_only, .lr = plain.lr()};
+    Course plain(task_, start_.clone(), which, rule), other(task_, turned_.clone(), which, rule);
+    GaugePathRecord out{.optimizer = rule.optimizer, .matrices_only = matrices_only, .lr = rule.lr};
     const int64_t steps = config_.integer("gauge_steps"),
                   apart = std::max<int64_t>(1, steps / config_.integer("gauge_records"));
     double loss = NAN, rotated_loss = NAN;
@@ -234,7 +258,9 @@ Figure gauge_figure(const GaugeRecord& record, const std::string& command) {
     int number = 0;
     for (const GaugePathRecord& p : record.paths) {
       if (p.matrices_only != matrices_only) continue;
-      PlotSeries series{.name = matrices_only ? "" : p.optimizer, .style = series_style(number++)};
+      PlotSeries series;
+      if (!matrices_only) series.name = p.optimizer;
+      series.style = series_style(number++);
       for (size_t k = 0; k < p.step.size(); ++k) {
         if (!(p.distance[k] > 0)) continue;  // equal to the bit: nothing to draw on a log axis
         series.x.push_back(static_cast<double>(p.step[k]));
@@ -284,16 +310,15 @@ std::vector<Setting> gauge_settings() {
   return {
       {"gauge_steps", Kind::integer, "100", "gauge: training steps from both copies"},
       {"gauge_records", Kind::integer, "20", "gauge: how often the distance is measured"},
-      {"gauge_optimizers", Kind::text, "sgd,adam,adamw,muon", "gauge: comma list of optimizers"},
+      {"gauge_optimizers", Kind::text, "sgd=0.001,adam,adamw,muon",
+       "gauge: comma list of optimizers, each at its default rate or NAME=RATE"},
   };
 }
 
 void check_gauge_settings(const Config& config) {
   at_least(config, "gauge_steps", 1);
   at_least(config, "gauge_records", 1);
-  const auto names = setting_words(config, "gauge_optimizers", optimizer_names());
-  check(!names.empty(), config.origin("gauge_optimizers"),
-        ": gauge_optimizers is expected to name an optimizer");
+  rules_of(config);
 }
 
 std::string gauge_paths(const std::string& network, const Config& config, const fs::path& out,

@@ -31,9 +31,10 @@ struct BarrierPairRecord {
   double distance = 0;  // between the weights
   double cosine = 0;    // <A, B> / (||A|| ||B||)
   int64_t moved = 0, units = 0;
-  bool settled = true;
-  std::vector<double> t, train_loss, test_loss, train_metric, test_metric;
-  BarrierHeight train_loss_barrier, test_loss_barrier, train_metric_barrier, test_metric_barrier;
+  bool settled = true;  // of the alignment
+  std::vector<double> t = {}, train_loss = {}, test_loss = {}, train_metric = {}, test_metric = {};
+  BarrierHeight train_loss_barrier = {}, test_loss_barrier = {};
+  BarrierHeight train_metric_barrier = {}, test_metric_barrier = {};
   double cka = 0;
 };
 struct BarriersRecord {
