@@ -1,6 +1,8 @@
 // Basin in one include: everything that a user's program needs. The kernels are the engine's own
 // and are not listed; whoever writes an op includes "basin/kernels/..." beside this.
 #pragma once
+#include "basin/analysis/alignment.h"
+#include "basin/analysis/assignment.h"
 #include "basin/analysis/ball_chart.h"
 #include "basin/analysis/cka.h"
 #include "basin/analysis/csv.h"
@@ -15,6 +17,7 @@
 #include "basin/analysis/operator.h"
 #include "basin/analysis/optimizer_norm.h"
 #include "basin/analysis/pac_bayes.h"
+#include "basin/analysis/pair_means.h"
 #include "basin/analysis/paths.h"
 #include "basin/analysis/pde/burgers.h"
 #include "basin/analysis/pde/fractional.h"
@@ -121,6 +124,7 @@
 #include "basin/models/pointnet.h"
 #include "basin/models/symmetry.h"
 #include "basin/nn/activation.h"
+#include "basin/nn/hidden_units.h"
 #include "basin/nn/init.h"
 #include "basin/nn/jet.h"
 #include "basin/nn/layers.h"

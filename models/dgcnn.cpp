@@ -55,6 +55,30 @@ std::shared_ptr<const Dgcnn> declare(const DgcnnConfig& config) {
   return net;
 }
 
+// A level of points is read by the next edge convolution twice, as x_j - x_i and as x_i, and beside
+// the other levels by the map that joins them.
+std::vector<HiddenUnits> hidden_units(const Dgcnn& net) {
+  const DgcnnWidths& w = net.config.widths;
+  const int64_t widths[] = {w.edge1, w.edge2, w.edge3, w.edge4};
+  std::vector<HiddenUnits> out;
+  int64_t offset = 0;
+  for (size_t i = 0; i < 4; ++i) {
+    HiddenUnits& units = out.emplace_back(HiddenUnits{str("edge", i + 1), widths[i]});
+    units.made_by(net.edges[i].map).normed_by(net.edges[i].norm);
+    if (i < 3) units.read_by(net.edges[i + 1].map).read_by(net.edges[i + 1].map, widths[i]);
+    units.read_by(net.points.map, offset);
+    offset += widths[i];
+  }
+  out.push_back({"point_features", w.points});  // the maximum and the mean of each
+  out.back().made_by(net.points.map).normed_by(net.points.norm);
+  out.back().read_by(net.fc1.map).read_by(net.fc1.map, w.points);
+  out.push_back({"fc1", w.fc1});
+  out.back().made_by(net.fc1.map).normed_by(net.fc1.norm).read_by(net.fc2.map);
+  out.push_back({"fc2", w.fc2});
+  out.back().made_by(net.fc2.map).normed_by(net.fc2.norm).read_by(net.fc3);
+  return out;
+}
+
 class Forward {
  public:
   Forward(const Dgcnn& net, const Tensors& params, const Tensors& buffers,
@@ -148,6 +172,7 @@ Model make_dgcnn(const DgcnnConfig& config) {
   model.preset = "official";
   model.outputs = config.classes;
   model.layout = net->layout;
+  model.hidden = hidden_units(*net);
   model.inputs = cloud_inputs(config.normals);
   model.symmetries = {SymmetryKind::permutation};
   model.neighbours = config.k;

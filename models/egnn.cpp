@@ -38,6 +38,21 @@ std::shared_ptr<const Egnn> declare(const EgnnConfig& config) {
   return net;
 }
 
+// The maximum over the points in the read-out is taken of each feature: they permute, no more.
+std::vector<HiddenUnits> hidden_units(const Egnn& net) {
+  const int64_t d = net.config.hidden;
+  HiddenUnits h{"features", d}, readout{"readout.0", d};
+  std::vector<HiddenUnits> out;
+  h.made_by(net.embedding);
+  for (size_t i = 0; i < net.layers.size(); ++i) {
+    add_egnn_units(net.layers[i], str("gcl_", i, "."), d, h, out);
+  }
+  h.read_by(net.readout.first).read_by(net.readout.first, d);
+  out.push_back(readout.made_by(net.readout.first).read_by(net.readout.second));
+  out.insert(out.begin(), std::move(h));
+  return out;
+}
+
 class Forward {
  public:
   // `types` is undefined where there are none.
@@ -160,6 +175,7 @@ Model make_egnn(const EgnnConfig& config) {
   model.preset = "cloud";
   model.outputs = config.classes;
   model.layout = net->layout;
+  model.hidden = hidden_units(*net);
   model.inputs = {points_slot()};
   if (config.types > 0) model.inputs.push_back({"types", Rows::point, SlotKind::feature});
   model.symmetries.assign(std::begin(kSymmetryKinds), std::end(kSymmetryKinds));

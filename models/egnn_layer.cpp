@@ -34,6 +34,24 @@ EgnnLayer declare_egnn_layer(Layout& layout, const std::string& prefix, int64_t 
   return layer;
 }
 
+void add_egnn_units(const EgnnLayer& layer, const std::string& prefix, int64_t d, HiddenUnits& h,
+                    std::vector<HiddenUnits>& own) {
+  h.read_by(layer.edge.first).read_by(layer.edge.first, d);
+  h.read_by(layer.node.first).made_by(layer.node.second);
+  HiddenUnits edge{prefix + "edge_mlp.0", d}, message{prefix + "edge_mlp.2", d},
+      node{prefix + "node_mlp.0", d};
+  own.push_back(edge.made_by(layer.edge.first).read_by(layer.edge.second));
+  message.made_by(layer.edge.second).read_by(layer.node.first, d);
+  if (layer.attends) message.read_by(layer.attention);
+  if (layer.moves) message.read_by(layer.coordinate.first);
+  own.push_back(std::move(message));
+  if (layer.moves) {
+    HiddenUnits coordinate{prefix + "coord_mlp.0", d};
+    own.push_back(coordinate.made_by(layer.coordinate.first).read_by(layer.coordinate.second));
+  }
+  own.push_back(node.made_by(layer.node.first).read_by(layer.node.second));
+}
+
 Tensor apply(const Pass& pass, const Perceptron& p, const Tensor& x) {
   return pass.apply(p.second, silu(pass.apply(p.first, x)));
 }

@@ -52,6 +52,24 @@ std::shared_ptr<const MoleculeNet> declare_molecule_net(const EgnnMoleculesConfi
   return net;
 }
 
+// The node features, and the sums over a molecule, meet linear maps alone: both rotate.
+std::vector<HiddenUnits> hidden_units(const MoleculeNet& net) {
+  const int64_t d = net.config.hidden;
+  HiddenUnits h{"features", d, true};
+  std::vector<HiddenUnits> out;
+  h.made_by(net.embedding);
+  for (size_t i = 0; i < net.layers.size(); ++i) {
+    add_egnn_units(net.layers[i], str("gcl_", i, "."), d, h, out);
+  }
+  h.read_by(net.per_atom.first);
+  out.insert(out.begin(), std::move(h));
+  HiddenUnits atom{"node_dec.0", d}, sum{"global_feature", d, true}, molecule{"graph_dec.0", d};
+  out.push_back(atom.made_by(net.per_atom.first).read_by(net.per_atom.second));
+  out.push_back(sum.made_by(net.per_atom.second).read_by(net.per_molecule.first));
+  out.push_back(molecule.made_by(net.per_molecule.first).read_by(net.per_molecule.second));
+  return out;
+}
+
 // Consecutive molecules of one size.
 struct SizeRun {
   int64_t first = 0;  // its first atom
@@ -202,6 +220,7 @@ Model make_egnn_molecules(const EgnnMoleculesConfig& config) {
   model.preset = "qm9";
   model.outputs = config.outputs;
   model.layout = net->layout;
+  model.hidden = hidden_units(*net);
   model.inputs = molecule_slots();
   model.symmetries.assign(std::begin(kSymmetryKinds), std::end(kSymmetryKinds));
   model.forward = [net](const Tensors& params, const Tensors& buffers, const Tensors& inputs,

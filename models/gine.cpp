@@ -93,6 +93,49 @@ std::shared_ptr<const Gine> declare(const GineConfig& config) {
   return net;
 }
 
+// The features stand beside those of the walks, which other maps make: two groups that do not mix.
+HiddenUnits stream_units(const Gine& net, const std::string& name, int64_t count, int64_t offset) {
+  HiddenUnits h{name, count};
+  for (const Embedding& t : net.bonds) h.also({.tensor = t.table, .axis = 1, .offset = offset});
+  for (const GineBlock& block : net.blocks) {
+    h.read_by(block.first, offset);
+    h.also({.tensor = block.second.weight, .offset = offset});
+    h.also({.tensor = block.second.bias, .offset = offset});
+    if (net.config.layer != GineLayer::batch_norm) continue;
+    h.also({.tensor = block.outer.gamma, .offset = offset});
+    h.also({.tensor = block.outer.beta, .offset = offset});
+    for (const int statistic : {0, 1}) {
+      h.also({.buffer = true, .tensor = 3 * block.outer.layer + statistic, .offset = offset});
+    }
+  }
+  const bool levels = net.config.readout == GineReadout::levels;
+  for (size_t l = 0; l < (levels ? net.head.size() : 1); ++l) h.read_by(net.head[l], offset);
+  return h;
+}
+
+std::vector<HiddenUnits> hidden_units(const Gine& net) {
+  const int64_t d = net.config.hidden;
+  const int64_t walks = net.config.walk_steps > 0 ? net.config.walk_channels : 0;
+  std::vector<HiddenUnits> out{stream_units(net, "features", d - walks, 0)};
+  for (const Embedding& t : net.atoms) out.front().also({.tensor = t.table, .axis = 1});
+  if (walks > 0) {
+    out.push_back(stream_units(net, "walk_features", walks, d - walks).made_by(net.walk_map));
+  }
+  for (size_t l = 0; l < net.blocks.size(); ++l) {
+    const GineBlock& block = net.blocks[l];
+    HiddenUnits inner{str("gnn_layers.", l), d};
+    inner.made_by(block.first).read_by(block.second);
+    if (net.config.layer == GineLayer::batch_norm) inner.normed_by(block.inner);
+    out.push_back(std::move(inner));
+  }
+  if (net.config.readout == GineReadout::levels) return out;
+  for (size_t l = 0; l + 1 < net.head.size(); ++l) {
+    HiddenUnits head{str("post_mp.", l), d};
+    out.push_back(head.made_by(net.head[l]).read_by(net.head[l + 1]));
+  }
+  return out;
+}
+
 class GineForward {
  public:
   GineForward(const Gine& net, const Tensors& params, const Tensors& buffers, const Tensors& in,
@@ -263,6 +306,7 @@ Model make_gine(const GineConfig& config) {
   model.preset = "lrgb";
   model.outputs = config.outputs;
   model.layout = net->layout;
+  model.hidden = hidden_units(*net);
   model.inputs = {
       {"atoms", Rows::node, SlotKind::feature}, {"bonds", Rows::edge, SlotKind::feature},
       {"sender", Rows::edge, SlotKind::index},  {"receiver", Rows::edge, SlotKind::index},

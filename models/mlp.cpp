@@ -88,6 +88,16 @@ MlpPart::MlpPart(Layout& layout, const std::string& prefix, const MlpConfig& con
   }
 }
 
+std::vector<HiddenUnits> MlpPart::hidden() const {
+  std::vector<HiddenUnits> out;
+  for (size_t l = 0; l + 1 < layers_.size(); ++l) {
+    if (out.empty() || gates_.empty()) out.push_back({str("linears.", l), config_.width});
+    out.back().made_by(layers_[l]).read_by(layers_[l + 1]);
+  }
+  for (const Linear& gate : gates_) out.back().made_by(gate);
+  return out;
+}
+
 Tensor MlpPart::frequencies(const Tensor& like) const {
   return frequencies_.to(like.dtype()).to(like.device());
 }
@@ -150,6 +160,7 @@ Model make_mlp(const MlpConfig& config) {
   model.outputs = config.outputs;
   model.output_name = "u";
   model.layout = layout;
+  model.hidden = net->hidden();
   model.inputs = {{"points", Rows::example, SlotKind::feature}};
   model.forward = [net, layout](const Tensors& params, const Tensors& buffers,
                                 const Tensors& inputs, const ForwardOptions& options) {

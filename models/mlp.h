@@ -44,6 +44,8 @@ class MlpPart {
   Jet jet(const Pass& pass, const Tensor& x, const JetOrders& orders) const;  // in x [B, d]
   Jet jet(const Pass& pass, const Jet& x) const;  // of features x of other coordinates
   const MlpConfig& config() const { return config_; }
+  // With gates all layers are mixed unit by unit, which makes one group of them.
+  std::vector<HiddenUnits> hidden() const;
 
  private:
   template <class Value>

@@ -20,6 +20,7 @@
 #include "basin/autograd/transform.h"
 #include "basin/core/options.h"
 #include "basin/nn/activation.h"
+#include "basin/nn/hidden_units.h"
 #include "basin/nn/jet.h"
 #include "basin/nn/layers.h"
 #include "basin/nn/objective.h"
@@ -80,6 +81,9 @@ struct Model {
   std::vector<Slot> inputs;              // what forward takes, e.g. points [B, N, 3]
   std::vector<SymmetryKind> symmetries;  // promised by the architecture
   bool penalty = false;                  // whether forward gives one
+  // From the inputs to the outputs: what may change places without changing the function. Empty: not
+  // declared, and nothing can be aligned.
+  std::vector<HiddenUnits> hidden = {};
   // k of a graph made of the input coordinates (and directions, beside them); 0: there is none.
   int64_t neighbours = 0;
   Forward forward;

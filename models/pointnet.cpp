@@ -130,6 +130,52 @@ std::shared_ptr<const PointNet> declare(const PointNetConfig& config) {
   return net;
 }
 
+HiddenUnits units_of(const std::string& name, int64_t count, const Block& block) {
+  HiddenUnits out{name, count};
+  out.made_by(block.map).normed_by(block.norm);
+  return out;
+}
+
+void add_tnet_units(const PointNetWidths& w, const TNet& tnet, const std::string& name,
+                    std::vector<HiddenUnits>& out) {
+  std::vector<Block> blocks = tnet.points;
+  blocks.insert(blocks.end(), tnet.cloud.begin(), tnet.cloud.end());
+  const int64_t widths[] = {w.w1, w.w2, w.w3, w.fc1, w.fc2};
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    out.push_back(units_of(str(name, ".", i + 1), widths[i], blocks[i]));
+    out.back().read_by(i + 1 < blocks.size() ? blocks[i + 1].map : tnet.output);
+  }
+}
+
+// The features under the feature transform T enter and leave it: rows and columns of T, which are
+// the outputs of its T-Net, change places with them. The identity that T starts from stays.
+std::vector<HiddenUnits> hidden_units(const PointNet& net) {
+  const PointNetWidths& w = net.config.widths;
+  std::vector<HiddenUnits> out;
+  if (net.input_transform) add_tnet_units(w, *net.input_transform, "input_transform", out);
+  std::vector<Block> trunk = net.before;
+  trunk.insert(trunk.end(), net.after.begin(), net.after.end());
+  for (size_t i = 0; i < trunk.size(); ++i) {
+    const int64_t count = i + 1 == trunk.size() ? w.w3 : i + 2 == trunk.size() ? w.w2 : w.w1;
+    out.push_back(units_of(str("trunk.", i + 1), count, trunk[i]));
+    out.back().read_by(i + 1 < trunk.size() ? trunk[i + 1].map : net.fc1.map);
+    if (i + 1 != net.before.size() || !net.feature_transform) continue;
+    const TNet& tnet = *net.feature_transform;
+    HiddenUnits& features = out.back().read_by(tnet.points.front().map);
+    for (const int axis : {0, 1}) {
+      const int64_t k = tnet.k;
+      features.also({.tensor = tnet.output.weight, .axis = axis, .view = {k, k, w.fc2}});
+      features.also({.tensor = tnet.output.bias, .axis = axis, .view = {k, k}});
+    }
+    add_tnet_units(w, tnet, "feature_transform", out);
+  }
+  out.push_back(units_of("fc1", w.fc1, net.fc1));
+  out.back().read_by(net.fc2.map);
+  out.push_back(units_of("fc2", w.fc2, net.fc2));
+  out.back().read_by(net.fc3);
+  return out;
+}
+
 // [K, K]: rows of K + 1 elements that start with a one, read as rows of K. By ops of the device, so
 // that a recorded step needs nothing from the host.
 Tensor identity(int64_t k, const Tensor& like) {
@@ -277,6 +323,7 @@ Model make_pointnet(const PointNetConfig& config) {
   model.preset = config.original ? "original" : "port";
   model.outputs = config.classes;
   model.layout = net->layout;
+  model.hidden = hidden_units(*net);
   model.inputs = cloud_inputs(config.normals);
   model.symmetries = {SymmetryKind::permutation};
   model.penalty = config.feature_transform && config.penalty > 0;

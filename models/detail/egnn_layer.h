@@ -3,6 +3,7 @@
 #pragma once
 #include <string>
 
+#include "basin/nn/hidden_units.h"
 #include "basin/nn/layers.h"
 
 namespace basin {
@@ -21,6 +22,11 @@ struct EgnnLayer {
 // PREFIX + edge_mlp.{0,2}, node_mlp.{0,2}, coord_mlp.{0,2}, att_mlp.0 of d channels.
 EgnnLayer declare_egnn_layer(Layout& layout, const std::string& prefix, int64_t d, bool attention,
                              bool moves);
+
+// What the layer does to the node features h (one group through all layers: a residual stream of
+// linear maps), and its own hidden units of d channels, behind them.
+void add_egnn_units(const EgnnLayer& layer, const std::string& prefix, int64_t d, HiddenUnits& h,
+                    std::vector<HiddenUnits>& own);
 
 Tensor apply(const Pass& pass, const Perceptron& p, const Tensor& x);
 

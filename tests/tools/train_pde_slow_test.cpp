@@ -113,7 +113,7 @@ TEST_CASE("train_pde: trains, resumes to the same bits, predicts, is probed") {
   CHECK(numbers.has("weights_stable_rank_share"));
   const Finished unasked = run_built(dir, "landscape_probe", "compare a a --json c.json");
   CHECK(unasked.code == 2);
-  CHECK_MESSAGE(contains(unasked.err, "--json is for run and path"), unasked.err);
+  CHECK_MESSAGE(contains(unasked.err, "--json is for run, path, barriers and gauge"), unasked.err);
 }
 
 TEST_CASE("train_pde: a rule for matrices that finds none says so") {

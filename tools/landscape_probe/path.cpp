@@ -45,13 +45,6 @@ struct Trail {
   std::string weights_sha256;  // of the last
 };
 
-void check_one_kind(const Trained& a, const Trained& b) {
-  check(a.task.name == b.task.name && a.task.model.name == b.task.model.name,
-        "path: expects networks of one kind and one task, given ", a.name(), " (", a.task.name,
-        ", ", a.task.model.name, ") and ", b.name(), " (", b.task.name, ", ", b.task.model.name,
-        ")");
-}
-
 Trail load_trail(const std::string& path, const Config& config) {
   const Trained trained = load_probed(path, config);
   check(trained.checkpoint.has_value(), config.origin("trajectory"),
@@ -271,7 +264,7 @@ std::vector<End> load_ends(const std::vector<std::string>& networks, const Confi
   std::vector<End> out;
   for (size_t i = 0; i < networks.size(); ++i) {
     Trained t = load_probed(networks[i], config);
-    if (!out.empty()) check_one_kind(out.front().trained, t);
+    if (!out.empty()) check_one_kind("path", out.front().trained, t);
     ModelState state = probe_context(t, config, {}).state;
     out.push_back({std::string(1, static_cast<char>('A' + i)), std::move(t), std::move(state)});
   }
@@ -355,7 +348,7 @@ std::string path_between(const std::vector<std::string>& networks, const Config&
   std::optional<Trained> last;  // of the trajectory
   if (!run.empty()) {
     last = load_probed(run, config);
-    if (!ends.empty()) check_one_kind(ends.front().trained, *last);
+    if (!ends.empty()) check_one_kind("path", ends.front().trained, *last);
     trail = load_trail(run, config);
   }
   const Trained any = ends.empty() ? std::move(*last) : ends.front().trained;

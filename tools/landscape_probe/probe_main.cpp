@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <iostream>
 
+#include "basin/tools/landscape_probe/detail/barriers.h"
 #include "basin/tools/landscape_probe/detail/compare.h"
 #include "basin/tools/landscape_probe/detail/demo.h"
+#include "basin/tools/landscape_probe/detail/gauge.h"
 #include "basin/tools/landscape_probe/detail/path.h"
 #include "basin/tools/landscape_probe/detail/probe.h"
 #include "basin/tools/landscape_probe/detail/selftest.h"
@@ -53,11 +55,23 @@ void path_action(const Call& call) {
   std::cout << path_between(call.networks, call.config, call.config.text("out"), call.command);
 }
 
+void barriers_action(const Call& call) {
+  std::cout << barriers_between(call.networks, call.config, call.config.text("out"), call.command);
+}
+
+void gauge_action(const Call& call) {
+  check(call.networks.size() == 1, "gauge: expects one network, given ", call.networks.size());
+  std::cout << gauge_paths(call.networks.front(), call.config, call.config.text("out"),
+                           call.command);
+}
+
 // Actions without numbers of one kind.
 void refuse_json(const Call& call, const std::string& action) {
-  if (action == "run" || action == "path") return;
+  for (const char* known : {"run", "path", "barriers", "gauge"}) {
+    if (action == known) return;
+  }
   check(call.config.text("json").empty(), call.config.origin("json"),
-        ": --json is for run and path; ", action, " writes tables/*.csv");
+        ": --json is for run, path, barriers and gauge; ", action, " writes tables/*.csv");
 }
 
 // Settings of the demonstration where they differ from the defaults: a minute, all in.
@@ -103,10 +117,9 @@ struct Action {
   const char* name;
   void (*run)(const Call&);
 };
-constexpr Action kActions[] = {{"run", run_action},
-                               {"compare", compare_action},
-                               {"path", path_action},
-                               {"demo", demo_action},
+constexpr Action kActions[] = {{"run", run_action},          {"compare", compare_action},
+                               {"path", path_action},        {"barriers", barriers_action},
+                               {"gauge", gauge_action},      {"demo", demo_action},
                                {"selftest", selftest_action}};
 
 std::string action_names() {

@@ -37,6 +37,12 @@ Trained load_probed(const std::string& path, const Config& config) {
   return load_trained_weights(path, settings, training);
 }
 
+void check_one_kind(const char* action, const Trained& a, const Trained& b) {
+  check(a.task.name == b.task.name && a.task.model.name == b.task.model.name, action,
+        ": expects networks of one kind and one task, given ", a.name(), " (", a.task.name, ", ",
+        a.task.model.name, ") and ", b.name(), " (", b.task.name, ", ", b.task.model.name, ")");
+}
+
 std::string short_name(const Trained& trained) {
   const fs::path& at = trained.checkpoint ? trained.run : trained.file;
   const fs::path named = at.has_filename() ? at : at.parent_path();

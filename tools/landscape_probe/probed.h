@@ -15,6 +15,9 @@ bool is_weights(const std::string& path);
 // weights, which the settings of task and network say what it belongs to.
 Trained load_probed(const std::string& path, const Config& config);
 
+// usage error in the name of `action` unless both are of one network and one task.
+void check_one_kind(const char* action, const Trained& a, const Trained& b);
+
 // "pointnet-muon-s0", or the stem of the file of weights.
 std::string short_name(const Trained& trained);
 

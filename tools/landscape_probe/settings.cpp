@@ -38,9 +38,10 @@ std::vector<Setting> own_settings() {
   for (const PartInfo& part : parts()) {
     all.insert(all.end(), part.settings.begin(), part.settings.end());
   }
-  const std::vector<Setting> paths = path_settings(), shared = shared_settings();
-  all.insert(all.end(), paths.begin(), paths.end());
-  all.insert(all.end(), shared.begin(), shared.end());
+  for (const std::vector<Setting>& more :
+       {path_settings(), barriers_settings(), gauge_settings(), shared_settings()}) {
+    all.insert(all.end(), more.begin(), more.end());
+  }
   return all;
 }
 
@@ -189,6 +190,8 @@ void check_probe_settings(const Config& config) {
     if (part.check) part.check(config, names);
   }
   check_path_settings(config);
+  check_barriers_settings(config);
+  check_gauge_settings(config);
 }
 
 ProbeContext probe_context(const Trained& trained, const Config& config, const fs::path& dir) {
@@ -253,6 +256,10 @@ std::string probe_help(const std::string& task) {
                       then further pairs): tables, figures, report.html
   path A B [C]        the loss on the line between two networks, with the height of the barrier; on
                       the plane through three; --trajectory RUN adds the checkpoints of a run
+  barriers A B [...]  barriers of loss and metric between every two networks, and how alike their last
+                      layers are; --align: also with hidden units permuted to match
+  gauge A             trains on from a network and from a copy in rotated hidden bases, by several
+                      optimizers: whose path depends on the basis
   demo                trains a small PointNet twice on the embedded shapes, probes and compares
   selftest            which sharpness measures move under known symmetries of a network
 

@@ -29,6 +29,13 @@ ProbeContext probe_context(const Trained& trained, const Config& config, const f
 // Of the action `path` (detail/path.h).
 std::vector<Setting> path_settings();
 void check_path_settings(const Config& config);
+// Of the action `barriers` (detail/barriers.h), which reads path_examples and
+// interpolate_statistics too.
+std::vector<Setting> barriers_settings();
+void check_barriers_settings(const Config& config);
+// Of the action `gauge` (detail/gauge.h).
+std::vector<Setting> gauge_settings();
+void check_gauge_settings(const Config& config);
 
 // For parts that read their settings; usage errors name the origin.
 std::vector<std::string> setting_words(const Config& config, const char* key,
