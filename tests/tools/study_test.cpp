@@ -152,7 +152,8 @@ TEST_CASE("study file: those of the repository are read, and plan what they say"
                                                     {"paper_hessian", 84},
                                                     {"paper_qm9", 60},
                                                     {"paper_graphs", 10},
-                                                    {"specmuon_burgers", 63}}) {
+                                                    {"specmuon_burgers", 63},
+                                                    {"stable_rank", 60}}) {
     INFO(name);
     const test::TempDir dir;
     const Study study = read_study(fs::path(BASIN_SOURCE_DIR) / "studies" / (name + ".toml"));
@@ -293,6 +294,57 @@ TEST_CASE("study: search, choice, seeds, measurements, each when it can") {
     }
     CHECK(contains(status_text(study, schedule, ledger), "48 of 48 jobs done"));
   }
+}
+
+TEST_CASE("study: an optimizer like another takes its cell, and follows what a third recorded") {
+  const test::TempDir dir;
+  const std::string more = std::string(kFile) +
+                           "[optimizers.forced]\nlike = \"adam\"\n"
+                           "\"optimizer.spectrum\" = \"stable_rank={metrics muon},every=5\"\n";
+  const Study study = study_from_text(more, "two.toml");
+  Ledger ledger(dir / "out", {});
+  Schedule schedule(study, ledger);
+  std::map<std::string, size_t> order;  // of the trainings as they were given
+  while (const auto job = schedule.next()) {
+    order.emplace(job->hash, order.size());
+    ledger.write(*job, job->optimizer == "muon" && job->stage == Stage::final && job->seed == 2
+                           ? Record().add("completed", false).add("job_seconds", 1)
+                           : stub_result(*job));
+    schedule.done(*job);
+  }
+  CHECK(schedule.finished() == schedule.expected());
+  for (size_t m = 0; m < 2; ++m) {
+    const StudyPair& adam = schedule.pairs()[3 * m];
+    const StudyPair& forced = schedule.pairs()[3 * m + 1];
+    const StudyPair& muon = schedule.pairs()[3 * m + 2];
+    CHECK(forced.rounds.empty());
+    CHECK(forced.chosen == adam.chosen);
+    REQUIRE(forced.runs.size() == 3);  // what failed cannot be followed
+    for (const StudyRun& run : forced.runs) {
+      CHECK(run.job.settings.at("optimizer.name") == "adam");
+      CHECK(run.job.settings.at("lr") == adam.chosen->at("lr"));
+      const auto followed =
+          std::ranges::find(muon.runs, run.job.seed, [](const StudyRun& r) { return r.job.seed; });
+      CHECK(run.job.reads == followed->job.hash);
+      CHECK(run.job.settings.at("optimizer.spectrum") ==
+            "stable_rank={metrics " + followed->job.hash + "},every=5");
+      CHECK(shard_of(run.job, 7) == shard_of(followed->job, 7));
+      CHECK(order.at(followed->job.hash) < order.at(run.job.hash));
+    }
+  }
+  const auto refused = [&](const std::string& text) {
+    try {
+      study_from_text(std::string(kFile) + text, "two.toml");
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  CHECK(contains(refused("[optimizers.x]\nlike = \"y\"\n"), "given 'y'"));
+  CHECK(contains(refused("[optimizers.x]\nlike = \"x\"\n"), "given 'x'"));
+  CHECK(contains(refused("[optimizers.x]\nfile = \"{metrics nobody}\"\n"), "given 'nobody'"));
+  CHECK(contains(refused("[optimizers.x]\nlike = \"adam\"\n[grid.x]\nlr = [1, 2]\n"),
+                 "takes the cell of 'adam'"));
 }
 
 TEST_CASE("study: halving keeps the best of every round") {

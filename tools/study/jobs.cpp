@@ -47,9 +47,15 @@ Job search_job(const Study& study, const StudySubject& model, const StudySubject
 }
 
 Job final_job(const Study& study, const StudySubject& model, const StudySubject& optimizer,
-              const StudySettings& cell, uint64_t seed) {
+              const StudySettings& cell, uint64_t seed, const std::string& reads) {
   Job job = training(study, Stage::final, model, optimizer, cell, seed);
   job.settings = merged(job.settings, study.final_settings);
+  job.reads = reads;
+  if (!reads.empty()) {
+    for (auto& [key, value] : job.settings) {
+      replace_all(value, str(kMetricsOf, optimizer.reads, "}"), str(kMetricsOf, reads, "}"));
+    }
+  }
   job.hash = hash_of(job);
   return job;
 }
@@ -66,9 +72,17 @@ Job measure_job(const StudyMeasurement& measurement, const Job& training) {
   return job;
 }
 
+void replace_all(std::string& text, std::string_view what, std::string_view by) {
+  for (size_t at = text.find(what); at != text.npos; at = text.find(what, at + by.size())) {
+    text.replace(at, what.size(), by);
+  }
+}
+
 int64_t shard_of(const Job& job, int64_t shards) {
-  // A measurement reads the weights of its training: it stays with it.
-  const std::string& name = job.parent.empty() ? job.hash : job.parent;
+  // What reads the weights or metrics of a training stays with it.
+  const std::string& name = !job.reads.empty()    ? job.reads
+                            : !job.parent.empty() ? job.parent
+                                                  : job.hash;
   uint64_t number = 0;
   std::from_chars(name.data(), name.data() + name.size(), number, 16);
   return static_cast<int64_t>(number % static_cast<uint64_t>(shards));

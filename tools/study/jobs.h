@@ -25,15 +25,19 @@ struct Job {
   std::string measurement = {};  // its name
   std::string arguments = {};    // of a measurement, with {run} and {best_val}
   std::string parent = {};       // of a measurement: the training's hash
+  std::string reads = {};        // the training whose metrics the settings name: its hash
 
   std::string label() const;  // "final pointnet adamw lr=0.001 seed 2"
 };
 
 Job search_job(const Study& study, const StudySubject& model, const StudySubject& optimizer,
                const StudySettings& cell, int64_t round);
+// `reads`: the training that stands for {metrics NAME}; it becomes part of the job's name.
 Job final_job(const Study& study, const StudySubject& model, const StudySubject& optimizer,
-              const StudySettings& cell, uint64_t seed);
+              const StudySettings& cell, uint64_t seed, const std::string& reads = {});
 Job measure_job(const StudyMeasurement& measurement, const Job& training);
+
+void replace_all(std::string& text, std::string_view what, std::string_view by);
 
 // Which of `shards` a job belongs to.
 int64_t shard_of(const Job& job, int64_t shards);

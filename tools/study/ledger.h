@@ -29,7 +29,7 @@ class Ledger {
 
   const fs::path& folder() const { return folder_; }
   fs::path run(const Job& job) const { return runs_ / job.hash; }
-  fs::path run_of_parent(const Job& job) const { return runs_ / job.parent; }
+  fs::path run(const std::string& hash) const { return runs_ / hash; }
   fs::path curve(const Job& job) const { return folder_ / "records" / (job.hash + ".jsonl"); }
   fs::path log(const Job& job) const { return folder_ / "logs" / (job.hash + ".log"); }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "basin/analysis/statistics.h"
 #include "basin/core/lines.h"
 #include "basin/core/text.h"
 #include "basin/figures/curvature_figures.h"
@@ -140,10 +141,30 @@ std::optional<Figure> search_figure(const Study& study, const StudyPair& pair) {
                        str("Every cell of the first round. ", map.notes.back(), "."), {.level = 0});
 }
 
-// Evaluations of one training, from its record's lines.
+// Evaluations and probes of one training, from its record's lines.
 struct Course {
   RunCurve loss, metric;
+  RunCurve rank;  // stable rank of the weights, geometric mean over the matrices
+  // Of interventions on the stable rank, over matrices and probes: geometric means of what was
+  // asked for and of reached / asked, and the mean size of the change, |dW|_F / |W|_F.
+  std::vector<double> asked, fulfilled, change;
 };
+
+void add_matrix(Course& course, const RecordFields& f, double seconds) {
+  const double step = f.number("step");
+  RunCurve& rank = course.rank;
+  if (rank.steps.empty() || rank.steps.back() != step) {
+    rank.steps.push_back(step);
+    rank.seconds.push_back(seconds);
+    rank.values.push_back(0);  // of logarithms, until all matrices are there
+  }
+  rank.values.back() += std::log(f.number("stable_rank"));
+  if (!f.has("spectrum_asked")) return;
+  course.asked.push_back(f.number("spectrum_asked"));
+  course.fulfilled.push_back(f.number("spectrum_reached") / f.number("spectrum_asked"));
+  course.change.push_back(f.number("spectrum_change"));
+}
+
 std::optional<Course> course_of(const StudyRun& run, const std::string& metric, Ledger& ledger) {
   const fs::path file = ledger.curve(run.job);
   if (!fs::exists(file)) return std::nullopt;
@@ -151,9 +172,14 @@ std::optional<Course> course_of(const StudyRun& run, const std::string& metric, 
   const std::string text = read_text_file(file);
   LineReader lines(text);
   double seconds = 0;
+  std::map<double, int64_t> matrices;  // by step
   for (std::string_view line; lines.next(line);) {
     if (line.empty()) continue;
     const RecordFields f = parse_record(line, str(file.string(), ":", lines.number()));
+    if (f.text("event") == "probe_matrix") {
+      add_matrix(out, f, seconds);
+      ++matrices[f.number("step")];
+    }
     if (f.text("event").starts_with("probe")) continue;
     seconds += f.number("seconds");
     for (const auto& [curve, key] : {std::pair{&out.loss, std::string("train_loss")},
@@ -162,6 +188,10 @@ std::optional<Course> course_of(const StudyRun& run, const std::string& metric, 
       curve->seconds.push_back(seconds);
       curve->values.push_back(f.has(key) ? f.number(key) : NAN);
     }
+  }
+  for (size_t i = 0; i < out.rank.steps.size(); ++i) {
+    const auto n = static_cast<double>(matrices.at(out.rank.steps[i]));
+    out.rank.values[i] = std::exp(out.rank.values[i] / n);
   }
   return out;
 }
@@ -175,9 +205,10 @@ std::string leading_metric(const RecordFields& record) {
 std::optional<Figure> course_figure(const Schedule& schedule, const StudySubject& model,
                                     Ledger& ledger, FigureConditions conditions) {
   ComparedQuantity loss{"training loss", true, {}}, metric{"", false, {}};
+  ComparedQuantity rank{"stable rank of the weights", true, {}};
   for (const StudyPair& pair : schedule.pairs()) {
     if (pair.model->name != model.name) continue;
-    OptimizerRuns of_loss{pair.optimizer->name, {}}, of_metric = of_loss;
+    OptimizerRuns of_loss{pair.optimizer->name, {}}, of_metric = of_loss, of_rank = of_loss;
     for (const StudyRun& run : pair.runs) {
       const RecordFields* record = ledger.record(run.job.hash);
       if (record == nullptr || run.failed) continue;
@@ -185,18 +216,58 @@ std::optional<Figure> course_figure(const Schedule& schedule, const StudySubject
       if (const auto course = course_of(run, leading_metric(*record), ledger)) {
         of_loss.runs.push_back(course->loss);
         of_metric.runs.push_back(course->metric);
+        if (!course->rank.steps.empty()) of_rank.runs.push_back(course->rank);
       }
     }
     if (of_loss.runs.empty()) continue;
     loss.optimizers.push_back(std::move(of_loss));
     metric.optimizers.push_back(std::move(of_metric));
+    if (!of_rank.runs.empty()) rank.optimizers.push_back(std::move(of_rank));
   }
   if (loss.optimizers.empty()) return std::nullopt;
+  std::vector<ComparedQuantity> quantities{loss, metric};
+  if (!rank.optimizers.empty()) quantities.push_back(std::move(rank));
   Figure figure = optimizer_comparison_figure({.title = str("Training of ", model.name),
-                                               .quantities = {loss, metric},
+                                               .quantities = std::move(quantities),
                                                .conditions = std::move(conditions)});
   figure.name = "training-" + model.name;
   return figure;
+}
+
+double geometric_mean(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double v : values) sum += std::log(v);
+  return std::exp(sum / static_cast<double>(values.size()));
+}
+
+// What interventions on the stable rank asked for and what they reached.
+std::optional<ReportTable> interventions_table(const Schedule& schedule, Ledger& ledger) {
+  ReportTable out{
+      .caption =
+          "Interventions on the stable rank, over matrices, probes and runs: asked for "
+          "(geometric mean), reached / asked (the same), |dW|_F / |W|_F of one intervention",
+      .columns = {"network", "optimizer", "runs", "asked", "reached / asked", "change"}};
+  for (const StudyPair& pair : schedule.pairs()) {
+    Course all;
+    int64_t runs = 0;
+    for (const StudyRun& run : pair.runs) {
+      const auto course = course_of(run, "", ledger);
+      if (run.failed || !course || course->asked.empty()) continue;
+      ++runs;
+      for (const auto& [to, from] :
+           {std::pair{&all.asked, &course->asked}, std::pair{&all.fulfilled, &course->fulfilled},
+            std::pair{&all.change, &course->change}}) {
+        to->insert(to->end(), from->begin(), from->end());
+      }
+    }
+    if (runs == 0) continue;
+    out.rows.push_back({pair.model->name, pair.optimizer->name, str(runs),
+                        short_text(geometric_mean(all.asked), 4),
+                        short_text(geometric_mean(all.fulfilled), 4),
+                        short_text(mean(all.change), 3)});
+  }
+  if (out.rows.empty()) return std::nullopt;
+  return out;
 }
 
 // Logarithmic metrics of measurements: curvature and its like.
@@ -301,6 +372,7 @@ std::string write_study_report(const fs::path& dir, const Study& study, const Sc
       course.blocks.emplace_back(*figure);
     }
   }
+  if (auto table = interventions_table(schedule, ledger)) course.blocks.emplace_back(*table);
   if (!course.blocks.empty()) report.sections.push_back(std::move(course));
   ReportSection search{"Search", {}};
   for (const StudyPair& pair : schedule.pairs()) {

@@ -120,7 +120,7 @@ StudyResults results_of(const Study& study, const Schedule& schedule, Ledger& le
 std::vector<std::string> edge_warnings(const Study& study, const Schedule& schedule) {
   std::vector<std::string> out;
   for (const StudyPair& pair : schedule.pairs()) {
-    if (!pair.chosen) continue;
+    if (!pair.chosen || !pair.optimizer->like.empty()) continue;  // warned of where it was searched
     for (const auto& [key, value] : *pair.chosen) {
       double chosen = 0, low = INFINITY, high = -INFINITY;
       if (!parse_double(value, chosen)) continue;

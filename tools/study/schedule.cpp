@@ -93,7 +93,29 @@ void Schedule::give(const Job& job) {
   }
 }
 
+// The optimizers of a network that take another's cell or read another's trainings, as soon as these
+// are there.
+void Schedule::begin_derived(const std::string& model) {
+  for (StudyPair& pair : pairs_) {
+    const StudySubject& s = *pair.optimizer;
+    if (pair.model->name != model || pair.begun || (s.like.empty() && s.reads.empty())) continue;
+    StudySettings cell = study_.grid.at(s.name).front();
+    if (!s.like.empty()) {
+      const StudyPair& base = pairs_[index_.at({model, s.like})];
+      if (!base.chosen) continue;
+      cell = *base.chosen;
+    }
+    if (!s.reads.empty()) {
+      const StudyPair& read = pairs_[index_.at({model, s.reads})];
+      if (read.runs.empty() || read.waiting > 0) continue;
+    }
+    pair.begun = true;
+    begin_final(pair, cell);
+  }
+}
+
 void Schedule::begin_round(StudyPair& pair) {
+  if (!pair.optimizer->like.empty() || !pair.optimizer->reads.empty()) return;  // begin_derived
   const std::vector<StudySettings>& cells = study_.grid.at(pair.optimizer->name);
   if (cells.size() == 1) {
     begin_final(pair, cells.front());
@@ -158,11 +180,23 @@ void Schedule::search_done(StudyPair& pair, const Job& job) {
 
 void Schedule::begin_final(StudyPair& pair, const StudySettings& cell) {
   pair.chosen = cell;
+  const StudySubject& optimizer = *pair.optimizer;
   for (const uint64_t seed : study_.seeds) {
-    pair.runs.push_back({final_job(study_, *pair.model, *pair.optimizer, cell, seed)});
+    std::string reads;
+    if (!optimizer.reads.empty()) {
+      const auto& of = pairs_[index_.at({pair.model->name, optimizer.reads})].runs;
+      const auto run = std::ranges::find(of, seed, [](const StudyRun& r) { return r.job.seed; });
+      if (run->failed) {  // nothing to follow
+        expected_ -= 1 + std::ranges::count(study_.measurements, false, &StudyMeasurement::nearest);
+        continue;
+      }
+      reads = run->job.hash;
+    }
+    pair.runs.push_back({final_job(study_, *pair.model, optimizer, cell, seed, reads)});
   }
   pair.waiting = std::ssize(pair.runs);
   for (const StudyRun& run : pair.runs) give(run.job);
+  begin_derived(pair.model->name);
 }
 
 void Schedule::final_done(StudyPair& pair, const Job& job) {
@@ -176,6 +210,7 @@ void Schedule::final_done(StudyPair& pair, const Job& job) {
   }
   if (pair.waiting > 0) return;
   if (const StudyRun* nearest = nearest_run(pair)) measure(*nearest, true);
+  begin_derived(pair.model->name);
 }
 
 void Schedule::measure(const StudyRun& run, bool nearest) {

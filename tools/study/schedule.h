@@ -28,6 +28,7 @@ struct StudyPair {
   std::optional<StudySettings> chosen = {};  // the cell
   std::vector<StudyRun> runs = {};           // by seed
   int64_t waiting = 0;                       // jobs of the present round, or of `runs`
+  bool begun = false;                        // of an optimizer that stands on another: `runs`
 };
 
 class Schedule {
@@ -54,6 +55,7 @@ class Schedule {
   void search_done(StudyPair& pair, const Job& job);
   void begin_round(StudyPair& pair);
   void begin_final(StudyPair& pair, const StudySettings& cell);
+  void begin_derived(const std::string& model);
   void final_done(StudyPair& pair, const Job& job);
   void measure(const StudyRun& run, bool nearest);
   StudyRun* nearest_run(StudyPair& pair);

@@ -110,6 +110,46 @@ std::vector<StudySubject> subjects(const Config& config, const std::string& tabl
   return out;
 }
 
+// Whose metrics a value names; empty: none.
+std::string metrics_named(const std::string& value) {
+  const size_t at = value.find(kMetricsOf);
+  if (at == value.npos) return {};
+  const size_t begin = at + kMetricsOf.size();
+  return value.substr(begin, std::min(value.find('}', begin), value.size()) - begin);
+}
+
+// Optimizers that stand on others. One step, so that none waits for itself.
+void read_derived(Study& study, const Config& config) {
+  for (StudySubject& s : study.optimizers) {
+    if (const auto found = s.settings.find("like"); found != s.settings.end()) {
+      s.like = found->second;
+      s.settings.erase(found);
+    }
+    for (const auto& [key, value] : s.settings) {
+      const std::string named = metrics_named(value);
+      if (named.empty()) continue;
+      check(s.reads.empty() || s.reads == named, config.origin("optimizers." + s.name + "." + key),
+            ": [optimizers.", s.name, "] is expected to read the metrics of one optimizer, given '",
+            s.reads, "' and '", named, "'");
+      s.reads = named;
+    }
+  }
+  for (StudySubject& s : study.optimizers) {
+    for (const std::string& other : {s.like, s.reads}) {
+      if (other.empty()) continue;
+      const auto found = std::ranges::find(study.optimizers, other, &StudySubject::name);
+      check(found != study.optimizers.end() && found->like.empty() && found->reads.empty(),
+            study.file.string(), ": [optimizers.", s.name,
+            "] is expected to be like, and to read the metrics of, another [optimizers.NAME] that "
+            "does neither, given '",
+            other, "'");
+    }
+    if (s.like.empty()) continue;
+    const auto base = std::ranges::find(study.optimizers, s.like, &StudySubject::name);
+    s.settings = merged(base->settings, s.settings);
+  }
+}
+
 // Every combination, the last key running fastest.
 std::vector<StudySettings> cells_of(const StudySettings& grid) {
   std::vector<StudySettings> out{{}};
@@ -231,12 +271,15 @@ Study study_of(const Config& config, const fs::path& file) {
   study.optimizers = subjects(config, "optimizers");
   check(!study.models.empty() && !study.optimizers.empty(), file.string(),
         ": expected tables [models.NAME] and [optimizers.NAME], at least one of each");
+  read_derived(study, config);
   std::map<std::string, StudySettings> grids = Section(config, "grid").tables();
   std::set<std::string> keys;
   for (const StudySubject& optimizer : study.optimizers) {
     const auto found = grids.find(optimizer.name);
     study.grid[optimizer.name] = {{}};
     if (found == grids.end()) continue;
+    check(optimizer.like.empty(), file.string(), ": [grid.", optimizer.name,
+          "] is given for an optimizer that takes the cell of '", optimizer.like, "'");
     study.grid[optimizer.name] = cells_of(found->second);
     for (const auto& [key, values] : found->second) keys.insert(key);
     grids.erase(found);

@@ -5,6 +5,11 @@
 //   [settings]                          of every training, as the program's --set KEY=VALUE
 //   [models.NAME]                       settings of one network
 //   [optimizers.NAME]                   settings of one optimizer
+//                                       like = "OTHER": OTHER's settings and, without a search of
+//                                       its own, OTHER's chosen cell, with these settings over them
+//                                       (an intervention). {metrics OTHER} in a value is the
+//                                       metrics.jsonl of OTHER's final training of the same network
+//                                       and seed, e.g. a recorded spectrum to follow
 //   [grid.NAME]                         of that optimizer: KEY = [VALUES], every combination a cell
 //   [search]                            seed, judge, larger; [search.settings]: e.g. fewer epochs
 //   [search.halving]                    KEY = [VALUES], share: rounds of the search, in each of
@@ -29,11 +34,15 @@
 
 namespace basin::tools {
 
+inline constexpr std::string_view kMetricsOf = "{metrics ";  // NAME or a job's hash, then "}"
+
 using StudySettings = std::map<std::string, std::string>;  // KEY, VALUE of a program
 
 struct StudySubject {  // a network or an optimizer
   std::string name;
-  StudySettings settings;
+  StudySettings settings = {};
+  std::string like = {};   // of an optimizer: whose chosen cell it takes; empty: its own
+  std::string reads = {};  // whose final trainings its settings name by {metrics NAME}
 };
 
 struct StudyMeasurement {

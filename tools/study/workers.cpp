@@ -43,12 +43,6 @@ std::vector<std::string> blank_list(const std::string& text) {
   return out;
 }
 
-void replace(std::string& text, const std::string& what, const std::string& by) {
-  for (size_t at = text.find(what); at != text.npos; at = text.find(what, at + by.size())) {
-    text.replace(at, what.size(), by);
-  }
-}
-
 // The last line that says something.
 std::string last_line(const fs::path& log) {
   const std::string text = read_text_file(log);
@@ -96,6 +90,7 @@ class Crew {
   bool take(const Job& job);
   void start(Child& child, const Job& job);
   std::vector<std::string> command(const Job& job) const;
+  void expect_run(const Job& job, const std::string& training) const;
   void watch(Child& child);
   void finish(Child& child, int status);
   void stop_all();
@@ -118,29 +113,40 @@ class Crew {
   Progress progress_;
 };
 
+// That the training which a job builds on is still there.
+void Crew::expect_run(const Job& job, const std::string& training) const {
+  const fs::path run = ledger_.run(training);
+  if (RunDir::is_run(run)) return;
+  fail(ErrorKind::data, job.label(), ": ", run.string(),
+       " is expected to hold the training, and is gone; remove records/", training,
+       ".json to train again");
+}
+
 std::vector<std::string> Crew::command(const Job& job) const {
   std::vector<std::string> out{(options_.programs / job.program).string()};
   if (!job.parent.empty()) {
-    const fs::path run = ledger_.run_of_parent(job);
+    const fs::path run = ledger_.run(job.parent);
     std::string arguments = job.arguments;
     if (arguments.find("{best_val}") != arguments.npos) {
       const RecordFields& parent = *ledger_.record(job.parent);
-      replace(arguments, "{best_val}",
-              (run / "ckpt" / ("step-" + parent.text("best_val_step"))).string());
+      replace_all(arguments, "{best_val}",
+                  (run / "ckpt" / ("step-" + parent.text("best_val_step"))).string());
     }
-    replace(arguments, "{run}", run.string());
-    replace(arguments, "{out}", ledger_.run(job).string());
-    if (!RunDir::is_run(run)) {
-      fail(ErrorKind::data, job.label(), ": ", run.string(),
-           " is expected to hold the training, and is gone; remove records/", job.parent,
-           ".json to train again");
-    }
+    replace_all(arguments, "{run}", run.string());
+    replace_all(arguments, "{out}", ledger_.run(job).string());
+    expect_run(job, job.parent);
     for (std::string& word : blank_list(arguments)) out.push_back(std::move(word));
   }
+  if (!job.reads.empty()) expect_run(job, job.reads);
   for (const auto& [key, value] : job.settings) {
     const bool elsewhere = key == "data" && !options_.data.empty();
+    std::string given = elsewhere ? options_.data : value;
+    if (!job.reads.empty()) {
+      replace_all(given, str(kMetricsOf, job.reads, "}"),
+                  fs::absolute(ledger_.run(job.reads) / "metrics.jsonl").string());
+    }
     out.push_back("--set");
-    out.push_back(str(key, "=", elsewhere ? options_.data : value));
+    out.push_back(str(key, "=", given));
   }
   if (job.parent.empty()) {
     for (const std::string& word : {std::string("--out"), ledger_.run(job).string(),
