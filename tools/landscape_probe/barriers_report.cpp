@@ -141,7 +141,6 @@ NamedTable network_table(const BarriersRecord& record, const Metric& metric) {
   return out;
 }
 
-// In full, for the CSV alone: a page of all pairs would say less than the matrices.
 NamedTable pair_table(const BarriersRecord& record) {
   NamedTable out{"barrier_pairs", {}, {}};
   out.page.caption = "Every pair";
@@ -179,7 +178,8 @@ void add_rows(const BarriersRecord& record, bool aligned, const std::string& gro
               double (*of)(const BarrierPairRecord&), double itself, MatrixRows& out) {
   const size_t n = record.networks.size();
   for (size_t i = 0; i < n; ++i) {
-    HeatMapRow row{record.networks[i].name, group, std::vector<double>(n, itself)};
+    HeatMapRow row{str(record.networks[i].name, " (", i + 1, ")"), group,
+                   std::vector<double>(n, itself)};
     for (size_t j = 0; j < n; ++j) {
       if (i == j) continue;
       const BarrierPairRecord* p = pair_at(record, std::min(i, j), std::max(i, j), aligned);
@@ -203,11 +203,11 @@ Figure matrix_figure(const BarriersRecord& record, const Quantity& q, bool both,
   map.value_axis = q.words;
   map.decimals = 2;
   CsvTable csv({"from", "to", "aligned", q.name});
-  for (const BarrierNetworkRecord& n : record.networks) map.columns.push_back(n.name);
+  for (size_t i = 0; i < record.networks.size(); ++i) map.columns.push_back(str(i + 1));
   for (size_t r = 0; r < matrix.rows.size(); ++r) {
     for (size_t c = 0; c < map.columns.size(); ++c) {
-      csv.row({matrix.rows[r].label, map.columns[c], r < map.columns.size() ? 0 : 1,
-               matrix.rows[r].values[c]});
+      csv.row({record.networks[r % record.networks.size()].name, record.networks[c].name,
+               r < record.networks.size() ? 0 : 1, matrix.rows[r].values[c]});
     }
   }
   map.rows = std::move(matrix.rows);
