@@ -12,6 +12,15 @@
 #define BASIN_HOT inline
 #endif
 
+// Before a loop whose turns do not depend on each other, though the compiler cannot see it.
+#if defined(__clang__)
+#define BASIN_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define BASIN_INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define BASIN_INDEPENDENT
+#endif
+
 namespace basin {
 
 // Nothing that the caller knows of the arguments reaches the copies: a constant could turn a loop
