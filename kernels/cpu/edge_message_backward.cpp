@@ -25,7 +25,7 @@ BASIN_HOT void pull_shifts(const Sizes& s, int64_t count, const T* __restrict ct
       const T phi_bar = bar[0] * delta[0] + bar[1] * delta[1] + bar[2] * delta[2];
       *bar_of_phi++ = phi_bar;
       for (int c = 0; c < 3; ++c) delta_bar[c] = bar[c] * *phi;
-#pragma GCC ivdep
+      BASIN_INDEPENDENT
       for (int64_t c = 0; c < s.ld; ++c) {
         const T z = phi_bar * w_x[c] * f3[c];
         z3[c] = z;
@@ -47,7 +47,7 @@ BASIN_HOT void pull_gate(int64_t n, int64_t ld, const T* __restrict w_a, const T
   for (int64_t e = 0; e < n; ++e, m0 += ld, m += ld, m0_bar += ld) {
     const T a = t.gate[e], g = row_dot(m, m0, ld) * a * (T(1) - a);
     *sum_b += g;
-#pragma GCC ivdep
+    BASIN_INDEPENDENT
     for (int64_t c = 0; c < ld; ++c) {
       m0_bar[c] = a * m[c] + g * w_a[c];
       sum_w[c] += g * m0[c];
@@ -60,7 +60,7 @@ template <class T>
 BASIN_HOT void pull_silu(int64_t n, int64_t ld, const T* __restrict f, const T* y, T* z,
                          T* __restrict sum) {
   for (int64_t e = 0; e < n; ++e, f += ld, y += ld, z += ld) {
-#pragma GCC ivdep
+    BASIN_INDEPENDENT
     for (int64_t c = 0; c < ld; ++c) {
       z[c] = y[c] * f[c];
       sum[c] += z[c];

@@ -1,8 +1,8 @@
-// hot([&] { loop(...); }) runs a plain loop compiled for the instruction set that was chosen, so one
-// portable binary uses AVX-512 or AVX2 where the machine has them. The loop is marked BASIN_HOT: it
-// is inlined into one copy of the call for each instruction set, and vectorised there. Chosen when
-// it is called and not by a resolver at load time: those run before the environment and the
-// sanitizers are there, and Clang has them for no template.
+// hot([&] { loop(...); }) runs a plain loop compiled for the instruction set that was chosen, so
+// one portable binary uses AVX-512 or AVX2 where the machine has them. The loop is marked
+// BASIN_HOT: it is inlined into one copy of the call for each instruction set, and vectorised
+// there. Chosen when it is called and not by a resolver at load time: those run before the
+// environment and the sanitizers are there, and Clang has them for no template.
 #pragma once
 #include "basin/kernels/cpu/isa.h"
 
@@ -10,6 +10,15 @@
 #define BASIN_HOT [[gnu::always_inline]] inline
 #else
 #define BASIN_HOT inline
+#endif
+
+// Before a loop whose turns do not depend on each other, though the compiler cannot see it.
+#if defined(__clang__)
+#define BASIN_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define BASIN_INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define BASIN_INDEPENDENT
 #endif
 
 namespace basin {

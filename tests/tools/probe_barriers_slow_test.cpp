@@ -63,14 +63,14 @@ TEST_CASE("landscape_probe barriers: every pair of tiny runs, as trained and ali
 
   // A network and its permuted copy, which is the same function.
   ModelState state = init_model(
-      make_model({.name = "pointnet", .options = {{"widths", "8,16,32,16,8"}}, .outputs = 15}), 0,
+      make_model({.name = "pointnet", .outputs = 15, .options = {{"widths", "8,16,32,16,8"}}}), 0,
       DType::f32);
   const fs::path weights =
       checkpoint_path(dir / "a0/ckpt", checkpoint_steps(dir / "a0/ckpt").back()) /
       "model.safetensors";
   load_state(weights, state);
   const Model model =
-      make_model({.name = "pointnet", .options = {{"widths", "8,16,32,16,8"}}, .outputs = 15});
+      make_model({.name = "pointnet", .outputs = 15, .options = {{"widths", "8,16,32,16,8"}}});
   save_state(dir / "x.safetensors", state);
   save_state(dir / "y.safetensors", reordered(state, model.hidden, random_orders(model.hidden, 3)));
   const Finished copies =

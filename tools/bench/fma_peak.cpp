@@ -1,6 +1,6 @@
 // The machine's f32 peak: chains of fused multiply-adds that never leave the registers. Twelve
-// independent chains hide the latency of two units with four cycles each. The variant is that of the
-// kernels (kernels/isa.h); every thread runs the same loop.
+// independent chains hide the latency of two units with four cycles each. The variant is that of
+// the kernels (kernels/isa.h); every thread runs the same loop.
 #include "basin/core/error.h"
 #include "basin/core/parallel.h"
 #include "basin/kernels/isa.h"

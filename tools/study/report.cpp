@@ -244,7 +244,7 @@ double geometric_mean(const std::vector<double>& values) {
 std::optional<ReportTable> interventions_table(const Schedule& schedule, Ledger& ledger) {
   ReportTable out{
       .caption =
-          "Interventions on the stable rank, over matrices, probes and runs: asked for "
+          "Interventions on the spectrum, over matrices, probes and runs: asked for "
           "(geometric mean), reached / asked (the same), |dW|_F / |W|_F of one intervention",
       .columns = {"network", "optimizer", "runs", "asked", "reached / asked", "change"}};
   for (const StudyPair& pair : schedule.pairs()) {
