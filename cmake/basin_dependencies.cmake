@@ -54,6 +54,20 @@ function(basin_find_hdf5)
   target_link_libraries(basin_deps::hdf5 INTERFACE ${BASIN_HDF5_LIBRARY})
 endfunction()
 
+# MPI, any implementation: its C interface. Only the programs' library calls it.
+function(basin_have_mpi result)
+  set(MPI_CXX_SKIP_MPICXX ON)
+  find_package(MPI QUIET COMPONENTS CXX GLOBAL)
+  set(${result} ${MPI_CXX_FOUND} PARENT_SCOPE)
+endfunction()
+
+function(basin_find_mpi)
+  basin_have_mpi(found)
+  if(NOT found)
+    message(FATAL_ERROR "Basin: MPI was asked for and not found (Debian: libopenmpi-dev)")
+  endif()
+endfunction()
+
 # RDKit, with Boost's headers: makes graphs of SMILES.
 set(BASIN_RDKIT_PARTS SmilesParse GraphMol RDGeneral)
 function(basin_have_rdkit result)

@@ -36,6 +36,11 @@ function(basin_tools_library name)
 endfunction()
 
 basin_tools_library(shell FOLDER shell PUBLIC basin::basin)
+if(BASIN_HAS_MPI)
+  basin_find_mpi()
+  target_link_libraries(basin_shell PRIVATE MPI::MPI_CXX)
+  target_compile_definitions(basin_shell PRIVATE BASIN_HAS_MPI)
+endif()
 basin_tools_library(probe FOLDER landscape_probe PUBLIC basin_shell)
 basin_tools_library(study FOLDER study PUBLIC basin_probe)
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "basin/train/communicator.h"
 #include "basin/train/task.h"
 
 namespace basin {
@@ -16,8 +17,11 @@ struct Evaluation {
 };
 
 // `stop`, if given, is asked between batches; once it says yes the result is empty.
+// Batch i is the work of rank i modulo the number of processes; the meter of rank 0 sees all of them
+// in order and tells the others what it found.
 std::optional<Evaluation> evaluate(const Task& task, const ModelState& state, const Source& source,
-                                   const std::function<bool()>& stop = {});
+                                   const std::function<bool()>& stop = {},
+                                   const std::shared_ptr<Communicator>& shared = one_process());
 
 // The predictions for one batch, in report units on the CPU; the state may be on a device.
 Tensors predict(const Task& task, const ModelState& state, const Batch& batch);

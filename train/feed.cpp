@@ -42,11 +42,11 @@ void BatchFeed::receive() {
 }
 
 void BatchFeed::send_ahead(int64_t epoch, int64_t index) {
-  if (step_.device() != Device::cpu && !ahead_) send(epoch, index);
+  if (step_.device() != Device::cpu && !step_.in_parts() && !ahead_) send(epoch, index);
 }
 
 Batch BatchFeed::take(int64_t epoch, int64_t index) {
-  if (step_.device() == Device::cpu) {
+  if (step_.device() == Device::cpu || step_.in_parts()) {
     Batch batch = source_.batch(epoch, index);
     step_.set_batch(batch);
     return batch;

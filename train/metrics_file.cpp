@@ -40,9 +40,12 @@ void MetricsFile::cut() const {
   if (::ftruncate(fd_, static_cast<off_t>(bytes_)) != 0) refuse(path_, "cut");
 }
 
-MetricsFile::~MetricsFile() { ::close(fd_); }
+MetricsFile::~MetricsFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
 
 void MetricsFile::append(const Record& event) {
+  if (fd_ < 0) return;
   const std::string line = event.line() + "\n";
   size_t done = 0;
   while (done < line.size()) {
@@ -61,7 +64,7 @@ void MetricsFile::append(const Record& event) {
 }
 
 void MetricsFile::sync() {
-  if (::fsync(fd_) != 0) refuse(path_, "synchronised");
+  if (fd_ >= 0 && ::fsync(fd_) != 0) refuse(path_, "synchronised");
 }
 
 }  // namespace basin

@@ -11,6 +11,8 @@ namespace basin {
 
 class MetricsFile {
  public:
+  // Of a process that writes none: lines are dropped.
+  MetricsFile() = default;
   // Opens for appending and cuts the file to `bytes`. data error when it is shorter than that.
   MetricsFile(const fs::path& path, uint64_t bytes);
   ~MetricsFile();

@@ -9,6 +9,7 @@
 #include "basin/core/io.h"
 #include "basin/core/lines.h"
 #include "basin/train/meters.h"
+#include "basin/train/microbatch.h"
 
 namespace basin {
 namespace {
@@ -127,6 +128,25 @@ Batch PdeSource::batch(int64_t epoch, int64_t index) const {
   }
   out.rows.resize(static_cast<size_t>(out.examples));
   for (size_t i = 0; i < out.rows.size(); ++i) out.rows[i] = static_cast<int64_t>(i);
+  return out;
+}
+
+// The points of every term, cut into equal parts: the mean over the parts is then the mean.
+Batch microbatch_of_points(const PdeProblem& p, const Batch& batch, int64_t index, int64_t parts) {
+  Batch out;
+  for (size_t t = 0; t < p.terms.size(); ++t) {
+    const Tensor& points = batch.tensors[t];
+    check(!p.terms[t].whole, "pde: the points of the term ", p.terms[t].name,
+          " belong together and cannot be cut into microbatches; leave --microbatches out");
+    check(points.size(0) % parts == 0, "pde: the ", points.size(0), " points of the term ",
+          p.terms[t].name, " cannot be cut into ", parts,
+          " equal microbatches; choose a number that divides them");
+    const PartRange range = part_range(points.size(0), index, parts);
+    out.tensors.push_back(slice(points, 0, range.begin, range.end));
+    out.examples += range.count();
+  }
+  out.tensors.push_back(batch.tensors.back());  // the truth, of which there is none
+  for (int64_t i = 0; i < out.examples; ++i) out.rows.push_back(index * out.examples + i);
   return out;
 }
 
@@ -296,6 +316,9 @@ Task pde_task(PdeProblem problem, const TaskConfig& config) {
     const bool known = batch.tensors.size() == 1 || batch.tensors.back().size(0) > 0;
     return known ? judged(p, model, buffers, batch, mode)
                  : collocation(p, model, buffers, batch, mode);
+  };
+  task.microbatch = [p](const Batch& batch, int64_t index, int64_t parts) {
+    return microbatch_of_points(*p, batch, index, parts);
   };
   task.metrics = relative_error_metrics();
   task.meter = relative_error_meter;

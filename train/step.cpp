@@ -36,7 +36,15 @@ TrainStep::TrainStep(const Task& task, ModelState& state, Optimizer& optimizer,
   if (device_ != Device::cpu && (options.graph == GraphMode::on || automatic)) {
     repeated_ = std::make_unique<RepeatedWork>(device_);
   }
-  if (device_ == Device::cpu) return;
+  check(options.microbatches >= 1 && options.microbatches % options.processes->size() == 0,
+        "training: expected microbatches that ", options.processes->size(),
+        " processes can share evenly, given ", options.microbatches);
+  if (in_parts()) {
+    check(options.graph != GraphMode::on,
+          "--graph on: a step of several microbatches is not recorded; use --graph off or auto");
+    repeated_.reset();
+  }
+  if (device_ == Device::cpu || in_parts()) return;
   step_ = Tensor::zeros({}, DType::i64, device_);
   loss_ = Tensor::zeros({}, dtype_, device_);
   squares_ = Tensor::zeros({static_cast<int64_t>(state.params.size())}, DType::f64, device_);
@@ -105,7 +113,7 @@ void TrainStep::make_places(const Batch& like) {
 }
 
 void TrainStep::set_batch(const Batch& batch) {
-  if (device_ == Device::cpu) {
+  if (device_ == Device::cpu || in_parts()) {  // parts go to the device one by one
     batch_ = batch.to(dtype_);
     return;
   }
@@ -147,6 +155,7 @@ void TrainStep::make_results() {
 }
 
 void TrainStep::start(int64_t step, double lr_scale) {
+  if (in_parts()) return start_in_parts(step, lr_scale);
   if (device_ == Device::cpu) return start_here(step, lr_scale);
   optimizer_.look_ahead(state_.params);
   make_results();
@@ -224,7 +233,7 @@ void TrainStep::start_here(int64_t step, double lr_scale) {
 }
 
 StepOutput TrainStep::finish() {
-  if (device_ == Device::cpu) return std::move(done_);
+  if (device_ == Device::cpu || in_parts()) return std::move(done_);
   StepOutput out = output_of(loss_, squares_, terms_, outputs_);
   out.term_names = term_names_;
   out.evaluations = evaluations_;

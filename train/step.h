@@ -8,6 +8,9 @@
 //            of an optimizer that is not recordable follows the graph, launch by launch. A batch of
 //            another shape needs other places: an automatic graph is given up then, one that was
 //            asked for (on) is a usage error.
+//   in parts   StepOptions::microbatches: loss and gradient are sums over the microbatches of the
+//            batch (train/microbatch.h), of which every process takes its share; all processes then
+//            make the same update. On the CPU and on a device, without a recording.
 #pragma once
 #include <memory>
 #include <string>
@@ -15,6 +18,7 @@
 
 #include "basin/core/device_graph.h"
 #include "basin/optim/optimizer.h"
+#include "basin/train/communicator.h"
 #include "basin/train/task.h"
 
 namespace basin {
@@ -30,6 +34,9 @@ struct StepOptions {
   // On a device too nothing is written when the loss or a gradient is not finite. The update waits
   // for the loss then, and is no part of a graph.
   bool guarded = false;
+  int64_t microbatches = 1;  // of a batch; a multiple of the number of processes
+  std::shared_ptr<Communicator> processes = one_process();
+  std::vector<Slot> slots = {};  // of the batches, where they are cut
 };
 
 struct StepOutput {
@@ -38,8 +45,10 @@ struct StepOutput {
   std::vector<double> squares;  // of each gradient; only where the norm is not finite
   std::vector<double> terms;    // of the data loss, where it has several
   std::vector<std::string> term_names;
-  Tensors outputs;          // of the objective, on the CPU; empty unless the task meters them
+  Tensors outputs;  // of the objective, on the CPU; empty unless the task meters them, and this is
+                    // the process of rank 0
   int64_t evaluations = 1;  // of the loss, with its gradient or without; more by StepInfo::evaluate
+  int64_t microbatch = 0;   // the first whose own loss or gradient is not finite
   bool finite() const;
 };
 
@@ -61,7 +70,8 @@ class TrainStep {
   DType dtype() const { return dtype_; }
   // After a step that is not finite everything is as it was before, but for the parameters of an
   // optimizer that looks ahead: they are where the gradient was taken (Optimizer::look_back).
-  bool keeps_state() const { return device_ == Device::cpu || options_.guarded; }
+  bool keeps_state() const { return device_ == Device::cpu || options_.guarded || in_parts(); }
+  bool in_parts() const { return options_.microbatches > 1; }
   bool with_graph() const { return repeated_ != nullptr; }
   std::string describe() const;  // "cuda, steps are recorded", for the log
 
@@ -70,6 +80,16 @@ class TrainStep {
   // StepInfo::evaluate where the optimizer wants it: the objective of the step at other parameters.
   EvaluateAt evaluate_at(const Objective& asked);
   void start_here(int64_t step, double lr_scale);
+  // Sums over the microbatches of all processes, with their weights.
+  struct InParts {
+    double loss = 0;
+    std::vector<double> terms;
+    Tensors grads, batch_statistics, outputs;
+    int64_t first_bad = 0;
+  };
+  InParts over_parts(const Tensors& values, int64_t step, bool with_grads);
+  Tensors joined_outputs(const std::vector<Tensors>& own) const;
+  void start_in_parts(int64_t step, double lr_scale);
   bool whole() const { return optimizer_.recordable() && !options_.guarded; }
   void make_results();
   void launch_all();
@@ -92,7 +112,7 @@ class TrainStep {
   Tensors grads_;         // for an optimizer whose step is not recorded
   Tensors stats_;         // the batch statistics of a guarded step
   std::unique_ptr<RepeatedWork> repeated_;
-  // On the CPU:
+  // On the CPU, or in parts:
   StepOutput done_;
   int64_t evaluations_ = 1;  // of the step under way
 };

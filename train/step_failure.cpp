@@ -54,9 +54,9 @@ std::vector<uint8_t> bytes_of(const std::string& text) { return {text.begin(), t
 }  // namespace
 
 Fn StepInputs::loss() const {
-  return training_loss(
-      task->objective(state.buffers.values(), batch.to(state.params[0].value.dtype()),
-                      ForwardOptions::training(seed, static_cast<uint64_t>(step))));
+  return training_loss(task->objective(
+      state.buffers.values(), batch.to(state.params[0].value.dtype()),
+      ForwardOptions::training(seed, static_cast<uint64_t>(step * microbatches + microbatch))));
 }
 
 void examine(StepFailure& failure) {
@@ -161,6 +161,7 @@ fs::path write_bundle(const fs::path& run, const StepFailure& failure) {
   add_all(kTaskOption, task.options);
   add_all(kModelOption, in.task->model.options);
   add_all(kFittedPrefix, in.task->fitted);
+  json.add("microbatches", in.microbatches).add("microbatch", in.microbatch);
   json.add("dtype", name_of(in.state.params[0].value.dtype()))
       .add("examples", in.batch.examples)
       .add("seed", static_cast<int64_t>(in.seed))
@@ -245,6 +246,10 @@ Bundle read_bundle(const fs::path& folder, std::shared_ptr<const Task> task) {
   f.inputs.task = std::move(task);
   f.inputs.seed = static_cast<uint64_t>(r.integer("seed"));
   f.inputs.step = f.step - 1;
+  if (r.has("microbatches")) {  // later than the first bundles of this format
+    f.inputs.microbatches = r.integer("microbatches");
+    f.inputs.microbatch = r.integer("microbatch");
+  }
   f.inputs.state = init_model(f.inputs.task->model, 0, dtype_from_name(r.text("dtype")));
   const fs::path model = folder / kModelFile, batch = folder / kBatchFile;
   load_state(parse_safetensors(read_verified(model, done), model.string()), model.string(),

@@ -20,16 +20,17 @@
 
 namespace basin {
 
-// Everything that loss and gradient of one step depend on, on the CPU. Masks are a function of
-// (seed, step).
+// Everything that loss and gradient of one step, or of one of its microbatches, depend on, on the
+// CPU. Masks are a function of (seed, step, microbatch).
 struct StepInputs {
   std::shared_ptr<const Task> task;
   ModelState state;
   Batch batch;
   std::vector<std::string> slots;  // names of the batch's tensors
   uint64_t seed = 0;
-  int64_t step = 0;  // from 0
-  Fn loss() const;   // params -> {training loss, outputs, batch statistics...}
+  int64_t step = 0;                          // from 0
+  int64_t microbatches = 1, microbatch = 0;  // of the step; which of them `batch` is, from 0
+  Fn loss() const;  // params -> {training loss, outputs, batch statistics...}
 };
 
 struct StepFailure {

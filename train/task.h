@@ -135,6 +135,8 @@ struct Task {
   // The loss on a batch, in evaluation mode or as the options say. Its forward pass must not read
   // targets, so that predictions can be made where there are none.
   std::function<Objective(const Tensors& buffers, const Batch&, const ForwardOptions&)> objective;
+  // One of so many parts of a training batch (train/microbatch.h); absent: as the slots say.
+  std::function<Batch(const Batch&, int64_t index, int64_t parts)> microbatch = {};
   // Outputs of the objective in report units; empty: as they are.
   std::function<Tensors(const Tensors& outputs, const Batch&)> predictions = {};
   std::vector<Metric> metrics;  // at least one; the first selects the best checkpoint

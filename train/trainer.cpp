@@ -37,9 +37,16 @@ TrainOptions completed(TrainOptions options) {
   return options;
 }
 
-StepOptions step_options(const TrainOptions& options, bool guarded) {
-  return {options.clip, options.seed, options.batch, options.graph,
-          guarded || options.on_nonfinite == OnNonFinite::skip};
+StepOptions step_options(const TrainOptions& options, bool guarded,
+                         const std::vector<Slot>& slots) {
+  return {.clip = options.clip,
+          .seed = options.seed,
+          .batch = options.batch,
+          .graph = options.graph,
+          .guarded = guarded || options.on_nonfinite == OnNonFinite::skip,
+          .microbatches = options.microbatches,
+          .processes = options.processes,
+          .slots = slots};
 }
 
 std::string percent(double share) { return fixed_text(100 * share, 2) + " %"; }
@@ -69,10 +76,10 @@ Trainer::Trainer(const Task& task, const TrainOptions& options, bool guarded)
                              .batch = options_.batch,
                              .seed = options_.seed,
                              .prefetch = true})),
-      step_(*task_, state_, *optimizer_, step_options(options_, guarded)),
+      step_(*task_, state_, *optimizer_, step_options(options_, guarded, source_->slots())),
       feed_(*source_, step_),
-      probe_(options_.probe, *task_, options_.dtype, options_.seed),
-      train_meter_(task_->train_meter ? task_->train_meter() : nullptr),
+      probe_(first_rank() ? options_.probe : ProbePlan{}, *task_, options_.dtype, options_.seed),
+      train_meter_(task_->train_meter && first_rank() ? task_->train_meter() : nullptr),
       steps_per_epoch_(source_->batches()) {
   check(steps_per_epoch_ > 0, "training: the source gives no batch");
   const int64_t length = options_.steps > 0 ? options_.steps : options_.epochs * steps_per_epoch_;
@@ -91,7 +98,7 @@ std::shared_ptr<const Source> Trainer::evaluation_source(Split split) const {
 }
 
 Evaluation Trainer::test() const {
-  return *evaluate(*task_, state_, *evaluation_source(Split::test));
+  return *evaluate(*task_, state_, *evaluation_source(Split::test), {}, options_.processes);
 }
 
 StepResult Trainer::step() {
@@ -190,7 +197,7 @@ bool Trainer::evaluate_here(MetricsFile* metrics, const TrainHooks& hooks) {
   const auto stop = [&] { return hooks.stop && hooks.stop() != 0; };
   const auto measure = [&](Split split) -> std::optional<Evaluation> {
     if (!task_->has(split)) return Evaluation{};
-    return evaluate(*task_, state_, *evaluation_source(split), stop);
+    return evaluate(*task_, state_, *evaluation_source(split), stop, options_.processes);
   };
   const std::optional<Evaluation> tested = measure(Split::test);
   if (!tested) return false;
@@ -265,6 +272,7 @@ void Trainer::save(const fs::path& folder, MetricsFile& metrics) {
   at_.metrics_bytes = metrics.bytes();
   at_.saved_step = at_.step;
   best_unsaved_ = false;
+  if (!first_rank()) return;
   write_checkpoint(folder / "ckpt", at_.step, state_file(state_), optimizer_->save(),
                    position_record());
   prune(folder);
@@ -276,12 +284,22 @@ void Trainer::prune(const fs::path& folder) const {
                     {at_.step, at_.best_test.step, at_.best_val.step});
 }
 
-TrainOutcome Trainer::run(const fs::path& folder, const TrainHooks& hooks) {
+std::unique_ptr<MetricsFile> Trainer::open_metrics(const fs::path& folder) const {
+  make_folder(folder);
+  return std::make_unique<MetricsFile>(folder / "metrics.jsonl", at_.metrics_bytes);
+}
+
+TrainOutcome Trainer::run(const fs::path& folder, const TrainHooks& given) {
   check(at_.step >= options_.first_step, "training: begins at step ", options_.first_step,
         ", where another run ended; its checkpoint was not taken over");
-  make_folder(folder);
-  MetricsFile metrics(folder / "metrics.jsonl", at_.metrics_bytes);
-  prune(folder);  // a run that was killed between a checkpoint and this left it to us
+  TrainHooks hooks = given;
+  if (given.stop) {
+    hooks.stop = [&] { return largest(*options_.processes, given.stop()); };
+  }
+  const auto opened = first_rank() ? open_metrics(folder) : std::make_unique<MetricsFile>();
+  MetricsFile& metrics = *opened;
+  if (first_rank())
+    prune(folder);  // a run that was killed between a checkpoint and this left it to us
   TrainOutcome out;
   while (out.signal == 0 && (at_.step < total_steps_ || evaluation_due())) {
     if (evaluation_due()) {

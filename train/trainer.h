@@ -38,6 +38,10 @@ struct TrainOptions {
   int64_t steps = 0;       // > 0: replaces epochs
   int64_t first_step = 0;  // a run that extends another begins there: see Trainer::extend
   int64_t batch = 32;
+  int64_t microbatches = 1;  // train/microbatch.h; a multiple of the number of processes
+  // That make the run together, each calling all of Trainer alike; its numbers depend on
+  // `microbatches`, not on how many processes share them. Only rank 0 writes and measures.
+  std::shared_ptr<Communicator> processes = one_process();
   int64_t eval_batch = 32;
   Period eval_every = {1, true};        // and at the end
   Period checkpoint_every = {1, true};  // and at the end, and where a best one was found
@@ -79,7 +83,7 @@ struct TrainOutcome {
 class Trainer;
 
 struct TrainHooks {
-  // Non-zero: a signal. Asked after every step and between the batches of an evaluation; an
+  // Non-zero: a signal, seen by any of the processes. Asked after every step and between the batches of an evaluation; an
   // evaluation that was cut short is made by the run that resumes.
   std::function<int()> stop = {};
   // After every step with its result; with none where an evaluation begins.
@@ -111,9 +115,9 @@ class Trainer {
 
   // One training step; a NonFiniteStep (numerical error) where the run is to end.
   StepResult step();
-  Evaluation test() const;  // on the whole test split
-  void save(const fs::path& folder, MetricsFile& metrics);
-  void prune(const fs::path& folder) const;  // all but the last ones and the best
+  Evaluation test() const;                                  // on the whole test split
+  void save(const fs::path& folder, MetricsFile& metrics);  // of rank 0: writes
+  void prune(const fs::path& folder) const;                 // all but the last ones and the best
 
   ModelState& state() { return state_; }
   const ModelState& state() const { return state_; }
@@ -160,6 +164,7 @@ class Trainer {
   [[noreturn]] void report_stopped(const fs::path& folder, MetricsFile& metrics,
                                    const NonFiniteStep& seen, const TrainHooks& hooks);
   StepResult step_within(const fs::path& folder, MetricsFile& metrics, const TrainHooks& hooks);
+  bool first_rank() const { return options_.processes->rank() == 0; }
   void count(const StepOutput& result, const Batch& batch);
   bool evaluation_due() const;  // its steps are done, it is not
   bool checkpoint_due() const;
@@ -170,6 +175,7 @@ class Trainer {
   void observe(const Evaluation& validation);
   bool note_best(const Evaluation& validation);  // whether one is the best so far
   void log_step(MetricsFile& metrics, const StepResult& result) const;
+  std::unique_ptr<MetricsFile> open_metrics(const fs::path& folder) const;
   Record position_record() const;
   Position position_from(const RecordFields& in) const;
   void check_origin(const Checkpoint& checkpoint, bool same_settings) const;

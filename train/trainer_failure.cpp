@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "basin/core/log.h"
+#include "basin/train/microbatch.h"
 #include "basin/train/trainer.h"
 
 namespace basin {
@@ -29,7 +30,9 @@ StepFailure Trainer::failure_of(const StepOutput& result, const Batch& batch) co
   out.epoch = at_.step / steps_per_epoch_ + 1;
   out.step = at_.step + 1;
   out.batch = at_.step % steps_per_epoch_ + 1;
-  out.rows = batch.rows;
+  const Batch part =
+      microbatch_of(*task_, batch, source_->slots(), result.microbatch, options_.microbatches);
+  out.rows = part.rows;
   out.loss = result.loss;
   out.grad_norm = result.norm;
   out.gradient = first_non_finite(state_.params, result.squares);
@@ -44,11 +47,13 @@ StepFailure Trainer::failure_of(const StepOutput& result, const Batch& batch) co
       .add("config_hash", options_.config_hash);
   if (!step_.keeps_state()) return out;
   out.inputs.state = state_.to(Device::cpu);
-  out.inputs.batch = batch;
+  out.inputs.batch = part;
   out.inputs.slots = names_of(source_->slots());
   out.inputs.seed = options_.seed;
   out.inputs.step = at_.step;
-  examine(out);
+  out.inputs.microbatches = options_.microbatches;
+  out.inputs.microbatch = result.microbatch;
+  if (first_rank()) examine(out);
   return out;
 }
 
@@ -83,6 +88,7 @@ StepResult Trainer::step_within(const fs::path& folder, MetricsFile& metrics,
 // Only the first of a run leaves a bundle: they are as large as a checkpoint.
 void Trainer::report_skipped(const fs::path& folder, MetricsFile& metrics,
                              const StepFailure& failure) const {
+  if (!first_rank()) return;
   std::string where;
   if (at_.skipped == 1) where = str("; bundle: ", write_bundle(folder, failure).string());
   Record line;
@@ -120,6 +126,10 @@ std::shared_ptr<const StepFailure> Trainer::repeated_failure(const fs::path& fol
 
 void Trainer::report_stopped(const fs::path& folder, MetricsFile& metrics,
                              const NonFiniteStep& seen, const TrainHooks& hooks) {
+  if (!first_rank()) {
+    wait_for_all(*options_.processes);  // until the bundle is written
+    fail(ErrorKind::numerical, seen.what());
+  }
   std::shared_ptr<const StepFailure> failure = seen.failure();
   std::string sentence = seen.what();
   if (!failure->examined) {
@@ -143,6 +153,7 @@ void Trainer::report_stopped(const fs::path& folder, MetricsFile& metrics,
   } catch (const Error& e) {  // a full disk does not hide what happened
     where = str("; its bundle cannot be written: ", e.what());
   }
+  wait_for_all(*options_.processes);
   fail(ErrorKind::numerical, sentence, where);
 }
 

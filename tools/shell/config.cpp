@@ -361,6 +361,7 @@ std::string Config::hash() const {
   std::string text;
   for (const auto& [name, v] : ordered()) {
     const Setting* s = find(name);
+    if (s && s->added && s->initial == v.text) continue;
     if (!s || s->purpose == Purpose::result) text += str(name, "=", v.text, "\n");
   }
   return sha256_hex(std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size()));

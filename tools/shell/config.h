@@ -35,6 +35,8 @@ struct Setting {
   // name of a plain one.
   std::string alias = {};
   std::string environment = {};  // if not BASIN_<NAME>
+  // Its default says what runs did before there was this setting: then it is no part of the hash.
+  bool added = false;
 };
 
 class Config {

@@ -5,6 +5,7 @@
 
 #include "basin/optim/schedule.h"
 #include "basin/tools/shell/cli.h"
+#include "basin/tools/shell/processes.h"
 #include "basin/tools/shell/recipes.h"
 
 namespace basin::tools {
@@ -38,6 +39,18 @@ std::vector<Setting> training_settings(const TaskInfo& task) {
   using enum Purpose;
   return {
       {"batch", Kind::integer, "32", "Examples per step; an incomplete last batch is dropped"},
+      {.name = "microbatches",
+       .kind = Kind::integer,
+       .initial = "1",
+       .help = "Cut each batch into so many parts, one after the other: less memory, batch norm by "
+               "part, gradients summed in a fixed order",
+       .added = true},
+      {"ranks", Kind::integer, "0",
+       "Processes that share the microbatches of each batch, started by mpirun -n R or srun -n R "
+       "--mpi=pmix; the bits are those of --microbatches R (the default then, or a multiple) on "
+       "one "
+       "process. 0: as many as mpirun started",
+       action},
       {"eval_batch", Kind::integer, "32", "Examples per evaluation batch"},
       {"model.name", Kind::text, task.models.front(), "Network; its options: --set model.KEY=VALUE",
        result, "model"},
@@ -133,10 +146,10 @@ auto parsed(const Config& config, const char* key, F&& parse) {
 }
 
 void check_numbers(const Config& config) {
-  for (const char* key : {"batch", "eval_batch", "nonfinite_limit"}) {
+  for (const char* key : {"batch", "microbatches", "eval_batch", "nonfinite_limit"}) {
     check_at_least(config, key, 1);
   }
-  for (const char* key : {"epochs", "steps", "keep", "log_every"}) {
+  for (const char* key : {"epochs", "steps", "keep", "log_every", "ranks"}) {
     check_at_least(config, key, 0);
   }
   check_range(config, "clip", 0, 1e300);
@@ -144,6 +157,19 @@ void check_numbers(const Config& config) {
   check_range(config, "wd", 0, 1e6);
   check(config.integer("epochs") > 0 || config.integer("steps") > 0, config.origin("epochs"),
         ": expected at least one epoch or one step");
+}
+
+// One microbatch for each process, unless the number was given.
+void share_microbatches(Config& config) {
+  const int64_t ranks = asked_ranks(config);
+  if (!config.given("microbatches") && ranks > 1) {
+    config.set("microbatches", str(ranks), Layer::preset, "--ranks");
+  }
+  const int64_t parts = config.integer("microbatches");
+  check(ranks <= 1 || parts % ranks == 0, config.origin("microbatches"), ": ", parts,
+        " microbatches cannot be shared evenly by ", ranks, " ranks; use a multiple of ", ranks);
+  check(parts == 1 || config.text("graph") != "on", config.origin("graph"),
+        ": a step of several microbatches is not recorded; use --graph off or auto");
 }
 
 // The options that nobody declared, checked before any data is read.
@@ -249,6 +275,7 @@ Config train_settings(const std::string& task) {
 RunSettings run_settings_from(Config& config) {
   const ResolvedPreset preset = apply_presets(config);
   check_numbers(config);
+  share_microbatches(config);
   RunSettings out;
   out.notes = preset.notes;
   out.task = task_config(config, preset.model_preset);
@@ -261,6 +288,7 @@ RunSettings run_settings_from(Config& config) {
   train.steps = config.integer("steps");
   train.first_step = first_step(config);
   train.batch = config.integer("batch");
+  train.microbatches = config.integer("microbatches");
   train.eval_batch = config.integer("eval_batch");
   train.eval_every = parsed(config, "eval_every", parse_period);
   train.checkpoint_every = parsed(config, "checkpoint_every", parse_period);

@@ -9,6 +9,7 @@
 #include "basin/optim/routing.h"
 #include "basin/tools/shell/cli.h"
 #include "basin/tools/shell/environment.h"
+#include "basin/tools/shell/processes.h"
 #include "basin/tools/shell/progress.h"
 #include "basin/tools/shell/recipes.h"
 #include "basin/tools/shell/replay.h"
@@ -119,6 +120,7 @@ RunDir open_run(const Config& config, const Place& place, Trainer& trainer,
       .add("data", data.source)
       .add("data_hash", data.hash)
       .add("config_hash", train.config_hash)
+      .add("ranks", train.processes->size())
       .add("resumed_from_step", place.checkpoint ? place.checkpoint->step : int64_t{0})
       .add("paths_from", place.in_place ? paths_from(place.out) : start_folder(place.out));
   facts.append(extension_record(config));
@@ -186,6 +188,14 @@ int train_and_report(const Config& config, Trainer& trainer, RunDir& dir, const 
   return 0;
 }
 
+// A rank that writes nothing: it takes its share of the work to the end.
+int follow(Trainer& trainer, const Place& place) {
+  TrainHooks hooks;
+  hooks.stop = stop_signal;
+  const TrainOutcome out = trainer.run(place.out, hooks);
+  return out.completed ? 0 : exit_code_of(out.signal);
+}
+
 int train(const Config& config, const RunSettings& settings, const Place& place,
           const Invocation& call) {
   if (!place.in_place) RunDir::refuse_used(place.out);
@@ -203,6 +213,9 @@ int train(const Config& config, const RunSettings& settings, const Place& place,
   if (place.checkpoint && extends) trainer.extend(*place.checkpoint);
   if (place.checkpoint && !extends) trainer.restore(*place.checkpoint);
   if (config.flag("dry_run")) return plan_only(config, trainer, place);
+  Communicator& processes = *settings.train.processes;
+  wait_for_all(processes);  // before rank 0 changes the folder that all have looked at
+  if (processes.rank() > 0) return follow(trainer, place);
   RunDir dir = open_run(config, place, trainer, call);
   log_plan(trainer);
   const std::string from = extends ? str("extending ", place.checkpoint->path.string(), " by ",
@@ -262,6 +275,18 @@ std::string take_action(CommandLine& line, const Config& config) {
   return word;
 }
 
+int act(const Config& config, const RunSettings& settings, const std::string& action,
+        const std::vector<std::string>& files, const Invocation& call) {
+  const bool measuring = action == "predict" || is_measurement(config, call.extras.measurements);
+  const Place place = find_place(config, settings, measuring);
+  check(!measuring || config.integer("extend") == 0, config.origin("extend"),
+        ": trains, it cannot measure in the same call");
+  check_json_target(config);
+  if (action == "predict") return predict_files(config, settings, place, files);
+  if (measuring) return measure(config, settings, place, call.extras.measurements);
+  return train(config, settings, place, call);
+}
+
 int run(const Invocation& call, int argc, const char* const* argv) {
   const std::string task = task_asked_for(call.tasks, argc, argv);
   Config config = settings_with(task, call.extras);
@@ -285,20 +310,22 @@ int run(const Invocation& call, int argc, const char* const* argv) {
   load_resumed_settings(config, resumed_run(config.text("resume")));
   extend_settings(config);
   apply_shared_settings(config);
-  const RunSettings settings = run_settings_from(config);
+  RunSettings settings = run_settings_from(config);
   if (config.flag("print_config")) {
     std::cout << describe_settings(config, settings);
     return 0;
   }
   for (const std::string& note : settings.notes) log_line(note);
   const bool measuring = action == "predict" || is_measurement(config, call.extras.measurements);
-  const Place place = find_place(config, settings, measuring);
-  check(!measuring || config.integer("extend") == 0, config.origin("extend"),
-        ": trains, it cannot measure in the same call");
-  check_json_target(config);
-  if (action == "predict") return predict_files(config, settings, place, line.positionals);
-  if (measuring) return measure(config, settings, place, call.extras.measurements);
-  return train(config, settings, place, call);
+  const bool alone = measuring || config.flag("dry_run");
+  check(!alone || config.integer("ranks") <= 1, config.origin("ranks"),
+        ": several ranks only train; measure, predict and plan on one process, without --ranks");
+  const std::shared_ptr<Communicator> processes = start_processes(alone ? 1 : asked_ranks(config));
+  settings.train.processes = processes;
+  return run_together(call.program, processes, [&] {
+    if (processes->rank() > 0) set_verbosity(Verbosity::quiet);
+    return act(config, settings, action, line.positionals, call);
+  });
 }
 
 }  // namespace

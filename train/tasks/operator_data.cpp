@@ -6,6 +6,7 @@
 #include "basin/autograd/ops.h"
 #include "basin/core/random.h"
 #include "basin/train/meters.h"
+#include "basin/train/microbatch.h"
 #include "basin/train/pde.h"
 
 namespace basin {
@@ -101,6 +102,22 @@ Batch OperatorSource::batch(int64_t epoch, int64_t index) const {
   return out;
 }
 
+// Functions, what goes with them and the truth are cut; the points are everybody's.
+Batch microbatch_of_functions(const OperatorData& data, const Batch& batch, int64_t index,
+                              int64_t parts) {
+  const PartRange range = part_range(batch.examples, index, parts);
+  Batch out = batch;
+  out.examples = range.count();
+  out.rows.assign(batch.rows.begin() + range.begin, batch.rows.begin() + range.end);
+  const auto cut = [&](Tensor& t) {
+    if (t.size(0) > 0) t = slice(t, 0, range.begin, range.end);
+  };
+  cut(out.tensors.front());
+  if (has_extra(data)) cut(out.tensors[2]);
+  cut(out.tensors.back());
+  return out;
+}
+
 Objective collocation(const DataPtr& data, const Model& model, const Tensors& buffers,
                       const Batch& batch, const ForwardOptions& mode) {
   Objective out;
@@ -178,6 +195,9 @@ Task operator_task(const TaskConfig& config, OperatorData made) {
   task.objective = [data, model = task.model](const Tensors& buffers, const Batch& batch,
                                               const ForwardOptions& mode) {
     return objective_of(data, model, buffers, batch, mode);
+  };
+  task.microbatch = [data](const Batch& batch, int64_t index, int64_t parts) {
+    return microbatch_of_functions(*data, batch, index, parts);
   };
   task.metrics = relative_error_metrics();
   task.meter = relative_error_by_example_meter;
