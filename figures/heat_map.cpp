@@ -57,7 +57,11 @@ class Drawing {
     }
     left_ = kMargin + 18 + groups + labels + 10;
     const auto notes = static_cast<double>(map_.notes.size());
-    top_ = kMargin + kTitle + 8 + 15 * notes + 36;
+    for (const std::string& column : map_.columns) {
+      tallest_ = std::max(tallest_, text_width(column, kLabel));
+    }
+    upright_ = tallest_ > kCellWidth - 4;
+    top_ = kMargin + kTitle + 8 + 15 * notes + (upright_ ? tallest_ + 24 : 36);
     const double gaps = kGap * static_cast<double>(blocks > 0 ? blocks - 1 : 0);
     bottom_ = top_ + kCellHeight * static_cast<double>(map_.rows.size()) + gaps;
     double widest = text_width(map_.title, kTitle);
@@ -84,7 +88,12 @@ class Drawing {
       y += 15;
     }
     for (size_t c = 0; c < map_.columns.size(); ++c) {
-      svg_.text(cell_x(c) + kCellWidth / 2, top_ - 8, map_.columns[c], {kLabel, Anchor::middle});
+      const double x = cell_x(c) + kCellWidth / 2;
+      if (upright_) {
+        svg_.text(x + 4, top_ - 8, map_.columns[c], {.size = kLabel, .turn = -90});
+      } else {
+        svg_.text(x, top_ - 8, map_.columns[c], {kLabel, Anchor::middle});
+      }
     }
     svg_.text(kMargin + 10, (top_ + bottom_) / 2, map_.row_axis,
               {.size = kLabel, .anchor = Anchor::middle, .turn = -90});
@@ -122,7 +131,8 @@ class Drawing {
       return;
     }
     const Rgb colour = sequential_colour((value - map_.low) / (map_.high - map_.low));
-    const std::string text = fixed_text(value, map_.decimals);
+    const bool nought = std::abs(value) < 0.5 * std::pow(10.0, -map_.decimals);  // not "-0.00"
+    const std::string text = fixed_text(nought ? 0 : value, map_.decimals);
     svg_.rect(cell_x(c), y, kCellWidth, kCellHeight, {css(colour), "#ffffff"}, where + text);
     svg_.text(cell_x(c) + kCellWidth / 2, y + kCellHeight / 2 + 4, text,
               {.size = kLabel, .anchor = Anchor::middle, .fill = css(ink_on(colour))});
@@ -152,7 +162,8 @@ class Drawing {
   }
 
   const HeatMap& map_;
-  double left_ = 0, top_ = 0, bottom_ = 0;
+  double left_ = 0, top_ = 0, bottom_ = 0, tallest_ = 0;
+  bool upright_ = false;  // labels of columns wider than a cell stand on end
   Svg svg_;
   std::string hatch_;
 };

@@ -116,6 +116,24 @@ TEST_CASE("heat map: one annotated cell per number, holes and reasons where ther
                     "heat map: row uniform has 2 values for 3 columns and gives no reason");
 }
 
+TEST_CASE("heat map: column names wider than a cell stand on end, a negative zero is none") {
+  HeatMap map = small_map();
+  map.columns[1] = "pointnet-adamw-seed-1";
+  map.rows[0].values[0] = -0.04;
+  int64_t upright = 0, zeros = 0;
+  for (const XmlElement& e : parse_xml(heat_map_svg(map))) {
+    const bool turned = e.attributes.contains("transform");
+    for (const std::string& column : map.columns) upright += turned && e.text == column;
+    zeros += e.name == "text" && e.text == "0.0";
+    CHECK(e.text != "-0.0");
+  }
+  CHECK(upright == 3);
+  CHECK(zeros == 1);
+  for (const XmlElement& e : parse_xml(heat_map_svg(small_map()))) {
+    CHECK((e.text != "2" || !e.attributes.contains("transform")));
+  }
+}
+
 TEST_CASE("strip plot: every measurement is a dot at its height, zeros below the axis") {
   StripPlot plot;
   plot.title = "errors";
