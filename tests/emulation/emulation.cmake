@@ -10,7 +10,7 @@ file(GLOB planted CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/emulation/*.cu"
 set_source_files_properties(${planted} PROPERTIES LANGUAGE CXX)
 
 # The training step and what feeds it is all that the tests need of train/.
-foreach(name step task feed)
+foreach(name step step_parts microbatch communicator task feed)
   list(APPEND tests "${PROJECT_SOURCE_DIR}/train/${name}.cpp")
 endforeach()
 

@@ -343,6 +343,9 @@ TEST_CASE("study: an optimizer like another takes its cell, and follows what a t
   CHECK(contains(refused("[optimizers.x]\nlike = \"y\"\n"), "given 'y'"));
   CHECK(contains(refused("[optimizers.x]\nlike = \"x\"\n"), "given 'x'"));
   CHECK(contains(refused("[optimizers.x]\nfile = \"{metrics nobody}\"\n"), "given 'nobody'"));
+  CHECK(contains(refused("[optimizers.x]\nfile = \"{metrics y}\"\n"
+                         "[optimizers.y]\nfile = \"{metrics x}\"\n"),
+                 "wait for it"));
   CHECK(contains(refused("[optimizers.x]\nlike = \"adam\"\n[grid.x]\nlr = [1, 2]\n"),
                  "takes the cell of 'adam'"));
 }

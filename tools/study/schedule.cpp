@@ -187,7 +187,7 @@ void Schedule::begin_final(StudyPair& pair, const StudySettings& cell) {
       const auto& of = pairs_[index_.at({pair.model->name, optimizer.reads})].runs;
       const auto run = std::ranges::find(of, seed, [](const StudyRun& r) { return r.job.seed; });
       if (run->failed) {  // nothing to follow
-        expected_ -= 1 + std::ranges::count(study_.measurements, false, &StudyMeasurement::nearest);
+        expected_ -= 1 + measurements(false);
         continue;
       }
       reads = run->job.hash;
@@ -205,12 +205,24 @@ void Schedule::final_done(StudyPair& pair, const Job& job) {
     run.done = true;
     run.failed = !completed(*ledger_.record(job.hash));
     --pair.waiting;
-    if (!run.failed) measure(run, false);
+    if (run.failed) {
+      expected_ -= measurements(false);
+    } else {
+      measure(run, false);
+    }
     break;
   }
   if (pair.waiting > 0) return;
-  if (const StudyRun* nearest = nearest_run(pair)) measure(*nearest, true);
+  if (const StudyRun* nearest = nearest_run(pair)) {
+    measure(*nearest, true);
+  } else {
+    expected_ -= measurements(true);
+  }
   begin_derived(pair.model->name);
+}
+
+int64_t Schedule::measurements(bool nearest) const {
+  return std::ranges::count(study_.measurements, nearest, &StudyMeasurement::nearest);
 }
 
 void Schedule::measure(const StudyRun& run, bool nearest) {

@@ -45,7 +45,7 @@ class Schedule {
   const std::vector<StudyPair>& pairs() const { return pairs_; }
   int64_t known() const { return known_; }  // jobs so far
   int64_t finished() const { return finished_; }
-  // Of the whole study, where nothing fails.
+  // Of the whole study; without what cannot be done since a training failed.
   int64_t expected() const { return expected_; }
 
  private:
@@ -58,6 +58,7 @@ class Schedule {
   void begin_derived(const std::string& model);
   void final_done(StudyPair& pair, const Job& job);
   void measure(const StudyRun& run, bool nearest);
+  int64_t measurements(bool nearest) const;  // how many are made of one training
   StudyRun* nearest_run(StudyPair& pair);
 
   const Study& study_;

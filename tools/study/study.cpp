@@ -118,7 +118,7 @@ std::string metrics_named(const std::string& value) {
   return value.substr(begin, std::min(value.find('}', begin), value.size()) - begin);
 }
 
-// Optimizers that stand on others. One step, so that none waits for itself.
+// Optimizers that stand on others; none waits for itself.
 void read_derived(Study& study, const Config& config) {
   for (StudySubject& s : study.optimizers) {
     if (const auto found = s.settings.find("like"); found != s.settings.end()) {
@@ -134,19 +134,29 @@ void read_derived(Study& study, const Config& config) {
       s.reads = named;
     }
   }
+  const auto named = [&](const std::string& name) {
+    const auto found = std::ranges::find(study.optimizers, name, &StudySubject::name);
+    return found == study.optimizers.end() ? nullptr : &*found;
+  };
   for (StudySubject& s : study.optimizers) {
-    for (const std::string& other : {s.like, s.reads}) {
-      if (other.empty()) continue;
-      const auto found = std::ranges::find(study.optimizers, other, &StudySubject::name);
-      check(found != study.optimizers.end() && found->like.empty() && found->reads.empty(),
-            study.file.string(), ": [optimizers.", s.name,
-            "] is expected to be like, and to read the metrics of, another [optimizers.NAME] that "
-            "does neither, given '",
-            other, "'");
+    if (!s.like.empty()) {
+      const StudySubject* base = named(s.like);
+      check(base != nullptr && base->like.empty() && base->reads.empty(), study.file.string(),
+            ": [optimizers.", s.name,
+            "] is expected to be like another [optimizers.NAME] that stands on none, given '",
+            s.like, "'");
+      s.settings = merged(base->settings, s.settings);
     }
-    if (s.like.empty()) continue;
-    const auto base = std::ranges::find(study.optimizers, s.like, &StudySubject::name);
-    s.settings = merged(base->settings, s.settings);
+    size_t steps = 0;  // along what reads what
+    for (const StudySubject* at = &s; !at->reads.empty(); ++steps) {
+      const StudySubject* next = named(at->reads);
+      check(next != nullptr && steps < study.optimizers.size(), study.file.string(),
+            ": [optimizers.", at->name,
+            "] is expected to read the metrics of another [optimizers.NAME] that does not wait for "
+            "it, given '",
+            at->reads, "'");
+      at = next;
+    }
   }
 }
 
