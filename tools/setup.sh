@@ -6,7 +6,8 @@
 # build/venv, which needs no root.
 
 basin_packages="libopenblas-dev zlib1g-dev libhdf5-dev libstb-dev libnanoflann-dev
-  libcli11-dev libtomlplusplus-dev nlohmann-json3-dev doctest-dev"
+  libcli11-dev libtomlplusplus-dev nlohmann-json3-dev doctest-dev
+  libopenmpi-dev openmpi-bin"
 basin_oldest_gcc=11   # the first whose library reads and writes floating-point numbers by <charconv>
 basin_oldest_cmake=3.25
 

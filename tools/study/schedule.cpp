@@ -93,8 +93,8 @@ void Schedule::give(const Job& job) {
   }
 }
 
-// The optimizers of a network that take another's cell or read another's trainings, as soon as these
-// are there.
+// The optimizers of a network that take another's cell or read another's trainings, as soon as
+// these are there.
 void Schedule::begin_derived(const std::string& model) {
   for (StudyPair& pair : pairs_) {
     const StudySubject& s = *pair.optimizer;
