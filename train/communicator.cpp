@@ -17,8 +17,8 @@ std::span<uint8_t> bytes_of(std::vector<T>& values, int64_t count) {
   return {reinterpret_cast<uint8_t*>(values.data()), static_cast<size_t>(count) * sizeof(T)};
 }
 
-// visit(first element within the tensor, its index, position within the range, count) for the pieces
-// of [begin, begin + count) of the tensors laid end to end.
+// visit(first element within the tensor, its index, position within the range, count) for the
+// pieces of [begin, begin + count) of the tensors laid end to end.
 template <class Visit>
 void pieces(const Tensors& tensors, int64_t begin, int64_t count, const Visit& visit) {
   int64_t start = 0;

@@ -1,12 +1,12 @@
-// Processes that train one network together, each on its share of every batch. What they exchange is
-// bytes, through one small interface: OneProcess has nobody to talk to, MPI lies behind
+// Processes that train one network together, each on its share of every batch. What they exchange
+// is bytes, through one small interface: OneProcess has nobody to talk to, MPI lies behind
 // tools/shell/processes.h, tests use threads. Everything on top is in a fixed order, so that the
 // result does not depend on how many processes made it:
-//   sum of gradients   g = (..((g_0 + g_1) + g_2) + ..), microbatch after microbatch, in the dtype of
-//                      the network: the running sum goes from rank to rank, in chunks, so that rank k
-//                      adds to one chunk what rank k + 1 will add to while rank k takes the next; the
-//                      last rank gives the result to all. Bytes that a rank sends: twice those of the
-//                      gradient at most, whatever the number of ranks.
+//   sum of gradients   g = (..((g_0 + g_1) + g_2) + ..), microbatch after microbatch, in the dtype
+//                      of the network: the running sum goes from rank to rank, in chunks, so that
+//                      rank k adds to one chunk what rank k + 1 will add to while rank k takes the
+//                      next; the last rank gives the result to all. Bytes that a rank sends: twice
+//                      those of the gradient at most, whatever the number of ranks.
 // Tensors on a device go through the host.
 #pragma once
 #include <cstdint>
@@ -39,8 +39,8 @@ class OneProcess : public Communicator {
 };
 std::shared_ptr<Communicator> one_process();
 
-// The sum over all microbatches in their order, of which rank k has the k-th share. All ranks add as
-// many, of the same shapes and of one dtype.
+// The sum over all microbatches in their order, of which rank k has the k-th share. All ranks add
+// as many, of the same shapes and of one dtype.
 class OrderedSum {
  public:
   explicit OrderedSum(Communicator& processes) : processes_(processes) {}
@@ -52,7 +52,8 @@ class OrderedSum {
   std::vector<Tensors> parts_;  // of rank 0 one: their sum so far
 };
 
-// Everybody's numbers, rank after rank; as many from each. Called by all ranks, as are the next two.
+// Everybody's numbers, rank after rank; as many from each. Called by all ranks, as are the next
+// two.
 std::vector<double> gathered(Communicator& processes, const std::vector<double>& own);
 int largest(Communicator& processes, int own);
 void wait_for_all(Communicator& processes);

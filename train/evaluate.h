@@ -17,8 +17,8 @@ struct Evaluation {
 };
 
 // `stop`, if given, is asked between batches; once it says yes the result is empty.
-// Batch i is the work of rank i modulo the number of processes; the meter of rank 0 sees all of them
-// in order and tells the others what it found.
+// Batch i is the work of rank i modulo the number of processes; the meter of rank 0 sees all of
+// them in order and tells the others what it found.
 std::optional<Evaluation> evaluate(const Task& task, const ModelState& state, const Source& source,
                                    const std::function<bool()>& stop = {},
                                    const std::shared_ptr<Communicator>& shared = one_process());

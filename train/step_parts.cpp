@@ -1,6 +1,6 @@
-// A training step in parts: the microbatches of this process one after the other, then the sums over
-// all processes. Whatever is summed is weighted by its share of the examples first and then added in
-// the order of the microbatches, so that the bits do not depend on who computed which.
+// A training step in parts: the microbatches of this process one after the other, then the sums
+// over all processes. Whatever is summed is weighted by its share of the examples first and then
+// added in the order of the microbatches, so that the bits do not depend on who computed which.
 #include <cmath>
 
 #include "basin/autograd/ops.h"

@@ -83,8 +83,8 @@ struct TrainOutcome {
 class Trainer;
 
 struct TrainHooks {
-  // Non-zero: a signal, seen by any of the processes. Asked after every step and between the batches of an evaluation; an
-  // evaluation that was cut short is made by the run that resumes.
+  // Non-zero: a signal, seen by any of the processes. Asked after every step and between the
+  // batches of an evaluation; an evaluation that was cut short is made by the run that resumes.
   std::function<int()> stop = {};
   // After every step with its result; with none where an evaluation begins.
   std::function<void(const Trainer&, const StepResult*)> progress = {};

@@ -1,10 +1,11 @@
-// The processes that train one run together (--ranks), by MPI where Basin was built with it: the only
-// place that calls it. `mpirun -n R` or `srun -n R --mpi=pmix` starts them; each runs the same program
-// with the same arguments on the same files.
-//   A process that fails says its sentence and ends the job (MPI_Abort) with its exit code. Where all
-//   of them fail alike, rank 0 speaks for all: the others wait kLastWords before they say theirs.
-//   A signal that any of them gets stops all after the same step. mpirun passes SIGUSR1 on; after
-//   SIGTERM or Ctrl-C it kills within a second, unless --mca odls_base_sigkill_timeout says otherwise.
+// The processes that train one run together (--ranks), by MPI where Basin was built with it: the
+// only place that calls it. `mpirun -n R` or `srun -n R --mpi=pmix` starts them; each runs the same
+// program with the same arguments on the same files.
+//   A process that fails says its sentence and ends the job (MPI_Abort) with its exit code. Where
+//   all of them fail alike, rank 0 speaks for all: the others wait kLastWords before they say
+//   theirs. A signal that any of them gets stops all after the same step. mpirun passes SIGUSR1 on;
+//   after SIGTERM or Ctrl-C it kills within a second, unless --mca odls_base_sigkill_timeout says
+//   otherwise.
 #pragma once
 #include <functional>
 #include <memory>
