@@ -86,6 +86,10 @@ class Solver {
   }
 
   double goal() const { return options_.tolerance * largest_; }
+  double allowed(double value) const {
+    const double size = options_.relative ? std::abs(value) : largest_;
+    return std::max(options_.tolerance * size, 2 * kRounding * krylov_.scale());
+  }
 
   // True when nothing is left to do.
   bool step() {
@@ -94,8 +98,8 @@ class Solver {
     bool converged = true, at_best = true;
     // What the search locks and what is converged on top of it add up.
     const double share = options_.find_copies ? 0.5 : 1.0;
-    const double wanted = share * std::max(goal(), 2 * kRounding * krylov_.scale());
     for (const size_t i : places) {
+      const double wanted = share * allowed(ritz_.values[i]);
       converged = converged && std::hypot(ritz_.coupling[i], ritz_.asymmetry[i]) <= wanted;
       at_best = at_best && ritz_.coupling[i] <= std::max(0.5 * wanted, ritz_.asymmetry[i]);
     }
@@ -202,14 +206,14 @@ class Solver {
       out.top.push_back(pair(m - 1 - i));
     for (size_t i = 0; i < std::min<size_t>(m, options_.bottom); ++i) out.bottom.push_back(pair(i));
     out.largest_magnitude = largest_;
-    const double allowed = std::max(goal(), 2 * kRounding * krylov_.scale());
     out.converged = certain_ || !options_.find_copies;
     for (std::vector<Eigenpair>* side : {&out.top, &out.bottom}) {
-      const bool doubtful = certain_ && std::any_of(side->begin(), side->end(),
-                                                    [&](auto& p) { return p.residual > allowed; });
+      const bool doubtful = certain_ && std::any_of(side->begin(), side->end(), [&](auto& p) {
+                              return p.residual > allowed(p.value);
+                            });
       if (options_.verify || doubtful) measure(*side);
       for (Eigenpair& p : *side) {
-        p.converged = p.residual <= allowed;
+        p.converged = p.residual <= allowed(p.value);
         out.converged = out.converged && p.converged;
       }
     }

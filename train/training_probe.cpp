@@ -29,6 +29,7 @@ void add_curvature(Record& line, const CurvatureOperator& h, const ProbePlan& pl
   lanczos_options.tolerance = 1e-3;
   lanczos_options.max_products = plan.steps;
   lanczos_options.find_copies = false;
+  lanczos_options.relative = true;
   lanczos_options.seed = seed;
   const LanczosResult top = lanczos(h, lanczos_options);
   TraceOptions trace_options;

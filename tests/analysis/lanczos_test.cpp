@@ -123,6 +123,25 @@ TEST_CASE("lanczos: without the search, copies stay hidden; with it, they are fo
   CHECK(found.products > hidden.products);
 }
 
+TEST_CASE("lanczos: a random vector in the null space is not the largest eigenvalue") {
+  // As the Hessian of an absolute error may be: one large negative eigenvalue, some of either sign
+  // far below it, and a null space that a random vector nearly lies in.
+  const std::vector<double> values = joined({-1000, 30, 12, -8}, std::vector<double>(100'000, 0.0));
+  const auto a = diagonal_operator(Tensor::from(values, {static_cast<int64_t>(values.size())}));
+  LanczosOptions options{.tolerance = 1e-2, .max_products = 20, .find_copies = false};
+  CHECK(std::abs(lanczos(*a, options).top[0].value) < 1);  // far from any limit of its own size
+  options.relative = true;
+  const LanczosResult found = lanczos(*a, options);
+  CHECK(found.converged);
+  CHECK(found.top[0].value == doctest::Approx(30).epsilon(1e-3));
+  CHECK(found.top[0].residual <= 0.01 * 30);
+  // One that is nothing beside the others is not called converged.
+  const auto negative =
+      diagonal_operator(Tensor::from(joined({-1000, -30}, ramp(1000, -1, -1e-9)), {1002}));
+  options.max_products = 6;
+  CHECK_FALSE(lanczos(*negative, options).top[0].converged);
+}
+
 class PlantedOperator : public SymmetricOperator {
  public:
   PlantedOperator(int64_t n, double noise, int64_t nan_after)

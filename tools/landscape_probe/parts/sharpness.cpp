@@ -213,6 +213,7 @@ class Measures {
     options.max_products = 16;
     options.tolerance = 1e-2;
     options.find_copies = false;
+    options.relative = true;
     const Eigenpair top = lanczos(*scaled, options).top.front();
     Estimate e;
     e.value = top.value;
