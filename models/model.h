@@ -81,8 +81,8 @@ struct Model {
   std::vector<Slot> inputs;              // what forward takes, e.g. points [B, N, 3]
   std::vector<SymmetryKind> symmetries;  // promised by the architecture
   bool penalty = false;                  // whether forward gives one
-  // From the inputs to the outputs: what may change places without changing the function. Empty: not
-  // declared, and nothing can be aligned.
+  // From the inputs to the outputs: what may change places without changing the function. Empty:
+  // not declared, and nothing can be aligned.
   std::vector<HiddenUnits> hidden = {};
   // k of a graph made of the input coordinates (and directions, beside them); 0: there is none.
   int64_t neighbours = 0;

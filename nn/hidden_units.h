@@ -1,8 +1,8 @@
 // Hidden units of a network as data: which entries of which parameters and buffers belong to the
 // units of one group, so that units can change places, or their basis be rotated, without changing
 // what the network computes.
-//   permutation  unit i becomes unit order[i]: rows and bias of the map that makes them, their batch
-//                norm, columns of every map that reads them
+//   permutation  unit i becomes unit order[i]: rows and bias of the map that makes them, their
+//                batch norm, columns of every map that reads them
 //   rotation     h -> Q h, Q orthogonal, where every reader and writer is a linear map (no
 //                activation, norm or maximum of the units themselves): HiddenUnits::rotates
 // A residual stream is one group, whoever adds to it.

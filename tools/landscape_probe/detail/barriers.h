@@ -6,8 +6,8 @@
 // debiased linear CKA of the last layer before the outputs, which no permutation changes.
 //   Running statistics of batch norm are estimated anew at every point, as for `path`; the ends are
 // the networks under statistics estimated anew too.
-//   OUT/{config.toml, run.json, barriers.json, pair-I-J[-aligned].json (a killed measurement goes on
-//        from these), tables/, figures/, report.html}
+//   OUT/{config.toml, run.json, barriers.json, pair-I-J[-aligned].json (a killed measurement goes
+//        on from these), tables/, figures/, report.html}
 #pragma once
 #include <string>
 #include <vector>

@@ -7,8 +7,8 @@
 // An optimizer whose steps turn with the basis keeps the distance at rounding; one that divides
 // element by element leaves. Twice: all parameters trained, and only the matrices that Muon
 // orthogonalises, the rest held: by default Muon leaves biases, first and last layers to Adam,
-// which does not turn with the basis. Always f64; each optimizer with its defaults but the rate, which
-// may be said.
+// which does not turn with the basis. Always f64; each optimizer with its defaults but the rate,
+// which may be said.
 //   OUT/{config.toml, run.json, gauge.json, tables/, figures/, report.html}
 #pragma once
 #include <string>
