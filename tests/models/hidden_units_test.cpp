@@ -126,7 +126,7 @@ TEST_CASE("hidden units: every parameter but the outputs' own belongs to a group
     }
     for (size_t i = 0; i < seen.size(); ++i) {
       const ParamSpec& p = s.model.layout.params()[i];
-      // Scalars, the statistics of raw inputs, and what makes the 3 x 3 transform of the points.
+      // Scalars, the statistics of raw inputs, and the 3 x 3 transform of the points.
       const bool outside = p.shape == Shape{s.model.outputs} || p.shape == Shape{1} ||
                            p.name.find("rwse.raw_norm") != p.name.npos ||
                            p.name == "feat.stn.fc3.bias";

@@ -46,7 +46,10 @@ TEST_CASE("landscape_probe barriers: every pair of tiny runs, as trained and ali
     CHECK(p.train_loss.front() == record.networks[static_cast<size_t>(p.from)].train_loss);
     CHECK(p.test_metric.back() == record.networks[static_cast<size_t>(p.to)].test_metric);
   }
-  for (size_t i = 0; i < 3; ++i) CHECK(record.pairs[i + 3].distance < record.pairs[i].distance);
+  // From other starts the units are in another order; a0 and m0 share theirs and lie best as is.
+  CHECK(record.pairs[3].distance < record.pairs[0].distance);
+  CHECK(record.pairs[4].distance <= record.pairs[1].distance);
+  CHECK(record.pairs[5].distance < record.pairs[2].distance);
   for (const char* file : {"figures/barriers-test-loss-barrier.svg", "figures/barriers-cka.svg",
                            "tables/barrier_pairs.csv", "report.html"}) {
     CHECK_MESSAGE(fs::exists(dir / "out" / file), file);
@@ -62,15 +65,11 @@ TEST_CASE("landscape_probe barriers: every pair of tiny runs, as trained and ali
   CHECK(!contains(again.err, "loss barrier"));
 
   // A network and its permuted copy, which is the same function.
-  ModelState state = init_model(
-      make_model({.name = "pointnet", .outputs = 15, .options = {{"widths", "8,16,32,16,8"}}}), 0,
-      DType::f32);
-  const fs::path weights =
-      checkpoint_path(dir / "a0/ckpt", checkpoint_steps(dir / "a0/ckpt").back()) /
-      "model.safetensors";
-  load_state(weights, state);
   const Model model =
       make_model({.name = "pointnet", .outputs = 15, .options = {{"widths", "8,16,32,16,8"}}});
+  ModelState state = init_model(model, 0, DType::f32);
+  const fs::path folder = dir / "a0/ckpt";
+  load_state(checkpoint_path(folder, checkpoint_steps(folder).back()) / "model.safetensors", state);
   save_state(dir / "x.safetensors", state);
   save_state(dir / "y.safetensors", reordered(state, model.hidden, random_orders(model.hidden, 3)));
   const Finished copies =
