@@ -26,9 +26,9 @@ struct LanczosOptions {
   int64_t top = 1;          // so many of the largest eigenvalues
   int64_t bottom = 0;       // and of the smallest
   double tolerance = 1e-4;  // of the residual, relative to the largest |eigenvalue|
-  // To the pair's own |value| instead. Without a search for copies it is needed: of a large operator
-  // of low rank a random vector nearly lies in the null space, so that its Ritz value, about 0, has
-  // a residual small against the largest |eigenvalue| and passes for the extreme one.
+  // To the pair's own |value| instead. Without a search for copies it is needed: a random vector
+  // nearly lies in the null space of a large operator of low rank, so that its Ritz value, about 0,
+  // has a residual small against the largest |eigenvalue| and passes for the extreme one.
   bool relative = false;
   int64_t max_products = 1000;
   int64_t max_basis = 0;    // vectors kept, 8 n bytes each; 0: 3 (top + bottom) + 40, at most n
