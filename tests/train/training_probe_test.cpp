@@ -28,7 +28,7 @@ std::vector<RecordFields> probe_lines(const fs::path& run) {
   return out;
 }
 
-std::string weights_of(const fs::path& run) {
+std::string weights_at_end(const fs::path& run) {
   const int64_t step = checkpoint_steps(run / "ckpt").back();
   return sha256_hex_of_file(checkpoint_path(run / "ckpt", step) / "model.safetensors");
 }
@@ -55,7 +55,7 @@ TEST_CASE("training probe: lines are written, the training is unchanged, a resum
     const Problem plain(probed(optimizer, "")), watched(probed(optimizer, "every=2,shapes=20"));
     train(plain, dir / "plain");
     train(watched, dir / "whole");
-    CHECK(weights_of(dir / "plain") == weights_of(dir / "whole"));
+    CHECK(weights_at_end(dir / "plain") == weights_at_end(dir / "whole"));
 
     const auto lines = probe_lines(dir / "whole");
     REQUIRE(!lines.empty());
@@ -75,7 +75,7 @@ TEST_CASE("training probe: lines are written, the training is unchanged, a resum
       const fs::path cut = dir / str("cut-", stop_after);
       for (int i = 0; i < 12; ++i) train(watched, cut, stop_after);
       train(watched, cut);
-      CHECK(weights_of(cut) == weights_of(dir / "whole"));
+      CHECK(weights_at_end(cut) == weights_at_end(dir / "whole"));
       const auto again = probe_lines(cut);
       REQUIRE(again.size() == lines.size());
       for (size_t i = 0; i < lines.size(); ++i) CHECK(again[i].values() == lines[i].values());
