@@ -74,7 +74,7 @@ done
 
 # Optimizers that look at the loss again, and four microbatches on two ranks.
 small="--data embedded --limit 60 --points 32 --batch 10 --steps 12 --checkpoint-every 6 --eval-every 6
-  --threads 1 --keep 0 --log-every 1"
+  --threads 1 --keep 0 --log-every 1 --set model.widths=8,16,32,16,8"
 for rule in specmuon adamw; do
   "$bin/train_modelnet" $small --optimizer $rule --microbatches 4 --out "four-$rule" >one.log 2>&1 ||
     fault "four microbatches with $rule"
@@ -95,7 +95,8 @@ done
 
 # A signal to one rank stops both after the same step, and the run goes on from there.
 mpirun --bind-to none -n 2 "$bin/train_modelnet" --data embedded --limit 60 --points 32 --batch 10 \
-  --steps 100000 --eval-every 100000 --checkpoint-every 100000 --threads 1 --ranks 2 --out stopped >stop.log 2>&1 &
+  --steps 100000 --eval-every 100000 --checkpoint-every 100000 --threads 1 --set model.widths=8,16,32,16,8 \
+  --ranks 2 --out stopped >stop.log 2>&1 &
 job=$!
 for _ in $(seq 200); do
   [ -f stopped/metrics.jsonl ] && [ -s stopped/metrics.jsonl ] && break
