@@ -76,7 +76,7 @@ TEST_CASE("microbatches: sizes differ by one at most, the longer ones first") {
   CHECK(sizes(9, 2) == std::vector<int64_t>{5, 4});
   CHECK(sizes(11, 4) == std::vector<int64_t>{3, 3, 3, 2});
   CHECK(sizes(4, 4) == std::vector<int64_t>{1, 1, 1, 1});
-  CHECK(contains(error_of([] { part_range(3, 0, 4); }).sentence,
+  CHECK(contains(error_of([] { part_range(3, 0, 4); }).second,
                  "a batch of 3 examples cannot be cut into 4"));
 }
 
