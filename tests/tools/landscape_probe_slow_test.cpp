@@ -85,7 +85,7 @@ TEST_CASE("landscape_probe: help, version and usage errors, each one sentence") 
   }
   CHECK(probe(dir, "--version").out.rfind("landscape_probe (Basin) ", 0) == 0);
   const std::pair<const char*, const char*> wrong[] = {
-      {"", "expects an action: run, compare, path, demo or selftest"},
+      {"", "expects an action: run, compare, path, barriers, gauge, demo or selftest"},
       {"compar a a", "did you mean 'compare'?"},
       {"run a --gird 5", "did you mean --grid?"},
       {"run", "expects run directories"},

@@ -130,6 +130,7 @@ TEST_CASE("microbatches: the sum over ranks has the bits of one process") {
 
 TEST_CASE("microbatches: without batch norm and masks a step is that of the whole batch") {
   Settings settings = tiny_molecules("sgd");
+  settings.task.model.options.insert_or_assign("dropout", "0");
   settings.train.dtype = DType::f64;
   settings.train.batch = 15;
   std::vector<std::vector<double>> weights;
