@@ -300,7 +300,9 @@ TEST_CASE("study: an optimizer like another takes its cell, and follows what a t
   const test::TempDir dir;
   const std::string more = std::string(kFile) +
                            "[optimizers.forced]\nlike = \"adam\"\n"
-                           "\"optimizer.spectrum\" = \"stable_rank={metrics muon},every=5\"\n";
+                           "\"optimizer.spectrum\" = \"stable_rank={metrics muon},every=5\"\n"
+                           "[optimizers.shadow]\nlike = \"adam\"\n"
+                           "\"optimizer.spectrum\" = \"turn={metrics forced}\"\n";
   const Study study = study_from_text(more, "two.toml");
   Ledger ledger(dir / "out", {});
   Schedule schedule(study, ledger);
@@ -314,12 +316,13 @@ TEST_CASE("study: an optimizer like another takes its cell, and follows what a t
   }
   CHECK(schedule.finished() == schedule.expected());
   for (size_t m = 0; m < 2; ++m) {
-    const StudyPair& adam = schedule.pairs()[3 * m];
-    const StudyPair& forced = schedule.pairs()[3 * m + 1];
-    const StudyPair& muon = schedule.pairs()[3 * m + 2];
+    const StudyPair& adam = schedule.pairs()[4 * m];
+    const StudyPair& forced = schedule.pairs()[4 * m + 1];
+    const StudyPair& muon = schedule.pairs()[4 * m + 2];
     CHECK(forced.rounds.empty());
     CHECK(forced.chosen == adam.chosen);
-    REQUIRE(forced.runs.size() == 3);  // what failed cannot be followed
+    REQUIRE(forced.runs.size() == 3);  // what failed cannot be followed, nor what was left out
+    CHECK(schedule.pairs()[4 * m + 3].runs.size() == 3);
     for (const StudyRun& run : forced.runs) {
       CHECK(run.job.settings.at("optimizer.name") == "adam");
       CHECK(run.job.settings.at("lr") == adam.chosen->at("lr"));
@@ -346,8 +349,10 @@ TEST_CASE("study: an optimizer like another takes its cell, and follows what a t
   CHECK(contains(refused("[optimizers.x]\nfile = \"{metrics y}\"\n"
                          "[optimizers.y]\nfile = \"{metrics x}\"\n"),
                  "wait for it"));
+  CHECK(contains(refused("[optimizers.x]\nfile = \"{metrics adam}\"\n[grid.x]\nlr = [1, 2]\n"),
+                 "is not searched"));
   CHECK(contains(refused("[optimizers.x]\nlike = \"adam\"\n[grid.x]\nlr = [1, 2]\n"),
-                 "takes the cell of 'adam'"));
+                 "is not searched"));
 }
 
 TEST_CASE("study: halving keeps the best of every round") {

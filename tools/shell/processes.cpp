@@ -1,4 +1,5 @@
-// MPI behind the interface of train/communicator.h: see processes.h.
+// MPI behind the interface of train/communicator.h: messages in pieces that an int can count, and
+// one sentence for a failure of any rank.
 #include "basin/tools/shell/processes.h"
 
 #include <algorithm>

@@ -145,7 +145,7 @@ std::optional<Figure> search_figure(const Study& study, const StudyPair& pair) {
 struct Course {
   RunCurve loss, metric;
   RunCurve rank;  // stable rank of the weights, geometric mean over the matrices
-  // Of interventions on the stable rank, over matrices and probes: geometric means of what was
+  // Of interventions on the spectrum, over matrices and probes: geometric means of what was
   // asked for and of reached / asked, and the mean size of the change, |dW|_F / |W|_F.
   std::vector<double> asked, fulfilled, change;
 };
@@ -234,13 +234,7 @@ std::optional<Figure> course_figure(const Schedule& schedule, const StudySubject
   return figure;
 }
 
-double geometric_mean(const std::vector<double>& values) {
-  double sum = 0;
-  for (const double v : values) sum += std::log(v);
-  return std::exp(sum / static_cast<double>(values.size()));
-}
-
-// What interventions on the stable rank asked for and what they reached.
+// What interventions on the spectrum asked for and what they reached.
 std::optional<ReportTable> interventions_table(const Schedule& schedule, Ledger& ledger) {
   ReportTable out{
       .caption =
@@ -262,8 +256,8 @@ std::optional<ReportTable> interventions_table(const Schedule& schedule, Ledger&
     }
     if (runs == 0) continue;
     out.rows.push_back({pair.model->name, pair.optimizer->name, str(runs),
-                        short_text(geometric_mean(all.asked), 4),
-                        short_text(geometric_mean(all.fulfilled), 4),
+                        short_text(mean_of_runs(all.asked, true).value, 4),
+                        short_text(mean_of_runs(all.fulfilled, true).value, 4),
                         short_text(mean(all.change), 3)});
   }
   if (out.rows.empty()) return std::nullopt;

@@ -186,7 +186,7 @@ void Schedule::begin_final(StudyPair& pair, const StudySettings& cell) {
     if (!optimizer.reads.empty()) {
       const auto& of = pairs_[index_.at({pair.model->name, optimizer.reads})].runs;
       const auto run = std::ranges::find(of, seed, [](const StudyRun& r) { return r.job.seed; });
-      if (run->failed) {  // nothing to follow
+      if (run == of.end() || run->failed) {  // nothing to follow
         expected_ -= 1 + measurements(false);
         continue;
       }

@@ -288,8 +288,10 @@ Study study_of(const Config& config, const fs::path& file) {
     const auto found = grids.find(optimizer.name);
     study.grid[optimizer.name] = {{}};
     if (found == grids.end()) continue;
-    check(optimizer.like.empty(), file.string(), ": [grid.", optimizer.name,
-          "] is given for an optimizer that takes the cell of '", optimizer.like, "'");
+    check(optimizer.like.empty() && optimizer.reads.empty(), file.string(), ": [grid.",
+          optimizer.name,
+          "] is given for an optimizer that is not searched: it takes the cell of '",
+          optimizer.like, "' and reads the metrics of '", optimizer.reads, "'");
     study.grid[optimizer.name] = cells_of(found->second);
     for (const auto& [key, values] : found->second) keys.insert(key);
     grids.erase(found);
