@@ -247,15 +247,8 @@ std::string barriers_between(const std::vector<std::string>& networks, const Con
       files.write(kBarriers, identity, measurement.measure(files, identity));
     });
   }
-  const fs::path record = dir / "run.json";
-  PartReport parts = barriers_report(dir, any.task.metrics.front(), command);
-  Report report;
-  report.title = "Same basin or not";
-  report.summary = parts.sections.front().text;
-  report.warnings = parts.warnings;
-  report.provenance = provenance_of(parse_record(read_text_file(record), record.string()), command);
-  add_sections(report, parts.sections, dir);
-  write_report(dir, report);
+  const PartReport parts = barriers_report(dir, any.task.metrics.front(), command);
+  write_measured(dir, "Same basin or not", parts, command);
   if (const std::string& json = config.text("json"); !json.empty()) {
     write_file_atomic(json, barrier_numbers(files.read<BarriersRecord>(kBarriers)).pretty());
   }

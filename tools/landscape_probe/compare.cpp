@@ -243,6 +243,18 @@ void add_sections(Report& report, const std::vector<PartSection>& sections, cons
   }
 }
 
+void write_measured(const fs::path& dir, const std::string& title, const PartReport& parts,
+                    const std::string& command) {
+  const fs::path record = dir / "run.json";
+  Report report;
+  report.title = title;
+  report.summary = parts.sections.front().text;
+  report.warnings = parts.warnings;
+  report.provenance = provenance_of(parse_record(read_text_file(record), record.string()), command);
+  add_sections(report, parts.sections, dir);
+  write_report(dir, report);
+}
+
 std::string report_probe(const fs::path& probe, const std::string& command) {
   const std::vector<LoadedProbe> probes{load_probe(probe)};
   const LoadedProbe& p = probes.front();

@@ -341,15 +341,9 @@ std::string gauge_paths(const std::string& network, const Config& config, const 
     });
   }
   const auto record = files.read<GaugeRecord>(kGauge);
-  PartSection section{
+  const PartSection section{
       "Gauge", gauge_answer(record), {gauge_table(record)}, {gauge_figure(record, command)}};
-  const fs::path run = dir / "run.json";
-  Report report;
-  report.title = "Does training depend on the hidden basis";
-  report.summary = section.text;
-  report.provenance = provenance_of(parse_record(read_text_file(run), run.string()), command);
-  add_sections(report, {section}, dir);
-  write_report(dir, report);
+  write_measured(dir, "Does training depend on the hidden basis", {.sections = {section}}, command);
   if (const std::string& json = config.text("json"); !json.empty()) {
     write_file_atomic(json, gauge_numbers(record).pretty());
   }

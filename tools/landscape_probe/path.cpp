@@ -366,15 +366,8 @@ std::string path_between(const std::vector<std::string>& networks, const Config&
       files.write(kPath, identity, all.measure());
     });
   }
-  const fs::path record = dir / "run.json";
-  PartReport parts = path_report(dir, any.task.metrics.front(), command);
-  Report report;
-  report.title = "Between trained networks";
-  report.summary = parts.sections.front().text;
-  report.warnings = parts.warnings;
-  report.provenance = provenance_of(parse_record(read_text_file(record), record.string()), command);
-  add_sections(report, parts.sections, dir);
-  write_report(dir, report);
+  const PartReport parts = path_report(dir, any.task.metrics.front(), command);
+  write_measured(dir, "Between trained networks", parts, command);
   if (const std::string& json = config.text("json"); !json.empty()) {
     write_file_atomic(json, path_numbers(files.read<PathRecord>(kPath)).pretty());
   }

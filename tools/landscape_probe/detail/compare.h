@@ -29,4 +29,9 @@ Provenance provenance_of(const RecordFields& facts, const std::string& command);
 // out.
 void add_sections(Report& report, const std::vector<PartSection>& sections, const fs::path& dir);
 
+// report.html of one measurement; its first section's text answers, dir/run.json says what made the
+// numbers.
+void write_measured(const fs::path& dir, const std::string& title, const PartReport& parts,
+                    const std::string& command);
+
 }  // namespace basin::tools
