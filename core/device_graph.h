@@ -34,6 +34,19 @@ class MemoryPool {
     PoolState* before_;
   };
 
+  // While it is open, tensors of this thread come from the device's own allocator again: for what
+  // outlives the work that first asked for it, such as the workspace of a library.
+  class Outside {
+   public:
+    Outside();
+    ~Outside();
+    Outside(const Outside&) = delete;
+    Outside& operator=(const Outside&) = delete;
+
+   private:
+    PoolState* before_;
+  };
+
  private:
   std::shared_ptr<PoolState> state_;  // blocks in use keep it alive
 };

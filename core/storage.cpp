@@ -288,6 +288,8 @@ MemoryPool::Scope::Scope(const MemoryPool& pool, bool fixed)
   open_pool = state_.get();
 }
 MemoryPool::Scope::~Scope() { open_pool = before_; }
+MemoryPool::Outside::Outside() : before_(open_pool) { open_pool = nullptr; }
+MemoryPool::Outside::~Outside() { open_pool = before_; }
 
 AllocatorStats allocator_stats(Device device) { return allocator(device).stats(); }
 void reset_peak_bytes(Device device) { allocator(device).reset_peak(); }

@@ -49,8 +49,8 @@ void sum_squares(const Table& table, double* sums) {
   Tensor scratch = Tensor::empty({std::max<int64_t>(tiles, 1)}, DType::f64, Device::cuda);
   double* partial = cuda::out_ptr<double>(scratch);
   if (tiles > 0) {
-    cuda::run(SquareSums::name, {static_cast<unsigned>(tiles), kThreads}, square_tiles_kernel<T>,
-              table, partial);
+    cuda::run(SquareSums::name, {cuda::grid_of(SquareSums::name, tiles), kThreads},
+              square_tiles_kernel<T>, table, partial);
   }
   cuda::for_items(SquareSums::name, table.tensors, [=] __device__(int64_t k) {
     double sum = 0;

@@ -6,19 +6,15 @@
 namespace basin::cuda {
 
 inline constexpr int kColumnLanes = 32, kRowLanes = 8;
-#ifdef BASIN_EMULATION  // so that small tests have several tiles
-inline constexpr int64_t kColumnTile = 128;
-#else
-inline constexpr int64_t kColumnTile = 1024;
-#endif
-inline int64_t column_tiles(int64_t rows) { return (rows + kColumnTile - 1) / kColumnTile; }
+__host__ __device__ inline int64_t column_tile() { return tile_length(1024, 128); }
+inline int64_t column_tiles(int64_t rows) { return (rows + column_tile() - 1) / column_tile(); }
 
 template <class Value>
 __global__ void column_sums_kernel(int64_t rows, int64_t width, Value value, double* partial) {
   __shared__ double part[kRowLanes][kColumnLanes];
-  const int64_t c = static_cast<int64_t>(blockIdx.x) * kColumnLanes + threadIdx.x;
-  const int64_t first = blockIdx.y * kColumnTile;
-  const int64_t last = first + kColumnTile < rows ? first + kColumnTile : rows;
+  const int64_t c = static_cast<int64_t>(blockIdx.y) * kColumnLanes + threadIdx.x;
+  const int64_t first = blockIdx.x * column_tile();
+  const int64_t last = first + column_tile() < rows ? first + column_tile() : rows;
   double sum = 0;
   if (c < width) {
     for (int64_t r = first + threadIdx.y; r < last; r += kRowLanes) {
@@ -30,7 +26,7 @@ __global__ void column_sums_kernel(int64_t rows, int64_t width, Value value, dou
   if (threadIdx.y != 0 || c >= width) return;
   sum = 0;
   for (int lane = 0; lane < kRowLanes; ++lane) sum += part[lane][threadIdx.x];
-  partial[blockIdx.y * width + c] = sum;
+  partial[blockIdx.x * width + c] = sum;
 }
 
 // sum [count] += the parts [parts, count], in their order
@@ -49,8 +45,8 @@ void add_columns(const char* name, int64_t rows, int64_t width, Value value, dou
                  double* sum) {
   const int64_t tiles = column_tiles(rows);
   if (tiles == 0) return;
-  const dim3 blocks(static_cast<unsigned>((width + kColumnLanes - 1) / kColumnLanes),
-                    static_cast<unsigned>(tiles));
+  // Tiles of rows along x: its limit is 2^31, that of y 2^16.
+  const dim3 blocks = grid_of(name, tiles, (width + kColumnLanes - 1) / kColumnLanes);
   run(name, {blocks, dim3(kColumnLanes, kRowLanes)}, column_sums_kernel<Value>, rows, width, value,
       scratch);
   add_parts(name, scratch, tiles, width, sum);

@@ -14,13 +14,8 @@
 
 namespace basin::cuda::edge {
 
-// Elements [edges, d] of a chunk: 16 MiB in f32, many times what fills the device. The emulated
-// device takes little, so that small tests cross the ends of chunks.
-#ifdef BASIN_EMULATION
-inline constexpr int64_t kChunkElements = 4096;
-#else
-inline constexpr int64_t kChunkElements = int64_t{1} << 22;
-#endif
+// Elements [edges, d] of a chunk: 16 MiB in f32, many times what fills the device.
+inline int64_t chunk_elements() { return tile_length(int64_t{1} << 22, 4096); }
 inline constexpr int kThreads = 256;  // 8 warps
 
 struct Sizes {
@@ -29,7 +24,7 @@ struct Sizes {
 
   int64_t rows() const { return clouds * nodes; }
   int64_t width() const { return moves ? d + 3 : d; }  // of the result
-  int64_t chunk_nodes() const { return std::max<int64_t>(1, kChunkElements / (k * d)); }
+  int64_t chunk_nodes() const { return std::max<int64_t>(1, chunk_elements() / (k * d)); }
   int64_t chunk_edges() const { return std::min(rows(), chunk_nodes()) * k; }
 };
 

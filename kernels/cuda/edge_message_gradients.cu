@@ -10,11 +10,7 @@
 namespace basin::cuda::edge {
 namespace {
 
-#ifdef BASIN_EMULATION  // as with kChunkElements
-constexpr int64_t kSlice = 64;
-#else
-constexpr int64_t kSlice = 1024;  // edges per product
-#endif
+int64_t slice_edges() { return tile_length(1024, 64); }  // per product
 
 // What the backward pass needs beside the chunk.
 template <class V>
@@ -45,7 +41,7 @@ struct WeightSums {
 
   explicit WeightSums(const Sizes& s) {
     const int64_t d = s.d, n = s.chunk_edges(), elements = 2 * d * d + 5 * d + 1;
-    const int64_t slices = (n + kSlice - 1) / kSlice;
+    const int64_t slices = (n + slice_edges() - 1) / slice_edges();
     storage = Tensor::zeros({elements}, DType::f64, Device::cuda);
     parts = Tensor::empty({slices * d * d}, kDTypeOf<T>, Device::cuda);
     tiles = Tensor::empty({column_tiles(n) * d}, DType::f64, Device::cuda);
@@ -70,9 +66,10 @@ void add_outer(const char* name, int64_t n, int64_t d, const Field<V>& y, const 
                BaseOf<V>* part, double* sum) {
   using T = BaseOf<V>;
   const auto slices = [&](const T* a, const T* b, T beta) {
-    const int64_t whole = n / kSlice, rest = n % kSlice, done = whole * kSlice * d;
+    const int64_t slice = slice_edges(), whole = n / slice, rest = n % slice;
+    const int64_t done = whole * slice * d;
     if (whole > 0) {
-      multiply<T>(whole, d, d, kSlice, {a, d, kSlice * d, true}, {b, d, kSlice * d, false}, beta,
+      multiply<T>(whole, d, d, slice, {a, d, slice * d, true}, {b, d, slice * d, false}, beta,
                   part);
     }
     if (rest > 0) {
@@ -86,7 +83,7 @@ void add_outer(const char* name, int64_t n, int64_t d, const Field<V>& y, const 
   } else {
     slices(y.v, x.v, T(0));
   }
-  add_parts(name, part, (n + kSlice - 1) / kSlice, d * d, sum);
+  add_parts(name, part, (n + slice_edges() - 1) / slice_edges(), d * d, sum);
 }
 
 // phi-, the share of D_i- in delta-, and f3 <- z3-

@@ -22,10 +22,29 @@
 
 namespace basin::cuda {
 
+// How much of a long loop is one piece of work. The emulation takes less where kernels run, so that
+// small tests have several pieces too.
+__host__ __device__ inline int64_t tile_length(int64_t length, [[maybe_unused]] int64_t in_tests) {
+#ifdef BASIN_EMULATION
+  return emu::count_only() ? length : in_tests;
+#else
+  return length;
+#endif
+}
+
 struct Grid {
   dim3 blocks, threads;
   size_t shared_bytes = 0;  // dynamic; beyond 48 KiB the kernel is told
 };
+
+// The blocks of a grid; a usage error beyond what a device takes, which no cast would tell.
+inline dim3 grid_of(const char* name, int64_t x, int64_t y = 1, int64_t z = 1) {
+  constexpr int64_t kMaxX = 0x7fffffff, kMaxOther = 65535;
+  check(x <= kMaxX && y <= kMaxOther && z <= kMaxOther, name,
+        ": a tensor is too large for a GPU: ", x, " x ", y, " x ", z, " blocks, at most ", kMaxX,
+        " x ", kMaxOther, " x ", kMaxOther);
+  return {static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z)};
+}
 
 // Starts a kernel on the stream. The arguments are converted to the kernel's parameters and copied.
 template <class... Parameters, class... Arguments>
@@ -79,7 +98,7 @@ void for_items(const char* name, int64_t n, Body body) {
   constexpr int kThreads = 256;
   constexpr int64_t kMaxBlocks = 132 * 32;  // fills the largest device; the loop covers the rest
   const int64_t blocks = std::min<int64_t>((n + kThreads - 1) / kThreads, kMaxBlocks);
-  run(name, {static_cast<unsigned>(blocks), kThreads}, items_kernel<Body>, n, body);
+  run(name, {grid_of(name, blocks), kThreads}, items_kernel<Body>, n, body);
 }
 
 // The device pointer of a tensor, null when it is undefined; usage error when it is elsewhere.

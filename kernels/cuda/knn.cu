@@ -333,7 +333,7 @@ void search(const Tensor& x, int64_t k, bool include_self, Tensor& index) {
   using P = Plan<T, kDims, kRows>;
   const int64_t points = x.size(1);
   const int64_t blocks = x.size(0) * ((points + P::kBlockPoints - 1) / P::kBlockPoints);
-  cuda::run(Knn::name, {static_cast<unsigned>(blocks), dim3(kLanes, kWarps), P::kBytes},
+  cuda::run(Knn::name, {cuda::grid_of(Knn::name, blocks), dim3(kLanes, kWarps), P::kBytes},
             knn_kernel<T, kDims, kRows>, cuda::in_ptr<T>(x), points, x.size(2), k, include_self,
             cuda::out_ptr<int32_t>(index));
 }

@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include "basin/core/device_graph.h"
 #include "basin/kernels/cuda/gemm.cuh"
 #include "basin/kernels/cuda/grid.cuh"
 #include "basin/kernels/gemm.h"
@@ -22,6 +23,7 @@ void check_blas(cublasStatus_t status, const char* what) {
 cublasHandle_t blas() {
   static cublasHandle_t handle = [] {
     constexpr size_t kWorkspace = size_t{32} << 20;
+    const MemoryPool::Outside outside;  // a block of it would keep a recording's pool for ever
     static Tensor* workspace =
         new Tensor(Tensor::empty({static_cast<int64_t>(kWorkspace / 4)}, DType::f32, Device::cuda));
     cublasHandle_t made = nullptr;

@@ -271,7 +271,7 @@ struct HeldNet {
     if constexpr (kDual<V>) net.memory.t = net.memory.v + blocks * net.size;
   }
   cuda::Grid grid() const {
-    return {dim3(static_cast<unsigned>(blocks)), dim3(static_cast<unsigned>(kJetThreads))};
+    return {cuda::grid_of("mlp_jet", blocks), dim3(static_cast<unsigned>(kJetThreads))};
   }
   JetSlots slots;
   JetNet<V> net{};

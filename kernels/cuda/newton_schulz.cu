@@ -138,8 +138,7 @@ void norms(const Batch<In>& batch, const NewtonSchulzPlan& plan, const Steps& st
   Tensor sums = device_bytes(2 * batch.count * tiles * 8);
   double* partial = static_cast<double*>(sums.mutable_raw());
   double* largest = partial + batch.count * tiles;
-  const cuda::Grid grid{dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(batch.count)),
-                        dim3(kThreads)};
+  const cuda::Grid grid{cuda::grid_of(kName, tiles, batch.count), dim3(kThreads)};
   // Squares of f32 never leave the range of f64.
   for (bool again = false;; again = true) {
     cuda::run(kName, grid, norm_kernel<In>, batch, n, again, scale, partial, largest);
@@ -263,9 +262,7 @@ void iterate_batch(const Batch<In>& batch, const Steps& steps, const Scale* scal
                x + count * p * q,
                x + 2 * count * p * q,
                x + 2 * count * p * q + count * p * p};
-  const cuda::Grid grid{dim3(static_cast<unsigned>((q + 31) / 32),
-                             static_cast<unsigned>((p + 31) / 32), static_cast<unsigned>(count)),
-                        dim3(32, 8)};
+  const cuda::Grid grid{cuda::grid_of(kName, (q + 31) / 32, (p + 31) / 32, count), dim3(32, 8)};
   cuda::run(kName, grid, move_kernel<In, W, true>, batch, scale, work.x, p, q);
   for (int i = 0; i < steps.count; ++i) {
     iterate(steps.step[i], work);

@@ -175,8 +175,7 @@ void find_maxima(const char* name, const Problem<T>& p, int64_t batch, T* best, 
   int32_t* where = cuda::out_ptr<int32_t>(places);
   constexpr size_t kTiles = size_t{kDepth} * (kPoints + kChannels + 32 / sizeof(T)) * sizeof(T);
   constexpr size_t kMaxima = size_t{kPointThreads} * kChannels * (sizeof(T) + sizeof(int32_t));
-  const dim3 blocks(static_cast<unsigned>(batch * p.runs),
-                    static_cast<unsigned>((p.channels + kChannels - 1) / kChannels));
+  const dim3 blocks = cuda::grid_of(name, batch * p.runs, (p.channels + kChannels - 1) / kChannels);
   const cuda::Grid grid{blocks, dim3(kThreads), std::max(kTiles, kMaxima)};
   cuda::run(name, grid, run_max_kernel<T>, p, value, where);
   join_runs(name, p, value, where, batch * p.channels, best, argmax);

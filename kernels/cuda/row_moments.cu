@@ -12,11 +12,8 @@ namespace basin {
 namespace {
 
 // Rows of a slab, and elements of each scratch array (f64).
-#ifdef BASIN_EMULATION  // so that small tests take several slabs in several calls
-constexpr int64_t kSlabRows = 64, kScratch = 512;
-#else
-constexpr int64_t kSlabRows = 512, kScratch = int64_t{1} << 22;
-#endif
+int64_t slab_rows() { return cuda::tile_length(512, 64); }
+int64_t scratch_elements() { return cuda::tile_length(int64_t{1} << 22, 512); }
 
 Tensor doubles(int64_t a, int64_t b, int64_t c) {
   return Tensor::empty({a, b, c}, DType::f64, Device::cuda);
@@ -62,15 +59,15 @@ void moments_of(const char* name, const Tensor& x, const Tensor& t, double* mome
   column_means(name, pt, rows, n, mean_t);
   if (!same) column_means(name, px, rows, n, mean_x);
 
-  const int64_t slabs = (rows + kSlabRows - 1) / kSlabRows;
-  const int64_t fit = std::max<int64_t>(1, kScratch / (n * std::max(n, kSlabRows)));
+  const int64_t slab = slab_rows(), slabs = (rows + slab - 1) / slab;
+  const int64_t fit = std::max<int64_t>(1, scratch_elements() / (n * std::max(n, slab)));
   for (int64_t first = 0; first < slabs; first += fit) {
-    const int64_t count = std::min(fit, slabs - first), height = count * kSlabRows;
-    Tensor left = doubles(count, kSlabRows, n), right = left;
-    centre(name, px, mean_x, rows, first * kSlabRows, height, n, cuda::out_ptr<double>(left));
+    const int64_t count = std::min(fit, slabs - first), height = count * slab;
+    Tensor left = doubles(count, slab, n), right = left;
+    centre(name, px, mean_x, rows, first * slab, height, n, cuda::out_ptr<double>(left));
     if (!same) {
-      right = doubles(count, kSlabRows, n);
-      centre(name, pt, mean_t, rows, first * kSlabRows, height, n, cuda::out_ptr<double>(right));
+      right = doubles(count, slab, n);
+      centre(name, pt, mean_t, rows, first * slab, height, n, cuda::out_ptr<double>(right));
     }
     Tensor products = doubles(count, n, n), sum = doubles(1, n, n);
     Matmul::cuda(left, right, true, false, products);

@@ -27,8 +27,7 @@ template <class Body>
 void for_rows(const char* name, int64_t rows, int64_t channels, Body body) {
   if (rows * channels == 0) return;
   const int64_t groups = std::min<int64_t>((rows + kRowLanes - 1) / kRowLanes, 65535);
-  const dim3 blocks(static_cast<unsigned>((channels + kChannelLanes - 1) / kChannelLanes),
-                    static_cast<unsigned>(groups));
+  const dim3 blocks = grid_of(name, (channels + kChannelLanes - 1) / kChannelLanes, groups);
   run(name, Grid{blocks, dim3(kChannelLanes, kRowLanes)}, rows_kernel<Body>, rows, channels, body);
 }
 
@@ -46,8 +45,8 @@ void for_warps(const char* name, int64_t n, Body body) {
   if (n == 0) return;
   constexpr int64_t kMaxBlocks = 132 * 32;  // as for_items
   const int64_t blocks = std::min((n + kRowLanes - 1) / kRowLanes, kMaxBlocks);
-  run(name, Grid{dim3(static_cast<unsigned>(blocks)), dim3(kChannelLanes, kRowLanes)},
-      warps_kernel<Body>, n, body);
+  run(name, Grid{grid_of(name, blocks), dim3(kChannelLanes, kRowLanes)}, warps_kernel<Body>, n,
+      body);
 }
 
 // The sum over the lanes, in each of them the same bits: the tree of additions is symmetric.
@@ -129,13 +128,13 @@ Tensor column_sums(const char* name, int64_t rows, int64_t channels, Add add,
     parts = sum_storage(tiles * kSums, channels);
     partial = out_ptr<double>(parts);
   }
-  const auto slices = static_cast<unsigned>((channels + kChannelLanes - 1) / kChannelLanes);
-  const dim3 blocks(slices, static_cast<unsigned>(tiles)), lanes(kChannelLanes, kRowLanes);
+  const dim3 blocks = grid_of(name, (channels + kChannelLanes - 1) / kChannelLanes, tiles);
+  const dim3 lanes(kChannelLanes, kRowLanes);
   run(name, Grid{blocks, lanes}, column_sums_kernel<kSums, Add>, rows, channels, tile_rows, add,
       partial);
   if (tiles == 1) return sums;
   const int64_t n = kSums * channels;
-  const dim3 groups(static_cast<unsigned>((n + kChannelLanes - 1) / kChannelLanes));
+  const dim3 groups = grid_of(name, (n + kChannelLanes - 1) / kChannelLanes);
   run(name, Grid{groups, dim3(kChannelLanes, kTileLanes)}, add_tiles_kernel<double>, partial, tiles,
       n, total);
   return sums;

@@ -86,6 +86,9 @@ void cuda::add_up(const char* name, int32_t* start, int64_t n) {
 }
 
 cuda::ByTarget cuda::sort_by_target(const char* name, const Tensor& index, int64_t rows) {
+  constexpr int64_t kMost = 0x7fffffff;  // the lists hold positions in 32 bits
+  check(index.numel() <= kMost && rows < kMost, name, ": ", index.numel(), " indices of ", rows,
+        " rows, a GPU sorts at most ", kMost);
   ByTarget s{Tensor::zeros({rows + 1}, DType::i32, Device::cuda),
              Tensor::empty({index.numel()}, DType::i32, Device::cuda)};
   Tensor next = Tensor::empty({rows}, DType::i32, Device::cuda);

@@ -18,9 +18,9 @@ __device__ inline TrianglePlace triangle_place(int t) {
   while ((row + 1) * (row + 2) / 2 <= t) ++row;
   return {row, t - row * (row + 1) / 2};
 }
-inline unsigned triangle_tiles(int64_t p) {
+inline int64_t triangle_tiles(int64_t p) {
   const int64_t tiles = (p + kSide - 1) / kSide;
-  return static_cast<unsigned>(tiles * (tiles + 1) / 2);
+  return tiles * (tiles + 1) / 2;
 }
 
 template <class T>
@@ -86,8 +86,7 @@ __global__ void symmetric_kernel(SymmetricTerms<T> s) {
 
 template <class T>
 void symmetric_product(const char* name, int64_t batch, const SymmetricTerms<T>& s) {
-  run(name, {dim3(triangle_tiles(s.p), static_cast<unsigned>(batch)), dim3(256)},
-      symmetric_kernel<T>, s);
+  run(name, {grid_of(name, triangle_tiles(s.p), batch), dim3(256)}, symmetric_kernel<T>, s);
 }
 
 }  // namespace basin::cuda

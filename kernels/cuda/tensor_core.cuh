@@ -100,9 +100,8 @@ __global__ void bf16_kernel(Bf16Terms s) {
 }
 
 inline void bf16_product(const char* name, int64_t batch, bool transposed, const Bf16Terms& s) {
-  const unsigned tiles =
-      s.symmetric ? triangle_tiles(s.m) : static_cast<unsigned>(s.m / kSide * (s.n / kSide));
-  const Grid grid{dim3(tiles, static_cast<unsigned>(batch)), dim3(128)};
+  const int64_t tiles = s.symmetric ? triangle_tiles(s.m) : s.m / kSide * (s.n / kSide);
+  const Grid grid{grid_of(name, tiles, batch), dim3(128)};
   if (transposed) {
     run(name, grid, bf16_kernel<true>, s);
   } else {

@@ -50,8 +50,7 @@ void for_rows(const char* name, int64_t rows, Body body) {
   if (rows == 0) return;
   constexpr int64_t kRows = kRowThreads / 32, kMaxBlocks = 132 * 32;
   const int64_t blocks = std::min((rows + kRows - 1) / kRows, kMaxBlocks);
-  run(name, {dim3(static_cast<unsigned>(blocks)), dim3(kRowThreads)}, rows_kernel<Body>, rows,
-      body);
+  run(name, {grid_of(name, blocks), dim3(kRowThreads)}, rows_kernel<Body>, rows, body);
 }
 
 }  // namespace basin::cuda

@@ -5,7 +5,9 @@
 
 #include <vector>
 
+#include "basin/tests/emulation/counts.h"
 #include "basin/tests/emulation/device_memory.h"
+#include "basin/tests/emulation/emulator.h"
 
 struct EmulationBlas {
   cudaStream_t stream = nullptr;
@@ -35,6 +37,8 @@ cublasStatus_t product(cublasHandle_t handle, cublasOperation_t op_a, cublasOper
       !basin::emu::is_device(a) || !basin::emu::is_device(b) || !basin::emu::is_device(c)) {
     return CUBLAS_STATUS_INVALID_VALUE;
   }
+  ++basin::emu::counts_so_far().products;
+  if (basin::emu::count_only()) return CUBLAS_STATUS_SUCCESS;
   basin::emu::put_on_stream(handle->stream, [=] {
     const basin::emu::DeviceMemoryAccess access;
     const auto at = [](int i, int j, int rows) { return static_cast<size_t>(j) * rows + i; };

@@ -64,3 +64,5 @@ set_target_properties(test_emulation PROPERTIES UNITY_BUILD OFF)
 basin_private_flags(test_emulation)
 doctest_discover_tests(test_emulation TEST_PREFIX "" TEST_SPEC "device*,emulation*"
   PROPERTIES TIMEOUT 600 SKIP_REGULAR_EXPRESSION "SKIPPED:" LABELS emulation)
+doctest_discover_tests(test_emulation TEST_PREFIX "" TEST_SPEC "launches*"
+  PROPERTIES TIMEOUT 600 LABELS perf)

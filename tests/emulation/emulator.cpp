@@ -15,6 +15,7 @@
 
 #include "basin/core/error.h"
 #include "basin/core/random.h"
+#include "basin/tests/emulation/counts.h"
 #include "basin/tests/emulation/device_memory.h"
 #include "basin/tests/emulation/fibre.h"
 
@@ -52,7 +53,6 @@ struct Scheduler {
   Order order = Order::forward;
   uint64_t seed = 1;
   std::optional<Rng> rng;
-  std::map<std::string, int64_t> launches;
 
   const char* name = "";
   Body body{};
@@ -262,7 +262,6 @@ void prepare(Scheduler& s, const char* name, dim3 block, size_t shared_bytes, Bo
   s.warps.resize((s.threads.size() + 31) / 32);
   s.warp_edge.assign(s.warps.size() * 2, 0);
   s.rng.emplace(s.seed, stream_id("emulation"));
-  ++s.launches[name];
 }
 
 // Forgets fibres that a stopped launch left in the middle of a thread.
@@ -279,9 +278,9 @@ void set_order(Order order, uint64_t seed) {
 }
 
 int64_t launches_of(const std::string& kernel) {
-  Scheduler& s = scheduler();
-  const auto it = s.launches.find(kernel);
-  return it == s.launches.end() ? 0 : it->second;
+  const std::map<std::string, int64_t>& launches = counts_so_far().by_kernel;
+  const auto it = launches.find(kernel);
+  return it == launches.end() ? 0 : it->second;
 }
 
 int block_barrier(Site site, Vote vote, int predicate) {
@@ -335,6 +334,11 @@ void run_grid(const char* name, dim3 grid, dim3 block, size_t shared_bytes, Body
          ", ", grid.y, ", ", grid.z, "), block (", block.x, ", ", block.y, ", ", block.z, "), ",
          shared_bytes, " bytes of shared memory");
   }
+  Counts& c = counts_so_far();
+  ++c.kernels;
+  ++c.by_kernel[name];
+  if (blocks < static_cast<size_t>(kMultiprocessors)) ++c.few_blocks;
+  if (count_only()) return;
   prepare(s, name, block, shared_bytes, body);
   gridDim = grid;
   blockDim = block;

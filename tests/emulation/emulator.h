@@ -24,8 +24,10 @@ namespace basin::emu {
 enum class Order { forward, reverse, random };
 void set_order(Order order, uint64_t seed = 1);
 
-// One line per launch so far, by kernel name; for tests that ask what ran.
+// Launches so far of the kernels of that name; for tests that ask what ran.
 int64_t launches_of(const std::string& kernel);
+
+bool count_only();  // counts.h
 
 // Where in the source a thread waits.
 struct Site {

@@ -8,8 +8,12 @@
 #include <utility>
 #include <vector>
 
+#include "basin/tests/emulation/counts.h"
 #include "basin/tests/emulation/device_memory.h"
+#include "basin/tests/emulation/emulator.h"
 
+using basin::emu::count_only;
+using basin::emu::counts_so_far;
 using basin::emu::DeviceMemoryAccess;
 using basin::emu::is_device;
 
@@ -146,11 +150,13 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
 cudaError_t cudaMalloc(void** p, size_t bytes) {
   if (present() != cudaSuccess) return set(present());
   if (safe_now() != cudaSuccess) return cudaErrorStreamCaptureUnsupported;
+  ++counts_so_far().mappings;
   *p = basin::emu::map_device(bytes);
   return set(*p ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFree(void* p) {
   if (safe_now() != cudaSuccess) return cudaErrorStreamCaptureUnsupported;
+  counts_so_far().unmappings += p != nullptr;
   return set(p == nullptr || basin::emu::unmap_device(p) ? cudaSuccess : cudaErrorInvalidValue);
 }
 cudaError_t cudaMallocHost(void** p, size_t bytes) {
@@ -171,6 +177,12 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
                             cudaStream_t stream) {
   if (bytes == 0) return cudaSuccess;
   if (!sides_fit(to, from, kind)) return set(cudaErrorInvalidValue);
+  if (is_device(to) != is_device(from)) {
+    ++counts_so_far().copies;
+    counts_so_far().copied += static_cast<int64_t>(bytes);
+  } else if (count_only()) {
+    return cudaSuccess;
+  }
   return put(stream, [=] {
     const DeviceMemoryAccess access;
     std::memcpy(to, from, bytes);
@@ -178,6 +190,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 }
 cudaError_t cudaMemsetAsync(void* to, int byte, size_t bytes, cudaStream_t stream) {
   if (!is_device(to)) return set(cudaErrorInvalidValue);
+  if (count_only()) return cudaSuccess;
   return put(stream, [=] {
     const DeviceMemoryAccess access;
     std::memset(to, byte, bytes);
@@ -197,6 +210,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (stream->captured) return safe_now();
+  ++counts_so_far().waits;
   stream->catch_up(stream->waiting.size());
   return cudaSuccess;
 }
@@ -222,6 +236,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (safe_now() != cudaSuccess) return cudaErrorStreamCaptureUnsupported;
+  ++counts_so_far().waits;
   if (event->stream != nullptr) event->stream->catch_up(event->after);
   return cudaSuccess;
 }
