@@ -1,19 +1,25 @@
 // Blends of running statistics, in place and elementwise: to = (1 - momentum) to + momentum from,
-// computed in double, and the counter of batches.
+// computed in double, and the counters of batches. Both take the layers of a network at once, which
+// are few launches on a device.
 #pragma once
+#include <span>
+
 #include "basin/core/tensor.h"
 
 namespace basin {
 
+struct BlendItem {
+  Tensor from, to;  // equal shapes; all items of a call are on one device and of one float type
+};
 struct Blend {
   static constexpr const char* name = "blend";
-  using Run = void(const Tensor& from, double momentum, Tensor& to);  // equal shapes and types
+  using Run = void(std::span<BlendItem> items, double momentum);
   static Run cpu, cuda;
 };
 
 struct CountUp {
   static constexpr const char* name = "count_up";
-  using Run = void(Tensor& counter);  // [] i64, one more
+  using Run = void(std::span<Tensor> counters);  // each [] i64, one more
   static Run cpu, cuda;
 };
 

@@ -208,11 +208,11 @@ void Pass::keep_stats(const BatchNorm& layer, const BatchNormResult& result, int
 
 namespace {
 
-void blend(Tensor& running, const Tensor& batch, double momentum, const std::string& name) {
+BlendItem blend_item(const Tensor& running, const Tensor& batch, const std::string& name) {
   check(batch.defined(), "update_running_stats: the batch statistic of '", name, "' is undefined");
   check(batch.shape() == running.shape() && batch.dtype() == running.dtype(),
         "update_running_stats: '", name, "' is ", running, ", the batch statistic is ", batch);
-  launch<Blend>(running.device(), batch, momentum, running);
+  return {batch, running};
 }
 
 }  // namespace
@@ -224,14 +224,19 @@ void update_running_stats(ParamList& buffers, const Tensors& batch_stats, double
         "update_running_stats: ", buffers.size(), " buffers need ", buffers.size() / 3 * 2,
         " batch statistics, got ", batch_stats.size(),
         "; was the forward pass run with batch statistics?");
+  if (buffers.size() == 0) return;
+  std::vector<BlendItem> blends;
+  Tensors counters;
   for (size_t layer = 0; layer < buffers.size() / 3; ++layer) {
     for (size_t k = 0; k < 2; ++k) {
-      Param& buffer = buffers[3 * layer + k];
-      blend(buffer.value, batch_stats[2 * layer + k], momentum, buffer.name);
+      const Param& buffer = buffers[3 * layer + k];
+      blends.push_back(blend_item(buffer.value, batch_stats[2 * layer + k], buffer.name));
     }
-    Tensor& counter = buffers[3 * layer + 2].value;
-    launch<CountUp>(counter.device(), counter);
+    counters.push_back(buffers[3 * layer + 2].value);
   }
+  const Device device = buffers[0].value.device();
+  launch<Blend>(device, std::span(blends), momentum);
+  launch<CountUp>(device, std::span(counters));
 }
 
 }  // namespace basin

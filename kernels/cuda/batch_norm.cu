@@ -26,121 +26,157 @@ struct Layer {
   int64_t size() const { return rows * channels; }
 };
 
+// Of the normalisation, from var as it is stored.
 template <class T>
-void statistics(const Layer<T>& in, T* mean, T* var) {
-  const T* x = in.x;
-  const Tensor sums =
-      cuda::column_sums<2>(BatchNormForward::name, in.rows, in.channels,
-                           [=] __device__(int64_t r, int64_t c, double* s) {
-                             const int64_t i = r * in.channels + c;
-                             const double d = static_cast<double>(x[i]) - static_cast<double>(x[c]);
-                             s[0] += d;
-                             s[1] += d * d;
-                           });
-  const cuda::SumView sum = cuda::view(sums);
-  const double rows = static_cast<double>(in.rows);
-  cuda::for_items(BatchNormForward::name, in.channels, [=] __device__(int64_t c) {
-    const double shifted = sum(0, c) / rows, square = sum(1, c) / rows - shifted * shifted;
-    mean[c] = static_cast<T>(static_cast<double>(x[c]) + shifted);
-    var[c] = static_cast<T>(square < 0 ? 0 : square);
-  });
+__device__ T scale_of(const Layer<T>& in, int64_t c) {
+  return static_cast<T>(in.gamma[c] * cuda::inverse_deviation(in.var, c, in.eps));
 }
 
 template <class T>
-void normalise(const Layer<T>& in, const T* beta, T* y) {
-  Tensor scratch = coefficients(1, in.channels, kDTypeOf<T>);
-  T* scale = cuda::out_ptr<T>(scratch);
-  cuda::for_items(BatchNormForward::name, in.channels, [=] __device__(int64_t c) {
-    scale[c] = static_cast<T>(in.gamma[c] * cuda::inverse_deviation(in.var, c, in.eps));
-  });
+void statistics(const Layer<T>& in, T* mean, T* var, T* scale) {
+  const T* x = in.x;
+  const double rows = static_cast<double>(in.rows);
+  cuda::finish_column_sums<2>(
+      BatchNormForward::name, in.rows, in.channels,
+      [=] __device__(int64_t r, int64_t c, double* s) {
+        const int64_t i = r * in.channels + c;
+        const double d = static_cast<double>(x[i]) - static_cast<double>(x[c]);
+        s[0] += d;
+        s[1] += d * d;
+      },
+      [=] __device__(int64_t c, const double* s) {
+        const double shifted = s[0] / rows, square = s[1] / rows - shifted * shifted;
+        mean[c] = static_cast<T>(static_cast<double>(x[c]) + shifted);
+        var[c] = static_cast<T>(square < 0 ? 0 : square);
+        scale[c] = scale_of(in, c);
+      });
+}
+
+template <class T>
+void scales(const Layer<T>& in, T* scale) {
+  cuda::for_items(BatchNormForward::name, in.channels,
+                  [=] __device__(int64_t c) { scale[c] = scale_of(in, c); });
+}
+
+template <class T>
+void normalise(const Layer<T>& in, const T* scale, const T* beta, T* y) {
   cuda::for_items(BatchNormForward::name, in.size(), [=] __device__(int64_t i) {
     const int64_t c = i % in.channels;
     y[i] = cuda::activate(in.act, (in.x[i] - in.mean[c]) * scale[c] + beta[c], in.slope);
   });
 }
 
+// From the sums of g and g (x - mean), g the cotangent behind the activation: dgamma and dbeta where
+// they are asked for, and k [3, C] of dx = k0 g + k1 + k2 (x - mean).
+template <class T>
+struct BackwardCoefficients {
+  Layer<T> in;
+  T *k, *dgamma, *dbeta;
+  bool summed;  // false: nobody needs the sums
+  __device__ void operator()(int64_t c, const double* s) const {
+    const int64_t n = in.channels;
+    const double inv_std = cuda::inverse_deviation(in.var, c, in.eps);
+    const double scale = inv_std * in.gamma[c], rows = static_cast<double>(in.rows);
+    k[c] = static_cast<T>(scale);
+    k[n + c] = k[2 * n + c] = T(0);
+    if (!summed) return;
+    const double sum_g = s[0], sum_gx = s[1] * inv_std;
+    if (dbeta) dbeta[c] = static_cast<T>(sum_g);
+    if (dgamma) dgamma[c] = static_cast<T>(sum_gx);
+    if (in.given) return;
+    k[n + c] = static_cast<T>(-scale * sum_g / rows);
+    k[2 * n + c] = static_cast<T>(-scale * inv_std * sum_gx / rows);
+  }
+};
+
 // dx, dgamma, dbeta; null: not asked for.
 template <class T>
 void backward(const Layer<T>& in, T* dx, T* dgamma, T* dbeta) {
   const char* name = BatchNormBackward::name;
-  const bool summed = dgamma || dbeta || !in.given;
-  Tensor sums;
-  if (summed) {
-    sums = cuda::column_sums<2>(name, in.rows, in.channels,
-                                [=] __device__(int64_t r, int64_t c, double* s) {
-                                  const int64_t i = r * in.channels + c;
-                                  const T g = cuda::pull(in.act, in.ct[i], in.y, i, in.slope);
-                                  s[0] += static_cast<double>(g);
-                                  s[1] += static_cast<double>(g * (in.x[i] - in.mean[c]));
-                                });
-  }
-  const cuda::SumView sum = cuda::view(sums);
   Tensor scratch = coefficients(3, in.channels, kDTypeOf<T>);
-  T *k0 = cuda::out_ptr<T>(scratch), *k1 = k0 + in.channels, *k2 = k1 + in.channels;
-  cuda::for_items(name, in.channels, [=] __device__(int64_t c) {
-    const double inv_std = cuda::inverse_deviation(in.var, c, in.eps);
-    const double scale = inv_std * in.gamma[c], rows = static_cast<double>(in.rows);
-    k0[c] = static_cast<T>(scale);
-    k1[c] = k2[c] = T(0);
-    if (!summed) return;
-    const double sum_g = sum(0, c), sum_gx = sum(1, c) * inv_std;
-    if (dbeta) dbeta[c] = static_cast<T>(sum_g);
-    if (dgamma) dgamma[c] = static_cast<T>(sum_gx);
-    if (in.given) return;
-    k1[c] = static_cast<T>(-scale * sum_g / rows);
-    k2[c] = static_cast<T>(-scale * inv_std * sum_gx / rows);
-  });
+  T* k = cuda::out_ptr<T>(scratch);
+  const BackwardCoefficients<T> finish{in, k, dgamma, dbeta, dgamma || dbeta || !in.given};
+  if (finish.summed) {
+    cuda::finish_column_sums<2>(
+        name, in.rows, in.channels,
+        [=] __device__(int64_t r, int64_t c, double* s) {
+          const int64_t i = r * in.channels + c;
+          const T g = cuda::pull(in.act, in.ct[i], in.y, i, in.slope);
+          s[0] += static_cast<double>(g);
+          s[1] += static_cast<double>(g * (in.x[i] - in.mean[c]));
+        },
+        finish);
+  } else {
+    cuda::for_items(name, in.channels, [=] __device__(int64_t c) { finish(c, nullptr); });
+  }
   if (!dx) return;
+  const int64_t n = in.channels;
   cuda::for_items(name, in.size(), [=] __device__(int64_t i) {
-    const int64_t c = i % in.channels;
+    const int64_t c = i % n;
     const T g = cuda::pull(in.act, in.ct[i], in.y, i, in.slope);
-    dx[i] = k0[c] * g + (k1[c] + k2[c] * (in.x[i] - in.mean[c]));
+    dx[i] = k[c] * g + (k[n + c] + k[2 * n + c] * (in.x[i] - in.mean[c]));
   });
 }
+
+// From the sums of t_x and t_x (x - mean): k [3, C] of t = k0 t_x + k1 (x - mean) + k2.
+template <class T>
+struct TangentCoefficients {
+  Layer<T> in;
+  const T *t_gamma, *t_beta;
+  T* k;
+  __device__ void operator()(int64_t c, const double* sums) const {
+    const int64_t n = in.channels;
+    const double s = cuda::inverse_deviation(in.var, c, in.eps), g = in.gamma[c];
+    const double rows = static_cast<double>(in.rows);
+    const double centre = in.given ? 0 : sums[0] / rows, slant = in.given ? 0 : sums[1] / rows;
+    k[c] = static_cast<T>(g * s);
+    k[n + c] = static_cast<T>(t_gamma[c] * s - g * s * s * s * slant);
+    k[2 * n + c] = static_cast<T>(t_beta[c] - g * s * centre);
+  }
+};
 
 template <class T>
 void tangent(const Layer<T>& in, const T* t_x, const T* t_gamma, const T* t_beta, T* t_y) {
   const char* name = BatchNormTangent::name;
-  Tensor sums;
-  if (!in.given) {
-    sums = cuda::column_sums<2>(name, in.rows, in.channels,
-                                [=] __device__(int64_t r, int64_t c, double* s) {
-                                  const int64_t i = r * in.channels + c;
-                                  s[0] += static_cast<double>(t_x[i]);
-                                  s[1] += static_cast<double>(t_x[i] * (in.x[i] - in.mean[c]));
-                                });
+  const int64_t n = in.channels;
+  Tensor scratch = coefficients(3, n, kDTypeOf<T>);
+  T* k = cuda::out_ptr<T>(scratch);
+  const TangentCoefficients<T> finish{in, t_gamma, t_beta, k};
+  if (in.given) {
+    cuda::for_items(name, n, [=] __device__(int64_t c) { finish(c, nullptr); });
+  } else {
+    cuda::finish_column_sums<2>(
+        name, in.rows, n,
+        [=] __device__(int64_t r, int64_t c, double* s) {
+          const int64_t i = r * in.channels + c;
+          s[0] += static_cast<double>(t_x[i]);
+          s[1] += static_cast<double>(t_x[i] * (in.x[i] - in.mean[c]));
+        },
+        finish);
   }
-  const cuda::SumView sum = cuda::view(sums);
-  Tensor scratch = coefficients(3, in.channels, kDTypeOf<T>);
-  T *k0 = cuda::out_ptr<T>(scratch), *k1 = k0 + in.channels, *k2 = k1 + in.channels;
-  cuda::for_items(name, in.channels, [=] __device__(int64_t c) {
-    const double s = cuda::inverse_deviation(in.var, c, in.eps), g = in.gamma[c];
-    const double rows = static_cast<double>(in.rows);
-    const double centre = in.given ? 0 : sum(0, c) / rows, slant = in.given ? 0 : sum(1, c) / rows;
-    k0[c] = static_cast<T>(g * s);
-    k1[c] = static_cast<T>(t_gamma[c] * s - g * s * s * s * slant);
-    k2[c] = static_cast<T>(t_beta[c] - g * s * centre);
-  });
   cuda::for_items(name, in.size(), [=] __device__(int64_t i) {
-    const int64_t c = i % in.channels;
-    const T t = k0[c] * t_x[i] + (k1[c] * (in.x[i] - in.mean[c]) + k2[c]);
+    const int64_t c = i % n;
+    const T t = k[c] * t_x[i] + (k[n + c] * (in.x[i] - in.mean[c]) + k[2 * n + c]);
     t_y[i] = cuda::pull(in.act, t, in.y, i, in.slope);
   });
 }
 
-// The coefficients k [5, C] of t_dx = k0 g + k1 t_g + k2 (x - mean) + k3 t_x + k4, and the tangents
-// of dgamma and dbeta, from the seven sums.
+// From the seven sums: the coefficients k [5, C] of
+//   t_dx = k0 g + k1 t_g + k2 (x - mean) + k3 t_x + k4,
+// and the tangents of dgamma and dbeta.
 template <class T>
-void second_coefficients(const Layer<T>& in, const cuda::SumView& sum, const T* t_gamma, T* k,
-                         T* t_dgamma, T* t_dbeta) {
-  const int64_t n = in.channels;
-  cuda::for_items(BatchNormBackwardTangent::name, n, [=] __device__(int64_t c) {
+struct SecondCoefficients {
+  Layer<T> in;
+  const T* t_gamma;
+  T *k, *t_dgamma, *t_dbeta;
+  __device__ void operator()(int64_t c, const double* sum) const {
+    const int64_t n = in.channels;
     const double s = cuda::inverse_deviation(in.var, c, in.eps),
                  rows = static_cast<double>(in.rows);
     const double scale = in.gamma[c] * s, t_scale_g = t_gamma[c] * s;
-    const double centre = in.given ? 0 : sum(0, c) / rows, r = in.given ? 0 : sum(1, c) * s / rows;
-    const double sum_g = sum(2, c), sum_gx = sum(3, c) * s, sum_tg = sum(4, c);
-    const double sum_tgx = s * (sum(5, c) + sum(6, c) - centre * sum_g) - s * r * sum_gx;
+    const double centre = in.given ? 0 : sum[0] / rows, r = in.given ? 0 : sum[1] * s / rows;
+    const double sum_g = sum[2], sum_gx = sum[3] * s, sum_tg = sum[4];
+    const double sum_tgx = s * (sum[5] + sum[6] - centre * sum_g) - s * r * sum_gx;
     const double t_scale = t_scale_g - scale * s * r;  // gamma's tangent and that of s
     const double each = in.given ? 0 : 1 / rows;       // the statistics' share
     k[c] = static_cast<T>(t_scale);
@@ -152,15 +188,19 @@ void second_coefficients(const Layer<T>& in, const cuda::SumView& sum, const T* 
         static_cast<T>((-t_scale * sum_g - scale * sum_tg + scale * s * centre * sum_gx) * each);
     t_dgamma[c] = static_cast<T>(sum_tgx);
     t_dbeta[c] = static_cast<T>(sum_tg);
-  });
-}
+  }
+};
 
 template <class T>
 void backward_tangent(const Layer<T>& in, const T* t_x, const T* t_gamma, const T* t_ct, T* t_dx,
                       T* t_dgamma, T* t_dbeta) {
   const char* name = BatchNormBackwardTangent::name;
-  const Tensor sums = cuda::column_sums<7>(
-      name, in.rows, in.channels, [=] __device__(int64_t r, int64_t c, double* s) {
+  const int64_t n = in.channels;
+  Tensor scratch = coefficients(5, n, kDTypeOf<T>);
+  T* k = cuda::out_ptr<T>(scratch);
+  cuda::finish_column_sums<7>(
+      name, in.rows, n,
+      [=] __device__(int64_t r, int64_t c, double* s) {
         const int64_t i = r * in.channels + c;
         const T d = in.x[i] - in.mean[c], t = t_x[i];
         const T g = cuda::pull(in.act, in.ct[i], in.y, i, in.slope);
@@ -172,11 +212,8 @@ void backward_tangent(const Layer<T>& in, const T* t_x, const T* t_gamma, const 
         s[4] += static_cast<double>(t_g);
         s[5] += static_cast<double>(t_g * d);
         s[6] += static_cast<double>(g * t);
-      });
-  const int64_t n = in.channels;
-  Tensor scratch = coefficients(5, n, kDTypeOf<T>);
-  T* k = cuda::out_ptr<T>(scratch);
-  second_coefficients(in, cuda::view(sums), t_gamma, k, t_dgamma, t_dbeta);
+      },
+      SecondCoefficients<T>{in, t_gamma, k, t_dgamma, t_dbeta});
   cuda::for_items(name, in.size(), [=] __device__(int64_t i) {
     const int64_t c = i % n;
     const T g = cuda::pull(in.act, in.ct[i], in.y, i, in.slope);
@@ -217,8 +254,14 @@ void BatchNormForward::cuda(const Tensor& x, const Tensor& gamma, const Tensor& 
   dispatch_float(x.dtype(), name, [&](auto z) {
     using T = decltype(z);
     const Layer<T> in = layer<T>({x, gamma, mean, var, y}, Tensor(), how);
-    if (!how.given_stats) statistics(in, cuda::out_ptr<T>(mean), cuda::out_ptr<T>(var));
-    normalise(in, cuda::in_ptr<T>(beta), cuda::out_ptr<T>(y));
+    Tensor scratch = coefficients(1, in.channels, kDTypeOf<T>);
+    T* scale = cuda::out_ptr<T>(scratch);
+    if (how.given_stats) {
+      scales(in, scale);
+    } else {
+      statistics(in, cuda::out_ptr<T>(mean), cuda::out_ptr<T>(var), scale);
+    }
+    normalise(in, static_cast<const T*>(scale), cuda::in_ptr<T>(beta), cuda::out_ptr<T>(y));
   });
 }
 

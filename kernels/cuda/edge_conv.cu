@@ -39,28 +39,49 @@ void choose_centres(const char* name, const EdgeArrays<T>& in, const T* mean, do
   }
   const int64_t step = std::max<int64_t>(1, in.rows() / kSampleRows);
   const int64_t count = (in.rows() + step - 1) / step;
-  const Tensor sums = cuda::column_sums<2>(
+  const double n = static_cast<double>(count);
+  cuda::finish_column_sums<2>(
       name, count, channels,
       [=] __device__(int64_t r, int64_t c, double* s) {
         const int64_t at = r * step * channels + c;
         s[0] += static_cast<double>(in.u[at]) - static_cast<double>(in.u[c]);
         s[1] += static_cast<double>(in.v[at]) - static_cast<double>(in.v[c]);
       },
+      [=] __device__(int64_t c, const double* s) {
+        centre[c] = static_cast<T>(in.u[c] + s[0] / n);
+        centre[channels + c] = static_cast<T>(in.v[c] + s[1] / n);
+        centre[2 * channels + c] = 0;
+      },
       cuda::kEdgeTileRows);
-  const cuda::SumView sum = cuda::view(sums);
-  const double n = static_cast<double>(count);
-  cuda::for_items(name, channels, [=] __device__(int64_t c) {
-    centre[c] = static_cast<T>(in.u[c] + sum(0, c) / n);
-    centre[channels + c] = static_cast<T>(in.v[c] + sum(1, c) / n);
-    centre[2 * channels + c] = 0;
-  });
 }
 
-// winner, argmax and sums of every point; returns the sums over all edges of z and z^2, z less the
-// centres.
+// Per channel, from the sums over all edges of z and z^2, z less the centres: the statistics unless
+// they are given, and k [2, C], what the map over the winners takes of them.
 template <class T>
-Tensor reduce_edges(const EdgeArrays<T>& in, T* winner, uint8_t* argmax, T* sums) {
-  return cuda::column_sums<2>(
+struct Statistics {
+  EdgeArrays<T> in;
+  double edges;
+  double* centre;
+  T *mean, *var, *k;
+  __device__ void operator()(int64_t c, const double* s) const {
+    double mean_offset = in.mean_offset(c);
+    if (!in.given) {
+      mean_offset = s[0] / edges;
+      const double v = s[1] / edges - mean_offset * mean_offset;
+      centre[2 * in.channels + c] = mean_offset;
+      mean[c] = static_cast<T>(centre[c] + centre[in.channels + c] + mean_offset);
+      var[c] = static_cast<T>(v < 0 ? 0 : v);
+    }
+    k[c] = static_cast<T>(mean_offset);
+    k[in.channels + c] = static_cast<T>(in.gamma[c] * cuda::inverse_deviation(var, c, in.eps));
+  }
+};
+
+// winner, argmax and sums of every point; finish: Statistics.
+template <class T>
+void reduce_edges(const EdgeArrays<T>& in, T* winner, uint8_t* argmax, T* sums,
+                  const Statistics<T>& finish) {
+  cuda::finish_column_sums<2>(
       EdgeBnActMaxForward::name, in.rows(), in.channels,
       [=] __device__(int64_t r, int64_t c, double* s) {
         const int64_t at = r * in.channels + c;
@@ -91,63 +112,31 @@ Tensor reduce_edges(const EdgeArrays<T>& in, T* winner, uint8_t* argmax, T* sums
         s[0] += static_cast<double>(sign * sum);
         s[1] += static_cast<double>(square);
       },
-      cuda::kEdgeTileRows);
+      finish, cuda::kEdgeTileRows);
 }
 
 template <class T>
-void statistics(const EdgeArrays<T>& in, const Tensor& sums, double* centre, T* mean, T* var) {
-  const cuda::SumView sum = cuda::view(sums);
-  const double edges = in.edges();
-  const int64_t channels = in.channels;
-  cuda::for_items(EdgeBnActMaxForward::name, channels, [=] __device__(int64_t c) {
-    const double mean_offset = sum(0, c) / edges, v = sum(1, c) / edges - mean_offset * mean_offset;
-    centre[2 * channels + c] = mean_offset;
-    mean[c] = static_cast<T>(centre[c] + centre[channels + c] + mean_offset);
-    var[c] = static_cast<T>(v < 0 ? 0 : v);
-  });
-}
-
-template <class T>
-void normalise(const EdgeArrays<T>& in, const T* var, const T* beta, T* y) {
-  const char* name = EdgeBnActMaxForward::name;
-  Tensor scratch = per_channel(2, in.channels, kDTypeOf<T>);
-  T *mean_offset = cuda::out_ptr<T>(scratch), *scale = mean_offset + in.channels;
-  cuda::for_items(name, in.channels, [=] __device__(int64_t c) {
-    mean_offset[c] = static_cast<T>(in.mean_offset(c));
-    scale[c] = static_cast<T>(in.gamma[c] * cuda::inverse_deviation(var, c, in.eps));
-  });
-  cuda::for_items(name, in.rows() * in.channels, [=] __device__(int64_t i) {
-    const int64_t c = i % in.channels;
-    y[i] = cuda::activate(in.act, (in.winner[i] - mean_offset[c]) * scale[c] + beta[c], in.slope);
-  });
-}
-
-// g = ct act'(y), into du; returns the sums over the rows of g and g (z - mean) at the winner.
-template <class T>
-Tensor pull_activations(const EdgeArrays<T>& in, const T* y, const T* ct, T* g) {
-  return cuda::column_sums<2>(
-      EdgeBnActMaxBackward::name, in.rows(), in.channels,
-      [=] __device__(int64_t r, int64_t c, double* s) {
-        const int64_t at = r * in.channels + c;
-        const T pulled = cuda::pull(in.act, ct[at], y, at, in.slope);
-        g[at] = pulled;
-        s[0] += static_cast<double>(pulled);
-        s[1] += static_cast<double>(pulled * (in.winner[at] - static_cast<T>(in.mean_offset(c))));
-      },
-      cuda::kEdgeTileRows);
-}
-
-// Per channel [4, C]: a, k2, the constants per edge and per point; and dgamma, dbeta.
-template <class T>
-void finish_channels(const EdgeArrays<T>& in, const Tensor& sums, const T* var, T* k, T* dgamma,
-                     T* dbeta) {
-  const cuda::SumView sum = cuda::view(sums);
-  const double edges = in.edges();
+void normalise(const EdgeArrays<T>& in, const T* k, const T* beta, T* y) {
   const int64_t n = in.channels;
-  cuda::for_items(EdgeBnActMaxBackward::name, n, [=] __device__(int64_t c) {
+  cuda::for_items(EdgeBnActMaxForward::name, in.rows() * n, [=] __device__(int64_t i) {
+    const int64_t c = i % n;
+    y[i] = cuda::activate(in.act, (in.winner[i] - k[c]) * k[n + c] + beta[c], in.slope);
+  });
+}
+
+// From the sums over the rows of g and g (z - mean) at the winner: k [4, C], which are a, k2, the
+// constants per edge and per point; and dgamma, dbeta.
+template <class T>
+struct BackwardCoefficients {
+  EdgeArrays<T> in;
+  double edges;
+  const T* var;
+  T *k, *dgamma, *dbeta;
+  __device__ void operator()(int64_t c, const double* s) const {
+    const int64_t n = in.channels;
     const double inv_std = cuda::inverse_deviation(var, c, in.eps);
     const double scale = in.gamma[c] * inv_std;
-    const double sum_g = sum(0, c), sum_ghat = sum(1, c) * inv_std;
+    const double sum_g = s[0], sum_ghat = s[1] * inv_std;
     dbeta[c] = static_cast<T>(sum_g);
     dgamma[c] = static_cast<T>(sum_ghat);
     const double k2 = in.given ? 0 : -scale * inv_std * sum_ghat / edges;
@@ -156,7 +145,23 @@ void finish_channels(const EdgeArrays<T>& in, const Tensor& sums, const T* var, 
     k[n + c] = static_cast<T>(k2);
     k[2 * n + c] = static_cast<T>(each);
     k[3 * n + c] = static_cast<T>(each * static_cast<double>(in.neighbours));
-  });
+  }
+};
+
+// g = ct act'(y), into du, and the coefficients.
+template <class T>
+void pull_activations(const EdgeArrays<T>& in, const T* y, const T* ct, T* g,
+                      const BackwardCoefficients<T>& finish) {
+  cuda::finish_column_sums<2>(
+      EdgeBnActMaxBackward::name, in.rows(), in.channels,
+      [=] __device__(int64_t r, int64_t c, double* s) {
+        const int64_t at = r * in.channels + c;
+        const T pulled = cuda::pull(in.act, ct[at], y, at, in.slope);
+        g[at] = pulled;
+        s[0] += static_cast<double>(pulled);
+        s[1] += static_cast<double>(pulled * (in.winner[at] - static_cast<T>(in.mean_offset(c))));
+      },
+      finish, cuda::kEdgeTileRows);
 }
 
 // dv from g, then du in place of g.
@@ -201,13 +206,13 @@ void EdgeBnActMaxForward::cuda(const Tensor& u, const Tensor& v, const Tensor& i
     const EdgeArrays<T> in = cuda::edge_arrays<T>({u, v, index, gamma, var, saved, y}, how);
     double* centre = cuda::out_ptr<double>(saved.centre);
     choose_centres(name, in, cuda::in_ptr<T>(mean), centre);
-    const Tensor sums =
-        reduce_edges(in, cuda::out_ptr<T>(saved.winner), cuda::out_ptr<uint8_t>(saved.argmax),
-                     how.given_stats ? nullptr : cuda::out_ptr<T>(saved.sums));
-    if (!how.given_stats) {
-      statistics(in, sums, centre, cuda::out_ptr<T>(mean), cuda::out_ptr<T>(var));
-    }
-    normalise(in, cuda::in_ptr<T>(var), cuda::in_ptr<T>(beta), cuda::out_ptr<T>(y));
+    Tensor scratch = per_channel(2, in.channels, kDTypeOf<T>);
+    T* k = cuda::out_ptr<T>(scratch);
+    reduce_edges(
+        in, cuda::out_ptr<T>(saved.winner), cuda::out_ptr<uint8_t>(saved.argmax),
+        how.given_stats ? nullptr : cuda::out_ptr<T>(saved.sums),
+        Statistics<T>{in, in.edges(), centre, cuda::out_ptr<T>(mean), cuda::out_ptr<T>(var), k});
+    normalise(in, static_cast<const T*>(k), cuda::in_ptr<T>(beta), cuda::out_ptr<T>(y));
   });
 }
 
@@ -218,12 +223,14 @@ void EdgeBnActMaxBackward::cuda(const EdgeConvPoint& at, const Tensor& ct, const
     const EdgeArrays<T> in = cuda::edge_arrays<T>(at, how);
     const T* signs = how.act == Act::none ? nullptr : cuda::in_ptr<T>(at.y);
     T* g = cuda::out_ptr<T>(grads.u);
-    const Tensor sums = pull_activations(in, signs, cuda::in_ptr<T>(ct), g);
     Tensor scratch = per_channel(4, in.channels, kDTypeOf<T>);
     T* k = cuda::out_ptr<T>(scratch);
-    finish_channels(in, sums, cuda::in_ptr<T>(at.var), k, cuda::out_ptr<T>(grads.gamma),
-                    cuda::out_ptr<T>(grads.beta));
-    sweep_edges(in, cuda::edges_into(name, at.index), k, g, cuda::out_ptr<T>(grads.v));
+    pull_activations(
+        in, signs, cuda::in_ptr<T>(ct), g,
+        BackwardCoefficients<T>{in, in.edges(), cuda::in_ptr<T>(at.var), k,
+                                cuda::out_ptr<T>(grads.gamma), cuda::out_ptr<T>(grads.beta)});
+    sweep_edges(in, cuda::edges_into(name, at.index), static_cast<const T*>(k), g,
+                cuda::out_ptr<T>(grads.v));
   });
 }
 

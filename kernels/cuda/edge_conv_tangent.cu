@@ -29,12 +29,32 @@ struct Moved {
   __device__ double at(Row row, int64_t c) const { return channel[row * channels + c]; }
 };
 
-// zt and neighbour_sum; returns the sums over the edges of zt and zc zt, zc = z - centre_u -
-// centre_v.
+// The tangents of the statistics and coefficients, from the sums over the edges of zt and zc zt,
+// zc = z - centre_u - centre_v.
 template <class T>
-Tensor gather_tangents(const char* name, const EdgeArrays<T>& in, const T* ut, const T* vt, T* zt,
-                       T* neighbour_sum) {
-  return cuda::column_sums<2>(
+struct MovedChannels {
+  EdgeArrays<T> in;
+  double edges;
+  const T *var, *gamma_t;
+  double* channel;
+  __device__ void operator()(int64_t c, const double* s) const {
+    const int64_t n = in.channels;
+    const double first = s[0], second = s[1] - in.mean_offset(c) * first;  // now with z - mean
+    const double inv = cuda::inverse_deviation(var, c, in.eps);
+    const double inv_t = -inv * inv * inv * second / edges, gamma = in.gamma[c];
+    channel[kMeanT * n + c] = first / edges;
+    channel[kInvStd * n + c] = inv;
+    channel[kInvStdT * n + c] = inv_t;
+    channel[kScale * n + c] = gamma * inv;
+    channel[kScaleT * n + c] = gamma_t[c] * inv + gamma * inv_t;
+  }
+};
+
+// zt, neighbour_sum and the moved channels.
+template <class T>
+void gather_tangents(const char* name, const EdgeArrays<T>& in, const T* ut, const T* vt, T* zt,
+                     T* neighbour_sum, const MovedChannels<T>& finish) {
+  cuda::finish_column_sums<2>(
       name, in.rows(), in.channels,
       [=] __device__(int64_t r, int64_t c, double* s) {
         const int64_t at = r * in.channels + c;
@@ -51,26 +71,7 @@ Tensor gather_tangents(const char* name, const EdgeArrays<T>& in, const T* ut, c
                                     static_cast<T>(in.degree[r]) * (in.v[at] - in.centre_v(c)) *
                                         vt[at]);
       },
-      cuda::kEdgeTileRows);
-}
-
-template <class T>
-void move_channels(const char* name, const EdgeArrays<T>& in, const Tensor& sums, const T* var,
-                   const T* gamma_t, double* channel) {
-  const cuda::SumView sum = cuda::view(sums);
-  const double edges = in.edges();
-  const int64_t n = in.channels;
-  cuda::for_items(name, n, [=] __device__(int64_t c) {
-    const double first = sum(0, c),
-                 second = sum(1, c) - in.mean_offset(c) * first;  // now with z - mean
-    const double inv = cuda::inverse_deviation(var, c, in.eps);
-    const double inv_t = -inv * inv * inv * second / edges, gamma = in.gamma[c];
-    channel[kMeanT * n + c] = first / edges;
-    channel[kInvStd * n + c] = inv;
-    channel[kInvStdT * n + c] = inv_t;
-    channel[kScale * n + c] = gamma * inv;
-    channel[kScaleT * n + c] = gamma_t[c] * inv + gamma * inv_t;
-  });
+      finish, cuda::kEdgeTileRows);
 }
 
 template <class T>
@@ -88,8 +89,9 @@ Moved<T> move(const char* name, const EdgeArrays<T>& in, const EdgeConvPoint& po
                    cuda::in_ptr<T>(memory[2]),       cuda::in_ptr<T>(memory[3]),
                    cuda::out_ptr<T>(memory[4]),      cuda::out_ptr<T>(memory[5]),
                    cuda::out_ptr<double>(memory[6]), in.channels};
-  const Tensor sums = gather_tangents(name, in, m.ut, m.vt, m.zt, m.neighbour_sum);
-  move_channels(name, in, sums, cuda::in_ptr<T>(point.var), m.gamma_t, m.channel);
+  gather_tangents(
+      name, in, m.ut, m.vt, m.zt, m.neighbour_sum,
+      MovedChannels<T>{in, in.edges(), cuda::in_ptr<T>(point.var), m.gamma_t, m.channel});
   return m;
 }
 
@@ -104,37 +106,17 @@ void push_outputs(const EdgeArrays<T>& in, const Moved<T>& m, const T* y, T* y_t
   });
 }
 
-// g = ct act'(y), g_t = ct_t act'(y): out = (a g)_t, and the sums over the rows of g, g zc, g_t and
-// g_t zc + g zc_t, where zc = z - mean at the winner.
+// From the sums over the rows of g, g zc, g_t and g_t zc + g zc_t, zc = z - mean at the winner: k
+// [4, C], which are k2, its tangent, the constants per edge and per point; and dgamma_t, dbeta_t.
 template <class T>
-Tensor pull_outputs(const EdgeArrays<T>& in, const Moved<T>& m, const T* y, const T* ct,
-                    const T* ct_t, T* out) {
-  return cuda::column_sums<4>(
-      EdgeBnActMaxBackwardTangent::name, in.rows(), in.channels,
-      [=] __device__(int64_t r, int64_t c, double* s) {
-        const int64_t at = r * in.channels + c;
-        const T g = cuda::pull(in.act, ct[at], y, at, in.slope);
-        const T g_t = cuda::pull(in.act, ct_t[at], y, at, in.slope);
-        const T zc = in.winner[at] - static_cast<T>(in.mean_offset(c));
-        const T zc_t = m.zt[at] - static_cast<T>(m.at(kMeanT, c));
-        out[at] = static_cast<T>(m.at(kScaleT, c)) * g + static_cast<T>(m.at(kScale, c)) * g_t;
-        s[0] += static_cast<double>(g);
-        s[1] += static_cast<double>(g * zc);
-        s[2] += static_cast<double>(g_t);
-        s[3] += static_cast<double>(g_t * zc + g * zc_t);
-      },
-      cuda::kEdgeTileRows);
-}
-
-// Per channel [4, C]: k2, its tangent, the constants per edge and per point; and dgamma_t, dbeta_t.
-template <class T>
-void finish_channels(const EdgeArrays<T>& in, const Moved<T>& m, const Tensor& sums, T* k,
-                     T* dgamma_t, T* dbeta_t) {
-  const cuda::SumView sum = cuda::view(sums);
-  const double edges = in.edges();
-  const int64_t n = in.channels;
-  cuda::for_items(EdgeBnActMaxBackwardTangent::name, n, [=] __device__(int64_t c) {
-    const double g = sum(0, c), gz = sum(1, c), g_t = sum(2, c), gz_t = sum(3, c);
+struct SecondCoefficients {
+  EdgeArrays<T> in;
+  Moved<T> m;
+  double edges;
+  T *k, *dgamma_t, *dbeta_t;
+  __device__ void operator()(int64_t c, const double* s) const {
+    const int64_t n = in.channels;
+    const double g = s[0], gz = s[1], g_t = s[2], gz_t = s[3];
     const double inv = m.at(kInvStd, c), inv_t = m.at(kInvStdT, c);
     const double a = m.at(kScale, c), a_t = m.at(kScaleT, c);
     dbeta_t[c] = static_cast<T>(g_t);
@@ -149,7 +131,28 @@ void finish_channels(const EdgeArrays<T>& in, const Moved<T>& m, const Tensor& s
     k[n + c] = static_cast<T>(k2_t);
     k[2 * n + c] = static_cast<T>(each);
     k[3 * n + c] = static_cast<T>(each * static_cast<double>(in.neighbours));
-  });
+  }
+};
+
+// g = ct act'(y), g_t = ct_t act'(y): out = (a g)_t, and the coefficients.
+template <class T>
+void pull_outputs(const EdgeArrays<T>& in, const Moved<T>& m, const T* y, const T* ct,
+                  const T* ct_t, T* out, const SecondCoefficients<T>& finish) {
+  cuda::finish_column_sums<4>(
+      EdgeBnActMaxBackwardTangent::name, in.rows(), in.channels,
+      [=] __device__(int64_t r, int64_t c, double* s) {
+        const int64_t at = r * in.channels + c;
+        const T g = cuda::pull(in.act, ct[at], y, at, in.slope);
+        const T g_t = cuda::pull(in.act, ct_t[at], y, at, in.slope);
+        const T zc = in.winner[at] - static_cast<T>(in.mean_offset(c));
+        const T zc_t = m.zt[at] - static_cast<T>(m.at(kMeanT, c));
+        out[at] = static_cast<T>(m.at(kScaleT, c)) * g + static_cast<T>(m.at(kScale, c)) * g_t;
+        s[0] += static_cast<double>(g);
+        s[1] += static_cast<double>(g * zc);
+        s[2] += static_cast<double>(g_t);
+        s[3] += static_cast<double>(g_t * zc + g * zc_t);
+      },
+      finish, cuda::kEdgeTileRows);
 }
 
 // du_t holds (a g)_t: dv_t from it, then the constant and low-rank parts join it.
@@ -209,13 +212,14 @@ void EdgeBnActMaxBackwardTangent::cuda(const EdgeConvPoint& at, const Tensor& ct
     const Moved<T> m = move(name, in, at, t, memory);
     const Tensor second = or_zero(ct_t, ct);
     T* sparse = cuda::out_ptr<T>(grads_t.u);
-    const Tensor sums = pull_outputs(in, m, how.act == Act::none ? nullptr : cuda::in_ptr<T>(at.y),
-                                     cuda::in_ptr<T>(ct), cuda::in_ptr<T>(second), sparse);
     Tensor scratch = per_channel(4, in.channels, kDTypeOf<T>);
     T* k = cuda::out_ptr<T>(scratch);
-    finish_channels(in, m, sums, k, cuda::out_ptr<T>(grads_t.gamma),
-                    cuda::out_ptr<T>(grads_t.beta));
-    sweep_edges(in, m, cuda::edges_into(name, at.index), k, sparse, cuda::out_ptr<T>(grads_t.v));
+    pull_outputs(in, m, how.act == Act::none ? nullptr : cuda::in_ptr<T>(at.y), cuda::in_ptr<T>(ct),
+                 cuda::in_ptr<T>(second), sparse,
+                 SecondCoefficients<T>{in, m, in.edges(), k, cuda::out_ptr<T>(grads_t.gamma),
+                                       cuda::out_ptr<T>(grads_t.beta)});
+    sweep_edges(in, m, cuda::edges_into(name, at.index), static_cast<const T*>(k), sparse,
+                cuda::out_ptr<T>(grads_t.v));
   });
 }
 

@@ -21,13 +21,13 @@ Tensor doubles(int64_t a, int64_t b, int64_t c) {
 
 template <class T>
 void column_means(const char* name, const T* x, int64_t rows, int64_t n, double* mean) {
-  const Tensor sums =
-      cuda::column_sums<1>(name, rows, n, [=] __device__(int64_t r, int64_t c, double* s) {
-        s[0] += static_cast<double>(x[r * n + c]) - static_cast<double>(x[c]);
-      });
-  const cuda::SumView sum = cuda::view(sums);
   const double count = static_cast<double>(rows);
-  cuda::for_items(name, n, [=] __device__(int64_t c) { mean[c] = x[c] + sum(0, c) / count; });
+  cuda::finish_column_sums<1>(
+      name, rows, n,
+      [=] __device__(int64_t r, int64_t c, double* s) {
+        s[0] += static_cast<double>(x[r * n + c]) - static_cast<double>(x[c]);
+      },
+      [=] __device__(int64_t c, const double* s) { mean[c] = x[c] + s[0] / count; });
 }
 
 // Rows first .. first + count of x less the means; zeros from `rows` on.

@@ -58,10 +58,11 @@ __device__ inline double warp_sum(double v) {
   return v;
 }
 
-// add(r, c, s) adds row r of channel c to the sums s [kSums].
-template <int kSums, class Add>
+// add(r, c, s) adds row r of channel c to the sums s [kSums]. Where one tile holds all rows,
+// finish(c, s) gets the sums; else they go to partial [tiles, kSums, C].
+template <int kSums, class Add, class Finish>
 __global__ void column_sums_kernel(int64_t rows, int64_t channels, int64_t tile_rows, Add add,
-                                   double* partial) {
+                                   double* partial, Finish finish) {
   __shared__ double part[kSums][kRowLanes][kChannelLanes];
   const int64_t c = static_cast<int64_t>(blockIdx.x) * kChannelLanes + threadIdx.x;
   const int64_t first = blockIdx.y * tile_rows;
@@ -74,28 +75,38 @@ __global__ void column_sums_kernel(int64_t rows, int64_t channels, int64_t tile_
   __syncthreads();
   if (threadIdx.y != 0 || c >= channels) return;
   for (int k = 0; k < kSums; ++k) {
-    double sum = 0;
-    for (int lane = 0; lane < kRowLanes; ++lane) sum += part[k][lane][threadIdx.x];
-    partial[(blockIdx.y * kSums + k) * channels + c] = sum;
+    s[k] = 0;
+    for (int lane = 0; lane < kRowLanes; ++lane) s[k] += part[k][lane][threadIdx.x];
   }
+  if (partial == nullptr) {
+    finish(c, s);
+    return;
+  }
+  for (int k = 0; k < kSums; ++k) partial[(blockIdx.y * kSums + k) * channels + c] = s[k];
 }
 
-// total[i] = sum over the tiles t of partial[t * n + i]. Lanes of a block share the tiles of one
-// column: one thread alone would wait for memory a thousand times.
-template <class Real>
-__global__ void add_tiles_kernel(const Real* partial, int64_t tiles, int64_t n, Real* total) {
-  __shared__ Real part[kTileLanes][kChannelLanes];
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kChannelLanes + threadIdx.x;
-  Real sum = 0;
-  if (i < n) {
-    for (int64_t t = threadIdx.y; t < tiles; t += kTileLanes) sum += partial[t * n + i];
+// finish(c, s) with s[k] = sum over the tiles t of partial[t, k, c]. Lanes of a block share the
+// tiles of one column: one thread alone would wait for memory a thousand times.
+template <int kSums, class Finish>
+__global__ void finish_sums_kernel(const double* partial, int64_t tiles, int64_t channels,
+                                   Finish finish) {
+  __shared__ double part[kSums][kTileLanes][kChannelLanes];
+  const int64_t c = static_cast<int64_t>(blockIdx.x) * kChannelLanes + threadIdx.x;
+  double s[kSums] = {};
+  if (c < channels) {
+    for (int64_t t = threadIdx.y; t < tiles; t += kTileLanes) {
+      BASIN_UNROLL
+      for (int k = 0; k < kSums; ++k) s[k] += partial[(t * kSums + k) * channels + c];
+    }
   }
-  part[threadIdx.y][threadIdx.x] = sum;
+  for (int k = 0; k < kSums; ++k) part[k][threadIdx.y][threadIdx.x] = s[k];
   __syncthreads();
-  if (threadIdx.y != 0 || i >= n) return;
-  Real all = 0;
-  for (int lane = 0; lane < kTileLanes; ++lane) all += part[lane][threadIdx.x];
-  total[i] = all;
+  if (threadIdx.y != 0 || c >= channels) return;
+  for (int k = 0; k < kSums; ++k) {
+    s[k] = 0;
+    for (int lane = 0; lane < kTileLanes; ++lane) s[k] += part[k][lane][threadIdx.x];
+  }
+  finish(c, s);
 }
 
 // [kinds, C] f64. Not in the templates: nvcc loses the braces of a shape beside a device lambda.
@@ -113,30 +124,43 @@ inline SumView view(const Tensor& sums) {
   return sums.defined() ? SumView{in_ptr<double>(sums), sums.size(1)} : SumView{nullptr, 0};
 }
 
-// [kSums, C] f64; zero where there are no rows. Fewer rows per tile suit bodies that do much work
-// per row: there are then more blocks.
-template <int kSums, class Add>
-Tensor column_sums(const char* name, int64_t rows, int64_t channels, Add add,
-                   int64_t least_tile_rows = 512) {
+// finish(c, s) for every channel with the sums over the rows, zero where there are none: one launch
+// where one tile holds them, else two. Fewer rows per tile suit bodies that do much work per row:
+// there are then more blocks.
+template <int kSums, class Add, class Finish>
+void finish_column_sums(const char* name, int64_t rows, int64_t channels, Add add, Finish finish,
+                        int64_t least_tile_rows = 512) {
+  if (channels == 0) return;
   constexpr int64_t kMaxTiles = 1024;
   const int64_t tile_rows = std::max(least_tile_rows, (rows + kMaxTiles - 1) / kMaxTiles);
   const int64_t tiles = std::max<int64_t>(1, (rows + tile_rows - 1) / tile_rows);
-  Tensor sums = sum_storage(kSums, channels), parts;
-  if (channels == 0) return sums;
-  double *total = out_ptr<double>(sums), *partial = total;
-  if (tiles > 1) {
-    parts = sum_storage(tiles * kSums, channels);
-    partial = out_ptr<double>(parts);
+  const Tensor parts = tiles > 1 ? sum_storage(tiles * kSums, channels) : Tensor();
+  double* partial = const_cast<double*>(in_ptr<double>(parts));
+  const int64_t slices = (channels + kChannelLanes - 1) / kChannelLanes;
+  run(name, Grid{grid_of(name, slices, tiles), dim3(kChannelLanes, kRowLanes)},
+      column_sums_kernel<kSums, Add, Finish>, rows, channels, tile_rows, add, partial, finish);
+  if (tiles == 1) return;
+  run(name, Grid{grid_of(name, slices), dim3(kChannelLanes, kTileLanes)},
+      finish_sums_kernel<kSums, Finish>, partial, tiles, channels, finish);
+}
+
+// Keeps the sums as they are.
+template <int kSums>
+struct StoreSums {
+  double* total;  // [kSums, C]
+  int64_t channels;
+  __device__ void operator()(int64_t c, const double* s) const {
+    for (int k = 0; k < kSums; ++k) total[k * channels + c] = s[k];
   }
-  const dim3 blocks = grid_of(name, (channels + kChannelLanes - 1) / kChannelLanes, tiles);
-  const dim3 lanes(kChannelLanes, kRowLanes);
-  run(name, Grid{blocks, lanes}, column_sums_kernel<kSums, Add>, rows, channels, tile_rows, add,
-      partial);
-  if (tiles == 1) return sums;
-  const int64_t n = kSums * channels;
-  const dim3 groups = grid_of(name, (n + kChannelLanes - 1) / kChannelLanes);
-  run(name, Grid{groups, dim3(kChannelLanes, kTileLanes)}, add_tiles_kernel<double>, partial, tiles,
-      n, total);
+};
+
+// [kSums, C] f64
+template <int kSums, class Add>
+Tensor column_sums(const char* name, int64_t rows, int64_t channels, Add add,
+                   int64_t least_tile_rows = 512) {
+  Tensor sums = sum_storage(kSums, channels);
+  const StoreSums<kSums> store{out_ptr<double>(sums), channels};
+  finish_column_sums<kSums>(name, rows, channels, add, store, least_tile_rows);
   return sums;
 }
 

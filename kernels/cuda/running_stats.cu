@@ -1,30 +1,49 @@
-// Running statistics on the device: one thread per element.
+// Running statistics on the device: a launch for dozens of layers (multi_tensor.cuh).
 #include "basin/kernels/running_stats.h"
 
-#include "basin/kernels/cuda/grid.cuh"
+#include "basin/kernels/cuda/multi_tensor.cuh"
 
 namespace basin {
 namespace {
 
 template <class T>
-void blend(const T* x, double momentum, T* y, int64_t n) {
-  cuda::for_items(Blend::name, n, [=] __device__(int64_t i) {
-    y[i] = static_cast<T>((1 - momentum) * y[i] + momentum * x[i]);
-  });
+void blend(std::span<BlendItem> items, double momentum) {
+  const auto slot_of = [](BlendItem& item) {
+    cuda::Slot<T> s;
+    s.a = cuda::out_ptr<T>(item.to);
+    s.g = cuda::in_ptr<T>(item.from);
+    s.n = item.to.numel();
+    return s;
+  };
+  cuda::for_slots<T>(Blend::name, items, &BlendItem::to, slot_of,
+                     [=] __device__(const cuda::Slot<T>& s, int64_t i) {
+                       s.a[i] = static_cast<T>((1 - momentum) * s.a[i] + momentum * s.g[i]);
+                     });
+}
+
+struct Counters {
+  static constexpr int kMost = 256;  // pointers among a kernel's arguments
+  int64_t* at[kMost];
+};
+
+void count_up(const Counters& counters, int64_t n) {
+  cuda::for_items(CountUp::name, n, [=] __device__(int64_t i) { ++*counters.at[i]; });
 }
 
 }  // namespace
 
-void Blend::cuda(const Tensor& from, double momentum, Tensor& to) {
-  dispatch_float(to.dtype(), name, [&](auto z) {
-    using T = decltype(z);
-    blend(cuda::in_ptr<T>(from), momentum, cuda::out_ptr<T>(to), to.numel());
-  });
+void Blend::cuda(std::span<BlendItem> items, double momentum) {
+  blend<float>(items, momentum);
+  blend<double>(items, momentum);
 }
 
-void CountUp::cuda(Tensor& counter) {
-  int64_t* n = cuda::out_ptr<int64_t>(counter);
-  cuda::for_items(name, 1, [=] __device__(int64_t) { *n += 1; });
+void CountUp::cuda(std::span<Tensor> counters) {
+  Counters table;
+  for (size_t first = 0; first < counters.size(); first += Counters::kMost) {
+    const size_t n = std::min<size_t>(Counters::kMost, counters.size() - first);
+    for (size_t i = 0; i < n; ++i) table.at[i] = cuda::out_ptr<int64_t>(counters[first + i]);
+    count_up(table, static_cast<int64_t>(n));
+  }
 }
 
 }  // namespace basin
