@@ -134,7 +134,9 @@ function(basin_cuda_library)
   add_library(basin::cuda ALIAS basin_cuda)
   set_target_properties(basin_cuda PROPERTIES EXPORT_NAME cuda POSITION_INDEPENDENT_CODE ON)
   # By hand: CMake 3.25 does not know nvcc's flag for C++20.
-  target_compile_options(basin_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--extended-lambda;-Xcompiler=-Wall>)
+  target_compile_options(basin_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--extended-lambda;-Xcompiler=-Wall;-Xptxas=-v>)
+  set_target_properties(basin_cuda PROPERTIES
+    RULE_LAUNCH_COMPILE "${PROJECT_SOURCE_DIR}/cmake/keep_ptxas.sh <OBJECT>")
   target_link_libraries(basin_cuda PUBLIC basin_core PRIVATE CUDA::cudart CUDA::cublas)
   basin_link(kernels PUBLIC basin_cuda)
   set(BASIN_LIBRARIES ${BASIN_LIBRARIES} basin_cuda PARENT_SCOPE)

@@ -1,34 +1,78 @@
 #!/usr/bin/env bash
 # What a machine with a GPU can show that CI cannot: builds Basin with its CUDA kernels for that GPU,
-# runs the tests of label gpu, compute-sanitizer on the small ones, the bench beside PyTorch, and a
-# short training, and writes bench/results/DATE-gpu.{json,md}. Every stage has a time limit, all
-# together nine minutes on 16 cores; a stage that fails is reported and the rest still runs.
-# usage: tools/gpu_check.sh
+# runs the tests of label gpu, the bench, a short training, the bench of PyTorch, and compute-sanitizer
+# on the small tests: in this order, which is that of their worth. Each stage has a limit, all together
+# nine minutes on 16 cores; a stage that fails is reported and the rest still runs. After each one
+# bench/results/DATE-gpu.{json,md} holds what there is.
+# usage: tools/gpu_check.sh [--prefix DIR] [--rehearse]
+#   --prefix DIR      libraries and headers unpacked there (tools/gpu_prefix.sh): nothing is installed,
+#                     no package mirror is asked
+#   --rehearse        on the emulated device, with small sizes: shows that the script runs whole where
+#                     there is no GPU; limits are those of SLOWER, the results say what they are
 #   DATA=DIR          ModelNet40 for the training; default: what is found below BASIN_DATA or
 #                     ../shared/data, else the embedded shapes
 #   PYTHON=python3    with a CUDA build of torch (and PyG) for the peers; without one they are skipped
 #   RESULTS=DIR       instead of bench/results
-# Exit codes: 0 all stages passed; 1 some failed; 5 no GPU, no CUDA toolkit or missing packages.
+#   SLOWER=1          all limits times so much, for a machine with fewer cores (a rehearsal: 20)
+# Exit codes: 0 all stages passed; 1 some failed; 2 usage; 5 no GPU, no CUDA toolkit or missing
+# packages; 6 no results can be written.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-budget=540 build=build/gpu
-started=$SECONDS
+prefix='' rehearse=0
+while [ $# -gt 0 ]; do
+  case $1 in
+    --prefix)
+      prefix=${2:-}
+      if [ ! -d "$prefix/usr/include" ]; then
+        echo "gpu_check: --prefix expects a folder made by tools/gpu_prefix.sh, given '$prefix'" >&2
+        exit 2
+      fi
+      prefix=$(cd "$prefix" && pwd)
+      shift
+      ;;
+    --rehearse) rehearse=1 ;;
+    *)
+      echo "gpu_check: expects --prefix DIR or --rehearse, given '$1'" >&2
+      exit 2
+      ;;
+  esac
+  shift
+done
+slower=${SLOWER:-$((rehearse ? 20 : 1))}
+budget=$((540 * slower)) started=$SECONDS
+build=build/gpu$([ "$rehearse" = 0 ] || echo _rehearsal)
 
 stop() {
   echo "gpu_check: $1" >&2
   exit 5
 }
-if ! gpus=$(nvidia-smi --query-gpu=name,compute_cap --format=csv,noheader 2>/dev/null) || [ -z "$gpus" ]
-then
-  stop "no NVIDIA GPU is visible here (nvidia-smi lists none); nothing was built"
+if [ "$rehearse" = 1 ]; then
+  gpu='emulated device' architecture=none toolkit='no CUDA toolkit' driver='no driver'
+else
+  if ! gpus=$(nvidia-smi --query-gpu=name,compute_cap --format=csv,noheader 2>/dev/null) ||
+    [ -z "$gpus" ]; then
+    stop "no NVIDIA GPU is visible here (nvidia-smi lists none); nothing was built"
+  fi
+  PATH=$PATH:/usr/local/cuda/bin
+  command -v nvcc >/dev/null 2>&1 || stop "a GPU is there, nvcc is not; install the CUDA toolkit"
+  gpu=$(head -n 1 <<<"$gpus")
+  architecture=$(tr -d ' .' <<<"${gpu##*,}")
+  gpu=${gpu%%,*}
+  toolkit=$(nvcc --version | tail -n 2 | head -n 1)
+  driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -n 1)
 fi
-PATH=$PATH:/usr/local/cuda/bin
-command -v nvcc >/dev/null 2>&1 || stop "a GPU is there, nvcc is not; install the CUDA toolkit"
-gpu=$(head -n 1 <<<"$gpus")
-architecture=$(tr -d ' .' <<<"${gpu##*,}")
-gpu=${gpu%%,*}
-. tools/setup.sh
-basin_setup
+if [ -n "$prefix" ]; then
+  for tool in c++ cmake ninja; do
+    command -v "$tool" >/dev/null 2>&1 || stop "$tool is not here, and --prefix does not hold it"
+  done
+  libraries=$prefix/usr/lib/$(uname -m)-linux-gnu
+  export LD_LIBRARY_PATH=$libraries:$libraries/openblas-pthread${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+else
+  . tools/setup.sh
+  basin_setup
+fi
+# cuBLAS would otherwise round to TF32 behind the back of what --tf32 says.
+unset NVIDIA_TF32_OVERRIDE
 
 day=$(date -u +%Y-%m-%d)
 results=${RESULTS:-bench/results}
@@ -39,7 +83,7 @@ stages=() failed=0
 
 # stage NAME SECONDS COMMAND...: runs it with its output in $work/NAME.log; never stops the script.
 stage() {
-  local name=$1 limit=$2 log=$work/$1.log code begin=$SECONDS
+  local name=$1 limit=$(($2 * slower)) log=$work/$1.log code begin=$SECONDS
   shift 2
   local left=$((budget - (SECONDS - started)))
   [ "$limit" -le "$left" ] || limit=$left
@@ -52,6 +96,7 @@ stage() {
     code=$?
   fi
   stages+=("$name|$code|$((SECONDS - begin))")
+  write_reports
   [ "$code" = 0 ] && return 0
   failed=1
   echo "gpu_check: $name failed with code $code, the end of its output:" >&2
@@ -65,16 +110,29 @@ skip() { # NAME WHY
 }
 
 build_all() {
-  local launcher=
+  local launcher='' found='' device targets
   command -v ccache >/dev/null 2>&1 && launcher=-DCMAKE_CXX_COMPILER_LAUNCHER=ccache
+  [ -z "$prefix" ] || found="-DCMAKE_PREFIX_PATH=$prefix/usr -DCMAKE_LIBRARY_PATH=$libraries/openblas-pthread"
   # The preset's architectures are those of a release; here only this machine's counts.
-  cmake --preset cuda -B "$build" -DCMAKE_CUDA_ARCHITECTURES="$architecture" \
-    -DBASIN_BUILD_EXAMPLES=OFF $launcher &&
-    cmake --build "$build" --parallel "$(nproc)" --target test_gpu bench train_modelnet
+  if [ "$rehearse" = 1 ]; then
+    device=-DBASIN_EMULATE_CUDA=ON targets="test_emulation bench train_modelnet"
+  else
+    device="-DBASIN_WITH_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=$architecture"
+    targets="test_gpu bench train_modelnet"
+  fi
+  # Word splitting is meant: lists of arguments.
+  cmake --preset release -B "$build" -DBASIN_BUILD_EXAMPLES=OFF -DBASIN_WITH_MPI=OFF \
+    -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=6 $device $launcher $found &&
+    cmake --build "$build" --parallel "$(nproc)" --target $targets
 }
 
 gpu_tests() {
-  ctest --test-dir "$build" -L gpu --parallel 8 --output-on-failure --no-tests=error
+  if [ "$rehearse" = 1 ]; then # one test of each kind
+    ctest --test-dir "$build" -R 'emulation: the kernels of clipping|emulation graph' \
+      --parallel "$(nproc)" --output-on-failure --no-tests=error
+  else
+    ctest --test-dir "$build" -L gpu --parallel 8 --output-on-failure --no-tests=error
+  fi
 }
 
 sanitize() { # TOOL: the small cases, each kernel once
@@ -83,8 +141,11 @@ sanitize() { # TOOL: the small cases, each kernel once
 }
 
 basin_bench() {
-  "$build/bin/bench" knn newton_schulz pointnet dgcnn egnn --device cuda --repeats 5 \
-    --json "$work/bench.json"
+  local small=''
+  [ "$rehearse" = 0 ] || small='--batch 2 --points 32 --k 4 --dims 3 --parts gradient,adam'
+  # Word splitting is meant.
+  "$build/bin/bench" knn pointnet dgcnn egnn $([ "$rehearse" = 1 ] || echo newton_schulz) \
+    --device cuda --repeats $((rehearse ? 1 : 5)) $small --json "$work/bench.json"
 }
 
 peers() { # CASE VARIANT [flags]: PyTorch beside the bench
@@ -113,16 +174,20 @@ compiled_peers() {
 }
 
 train() {
-  local optimizer
+  local optimizer small=''
+  [ "$rehearse" = 0 ] || small='--limit 16 --batch 4 --points 32 --epochs 1 --set model.widths=8,16,32,16,8'
   for optimizer in adamw muon; do
+    # Word splitting is meant.
     "$build/bin/train_modelnet" --data "$data" --model pointnet --optimizer "$optimizer" \
-      --points 512 --epochs "$epochs" --device cuda --seed 0 --out "$work/run-$optimizer" || return
+      --points 512 --epochs "$epochs" --device cuda --seed 0 --out "$work/run-$optimizer" $small ||
+      return
   done
   "$build/bin/train_modelnet" compare "$work/run-adamw" "$work/run-muon"
 }
 
 find_data() {
   local root
+  [ "$rehearse" = 0 ] && [ -z "$prefix" ] || { echo embedded && return; } # no HDF5 in a prefix
   for root in "${BASIN_DATA:-}" ../shared/data; do
     [ -d "$root/modelnet40/modelnet40_ply_hdf5_1024" ] || continue
     echo "$root/modelnet40/modelnet40_ply_hdf5_1024"
@@ -133,27 +198,8 @@ find_data() {
 
 # A stage runs in a shell of its own, under timeout.
 data=${DATA:-$(find_data)} epochs=3 python=${PYTHON:-python3}
-export build work architecture data epochs python
+export build work architecture data epochs python prefix rehearse libraries
 export -f build_all gpu_tests sanitize basin_bench peers all_peers compiled_peers train
-
-if stage build 240 build_all; then
-  stage tests 100 gpu_tests
-  if command -v compute-sanitizer >/dev/null 2>&1; then
-    stage memcheck 45 sanitize memcheck
-    stage racecheck 45 sanitize racecheck
-  else
-    skip memcheck "compute-sanitizer was not found"
-    skip racecheck "compute-sanitizer was not found"
-  fi
-  stage bench 60 basin_bench
-  stage training 60 train
-  if "$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
-    stage peers 60 all_peers
-    stage peers_compiled 60 compiled_peers
-  else
-    skip peers "$python has no torch that sees the GPU"
-  fi
-fi
 
 # --- the report ---
 # Medians of one flat JSON file, "key value" a line, without ".median_ms".
@@ -173,9 +219,13 @@ ratio_table() { # Basin, and each peer's time over it
 }
 
 report_markdown() {
-  echo "# Basin on a GPU, $day"
+  if [ "$rehearse" = 1 ]; then
+    echo "# Rehearsal of the check of a GPU on the emulated device, $day: no time here is a device's"
+  else
+    echo "# Basin on a GPU, $day"
+  fi
   echo
-  echo "$gpu, sm_$architecture; driver $(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -n 1); $(nvcc --version | tail -n 2 | head -n 1); $(nproc) cores; commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown). Made by \`tools/gpu_check.sh\`."
+  echo "$gpu, sm_$architecture; driver $driver; $toolkit; $(nproc) cores; commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown). Made by \`tools/gpu_check.sh\`."
   echo
   echo '| stage | result | seconds |'
   echo '|---|---|---|'
@@ -213,7 +263,38 @@ report_json() {
   printf '\n}\n'
 }
 
-report_markdown >"$results/$day-gpu.md" && report_json >"$results/$day-gpu.json" || exit 6
-cat "$results/$day-gpu.md"
-echo "gpu_check: $((SECONDS - started)) s; written: $results/$day-gpu.{md,json}" >&2
+# What there is so far; a machine that goes away in the middle leaves it.
+write_reports() {
+  local name=$results/$day-gpu$([ "$rehearse" = 0 ] || echo -rehearsal)
+  report_markdown >"$name.md.part" && mv "$name.md.part" "$name.md" &&
+    report_json >"$name.json.part" && mv "$name.json.part" "$name.json" || exit 6
+  report=$name
+}
+
+if stage build 240 build_all; then
+  stage tests 100 gpu_tests
+  stage bench 60 basin_bench
+  stage training 60 train
+  if [ "$rehearse" = 1 ]; then
+    skip peers "a rehearsal has no GPU for them"
+    skip sanitizers "a rehearsal has no GPU for them; the emulated device's tests have sanitizers of their own"
+  else
+    if "$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
+      stage peers 60 all_peers
+    else
+      skip peers "$python has no torch that sees the GPU"
+    fi
+    if command -v compute-sanitizer >/dev/null 2>&1; then
+      stage memcheck 45 sanitize memcheck
+      stage racecheck 45 sanitize racecheck
+    else
+      skip memcheck "compute-sanitizer was not found"
+      skip racecheck "compute-sanitizer was not found"
+    fi
+    if [ -s "$work/peer-knn-matmul.json" ]; then stage peers_compiled 60 compiled_peers; fi
+  fi
+fi
+write_reports
+cat "$report.md"
+echo "gpu_check: $((SECONDS - started)) s; written: $report.{md,json}" >&2
 exit "$failed"

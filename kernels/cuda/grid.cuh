@@ -60,9 +60,7 @@ void run(const char* name, const Grid& grid, void (*kernel)(Parameters...),
   });
 #else
   if (grid.shared_bytes > (48 << 10)) {
-    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    static_cast<int>(grid.shared_bytes)),
-               name);
+    allow_shared(name, reinterpret_cast<const void*>(kernel), grid.shared_bytes);
   }
   // clang-format off
   kernel<<<grid.blocks, grid.threads, grid.shared_bytes, stream()>>>(

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <mutex>
 #include <string>
+#include <unordered_map>
 
 #include "basin/core/device.h"
 #include "basin/core/storage.h"
@@ -240,6 +241,18 @@ void enter() {
   if (entered) return;
   check_cuda(cudaSetDevice(0), "cuda: choosing the device");
   entered = true;
+}
+
+void allow_shared(const char* name, const void* kernel, size_t bytes) {
+  static std::mutex mutex;
+  static auto* allowed = new std::unordered_map<const void*, size_t>;
+  const std::lock_guard lock(mutex);
+  size_t& so_far = (*allowed)[kernel];
+  if (bytes <= so_far) return;
+  check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                  static_cast<int>(bytes)),
+             name);
+  so_far = bytes;
 }
 
 void check_launch(const char* name) {

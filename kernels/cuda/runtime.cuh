@@ -27,6 +27,10 @@ void refuse_while_recording(const char* what);  // usage error: "device graph: W
 void add_graphs(DeviceBackend& backend);
 void add_uploads(DeviceBackend& backend);
 
+// Lets a kernel have so much dynamic shared memory, beyond the 48 KiB that all may; the driver is
+// told once per kernel and size, not at every launch.
+void allow_shared(const char* name, const void* kernel, size_t bytes);
+
 // After a launch: its configuration error; with BASIN_SYNC=1 also what went wrong inside.
 void check_launch(const char* name);
 
