@@ -48,7 +48,7 @@ struct Registry {
   Registry() {
     for (const OptimizerInfo& info :
          {adam_info(), adamw_info(), sgd_info(), muon_info(), normuon_info(), polar_adamw_info(),
-          specmuon_info(), soap_info(), shampoo_info(), lion_info(),
+          poet_info(), specmuon_info(), soap_info(), shampoo_info(), lion_info(),
           schedule_free_info(), lbfgs_info()}) {
       entries.emplace(info.name, with_shared_options(info));
     }
@@ -133,6 +133,8 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig& config, const P
   if (!change.name.empty()) optimizer = switched(change, full, params, std::move(optimizer));
   const SpectrumRule spectrum = reader.parsed("spectrum", parse_spectrum_rule);
   const PenaltyRule penalty = reader.parsed("penalty", parse_penalty_rule);
+  check(spectrum.kind == SpectrumRule::Kind::none || (info.name != "poet" && change.name != "poet"),
+        "poet: it keeps the singular values of matrices, spectrum sets them; take one away");
   if (spectrum.kind != SpectrumRule::Kind::none || penalty.any()) {
     optimizer = std::make_unique<Intervention>(spectrum, penalty, params, std::move(optimizer));
   }

@@ -31,6 +31,7 @@ const std::vector<OptimizerConfig>& configs() {
       {.name = "adamw", .options = {{"spectrum", "frozen,every=2"}, {"penalty", "nuclear=1e-5"}}},
       {.name = "muon",
        .options = {{"spectrum", "stable_rank=3,every=3,sham=turn"}, {"sam", "0.01"}}},
+      {.name = "poet", .lr = 0.01, .options = {{"merge", "4"}, {"block", "8"}}},
       {.name = "adamw",
        .options = {{"switch", "muon at=1.4e lr=0.02 schedule=cosine:floor=0.1 aux_lr=0.001"}}},
       {.name = "muon", .options = {{"aux_lr", "0.001"}, {"switch", "schedule_free at=60%"}}},
