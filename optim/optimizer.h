@@ -102,7 +102,7 @@ class Optimizer {
   virtual void look_ahead(ParamList&) {}
   virtual void look_back(ParamList&) {}
   virtual LossUse loss_use() const { return LossUse::given; }
-  // For records, of an optimizer that is not the same one in all steps; of `info` step and lr_scale.
+  // For records, where not all steps are made by the same one; of `info` step and lr_scale.
   virtual std::optional<InCharge> in_charge(const StepInfo& /*info*/) const { return {}; }
   // The two halves of step() for a program that records the second one (core/device_graph.h):
   // prepare() takes what changes from step to step (counts, rates) and writes it where the kernels

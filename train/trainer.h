@@ -6,8 +6,8 @@
 //   A line "epoch" (or "evaluation", where it is not the end of an epoch) per evaluation: epoch,
 //   step, train_loss (objective, mean since the last evaluation), train_<metric>, train_<term>
 //   where the loss has several, [val_<metric>], test_<metric>, lr, grad_norm (mean), skipped_steps
-//   (of the run so far), of an optimizer that looks at the loss again (LossUse) evaluations of it, of
-//   the run so far, and of a run whose optimizer is switched optimizer, the one that made the step, as in
+//   (of the run so far), of an optimizer that looks at the loss again (LossUse) evaluations of it,
+//   of the run so far, and where optimizers are switched optimizer, that of the last step, as in
 //   lines "step" (the summary of such a run has optimizer_switch).
 // A step whose loss or gradient is not finite is looked into (step_failure.h) and ends the run, or
 // is skipped, as the options say (on_nonfinite).
