@@ -2,6 +2,7 @@
 #include "basin/models/egnn.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include "basin/autograd/ops/edge_message.h"
@@ -21,16 +22,21 @@ struct Egnn {
 
 constexpr int64_t kMostTypes = 1000;
 
+// Of a node, those of the frame not counted.
+int64_t node_inputs(const EgnnConfig& config) { return 1 + (config.radius ? 1 : 0) + config.types; }
+
 std::shared_ptr<const Egnn> declare(const EgnnConfig& config) {
   auto net = std::make_shared<Egnn>();
   net->config = config;
-  const int64_t d = config.hidden, inputs = 1 + (config.radius ? 1 : 0) + config.types;
+  const bool framed = config.frame != EgnnFrame::none;
+  const int64_t d = config.hidden, inputs = node_inputs(config);
   Layout& layout = net->layout;
-  net->embedding = layout.linear("embedding_in", inputs, d, Role::first, torch_linear_init(inputs));
+  net->embedding = layout.linear("embedding_in", inputs + (framed ? kFrame : 0), d, Role::first,
+                                 torch_linear_init(inputs));
   for (int64_t i = 0; i < config.layers; ++i) {
     const bool moves = config.last_coordinates || i + 1 < config.layers;
     net->layers.push_back(
-        declare_egnn_layer(layout, str("gcl_", i, "."), d, config.attention, moves));
+        declare_egnn_layer(layout, str("gcl_", i, "."), d, config.attention, moves, framed));
   }
   net->readout.first = layout.linear("readout.0", 2 * d, d, Role::matrix, torch_linear_init(2 * d));
   net->readout.second =
@@ -66,7 +72,7 @@ class Forward {
         index_(knn(points, net.config.k, false)) {
     const Tensor x = net.config.scale == 1 ? points : points * net.config.scale;
     x_ = reshape(x, {clouds_ * points_, 3});
-    h_ = pass_.apply(net.embedding, node_inputs(x, types));
+    h_ = embedded(node_inputs(x, types));
   }
 
   ForwardResult run() {
@@ -103,8 +109,27 @@ class Forward {
     return columns.size() == 1 ? columns.front() : concat(columns, 1);
   }
 
+  // r c of the coordinates as they are; undefined where phi_e and nodes see none.
+  Tensor frame() const {
+    if (net_.config.frame == EgnnFrame::none || net_.config.relax == 0) return {};
+    if (net_.config.frame == EgnnFrame::fixed) return x_ * net_.config.relax;
+    const Tensor x = per_point(x_);
+    const Tensor radius = safe_norm(x - mean(x, 1, true), 2, true);
+    const Tensor columns = concat({radius, radius, radius}, 2) * std::sqrt(1.0 / kFrame);
+    return reshape(columns, x_.shape()) * net_.config.relax;
+  }
+
+  Tensor embedded(const Tensor& inputs) const {
+    if (net_.config.frame == EgnnFrame::none) return pass_.apply(net_.embedding, inputs);
+    if (const Tensor c = frame(); c.defined()) {
+      return pass_.apply(net_.embedding, concat({inputs, c}, 1));
+    }
+    return linear(inputs, slice(pass_.weight(net_.embedding), 1, 0, inputs.size(1)),
+                  pass_.bias(net_.embedding));
+  }
+
   void apply(const EgnnLayer& layer, bool move) {
-    const EgnnEdges e = egnn_edges(pass_, layer, h_, move);
+    const EgnnEdges e = egnn_edges(pass_, layer, h_, move, frame());
     const EnMessages m = net_.config.fused
                              ? en_message_pass(e.centre, e.neighbour, x_, index_, e.weights)
                              : en_message_composite(e.centre, e.neighbour, x_, index_, e.weights);
@@ -135,6 +160,8 @@ Model egnn_from_options(const ModelConfig& config, const OptionReader& options) 
   net.radius = options.flag("radius");
   net.types = options.integer_in("types", 0, kMostTypes);
   net.scale = options.number_in("scale", 1e-6, 1e6);
+  net.frame = static_cast<EgnnFrame>(options.choice("frame", {"none", "fixed", "radial"}));
+  net.relax = options.number_in("relax", 0, 1);
   net.last_coordinates = options.flag("last_coordinates");
   net.dropout = options.number_in("dropout", 0, 0.99);
   net.fused = options.flag("fused");
@@ -169,6 +196,10 @@ Model make_egnn(const EgnnConfig& config) {
   check(config.scale > 0, "egnn: scale must be positive, got ", config.scale);
   check(config.types >= 0 && config.types <= kMostTypes, "egnn: types must be from 0 to ",
         kMostTypes, ", got ", config.types);
+  check(config.relax >= 0 && config.relax <= 1, "egnn: relax must be from 0 to 1, got ",
+        config.relax);
+  check(config.relax == 0 || config.frame != EgnnFrame::none, "egnn: relax = ", config.relax,
+        " weighs the coordinates of a frame; give the option frame, fixed or radial");
   const std::shared_ptr<const Egnn> net = declare(config);
   Model model;
   model.name = "egnn";
@@ -179,6 +210,9 @@ Model make_egnn(const EgnnConfig& config) {
   model.inputs = {points_slot()};
   if (config.types > 0) model.inputs.push_back({"types", Rows::point, SlotKind::feature});
   model.symmetries.assign(std::begin(kSymmetryKinds), std::end(kSymmetryKinds));
+  if (config.frame == EgnnFrame::fixed && config.relax > 0) {
+    model.symmetries = {SymmetryKind::permutation};
+  }
   model.neighbours = config.k;
   model.forward = [net](const Tensors& params, const Tensors& buffers, const Tensors& inputs,
                         const ForwardOptions& options) {
@@ -209,6 +243,10 @@ ModelInfo egnn_info() {
       {"scale", "1", "unit of length: coordinates are multiplied by it first", OptionKind::number},
       {"last_coordinates", "true", "the last layer's coordinate map, which no output depends on",
        OptionKind::flag},
+      {"frame", "none",
+       "coordinates as inputs: none; fixed, weighted by relax; radial, an invariant control"},
+      {"relax", "0", "relaxed equivariance with a frame: 0 exact, 1 coordinates are features",
+       OptionKind::number},
       {"dropout", "0.5", "probability of zeroing a hidden unit of the read-out",
        OptionKind::number},
       {"fused", "true", "false: plain ops instead of the fused message pass", OptionKind::flag},

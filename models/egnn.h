@@ -8,10 +8,24 @@
 // kinds, such as atoms), so outputs are invariant under O(3), translations and permutations, and
 // coordinates equivariant. Only squared distances are used:
 // every derivative exists at coinciding points.
+//   Relaxed equivariance (option `frame`): beside the equivariant term stands one that obeys no
+// symmetry, weighted by the dial r = `relax`, in the first map of phi_e and in the node input,
+//   m_ij = phi_e(h_i, h_j, |d_ij|^2, r (c_i - c_j)),   h_i = W (1, .., r c_i) + b at first,
+// which have three more columns each, whatever r. Frame `fixed`: c_i = x_i of the layer, in the
+// axes of the data. At 0 function and gradients are to the last bit those of the network without a
+// frame, and the columns have the gradient 0; at 1 coordinates enter as any feature does, and only
+// permutations are promised. This is the linear term that Pertigkiozoglou et al. (arXiv 2408.13242)
+// add to equivariant layers, and a residual pathway (Finzi et al., arXiv 2112.01388), with a weight
+// that is set in place of annealed or learned. It scales inputs: training can make up for a small r
+// by large weights, so the error of equivariance is worth measuring after training too
+// (symmetry.h). Frame `radial` is the control: c_i = |x_i - mean x| (1, 1, 1) / sqrt(3), through as
+// many columns and about as large, but invariant.
 #pragma once
 #include "basin/models/model.h"
 
 namespace basin {
+
+enum class EgnnFrame : uint8_t { none, fixed, radial };
 
 struct EgnnConfig {
   int64_t classes = 40;  // outputs per cloud; 1 of a regression
@@ -30,6 +44,8 @@ struct EgnnConfig {
   // The last layer's phi_x moves coordinates that no output reads: its gradient is zero. It is
   // there in the reference code; without it the model is the same function.
   bool last_coordinates = true;
+  EgnnFrame frame = EgnnFrame::none;
+  double relax = 0;  // of a frame, from 0 to 1
   double dropout = 0.5;
   bool fused = true;  // false: the same network from plain ops only, which store every edge
 };

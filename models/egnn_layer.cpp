@@ -12,12 +12,12 @@ constexpr double kCoordinateGain = 0.001;
 }  // namespace
 
 EgnnLayer declare_egnn_layer(Layout& layout, const std::string& prefix, int64_t d, bool attention,
-                             bool moves) {
-  const auto map = [&](const char* name, int64_t in) {
-    return layout.linear(prefix + name, in, d, Role::matrix, torch_linear_init(in));
+                             bool moves, bool framed) {
+  const auto map = [&](const char* name, int64_t in, int64_t more = 0) {
+    return layout.linear(prefix + name, in + more, d, Role::matrix, torch_linear_init(in));
   };
   EgnnLayer layer;
-  layer.edge.first = map("edge_mlp.0", 2 * d + 1);
+  layer.edge.first = map("edge_mlp.0", 2 * d + 1, framed ? kFrame : 0);
   layer.edge.second = map("edge_mlp.2", d);
   layer.node.first = map("node_mlp.0", 2 * d);
   layer.node.second = map("node_mlp.2", d);
@@ -56,12 +56,18 @@ Tensor apply(const Pass& pass, const Perceptron& p, const Tensor& x) {
   return pass.apply(p.second, silu(pass.apply(p.first, x)));
 }
 
-EgnnEdges egnn_edges(const Pass& pass, const EgnnLayer& layer, const Tensor& h, bool move) {
+EgnnEdges egnn_edges(const Pass& pass, const EgnnLayer& layer, const Tensor& h, bool move,
+                     const Tensor& frame) {
   const int64_t d = h.size(1);
   const Tensor& w = pass.weight(layer.edge.first);
   EgnnEdges out;
   out.centre = linear(h, slice(w, 1, 0, d), pass.bias(layer.edge.first));
   out.neighbour = linear(h, slice(w, 1, d, 2 * d), {});
+  if (frame.defined()) {  // W (c_i - c_j), made per node too
+    const Tensor seen = linear(frame, slice(w, 1, 2 * d + 1, 2 * d + 1 + kFrame), {});
+    out.centre = out.centre + seen;
+    out.neighbour = out.neighbour - seen;
+  }
   EnMessageWeights& weights = out.weights;
   weights.w_s = reshape(slice(w, 1, 2 * d, 2 * d + 1), {d});
   weights.w2 = pass.weight(layer.edge.second);

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -45,6 +46,12 @@ enum class LossUse : uint8_t { given, again, line_search };
 struct OptimizerState {
   std::vector<std::pair<std::string, Tensor>> tensors;
   std::map<std::string, std::string> scalars;
+};
+
+// Which rule makes a step and the learning rate of its default group there.
+struct InCharge {
+  std::string_view rule;
+  double lr = 0;
 };
 
 // before: the update direction is known, weights untouched (matrix optimizers only);
@@ -95,6 +102,8 @@ class Optimizer {
   virtual void look_ahead(ParamList&) {}
   virtual void look_back(ParamList&) {}
   virtual LossUse loss_use() const { return LossUse::given; }
+  // For records, where not all steps are made by the same one; of `info` step and lr_scale.
+  virtual std::optional<InCharge> in_charge(const StepInfo& /*info*/) const { return {}; }
   // The two halves of step() for a program that records the second one (core/device_graph.h):
   // prepare() takes what changes from step to step (counts, rates) and writes it where the kernels
   // of apply() read it; apply() starts the same kernels every time and waits for nothing.

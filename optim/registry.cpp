@@ -8,6 +8,7 @@
 #include "basin/optim/detail/builtin.h"
 #include "basin/optim/detail/intervention.h"
 #include "basin/optim/detail/sam.h"
+#include "basin/optim/detail/switched.h"
 
 namespace basin {
 namespace {
@@ -22,7 +23,10 @@ std::vector<OptionInfo> shared_options() {
            "or frozen [,every=E,matrices=PATTERN,sham=own|turn,seed=N]"},
           {"penalty", "",
            "weights of stable_rank=, effective_rank=, nuclear=, spectral=, orthogonality= "
-           "[,matrices=PATTERN] in the gradient"}};
+           "[,matrices=PATTERN] in the gradient"},
+          {"switch", "",
+           "the optimizer from a step on: 'NAME at=10e [lr= wd= schedule= OPTION=...]', separated "
+           "by blanks; at: steps, epochs (10e) or a share of the run (50%)"}};
 }
 
 OptimizerInfo with_shared_options(OptimizerInfo info) {
@@ -44,8 +48,8 @@ struct Registry {
   Registry() {
     for (const OptimizerInfo& info :
          {adam_info(), adamw_info(), sgd_info(), muon_info(), normuon_info(), polar_adamw_info(),
-          specmuon_info(), soap_info(), shampoo_info(), lion_info(), schedule_free_info(),
-          lbfgs_info()}) {
+          poet_info(), specmuon_info(), soap_info(), shampoo_info(), lion_info(),
+          schedule_free_info(), lbfgs_info()}) {
       entries.emplace(info.name, with_shared_options(info));
     }
   }
@@ -87,8 +91,9 @@ const OptimizerInfo& optimizer_info(std::string_view name) {
        name_suggestion(name, optimizer_names()));
 }
 
-std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig& config, const ParamList& params) {
-  const OptimizerInfo& info = optimizer_info(config.name);
+namespace {
+
+OptimizerConfig with_defaults(const OptimizerConfig& config, const OptimizerInfo& info) {
   OptimizerConfig full = config;
   if (!full.lr) full.lr = info.default_lr;
   if (!full.weight_decay) full.weight_decay = info.default_weight_decay;
@@ -96,10 +101,40 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig& config, const P
         *full.lr);
   check(std::isfinite(*full.weight_decay) && *full.weight_decay >= 0, info.name,
         ": weight decay must be at least 0, got ", *full.weight_decay);
+  return full;
+}
+
+std::unique_ptr<Optimizer> switched(const SwitchRule& rule, const OptimizerConfig& config,
+                                    const ParamList& params, std::unique_ptr<Optimizer> first) {
+  const OptimizerInfo& info = optimizer_info(rule.name);
+  for (const OptionInfo& option : shared_options()) {
+    check(!rule.options.contains(option.name), "switch: '", option.name,
+          "' holds for the whole run; say it beside the first optimizer");
+  }
+  const OptimizerConfig second = with_defaults({.name = rule.name,
+                                                .lr = rule.lr,
+                                                .weight_decay = rule.weight_decay,
+                                                .options = rule.options,
+                                                .run = config.run},
+                                               info);
+  const OptionReader reader(info.name, info.options, second.options);
+  return std::make_unique<Switched>(rule, config.run, Switched::Rates{*config.lr, *second.lr},
+                                    std::move(first), info.make(second, reader, params));
+}
+
+}  // namespace
+
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig& config, const ParamList& params) {
+  const OptimizerInfo& info = optimizer_info(config.name);
+  const OptimizerConfig full = with_defaults(config, info);
   const OptionReader reader(info.name, info.options, full.options);
   std::unique_ptr<Optimizer> optimizer = info.make(full, reader, params);
+  const SwitchRule change = reader.parsed("switch", parse_switch_rule);
+  if (!change.name.empty()) optimizer = switched(change, full, params, std::move(optimizer));
   const SpectrumRule spectrum = reader.parsed("spectrum", parse_spectrum_rule);
   const PenaltyRule penalty = reader.parsed("penalty", parse_penalty_rule);
+  check(spectrum.kind == SpectrumRule::Kind::none || (info.name != "poet" && change.name != "poet"),
+        "poet: it keeps the singular values of matrices, spectrum sets them; take one away");
   if (spectrum.kind != SpectrumRule::Kind::none || penalty.any()) {
     optimizer = std::make_unique<Intervention>(spectrum, penalty, params, std::move(optimizer));
   }

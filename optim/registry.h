@@ -14,12 +14,20 @@
 
 namespace basin {
 
+// Of the run that an optimizer is for: lengths may be said in epochs or in shares of it.
+struct RunLength {
+  int64_t steps = 0;  // 0: not known
+  int64_t steps_per_epoch = 1;
+  int64_t first_step = 0;  // number of the first one (StepInfo::step)
+};
+
 struct OptimizerConfig {
   std::string name = "adamw";
   std::optional<double> lr{};            // unset: the optimizer's own default
   std::optional<double> weight_decay{};  // unset: the optimizer's own default
   std::vector<GroupRule> groups{};       // first match wins; the rest forms the group "default"
   OptionValues options{};
+  RunLength run{};
 };
 
 struct OptimizerInfo {

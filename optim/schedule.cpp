@@ -40,19 +40,6 @@ std::string near_hint(std::string_view word, const std::vector<std::string>& kno
   return near.empty() ? "" : "; did you mean '" + near + "'?";
 }
 
-// "200", "20e" (epochs) or "10%" (of the total).
-int64_t parse_length(const std::string& key, std::string text, int64_t total, int64_t per_epoch) {
-  const std::string given = text;
-  double unit = 1;
-  if (text.ends_with('e')) unit = static_cast<double>(per_epoch);
-  if (text.ends_with('%')) unit = static_cast<double>(total) / 100;
-  if (text.ends_with('e') || text.ends_with('%')) text.pop_back();
-  double value = 0;
-  check(parse_double(text, value) && value >= 0 && value * unit < 9e15, "schedule: ", key,
-        " must be a number of steps, epochs (20e) or a share (10%), got '", given, "'");
-  return std::llround(value * unit);
-}
-
 double parse_number(const std::string& key, const std::string& text) {
   double value = 0;
   check(parse_double(text, value) && std::isfinite(value), "schedule: ", key,
@@ -62,9 +49,9 @@ double parse_number(const std::string& key, const std::string& text) {
 
 void set_key(ScheduleConfig& c, const std::string& key, const std::string& value, int64_t total,
              int64_t per_epoch) {
-  if (key == "warmup") c.warmup = parse_length(key, value, total, per_epoch);
-  if (key == "period") c.period = parse_length(key, value, total, per_epoch);
-  if (key == "decay") c.decay = parse_length(key, value, total, per_epoch);
+  if (key == "warmup") c.warmup = parse_length(str("schedule: ", key), value, total, per_epoch);
+  if (key == "period") c.period = parse_length(str("schedule: ", key), value, total, per_epoch);
+  if (key == "decay") c.decay = parse_length(str("schedule: ", key), value, total, per_epoch);
   if (key == "floor") c.floor = parse_number(key, value);
   if (key == "gamma") c.gamma = parse_number(key, value);
   if (key == "factor") c.factor = parse_number(key, value);
@@ -84,6 +71,19 @@ void set_key(ScheduleConfig& c, const std::string& key, const std::string& value
 }
 
 }  // namespace
+
+int64_t parse_length(std::string_view what, std::string text, int64_t total_steps,
+                     int64_t steps_per_epoch) {
+  const std::string given = text;
+  double unit = 1;
+  if (text.ends_with('e')) unit = static_cast<double>(steps_per_epoch);
+  if (text.ends_with('%')) unit = static_cast<double>(total_steps) / 100;
+  if (text.ends_with('e') || text.ends_with('%')) text.pop_back();
+  double value = 0;
+  check(parse_double(text, value) && value >= 0 && value * unit < 9e15, what,
+        " must be a number of steps, epochs (20e) or a share (10%), got '", given, "'");
+  return std::llround(value * unit);
+}
 
 ScheduleConfig parse_schedule(std::string_view text, int64_t total_steps, int64_t steps_per_epoch) {
   const size_t colon = text.find(':');

@@ -33,6 +33,11 @@ struct ScheduleConfig {
   double min_scale = 0;
 };
 
+// "200" steps, "20e" (epochs of steps_per_epoch steps) or "10%" (a share of the total), in steps;
+// usage error naming `what`.
+int64_t parse_length(std::string_view what, std::string text, int64_t total_steps,
+                     int64_t steps_per_epoch);
+
 // "cosine", "cosine:floor=0.01,warmup=100", "step:gamma=0.7,period=20e" - a length ending in e
 // counts epochs of steps_per_epoch steps, one ending in % is a share of the total. usage errors
 // name the nearest.

@@ -65,6 +65,7 @@ StateReader::StateReader(const OptimizerState& state, std::string_view optimizer
          owner == state.scalars.end() ? "nobody" : owner->second, "', not to '", optimizer, "'");
   }
   used_.insert(kOwnerKey);
+  used_.insert(kSwitchedKey);
   for (size_t i = 0; i < state.tensors.size(); ++i) {
     if (!index_.emplace(state.tensors[i].first, i).second) {
       fail(ErrorKind::data, optimizer, ": the state holds '", state.tensors[i].first, "' twice");

@@ -47,6 +47,10 @@ class StateReader {
   std::set<std::string> used_;
 };
 
+// A scalar that a state may have whoever loads it: the step before which its optimizer took over
+// from another one (detail/switched.h).
+inline constexpr const char* kSwitchedKey = "switched_at";
+
 OptimizerState begin_state(std::string_view optimizer);  // with the scalar that names its owner
 
 Tensor zeros_like(const Tensor& t);

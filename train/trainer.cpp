@@ -37,6 +37,16 @@ TrainOptions completed(TrainOptions options) {
   return options;
 }
 
+RunLength run_length(const TrainOptions& options, int64_t steps_per_epoch) {
+  return {options.steps > 0 ? options.steps : options.epochs * steps_per_epoch, steps_per_epoch,
+          options.first_step};
+}
+
+OptimizerConfig of_run(OptimizerConfig config, const RunLength& run) {
+  config.run = run;
+  return config;
+}
+
 StepOptions step_options(const TrainOptions& options, bool guarded,
                          const std::vector<Slot>& slots) {
   return {.clip = options.clip,
@@ -70,19 +80,20 @@ Trainer::Trainer(const Task& task, const TrainOptions& options, bool guarded)
     : task_(std::make_shared<const Task>(task)),
       options_(completed(options)),
       state_(init_model(task_->model, options_.seed, options_.dtype).to(options_.device)),
-      optimizer_(make_optimizer(options_.optimizer, state_.params)),
       source_(task_->source({.split = Split::train,
                              .training = true,
                              .batch = options_.batch,
                              .seed = options_.seed,
                              .prefetch = true})),
+      optimizer_(make_optimizer(
+          of_run(options_.optimizer, run_length(options_, source_->batches())), state_.params)),
       step_(*task_, state_, *optimizer_, step_options(options_, guarded, source_->slots())),
       feed_(*source_, step_),
       probe_(first_rank() ? options_.probe : ProbePlan{}, *task_, options_.dtype, options_.seed),
       train_meter_(task_->train_meter && first_rank() ? task_->train_meter() : nullptr),
       steps_per_epoch_(source_->batches()) {
   check(steps_per_epoch_ > 0, "training: the source gives no batch");
-  const int64_t length = options_.steps > 0 ? options_.steps : options_.epochs * steps_per_epoch_;
+  const int64_t length = run_length(options_, steps_per_epoch_).steps;
   total_steps_ = options_.first_step + length;
   schedule_ = Schedule(parse_schedule(options_.schedule, length, steps_per_epoch_));
   if (optimizer_->loss_use() == LossUse::line_search && steps_per_epoch_ > 1) {
@@ -99,6 +110,16 @@ std::shared_ptr<const Source> Trainer::evaluation_source(Split split) const {
 
 Evaluation Trainer::test() const {
   return *evaluate(*task_, state_, *evaluation_source(Split::test), {}, options_.processes);
+}
+
+double Trainer::learning_rate(int64_t step) const {
+  const double scale = schedule_scale(step);
+  const auto made = optimizer_->in_charge({.step = step, .lr_scale = scale});
+  return made ? made->lr : *options_.optimizer.lr * scale;
+}
+
+void Trainer::add_optimizer(Record& line, int64_t step) const {
+  if (const auto made = optimizer_->in_charge({.step = step})) line.add("optimizer", made->rule);
 }
 
 StepResult Trainer::step() {
@@ -119,7 +140,7 @@ StepResult Trainer::step() {
   count(result, batch);
   ++at_.step;
   ++at_.steps;
-  return {result.loss, result.norm, learning_rate(scale), result.terms};
+  return {result.loss, result.norm, learning_rate(at_.step - 1), result.terms};
 }
 
 void Trainer::count(const StepOutput& result, const Batch& batch) {
@@ -154,6 +175,7 @@ void Trainer::log_step(MetricsFile& metrics, const StepResult& result) const {
       .add("loss", result.loss)
       .add("lr", result.lr)
       .add("grad_norm", result.grad_norm);
+  add_optimizer(line, at_.step - 1);
   for (size_t i = 0; i < result.terms.size(); ++i) {
     line.add("loss_" + at_.term_names[i], result.terms[i]);
   }
@@ -250,10 +272,11 @@ void Trainer::report_evaluation(MetricsFile& metrics, const Evaluation& validati
   line.add("train_loss_rose", rose);
   add("val_", task_->metrics, validation.values);
   add("test_", task_->metrics, at_.test.values);
-  line.add("lr", learning_rate(schedule_scale(at_.step - 1)))
+  line.add("lr", learning_rate(at_.step - 1))
       .add("grad_norm", at_.norm_sum / static_cast<double>(at_.steps - at_.period_skipped))
       .add("skipped_steps", at_.skipped);
   if (optimizer_->loss_use() != LossUse::given) line.add("evaluations", at_.evaluations);
+  add_optimizer(line, at_.step - 1);
   line.add("seconds", at_.period_seconds + seconds).add("examples_per_second", speed);
   metrics.append(line);
   if (!hooks.log) return;

@@ -6,8 +6,9 @@
 //   A line "epoch" (or "evaluation", where it is not the end of an epoch) per evaluation: epoch,
 //   step, train_loss (objective, mean since the last evaluation), train_<metric>, train_<term>
 //   where the loss has several, [val_<metric>], test_<metric>, lr, grad_norm (mean), skipped_steps
-//   (of the run so far), and of an optimizer that looks at the loss again (LossUse) evaluations of
-//   it, of the run so far.
+//   (of the run so far), of an optimizer that looks at the loss again (LossUse) evaluations of it,
+//   of the run so far, and where optimizers are switched optimizer, that of the last step, as in
+//   lines "step" (the summary of such a run has optimizer_switch).
 // A step whose loss or gradient is not finite is looked into (step_failure.h) and ends the run, or
 // is skipped, as the options say (on_nonfinite).
 #pragma once
@@ -152,7 +153,9 @@ class Trainer {
 
   std::shared_ptr<const Source> evaluation_source(Split split) const;
   double schedule_scale(int64_t step) const { return schedule_.scale(step - options_.first_step); }
-  double learning_rate(double scale) const { return *options_.optimizer.lr * scale; }
+  double learning_rate(int64_t step) const;
+  // The field "optimizer" of a line, where not all steps are made by the same one.
+  void add_optimizer(Record& line, int64_t step) const;
   int64_t epoch_of_last_step() const { return (at_.step - 1) / steps_per_epoch_ + 1; }
   StepResult failed_step(const StepOutput& result, const Batch& batch);
   StepFailure failure_of(const StepOutput& result, const Batch& batch) const;
@@ -184,8 +187,8 @@ class Trainer {
   std::shared_ptr<const Task> task_;
   TrainOptions options_;
   ModelState state_;
-  std::unique_ptr<Optimizer> optimizer_;
   std::shared_ptr<const Source> source_;
+  std::unique_ptr<Optimizer> optimizer_;
   TrainStep step_;
   BatchFeed feed_;
   TrainingProbe probe_;

@@ -39,7 +39,7 @@ StepFailure Trainer::failure_of(const StepOutput& result, const Batch& batch) co
   out.inputs.task = task_;
   const DataFacts data = task_->data();
   out.facts.add("optimizer", options_.optimizer.name)
-      .add("lr", learning_rate(schedule_scale(at_.step)))
+      .add("lr", learning_rate(at_.step))
       .add("clip", options_.clip)
       .add("device", name_of(step_.device()))
       .add("data", data.source)
@@ -65,7 +65,7 @@ StepResult Trainer::failed_step(const StepOutput& result, const Batch& batch) {
                                      " steps before it were skipped (--nonfinite-limit)", kHint));
   }
   optimizer_->look_back(state_.params);
-  const double lr = learning_rate(schedule_scale(at_.step));
+  const double lr = learning_rate(at_.step);
   ++at_.skipped;
   ++at_.skipped_in_row;
   ++at_.period_skipped;

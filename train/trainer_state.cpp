@@ -213,8 +213,12 @@ Record Trainer::result() const {
   out.add("task", std::string_view(task_->name))
       .add("model", std::string_view(task_->model.name))
       .add("preset", std::string_view(task_->model.preset))
-      .add("optimizer", std::string_view(options_.optimizer.name))
-      .add("lr", *options_.optimizer.lr)
+      .add("optimizer", std::string_view(options_.optimizer.name));
+  const auto change = options_.optimizer.options.find("switch");
+  if (change != options_.optimizer.options.end() && !change->second.empty()) {
+    out.add("optimizer_switch", std::string_view(change->second));
+  }
+  out.add("lr", *options_.optimizer.lr)
       .add("weight_decay", *options_.optimizer.weight_decay)
       .add("schedule", std::string_view(options_.schedule))
       .add("batch", options_.batch);

@@ -19,9 +19,11 @@ struct EgnnLayer {
   bool moves = true;     // has phi_x
 };
 
-// PREFIX + edge_mlp.{0,2}, node_mlp.{0,2}, coord_mlp.{0,2}, att_mlp.0 of d channels.
+// PREFIX + edge_mlp.{0,2}, node_mlp.{0,2}, coord_mlp.{0,2}, att_mlp.0 of d channels. `framed`: the
+// first map of phi_e has kFrame more columns, of the same initial range as the others.
+constexpr int64_t kFrame = 3;
 EgnnLayer declare_egnn_layer(Layout& layout, const std::string& prefix, int64_t d, bool attention,
-                             bool moves);
+                             bool moves, bool framed = false);
 
 // What the layer does to the node features h (one group through all layers: a residual stream of
 // linear maps), and its own hidden units of d channels, behind them.
@@ -31,11 +33,12 @@ void add_egnn_units(const EgnnLayer& layer, const std::string& prefix, int64_t d
 Tensor apply(const Pass& pass, const Perceptron& p, const Tensor& x);
 
 // phi_e and phi_x with the first map of phi_e split, so that the products with h_i and h_j are made
-// per node.   h [R, d]
+// per node.   h [R, d]; frame [R, kFrame] or undefined: c_i, phi_e also sees c_i - c_j
 struct EgnnEdges {
   Tensor centre, neighbour;  // [R, d]
   EnMessageWeights weights;
 };
-EgnnEdges egnn_edges(const Pass& pass, const EgnnLayer& layer, const Tensor& h, bool move);
+EgnnEdges egnn_edges(const Pass& pass, const EgnnLayer& layer, const Tensor& h, bool move,
+                     const Tensor& frame = {});
 
 }  // namespace basin

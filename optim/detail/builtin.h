@@ -10,6 +10,7 @@ OptimizerInfo sgd_info();
 OptimizerInfo muon_info();
 OptimizerInfo normuon_info();
 OptimizerInfo polar_adamw_info();
+OptimizerInfo poet_info();
 OptimizerInfo specmuon_info();
 OptimizerInfo soap_info();
 OptimizerInfo shampoo_info();

@@ -20,6 +20,9 @@ class Intervention : public Optimizer {
                std::unique_ptr<Optimizer> inner);
   std::string_view name() const override { return inner_->name(); }
   LossUse loss_use() const override { return inner_->loss_use(); }
+  std::optional<InCharge> in_charge(const StepInfo& info) const override {
+    return inner_->in_charge(info);
+  }
   void look_ahead(ParamList& params) override { inner_->look_ahead(params); }
   void look_back(ParamList& params) override { inner_->look_back(params); }
   // numerical error where a matrix is not finite.

@@ -22,6 +22,9 @@ class Sam : public Optimizer {
   Sam(const SamConfig& config, std::unique_ptr<Optimizer> inner);  // usage errors
   std::string_view name() const override { return inner_->name(); }
   LossUse loss_use() const override { return LossUse::again; }
+  std::optional<InCharge> in_charge(const StepInfo& info) const override {
+    return inner_->in_charge(info);
+  }
   void look_ahead(ParamList& params) override { inner_->look_ahead(params); }
   void look_back(ParamList& params) override { inner_->look_back(params); }
   // numerical error, with nothing changed, where loss or gradient at w + e are not finite.

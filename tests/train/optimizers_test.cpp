@@ -1,5 +1,7 @@
 // The training loop with optimizers that move before the gradient, look at the loss again or keep
 // decompositions: resumed to the same bits, evaluations counted, steps skipped without a trace.
+#include <cmath>
+
 #include "basin/core/parallel.h"
 #include "basin/tests/train/problems.h"
 
@@ -29,6 +31,10 @@ const std::vector<OptimizerConfig>& configs() {
       {.name = "adamw", .options = {{"spectrum", "frozen,every=2"}, {"penalty", "nuclear=1e-5"}}},
       {.name = "muon",
        .options = {{"spectrum", "stable_rank=3,every=3,sham=turn"}, {"sam", "0.01"}}},
+      {.name = "poet", .lr = 0.01, .options = {{"merge", "4"}, {"block", "8"}}},
+      {.name = "adamw",
+       .options = {{"switch", "muon at=1.4e lr=0.02 schedule=cosine:floor=0.1 aux_lr=0.001"}}},
+      {.name = "muon", .options = {{"aux_lr", "0.001"}, {"switch", "schedule_free at=60%"}}},
   };
   return all;
 }
@@ -79,6 +85,35 @@ TEST_CASE("optimizers: the evaluations of the loss are in the metrics where they
     }
     CHECK(parse_record(outcome.result.line(), "result").integer("evaluations") == evaluations);
   }
+}
+
+TEST_CASE("optimizers: the records of a switch name who made a step, and its rate") {
+  Settings settings =
+      settings_of({.name = "adamw",
+                   .lr = 0.004,
+                   .options = {{"switch", "muon at=1.4e lr=0.03 schedule=constant"}}});
+  settings.train.log_every = 1;
+  settings.train.schedule = "exponential:gamma=0.5,period=5";
+  const TempDir dir;
+  const Problem problem(settings);
+  const TrainOutcome outcome = train(problem, dir / "run");
+  CHECK(parse_record(outcome.result.line(), "result").text("optimizer") == "adamw");
+  CHECK(parse_record(outcome.result.line(), "result").text("optimizer_switch") ==
+        "muon at=1.4e lr=0.03 schedule=constant");
+  const auto steps = events(dir / "run", "step");
+  REQUIRE(steps.size() == 15);
+  for (size_t i = 0; i < steps.size(); ++i) {  // of 5 an epoch: 7 by the first
+    CHECK(steps[i].text("optimizer") == (i < 7 ? "adamw" : "muon"));
+    const double rate = i < 7 ? 0.004 * std::pow(0.5, static_cast<double>(i) / 5) : 0.03;
+    CHECK(steps[i].number("lr") == doctest::Approx(rate).epsilon(1e-12));
+  }
+  const auto epochs = events(dir / "run", "epoch");
+  CHECK(epochs[0].text("optimizer") == "adamw");
+  CHECK(epochs[1].text("optimizer") == "muon");
+  CHECK(epochs[1].number("lr") == 0.03);
+  const Settings plain = settings_of({.name = "adamw"});
+  train(Problem(plain), dir / "plain");
+  CHECK_FALSE(events(dir / "plain", "epoch")[0].has("optimizer"));
 }
 
 TEST_CASE("optimizers: a line search on minibatches draws a warning, with --clip it is refused") {
