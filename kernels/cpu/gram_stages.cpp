@@ -89,6 +89,11 @@ double stage_error(const Path& path, size_t j, size_t e) {
 std::vector<size_t> gram_stages(std::span<const OddQuintic> steps, double largest) {
   const size_t n = steps.size();
   const Path path = path_of(steps, largest);
+  std::vector<size_t> ends;
+  if (!std::all_of(path.t[n].begin(), path.t[n].end(), [](double t) { return std::isfinite(t); })) {
+    for (size_t e = 1; e <= n; ++e) ends.push_back(e);
+    return ends;
+  }
   double allowed = 0;
   for (size_t j = 0; j < n; ++j) allowed += kGramError * stage_error(path, j, j + 1);
   // error[s][e]: least sum of s stages that end at e, the last of them from from[s][e].
@@ -111,11 +116,6 @@ std::vector<size_t> gram_stages(std::span<const OddQuintic> steps, double larges
       }
     }
     ++stages;
-  }
-  std::vector<size_t> ends;
-  if (!(error[stages][n] <= allowed)) {  // the map is not finite: nothing to gain
-    for (size_t e = 1; e <= n; ++e) ends.push_back(e);
-    return ends;
   }
   for (size_t e = n; e > 0; e = from[stages--][e]) ends.push_back(e);
   std::reverse(ends.begin(), ends.end());
