@@ -3,9 +3,13 @@
 //   A V_m = V_m T_m + r e_m^T,   T_m s = theta s  =>  |A V_m s - theta V_m s| = |r| |s_m|
 // Every pair carries that residual, widened by what the products lack in symmetry (rounding of f32
 // networks), so that a converged pair is one: some eigenvalue lies within `residual` of `value`.
-// An invariant subspace is left with a fresh random direction orthogonal to it; and before the
-// wanted pairs are believed, a fresh direction searches for copies that one Krylov space cannot
-// see.
+// An invariant subspace is left with a fresh random direction orthogonal to it.
+//
+// One Krylov space holds a single vector of each eigenspace, so further copies of a repeated
+// eigenvalue stay hidden from it. Once the pairs have converged, a random direction orthogonal to
+// all of the space looks for copies in a chain of its own, for at most `copies_share` of the
+// products so far (or four products). What it finds is converged as well; when it finds nothing, the pairs are those
+// from before it, and `copies` says whether the search came to its end.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -26,30 +30,48 @@ struct LanczosOptions {
   int64_t top = 1;          // so many of the largest eigenvalues
   int64_t bottom = 0;       // and of the smallest
   double tolerance = 1e-4;  // of the residual, relative to the largest |eigenvalue|
-  // To the pair's own |value| instead. Without a search for copies it is needed: a random vector
-  // nearly lies in the null space of a large operator of low rank, so that its Ritz value, about 0,
-  // has a residual small against the largest |eigenvalue| and passes for the extreme one.
+  // To the pair's own |value| instead. Where one eigenvalue dwarfs the others it is needed: a
+  // random vector nearly lies in the null space of a large operator of low rank, so that its Ritz
+  // value, about 0, has a residual small against the largest |eigenvalue| and passes for the
+  // extreme one.
   bool relative = false;
   int64_t max_products = 1000;
-  int64_t max_basis = 0;    // vectors kept, 8 n bytes each; 0: 3 (top + bottom) + 40, at most n
-  bool stop_early = true;   // false: fill the basis once, whatever has converged before
-  bool find_copies = true;  // search for further copies of repeated eigenvalues before stopping
-  bool verify = false;      // measure each residual with one more product instead of bounding it
+  int64_t max_basis = 0;   // vectors kept, 8 n bytes each; 0: 3 (top + bottom) + 40, at most n
+  bool stop_early = true;  // false: fill the basis once, whatever has converged before
+  // Products of the search for copies over those before it, rounded up, and no fewer than four; 0:
+  // no search; infinity: to its end, within max_products. Of one pair per end there is nothing to search for: copies of the
+  // innermost wanted eigenvalue change no wanted value.
+  double copies_share = 0.25;
+  bool verify = false;  // measure each residual with one more product instead of bounding it
   uint64_t seed = 0;
 };
+
+// How the search for copies ended. none: a copy that would change the wanted values has been missed
+// with a probability below 1e-4; open: with at most LanczosResult::copies_missed.
+enum class CopySearch : uint8_t { off, not_needed, none, open };
 
 struct LanczosResult {
   std::vector<Eigenpair> top;     // descending
   std::vector<Eigenpair> bottom;  // ascending; no pair stands in both lists unless top + bottom > n
   double largest_magnitude = 0;   // max |Ritz value|, an estimate of |A| from below
   int64_t products = 0;
-  int64_t restarts = 0;    // thick restarts and searches for copies
-  bool converged = false;  // every pair is, and the search for copies came to its end
+  int64_t restarts = 0;    // thick restarts
+  bool converged = false;  // every pair is; the search for copies has no say in it
   std::string note;        // what was clipped or cut short; empty: nothing
+
+  CopySearch copies = CopySearch::off;
+  int64_t copy_products = 0;  // of `products`, those of the last search, if it found nothing
+  int64_t copies_found = 0;   // searches that changed the wanted pairs
+  double copies_missed = 1;   // probability bound, see CopySearch
 };
 
-// usage error for counts < 1 in sum, a basis that cannot hold the wanted pairs, tolerance < 0;
-// numerical error when a product is not finite. More pairs than n are clipped to n, said in `note`.
+// "none found", "search left open after 9 products, missed with a probability of up to 2 %" and so
+// on; empty where no search was asked for.
+std::string copies_text(const LanczosResult& result);
+
+// usage error for counts < 1 in sum, a basis that cannot hold the wanted pairs, tolerance or
+// copies_share < 0; numerical error when a product is not finite. More pairs than n are clipped to
+// n, said in `note`.
 LanczosResult lanczos(const SymmetricOperator& a, const LanczosOptions& options = {});
 
 // Gauss quadrature of the spectral measure of a start vector u, |u| = 1 after scaling:

@@ -28,7 +28,7 @@ void add_curvature(Record& line, const CurvatureOperator& h, const ProbePlan& pl
   LanczosOptions lanczos_options;
   lanczos_options.tolerance = 1e-3;
   lanczos_options.max_products = plan.steps;
-  lanczos_options.find_copies = false;
+  lanczos_options.copies_share = 0;
   lanczos_options.relative = true;
   lanczos_options.seed = seed;
   const LanczosResult top = lanczos(h, lanczos_options);

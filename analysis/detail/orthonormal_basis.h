@@ -5,6 +5,7 @@
 #pragma once
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "basin/core/tensor.h"
@@ -35,6 +36,10 @@ class OrthonormalBasis {
   Projection project_out(Tensor& w) const;
   // Takes w / length, which the caller has projected out, as the next vector.   w [n] f64
   void append(Tensor w, double length);
+  void swap(int64_t i, int64_t j) {
+    std::swap(vectors_[static_cast<size_t>(i)], vectors_[static_cast<size_t>(j)]);
+  }
+  void pop() { vectors_.pop_back(); }
   // V <- V S.   s [m, p] row-major, orthonormal columns, p <= m
   void rotate(std::span<const double> s, int64_t p);
   // V s.   s [m] -> [n]

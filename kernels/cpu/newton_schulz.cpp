@@ -1,6 +1,7 @@
-// The iteration on the CPU. Matrices below kLargeWork run one per tile; larger ones run one after
-// another with their products cut into fixed row tiles. The tiling of a product depends on its size
-// alone, so both paths and every thread count give the same bits. X X^T and A^2 are symmetric: only
+// The iteration on the CPU, in stages on the Gram matrix where the matrix is not nearly square
+// (gram_stages.h). A matrix that is a large part of the work uses all threads, with its products
+// cut into fixed row tiles; the others run one per thread. The tiling of a product depends on its
+// size alone, so both ways and every thread count give the same bits. Of symmetric products only
 // the block lower triangle is multiplied, the rest is mirrored.
 #include "basin/kernels/newton_schulz.h"
 
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "basin/core/parallel.h"
+#include "basin/kernels/cpu/gram_stages.h"
 #include "basin/kernels/cpu/hot.h"
 #include "basin/kernels/gemm.h"
 
@@ -18,8 +20,10 @@ namespace basin {
 namespace {
 
 constexpr int64_t kRowTile = 128;  // rows per product
-constexpr int64_t kLargeWork = int64_t{1}
-                               << 23;  // p * p * q from which one matrix uses all threads
+// In p^3, five steps take 5 + 15 q / p one by one and 17 + 6 q / p in two Gram stages; below, so
+// many eighths of p, and so many rows, they gain too little to change anything.
+constexpr int64_t kGramEighths = 12;
+constexpr int64_t kGramLeast = 128;
 
 // Eight fixed partial sums: vectorisable without reordering what the source says.
 template <class T>
@@ -82,7 +86,9 @@ void transpose(const T* src, int64_t rows, int64_t cols, int64_t ld_src, T* dst,
 template <class T>
 void symmetric_product(bool trans, int64_t p, int64_t k, T alpha, const T* x, const T* y,
                        int64_t ldy, T beta, T* c) {
-  parallel_tiles(tile_count(p, kRowTile), [&](int64_t tile) {
+  const int64_t tiles = tile_count(p, kRowTile);
+  parallel_tiles(tiles, [&](int64_t i) {
+    const int64_t tile = tiles - 1 - i;  // the longest rows first, so that the threads end together
     const int64_t r0 = tile * kRowTile, r1 = std::min(p, r0 + kRowTile);
     gemm_serial(false, trans, r1 - r0, r1, k, alpha, x + r0 * k, k, y, ldy, beta, c + r0 * p, p);
     if (r0 > 0) transpose(c + r0 * p, r1 - r0, r0, p, c + r0, p);
@@ -138,6 +144,59 @@ void iterate(const OddQuintic& step, int64_t p, int64_t q, const T* x, T* y, T* 
   gemm(false, false, p, q, p, T(1), poly, p, x, q, T(0), y, q);
 }
 
+// y = a + b g + c square, in place of square.
+template <class T>
+BASIN_HOT void polynomial(const OddQuintic& step, int64_t p, const T* g, T* square) {
+  const T a = static_cast<T>(step.a), b = static_cast<T>(step.b), c = static_cast<T>(step.c);
+  if (step.c == 0) {
+    for (int64_t i = 0; i < p * p; ++i) square[i] = b * g[i];
+  } else {
+    for (int64_t i = 0; i < p * p; ++i) square[i] = b * g[i] + c * square[i];
+  }
+  for (int64_t i = 0; i < p; ++i) square[i * p + i] += a;
+}
+
+// All steps on x [p, q] in Gram stages; y [p, q] and squares [4, p, p] are scratch. Returns x or y,
+// where the result is.
+template <class T>
+T* iterate_gram(std::span<const OddQuintic> steps, int64_t p, int64_t q, T* x, T* y, T* squares) {
+  T *g = squares, *factor = g + p * p, *all = factor + p * p, *spare = all + p * p;
+  const auto times = [&](const T* a, const T* b, T* c) {
+    symmetric_product(false, p, p, T(1), a, b, p, T(0), c);
+  };
+  std::vector<size_t> ends;
+  for (size_t k = 0, stage = 0; k < steps.size(); ++stage) {
+    symmetric_product(true, p, q, T(1), x, x, q, T(0), g);
+    for (const size_t begin = k; k == begin || k < ends[stage]; ++k) {
+      if (steps[k].c != 0) times(g, g, factor);
+      if (k == 0) {  // the largest eigenvalue is at most |G|_F, and the root of |G^2|_F
+        const bool squared = steps[k].c != 0;
+        const double norm = norm_of(squared ? factor : g, p * p);
+        ends = gram_stages(steps, squared ? std::sqrt(norm) : norm);
+      }
+      hot([&] { polynomial(steps[k], p, g, factor); });
+      if (k + 1 < ends[stage]) {
+        times(factor, g, spare);
+        times(spare, factor, g);
+      }
+      if (k > begin) {
+        gemm(false, false, p, p, p, T(1), factor, p, all, p, T(0), spare, p);
+        std::swap(spare, all);
+      } else {
+        std::swap(factor, all);
+      }
+    }
+    gemm(false, false, p, q, p, T(1), all, p, x, q, T(0), y, q);
+    std::swap(x, y);
+  }
+  return x;
+}
+
+bool in_gram_stages(int64_t p, int64_t q, const NewtonSchulzPlan& plan) {
+  return plan.arithmetic != NsArithmetic::bf16 && plan.steps.size() > 1 && p >= kGramLeast &&
+         8 * q >= kGramEighths * p;
+}
+
 // A single row or column: the map acts on one number, in f64.
 template <class In>
 void vector_case(const In* in, In* out, int64_t n, double norm, double denominator,
@@ -151,8 +210,9 @@ template <class In, class W>
 void iterate_matrix(const In* in, In* out, int64_t rows, int64_t cols, double denominator,
                     const NewtonSchulzPlan& plan) {
   const int64_t p = std::min(rows, cols), q = std::max(rows, cols), n = rows * cols;
+  const bool staged = in_gram_stages(p, q, plan);
   const int64_t squares = plan.steps.empty() ? 0 : p * p;
-  Tensor scratch = Tensor::empty({3 * n + 2 * squares}, kDTypeOf<W>);
+  Tensor scratch = Tensor::empty({3 * n + (staged ? 4 : 2) * squares}, kDTypeOf<W>);
   W* x = scratch.mutable_data<W>();
   W* y = x + n;
   W* spare = y + n;
@@ -166,9 +226,13 @@ void iterate_matrix(const In* in, In* out, int64_t rows, int64_t cols, double de
   if (tall) transpose(spare, rows, cols, cols, x, q);
   const bool bf16 = plan.arithmetic == NsArithmetic::bf16;
   if (bf16) round_all(x, n);
-  for (const OddQuintic& step : plan.steps) {
-    iterate(step, p, q, x, y, gram, poly, bf16);
-    std::swap(x, y);
+  if (staged) {
+    x = iterate_gram(plan.steps, p, q, x, y, gram);
+  } else {
+    for (const OddQuintic& step : plan.steps) {
+      iterate(step, p, q, x, y, gram, poly, bf16);
+      std::swap(x, y);
+    }
   }
   if (tall) {
     transpose(x, p, q, q, spare, cols);
@@ -194,26 +258,32 @@ void run_task(const MatrixTask& task, const NewtonSchulzPlan& plan) {
   }
 }
 
-int64_t work_of(const MatrixTask& task) {
-  const int64_t p = std::min(task.rows, task.cols);
-  return p * p * std::max(task.rows, task.cols);
+double work_of(const MatrixTask& task) {
+  const auto p = static_cast<double>(std::min(task.rows, task.cols));
+  return p * static_cast<double>(task.rows) * static_cast<double>(task.cols);
 }
 
 template <class In, class W>
 void run_all(std::span<const MatrixTask> tasks, const NewtonSchulzPlan& plan) {
-  std::vector<const MatrixTask*> small;
-  small.reserve(tasks.size());
+  std::vector<const MatrixTask*> each;
+  double total = 0;
+  for (const MatrixTask& task : tasks) total += work_of(task);
+  // Beside one with more than half a thread's share the others would not fill the threads.
+  const double large = total / (2 * num_threads());
   for (const MatrixTask& task : tasks) {
-    if (work_of(task) < kLargeWork) {
-      small.push_back(&task);
-    } else {
+    if (work_of(task) > large) {
       run_task<In, W>(task, plan);
+    } else {
+      each.push_back(&task);
     }
   }
+  // The largest first, so that the threads end together.
+  std::stable_sort(each.begin(), each.end(),
+                   [](auto* a, auto* b) { return work_of(*a) > work_of(*b); });
   constexpr int64_t kTasksPerTile = 4;
-  const int64_t grain = small.size() > 64 ? kTasksPerTile : 1;
-  parallel_for(static_cast<int64_t>(small.size()), grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) run_task<In, W>(*small[i], plan);
+  const int64_t grain = each.size() > 64 ? kTasksPerTile : 1;
+  parallel_for(static_cast<int64_t>(each.size()), grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) run_task<In, W>(*each[i], plan);
   });
 }
 

@@ -44,8 +44,9 @@ struct CurvatureRecord {
   int64_t size = 0;  // parameters of the subset
   double loss = 0, gradient_norm = 0;
   std::vector<EigenRecord> top, bottom;
-  bool converged = false;
+  bool converged = false;  // every eigenvalue
   std::string note;
+  std::string copies;  // of repeated eigenvalues, how the search ended; empty in earlier records
   int64_t products = 0;
   Estimate trace;
   std::vector<double> trace_samples;  // one per probe; empty for xtrace

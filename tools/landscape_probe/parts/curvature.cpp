@@ -98,6 +98,7 @@ void measure_eigenvalues(const ProbeContext& context, const SymmetricOperator& h
   out.bottom = records_of(found.bottom);
   out.converged = found.converged;
   out.note = found.note;
+  out.copies = copies_text(found);
   if (keep) save_eigenvectors(context, found.top);
 }
 
@@ -266,7 +267,8 @@ void fields(FieldWalk& walk, CurvatureRecord& r) {
   walk("kind", r.kind), walk("subset", r.subset), walk.optional("data", r.data);
   walk("size", r.size), walk("loss", r.loss), walk("gradient_norm", r.gradient_norm);
   walk("top", r.top), walk("bottom", r.bottom);
-  walk("converged", r.converged), walk("note", r.note), walk("products", r.products);
+  walk("converged", r.converged), walk("note", r.note), walk.optional("copies", r.copies);
+  walk("products", r.products);
   walk("trace", r.trace), walk("trace_samples", r.trace_samples), walk("blocks", r.blocks);
   walk("density", r.density), walk("negative_share", r.negative_share), walk("paper", r.paper);
   walk("seconds", r.seconds);

@@ -29,7 +29,8 @@ std::vector<ReportCell> hessian_row(const LoadedProbe& p, const CurvatureRecord&
           readable(c.trace.value / static_cast<double>(c.size)),
           std::isfinite(c.negative_share.value) ? share_text(c.negative_share.value) : "-",
           paper ? str(readable(c.paper.lambda), " (", c.paper.iterations, " iterations)") : "-",
-          paper ? str(readable(c.paper.trace), " (", c.paper.probes, " probes)") : "-"};
+          paper ? str(readable(c.paper.trace), " (", c.paper.probes, " probes)") : "-",
+          c.copies.empty() ? "-" : c.copies};
 }
 
 void add_eigenvalues(CsvTable& csv, const LoadedProbe& p, const CurvatureRecord& c) {
@@ -42,7 +43,7 @@ void add_eigenvalues(CsvTable& csv, const LoadedProbe& p, const CurvatureRecord&
           e.value,   e.residual,  e.converged ? 1 : 0};
       add_estimate(cells, c.trace);
       cells.insert(cells.end(), {c.negative_share.value, c.paper.lambda, c.paper.residual,
-                                 c.paper.iterations, c.paper.trace, c.paper.probes});
+                                 c.paper.iterations, c.paper.trace, c.paper.probes, c.copies});
       csv.row(cells);
     }
   }
@@ -50,12 +51,13 @@ void add_eigenvalues(CsvTable& csv, const LoadedProbe& p, const CurvatureRecord&
 
 NamedTable hessian_table(const std::vector<LoadedProbe>& probes) {
   NamedTable out{"hessian", {}, {}};
-  out.page.numeric = columns_of(13, {3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
+  out.page.numeric = columns_of(14, {3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
   out.page.caption =
-      "Eigenvalues ± residual (some eigenvalue lies within, for certain); trace with its interval";
-  out.page.columns = {"network",        "optimizer",   "of",         "parameters", "loss",
-                      "gradient norm",  "λ max",       "λ min",      "trace",      "trace / n",
-                      "negative share", "plain λ max", "plain trace"};
+      "Eigenvalues ± residual (some eigenvalue lies within, for certain); trace with its interval; "
+      "copies: further ones of repeated eigenvalues";
+  out.page.columns = {"network",        "optimizer",   "of",          "parameters", "loss",
+                      "gradient norm",  "λ max",       "λ min",       "trace",      "trace / n",
+                      "negative share", "plain λ max", "plain trace", "copies"};
   CsvTable csv({"network",
                 "optimizer",
                 "run",
@@ -81,7 +83,8 @@ NamedTable hessian_table(const std::vector<LoadedProbe>& probes) {
                 "paper_lambda_residual",
                 "paper_iterations",
                 "paper_trace",
-                "paper_probes"});
+                "paper_probes",
+                "copies"});
   for (const LoadedProbe& p : probes) {
     for (const CurvatureRecord& c : curvature_of(p)) {
       out.page.rows.push_back(hessian_row(p, c));

@@ -212,7 +212,7 @@ class Measures {
     LanczosOptions options;
     options.max_products = 16;
     options.tolerance = 1e-2;
-    options.find_copies = false;
+    options.copies_share = 0;
     options.relative = true;
     const Eigenpair top = lanczos(*scaled, options).top.front();
     Estimate e;
