@@ -54,6 +54,10 @@ struct PartReport {
   std::vector<std::string> warnings = {};  // what a reader must not overlook
 };
 
+// The sections of parts in a report, with their tables as CSV below DIR/tables; empty sections are
+// left out.
+void add_sections(Report& report, const std::vector<PartSection>& sections, const fs::path& dir);
+
 // Two probes that are compared, with what they were made of: read again at the first call; empty
 // where nothing but the folder of the probe is known.
 struct ComparedPair {
