@@ -153,7 +153,7 @@ void Schedule::begin_between(const std::string& model) {
     }
   }
   for (StudyBetween& b : between_) {
-    if (b.model->name != model) continue;
+    if (b.model->name != model || b.job || !b.refused.empty()) continue;
     b.runs = trained;
     b.left_out = left_out;
     if (trained.size() < 2) {
