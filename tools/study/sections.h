@@ -13,4 +13,28 @@ namespace basin::tools {
 std::vector<PartSection> between_sections(const Schedule& schedule, Ledger& ledger,
                                           const std::string& command);
 
+// What the parts that the measurements left say over the seeds of each optimizer, per measurement
+// and network; `absent` gets a sentence for what they do not hold.
+std::vector<PartSection> measured_sections(const Study& study, const Schedule& schedule,
+                                           Ledger& ledger, const FigureConditions& conditions,
+                                           std::vector<std::string>& absent);
+
+// What trainings with `probe` recorded on the way, over all seeds: ranks, curvature and the first
+// metric over shared steps, in words from when on the optimizers differ from the baseline, and the
+// values at the end against the metric.
+std::vector<PartSection> along_sections(const Study& study, const Schedule& schedule,
+                                        Ledger& ledger, const FigureConditions& conditions,
+                                        std::vector<std::string>& absent);
+
+// Of several networks: the ratios of every logarithmic metric to the baseline in one picture, and
+// on how many networks an optimizer is better, with the sign test.
+std::vector<PartSection> network_sections(const Study& study, const StudyResults& results,
+                                          const FigureConditions& conditions);
+
+// Of measurements by `train_modelnet --corruptions`: the 15 x 5 matrix of the error rate minus that
+// of the baseline, and the families with their intervals.
+std::vector<PartSection> corruption_sections(const Study& study, const Schedule& schedule,
+                                             Ledger& ledger, FigureConditions conditions,
+                                             std::vector<std::string>& absent);
+
 }  // namespace basin::tools
