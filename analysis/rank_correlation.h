@@ -10,8 +10,8 @@
 
 namespace basin {
 
-// Of the pairs whose two values are finite; NaN where fewer than 3 are left or one side is constant,
-// without an interval below 4 or at r = +-1. usage error for lengths that differ.
+// Of the pairs whose two values are finite; NaN where fewer than 3 are left or one side is
+// constant, without an interval below 4 or at r = +-1. usage error for lengths that differ.
 Estimate rank_correlation(std::span<const double> x, std::span<const double> y,
                           double level = 0.95);
 

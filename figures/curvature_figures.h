@@ -41,11 +41,11 @@ struct ScreeSeries {
   std::string optimizer;
   std::vector<double> eigenvalues = {};  // in any order
   std::vector<double> residuals = {};    // one per eigenvalue, or empty
+  double bulk_edge = std::numeric_limits<double>::quiet_NaN();
   // Of means over several runs, in place of residuals: the interval of |eigenvalue| and the single
   // runs as [run][eigenvalue], or empty.
   std::vector<double> low = {}, high = {};
   std::vector<std::vector<double>> runs = {};
-  double bulk_edge = std::numeric_limits<double>::quiet_NaN();
 };
 struct ScreePanel {
   std::string network;

@@ -1,5 +1,5 @@
-// Sections of a study's report that draw on parts, on probes along the trainings and on all networks
-// together: what they say of numbers that a test knows, and what they say is absent.
+// Sections of a study's report that draw on parts, on probes along the trainings and on all
+// networks together: what they say of numbers that a test knows, and what they say is absent.
 #include <cmath>
 
 #include "basin/datasets/corruptions.h"

@@ -57,8 +57,8 @@ void check_record(const BarriersRecord& record, const std::string& file);
 std::string barriers_between(const std::vector<std::string>& networks, const Config& config,
                              const fs::path& out, const std::string& command);
 
-// Of such a record, in barriers_report.cpp: tables, matrices, and the answer in words as the text of
-// the first section. `metric`: of the task, its first. conditions: data, dtype and command.
+// Of such a record, in barriers_report.cpp: tables, matrices, and the answer in words as the text
+// of the first section. `metric`: of the task, its first. conditions: data, dtype and command.
 PartReport barriers_report(const BarriersRecord& record, const Metric& metric,
                            const FigureConditions& conditions);
 // The numbers of --json: "test_loss_barrier_adamw_muon", "_low", "_high", with "_same_seed" or

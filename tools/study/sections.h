@@ -1,6 +1,6 @@
 // Sections of a study's report that draw on more than the flat records: on the parts that
-// measurements left (curvature, ranks, barriers: tools/landscape_probe), and on the probes along the
-// trainings. What is not in the records is not drawn; the section says what is absent and why.
+// measurements left (curvature, ranks, barriers: tools/landscape_probe), and on the probes along
+// the trainings. What is not in the records is not drawn; the section says what is absent and why.
 #pragma once
 #include "basin/figures/report.h"
 #include "basin/tools/landscape_probe/part.h"

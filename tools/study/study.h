@@ -19,11 +19,11 @@
 //                                       final trainings; {run} and {best_val} (the checkpoint best
 //                                       on validation) in the arguments; of = "all", or "nearest":
 //                                       per pair only the run nearest to the mean
-//   [between.NAME]                      program, arguments, [between.NAME.settings]: what is run once
-//                                       per network on all its final trainings together, of every
-//                                       optimizer and seed; a word with {runs} or {best_val} stands
-//                                       once for each of them. Its results go to --out, a folder of
-//                                       its own
+//   [between.NAME]                      program, arguments, [between.NAME.settings]: what is run
+//                                       once per network on all its final trainings together, of
+//                                       every optimizer and seed; a word with {runs} or {best_val}
+//                                       stands once for each of them. Its results go to --out, a
+//                                       folder of its own
 //   [metrics.NAME]                      value (a field of the results), from (a measurement), unit,
 //                                       scale, larger, logarithmic (compare by ratio), leads (the
 //                                       one of the answer)
