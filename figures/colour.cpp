@@ -45,6 +45,12 @@ Rgb sequential_colour(double share) {
   return mix(kSequential[low], kSequential[low + 1], at - static_cast<double>(low));
 }
 
+Rgb diverging_colour(double share) {
+  if (std::isnan(share)) return kUnknown;
+  const double away = 2 * std::clamp(share, 0.0, 1.0) - 1;
+  return mix(kSequential.front(), away < 0 ? kCategorical[0] : kCategorical[1], std::abs(away));
+}
+
 Rgb categorical_colour(int index) {
   return kCategorical[static_cast<size_t>(index) % kCategorical.size()];
 }

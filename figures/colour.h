@@ -14,6 +14,7 @@ struct Rgb {
 };
 
 Rgb sequential_colour(double share);  // 0: light .. 1: dark; clamped, NaN is a mid grey
+Rgb diverging_colour(double share);   // blue 0, near-white 0.5, orange 1; otherwise as above
 Rgb categorical_colour(int index);    // eight of them, then again from the first
 Rgb mix(Rgb a, Rgb b, double share);  // share of b
 double luminance(Rgb colour);         // relative luminance of WCAG 2, 0 .. 1

@@ -39,9 +39,13 @@ Figure curvature_bars_figure(const CurvatureBars& data);
 // counted from the most negative. The bulk edge is a reference line.
 struct ScreeSeries {
   std::string optimizer;
-  std::vector<double> eigenvalues;     // in any order
-  std::vector<double> residuals = {};  // one per eigenvalue, or empty
+  std::vector<double> eigenvalues = {};  // in any order
+  std::vector<double> residuals = {};    // one per eigenvalue, or empty
   double bulk_edge = std::numeric_limits<double>::quiet_NaN();
+  // Of means over several runs, in place of residuals: the interval of |eigenvalue| and the single
+  // runs as [run][eigenvalue], or empty.
+  std::vector<double> low = {}, high = {};
+  std::vector<std::vector<double>> runs = {};
 };
 struct ScreePanel {
   std::string network;
@@ -59,8 +63,8 @@ Figure scree_figure(const Scree& data);
 struct DensitySeries {
   std::string optimizer;
   std::string label = {};       // of the panel when one optimizer comes twice; empty: optimizer
-  std::vector<double> at;       // eigenvalue axis, rising
-  std::vector<double> density;  // mean over the probes, >= 0
+  std::vector<double> at = {};  // eigenvalue axis, rising
+  std::vector<double> density = {};              // mean over the probes, >= 0
   std::vector<double> low = {}, high = {};       // band over the probes, or empty
   std::vector<double> nodes = {}, weights = {};  // of the quadrature, all probes together
   double bandwidth = std::numeric_limits<double>::quiet_NaN();       // sigma of the Gaussian
@@ -68,8 +72,9 @@ struct DensitySeries {
 };
 struct SpectralDensity {
   std::string title = "Spectral density of the Hessian";
-  std::vector<DensitySeries> series;
-  double floor = 1e-7;  // of the axis, relative to the largest density
+  std::vector<DensitySeries> series = {};
+  double floor = 1e-7;          // of the axis, relative to the largest density
+  std::string over = "probes";  // what the means and bands are over, in words
   FigureConditions conditions = {};
 };
 Figure density_figure(const SpectralDensity& data);

@@ -27,9 +27,10 @@ std::vector<std::string> names_of(const std::vector<Series>& all) {
 
 // ---- Scree
 
-// The eigenvalues of one sign, by falling size; `residual` is 0 where none is given.
+// The eigenvalues of one sign, by falling size, with the ends of their whiskers: the size itself
+// where nothing is known.
 struct Ranked {
-  std::vector<double> size, residual;
+  std::vector<double> size, low, high;
 };
 
 Ranked ranked(const ScreeSeries& s, bool negative) {
@@ -42,9 +43,12 @@ Ranked ranked(const ScreeSeries& s, bool negative) {
   });
   Ranked out;
   for (const size_t i : order) {
-    out.size.push_back(std::abs(s.eigenvalues[i]));
-    const double r = s.residuals.empty() ? 0 : s.residuals[i];
-    out.residual.push_back(finite(r) ? r : 0);
+    const double size = std::abs(s.eigenvalues[i]);
+    const double r = s.residuals.empty() || !finite(s.residuals[i]) ? 0 : s.residuals[i];
+    const bool interval = !s.low.empty() && finite(s.low[i]) && finite(s.high[i]);
+    out.size.push_back(size);
+    out.low.push_back(interval ? s.low[i] : size - r);
+    out.high.push_back(interval ? s.high[i] : size + r);
   }
   return out;
 }
@@ -58,6 +62,10 @@ void check_scree(const Scree& data) {
       check(s.residuals.empty() || s.residuals.size() == s.eigenvalues.size(), "scree: ", p.network,
             ", ", s.optimizer, " has ", s.residuals.size(), " residuals for ", s.eigenvalues.size(),
             " eigenvalues");
+      check(
+          (s.low.empty() || s.low.size() == s.eigenvalues.size()) && s.high.size() == s.low.size(),
+          "scree: the interval of ", p.network, ", ", s.optimizer, " has ", s.low.size(), " and ",
+          s.high.size(), " ends for ", s.eigenvalues.size(), " eigenvalues");
     }
   }
 }
@@ -73,6 +81,9 @@ AxisRange scree_axis(const Scree& data) {
   for (const ScreePanel& p : data.panels) {
     for (const ScreeSeries& s : p.series) {
       for (const double v : s.eigenvalues) seen.push_back(std::abs(v));
+      for (const auto& run : s.runs) {
+        for (const double v : run) seen.push_back(std::abs(v));
+      }
       seen.push_back(s.bulk_edge);
     }
   }
@@ -87,6 +98,12 @@ PlotPanel scree_panel(const ScreePanel& data, bool negative, const AxisRange& ax
   for (const ScreeSeries& s : data.series) {
     const Ranked r = ranked(s, negative);
     if (r.size.empty()) continue;
+    for (const std::vector<double>& run : s.runs) {
+      const Ranked single = ranked({s.optimizer, run}, negative);
+      PlotSeries faint{.y = single.size, .style = style_among(names, s.optimizer), .faint = true};
+      for (size_t i = 0; i < faint.y.size(); ++i) faint.x.push_back(static_cast<double>(i + 1));
+      if (!faint.x.empty()) panel.series.push_back(std::move(faint));
+    }
     PlotSeries line;
     line.name = s.optimizer;
     line.style = style_among(names, s.optimizer);
@@ -95,8 +112,8 @@ PlotPanel scree_panel(const ScreePanel& data, bool negative, const AxisRange& ax
     for (size_t i = 0; i < r.size.size(); ++i) {
       line.x.push_back(static_cast<double>(i + 1));
       line.y.push_back(r.size[i]);
-      line.low.push_back(std::max(r.size[i] - r.residual[i], axis.low()));
-      line.high.push_back(std::min(r.size[i] + r.residual[i], axis.high()));
+      line.low.push_back(std::max(r.low[i], axis.low()));
+      line.high.push_back(std::min(r.high[i], axis.high()));
     }
     panel.series.push_back(line);
     if (!negative && s.bulk_edge > 0 && finite(s.bulk_edge)) {
@@ -107,15 +124,23 @@ PlotPanel scree_panel(const ScreePanel& data, bool negative, const AxisRange& ax
 }
 
 std::string scree_csv(const Scree& data) {
-  CsvTable csv({"network", "optimizer", "kind", "index", "eigenvalue", "residual"});
+  CsvTable csv({"network", "optimizer", "kind", "index", "eigenvalue", "residual", "low", "high"});
   for (const ScreePanel& p : data.panels) {
     for (const ScreeSeries& s : p.series) {
       for (size_t i = 0; i < s.eigenvalues.size(); ++i) {
         csv.row({p.network, s.optimizer, "eigenvalue", static_cast<int64_t>(i + 1),
-                 s.eigenvalues[i], s.residuals.empty() ? CsvCell("") : CsvCell(s.residuals[i])});
+                 s.eigenvalues[i], s.residuals.empty() ? CsvCell("") : CsvCell(s.residuals[i]),
+                 s.low.empty() ? CsvCell("") : CsvCell(s.low[i]),
+                 s.high.empty() ? CsvCell("") : CsvCell(s.high[i])});
+      }
+      for (size_t r = 0; r < s.runs.size(); ++r) {
+        for (size_t i = 0; i < s.runs[r].size(); ++i) {
+          csv.row({p.network, s.optimizer, str("run ", r + 1), static_cast<int64_t>(i + 1),
+                   s.runs[r][i], "", "", ""});
+        }
       }
       if (finite(s.bulk_edge)) {
-        csv.row({p.network, s.optimizer, "bulk_edge", "", s.bulk_edge, ""});
+        csv.row({p.network, s.optimizer, "bulk_edge", "", s.bulk_edge, "", "", ""});
       }
     }
   }
@@ -271,13 +296,14 @@ Figure scree_figure(const Scree& data) {
   const std::vector<std::string> names = scree_names(data);
   const AxisRange axis = scree_axis(data);
   LinePlot plot{.title = data.title, .share_x = true, .share_y = true};
-  bool residuals = false, edges = false;
+  bool residuals = false, intervals = false, edges = false;
   Figure figure{.name = "scree", .title = data.title};
   for (const ScreePanel& p : data.panels) {
     plot.panels.push_back(scree_panel(p, false, axis, names));
     edges = edges || !plot.panels.back().references.empty();
     for (const ScreeSeries& s : p.series) {
       residuals = residuals || !s.residuals.empty();
+      intervals = intervals || !s.low.empty();
       figure.holes += not_finite(s.eigenvalues);
     }
   }
@@ -294,6 +320,9 @@ Figure scree_figure(const Scree& data) {
   figure.alt = scree_alt(data);
   std::string what = "Size of the eigenvalues by rank";
   if (residuals) what += "; whiskers: residual of the eigenpair, cut at the lower end of the axis";
+  if (intervals) {
+    what += "; line: geometric mean over the runs; whiskers: its interval; faint: single runs";
+  }
   if (edges) what += "; dashed: edge of the bulk";
   return finish_figure(std::move(figure), what + ".", data.conditions);
 }
@@ -316,8 +345,9 @@ Figure density_figure(const SpectralDensity& data) {
   figure.svg = line_plot_svg(plot);
   figure.csv = density_csv(data);
   figure.alt = density_alt(data);
-  std::string what = "Density smoothed with a Gaussian of the width sigma, mean over the probes";
-  if (band) what += "; band: interval over the probes";
+  std::string what =
+      str("Density smoothed with a Gaussian of the width sigma, mean over the ", data.over);
+  if (band) what += "; band: interval over the " + data.over;
   if (rug) what += "; strokes at the lower edge: nodes of the quadrature";
   what += str("; the axis starts at ", readable(data.floor), " of the peak.");
   return finish_figure(std::move(figure), what, data.conditions);

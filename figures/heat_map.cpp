@@ -123,6 +123,10 @@ class Drawing {
     for (size_t c = 0; c < row.values.size(); ++c) draw_cell(row, c, y);
   }
 
+  Rgb colour_at(double share) const {
+    return map_.diverging ? diverging_colour(share) : sequential_colour(share);
+  }
+
   void draw_cell(const HeatMapRow& row, size_t c, double y) {
     const double value = row.values[c];
     const std::string where = str(row.label, ", ", map_.column_axis, " ", map_.columns[c], ": ");
@@ -130,7 +134,7 @@ class Drawing {
       svg_.rect(cell_x(c), y, kCellWidth, kCellHeight, {hatch_, "#ffffff"}, where + "no value");
       return;
     }
-    const Rgb colour = sequential_colour((value - map_.low) / (map_.high - map_.low));
+    const Rgb colour = colour_at((value - map_.low) / (map_.high - map_.low));
     const bool nought = std::abs(value) < 0.5 * std::pow(10.0, -map_.decimals);  // not "-0.00"
     const std::string text = fixed_text(nought ? 0 : value, map_.decimals);
     svg_.rect(cell_x(c), y, kCellWidth, kCellHeight, {css(colour), "#ffffff"}, where + text);
@@ -144,7 +148,7 @@ class Drawing {
     const double x = right() + 24, height = std::min(bottom - top_, 260.0);
     const double y = top_ + (bottom - top_ - height) / 2, step = height / kSteps;
     for (int i = 0; i < kSteps; ++i) {
-      const Rgb colour = sequential_colour((kSteps - 1 - i) / (kSteps - 1.0));
+      const Rgb colour = colour_at((kSteps - 1 - i) / (kSteps - 1.0));
       svg_.line(x + kWidth / 2, y + step * i, x + kWidth / 2, y + step * (i + 1) + 0.3,
                 {"none", css(colour), kWidth});
     }

@@ -16,13 +16,14 @@ struct HeatMapRow {
 
 struct HeatMap {
   std::string title;
-  std::vector<std::string> notes;  // lines below the title
-  std::string column_axis;
-  std::string row_axis;
-  std::string value_axis;  // of the colour bar, with its unit
-  std::vector<std::string> columns;
-  std::vector<HeatMapRow> rows;
+  std::vector<std::string> notes = {};  // lines below the title
+  std::string column_axis = {};
+  std::string row_axis = {};
+  std::string value_axis = {};  // of the colour bar, with its unit
+  std::vector<std::string> columns = {};
+  std::vector<HeatMapRow> rows = {};
   double low = 0, high = 1;  // the ends of the colour map
+  bool diverging = false;    // two colours that meet in the middle of low and high: differences
   int decimals = 1;
   int separated_columns = 0;  // so many at the right stand apart (a mean)
 };

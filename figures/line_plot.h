@@ -23,7 +23,7 @@ struct PlotAxis {
 
 struct PlotSeries {
   std::string name = {};  // in the legend, once for all panels; empty: not in the legend
-  std::vector<double> x, y;
+  std::vector<double> x = {}, y = {};
   // A band (or bars) around y: empty, or one per x. NaN in either: no band there.
   std::vector<double> low = {}, high = {};
   SeriesStyle style = {};

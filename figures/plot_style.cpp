@@ -12,7 +12,9 @@ SeriesStyle series_style(int index) {
   constexpr Marker markers[] = {Marker::circle, Marker::square, Marker::triangle, Marker::diamond,
                                 Marker::cross};
   check(index >= 0, "line plot: expects a style index >= 0, given ", index);
-  return {index % 6, dashes[index % 4], markers[index % 5]};
+  // All that categorical_colour has but its grey, which belongs to baselines.
+  constexpr int colours[] = {0, 1, 2, 3, 4, 5, 7};
+  return {colours[index % 7], dashes[index % 4], markers[index % 5]};
 }
 
 SeriesStyle optimizer_style(std::string_view optimizer) {

@@ -31,8 +31,8 @@ struct SkippedLayer {
 struct LayerRanks {
   std::string title;
   std::string axis = "rank / maximal rank";
-  std::vector<std::string> layers;  // in order of depth
-  std::vector<LayerPanel> panels;
+  std::vector<std::string> layers = {};  // in order of depth
+  std::vector<LayerPanel> panels = {};
   std::vector<SkippedLayer> skipped = {};
   bool log_axis = false;  // otherwise from 0
   FigureConditions conditions = {};
@@ -56,7 +56,7 @@ struct SpectrumPanel {
 };
 struct SingularSpectra {
   std::string title = "Singular values of the weights";
-  std::vector<SpectrumPanel> panels;
+  std::vector<SpectrumPanel> panels = {};
   FigureConditions conditions = {};
 };
 Figure singular_value_figure(const SingularSpectra& data);

@@ -112,6 +112,27 @@ TEST_CASE("scree: sorted by size, the negative ones in a panel of their own") {
   CHECK_THROWS_WITH(scree_figure({}), "scree: expects at least one panel, given none");
 }
 
+TEST_CASE("scree: means over runs have intervals for residuals, and the runs behind them") {
+  Scree data;
+  ScreeSeries series{.optimizer = "adam", .eigenvalues = {10, 1, -2}};
+  series.low = {5, 0.5, 1}, series.high = {20, 2, 4};
+  series.runs = {{20, 2, -4}, {5, 0.5, -1}};
+  data.panels = {{"net", {series}}};
+  const Figure f = scree_figure(data);
+  CHECK(f.caption.find("whiskers: its interval; faint: single runs") != f.caption.npos);
+  CHECK(hints_of(parse_xml(f.svg), "circle") ==
+        std::vector<std::string>{"adam: 1, 10", "adam: 2, 1", "adam: 1, 2"});
+  const auto rows = read_csv(f.csv);
+  REQUIRE(rows.size() == 9);
+  CHECK(rows[2].at("low") == "1");
+  CHECK(rows[2].at("high") == "4");
+  CHECK(rows[3].at("kind") == "run 1");
+  CHECK(rows[8].at("eigenvalue") == "-1");
+  data.panels[0].series[0].low.pop_back();
+  CHECK_THROWS_WITH(scree_figure(data),
+                    "scree: the interval of net, adam has 2 and 3 ends for 3 eigenvalues");
+}
+
 TEST_CASE("spectral density: stretches above the floor, a rug stroke per node") {
   SpectralDensity data;
   DensitySeries s;

@@ -55,6 +55,22 @@ TEST_CASE("colour: the sequential map darkens evenly, ink is readable on all of 
   CHECK(luminance({255, 255, 255}) == doctest::Approx(1));
 }
 
+TEST_CASE("colour: the diverging map is light in its middle, and its ends differ") {
+  CHECK(luminance(diverging_colour(0.5)) > 0.9);
+  CHECK(luminance(diverging_colour(0)) < luminance(diverging_colour(0.25)));
+  CHECK(luminance(diverging_colour(1)) < luminance(diverging_colour(0.75)));
+  CHECK_FALSE(diverging_colour(0) == diverging_colour(1));
+  CHECK(diverging_colour(-1) == diverging_colour(0));
+  HeatMap map{.title = "t",
+              .columns = {"a", "b"},
+              .rows = {{"r", "", {-1, 1}}},
+              .low = -1,
+              .high = 1,
+              .diverging = true};
+  CHECK(heat_map_svg(map).find(css(diverging_colour(0))) != std::string::npos);
+  CHECK(heat_map_svg(map).find(css(diverging_colour(1))) != std::string::npos);
+}
+
 TEST_CASE("svg: numbers, escaping, refusals") {
   CHECK(svg_number(1.005) == "1");
   CHECK(svg_number(-0.001) == "0");

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/landscape_probe/detail/barriers.h"
+#include "basin/tools/landscape_probe/barriers.h"
 #include "basin/tools/landscape_probe/detail/gauge.h"
 
 namespace basin::tools {

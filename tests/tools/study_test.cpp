@@ -8,6 +8,7 @@
 #include "basin/analysis/hypothesis_tests.h"
 #include "basin/analysis/statistics.h"
 #include "basin/core/random.h"
+#include "basin/figures/figure.h"
 #include "basin/tests/tools/helpers.h"
 #include "basin/tools/shell/environment.h"
 #include "basin/tools/study/report.h"
@@ -80,9 +81,9 @@ std::string replaced(std::string text, const std::string& what, const std::strin
 // What the stub would report: a function of the settings, like a training.
 Record stub_result(const Job& job) {
   Record out;
-  const std::string text = settings_text(job.settings) + job.parent;
+  const std::string text = settings_text(job.settings) + joined(job.parents, " ");
   Rng rng(1, stream_id(text));
-  if (!job.parent.empty())
+  if (!job.parents.empty())
     return out.add("lambda_max", std::exp(rng.normal())).add("job_seconds", 1);
   const double lr = job.settings.at("lr") == "0.01" ? 0.1 : 0;
   const double value = 0.5 + lr + 0.01 * rng.normal();
@@ -385,7 +386,7 @@ TEST_CASE("study: a failed training counts and is not run again") {
   Schedule schedule(study, ledger);
   while (const auto job = schedule.next()) {
     const bool fails = job->stage == Stage::search ? job->settings.at("lr") == "0.1"
-                                                   : job->parent.empty() && job->seed == 2;
+                                                   : job->parents.empty() && job->seed == 2;
     ledger.write(
         *job,
         fails ? Record().add("completed", false).add("failure", "loss is nan").add("job_seconds", 1)

@@ -1,5 +1,5 @@
 // Measuring barriers between every two of several networks.
-#include "basin/tools/landscape_probe/detail/barriers.h"
+#include "basin/tools/landscape_probe/barriers.h"
 
 #include <algorithm>
 #include <cmath>
@@ -83,7 +83,8 @@ class BarrierMeasurement {
                               t.checkpoint ? t.checkpoint->path.filename().string() : "weights",
                               n.sha256, at.train.loss, at.test.loss, at.train.metric,
                               at.test.metric,
-                              t.task.data().hash == networks_.front().trained.task.data().hash});
+                              t.task.data().hash == networks_.front().trained.task.data().hash,
+                              t.checkpoint ? str(t.settings.train.seed) : ""});
       ends_.push_back(at);
       layers_.push_back(representations(context_.trained.task, n.trained.state, test_));
     }
@@ -206,6 +207,16 @@ Record barrier_facts(const std::vector<Network>& networks) {
   return out;
 }
 
+FigureConditions barrier_conditions(const BarriersRecord& record, const RecordFields& identity,
+                                    const std::string& command) {
+  FigureConditions out;
+  out.data = str(record.train_data, "; ", record.test_data);
+  out.dtype = identity.text("probe_dtype");
+  out.level = 0;
+  out.command = command;
+  return out;
+}
+
 }  // namespace
 
 std::vector<Setting> barriers_settings() {
@@ -244,17 +255,39 @@ std::string barriers_between(const std::vector<std::string>& networks, const Con
     RunDir results = open_results(dir, config);
     measure_into(results, facts, command, [&] {
       BarrierMeasurement measurement(all, config, dir);
-      files.write(kBarriers, identity, measurement.measure(files, identity));
+      const PartFiles pairs(dir / "pairs");
+      make_folder(dir / "pairs");
+      files.write(kBarriers, identity, measurement.measure(pairs, identity));
     });
   }
-  const PartReport parts = barriers_report(dir, any.task.metrics.front(), command);
+  const auto record = files.read<BarriersRecord>(kBarriers);
+  const PartReport parts =
+      barriers_report(record, any.task.metrics.front(),
+                      barrier_conditions(record, files.identity(kBarriers), command));
   write_measured(dir, "Same basin or not", parts, command);
   if (const std::string& json = config.text("json"); !json.empty()) {
-    write_file_atomic(json, barrier_numbers(files.read<BarriersRecord>(kBarriers)).pretty());
+    write_file_atomic(json, barrier_numbers(record).pretty());
   }
   std::string printed = text_table(parts.sections.front().tables.front().page) + "\n";
   printed += parts.sections.front().text + "\n";
   return printed + str("report: ", (dir / "report.html").string(), "\n");
+}
+
+PartReport barriers_report_of(const fs::path& dir, const std::vector<BarrierNames>& names,
+                              const std::string& command) {
+  const PartFiles files(dir);
+  auto record = files.read<BarriersRecord>(kBarriers);
+  const RecordFields identity = files.identity(kBarriers);
+  if (record.networks.size() != names.size()) {
+    fail(ErrorKind::data, files.file(kBarriers).string(), ": expected ", names.size(),
+         " networks, found ", record.networks.size());
+  }
+  for (size_t i = 0; i < names.size(); ++i) {
+    BarrierNetworkRecord& n = record.networks[i];
+    n.name = names[i].network, n.optimizer = names[i].optimizer, n.seed = names[i].seed;
+  }
+  return barriers_report(record, {identity.text("metric"), identity.text("metric_unit")},
+                         barrier_conditions(record, identity, command));
 }
 
 void fields(FieldWalk& walk, BarrierNetworkRecord& r) {
@@ -262,6 +295,7 @@ void fields(FieldWalk& walk, BarrierNetworkRecord& r) {
   walk("weights_sha256", r.weights_sha256), walk("train_loss", r.train_loss);
   walk("test_loss", r.test_loss), walk("train_metric", r.train_metric);
   walk("test_metric", r.test_metric), walk("same_data", r.same_data);
+  walk.optional("seed", r.seed);
 }
 void fields(FieldWalk& walk, BarrierHeight& r) { walk("height", r.height), walk("at", r.at); }
 void fields(FieldWalk& walk, BarrierPairRecord& r) {

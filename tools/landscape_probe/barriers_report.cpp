@@ -3,8 +3,9 @@
 #include <cmath>
 
 #include "basin/analysis/pair_means.h"
+#include "basin/analysis/statistics.h"
 #include "basin/figures/heat_map.h"
-#include "basin/tools/landscape_probe/detail/barriers.h"
+#include "basin/tools/landscape_probe/barriers.h"
 
 namespace basin::tools {
 namespace {
@@ -48,17 +49,49 @@ bool has_aligned(const BarriersRecord& record) {
                      [](const BarrierPairRecord& p) { return p.aligned; });
 }
 
-// Pairs within one optimizer or between two.
+// Pairs within one optimizer or between two, of which those with the same seed share their start.
+enum class Seeds : uint8_t { any, same, other };
 struct PairGroup {
   std::string a, b;  // b empty: within a
   std::vector<size_t> of_a, of_b;
+  Seeds seeds = Seeds::any;
 
   std::string words() const {
-    return b.empty() ? str("within ", a) : str("between ", a, " and ", b);
+    if (b.empty()) return str("within ", a);
+    return str("between ", a, " and ", b,
+               seeds == Seeds::same    ? ", same seed"
+               : seeds == Seeds::other ? ", other seeds"
+                                       : "");
   }
 };
 
-std::vector<PairGroup> groups_of(const BarriersRecord& record) {
+bool in_group(const BarriersRecord& record, const PairGroup& group, size_t i, size_t j) {
+  if (group.seeds == Seeds::any) return true;
+  return (record.networks[i].seed == record.networks[j].seed) == (group.seeds == Seeds::same);
+}
+
+// The pairs of two optimizers, split by seed where all seeds are known and some are shared.
+std::vector<PairGroup> split_by_seed(const BarriersRecord& record, const PairGroup& whole) {
+  int64_t same = 0, other = 0;
+  for (const size_t i : whole.of_a) {
+    for (const size_t j : whole.of_b) {
+      const std::string &a = record.networks[i].seed, &b = record.networks[j].seed;
+      if (a.empty() || b.empty()) return {whole};
+      ++(a == b ? same : other);
+    }
+  }
+  if (same == 0) return {whole};
+  std::vector<PairGroup> out;
+  for (const Seeds seeds : {Seeds::same, Seeds::other}) {
+    if (seeds == Seeds::other && other == 0) continue;
+    out.push_back(whole);
+    out.back().seeds = seeds;
+  }
+  return out;
+}
+
+// `split`: pairs of two optimizers by seed.
+std::vector<PairGroup> groups_of(const BarriersRecord& record, bool split) {
   const std::vector<std::string> names = optimizers_of(record);
   const auto members = [&](const std::string& optimizer) {
     std::vector<size_t> out;
@@ -73,18 +106,37 @@ std::vector<PairGroup> groups_of(const BarriersRecord& record) {
   }
   for (size_t x = 0; x < names.size(); ++x) {
     for (size_t y = x + 1; y < names.size(); ++y) {
-      out.push_back({names[x], names[y], members(names[x]), members(names[y])});
+      const PairGroup whole{names[x], names[y], members(names[x]), members(names[y])};
+      const std::vector<PairGroup> parts =
+          split ? split_by_seed(record, whole) : std::vector<PairGroup>{whole};
+      out.insert(out.end(), parts.begin(), parts.end());
     }
   }
   return out;
 }
 
+// Pairs with the same seed share no network where every optimizer has each seed once, and their
+// mean has the t interval of independent values; others share networks.
 Estimate group_mean(const BarriersRecord& record, const PairGroup& group, bool aligned,
                     double (*of)(const BarrierPairRecord&)) {
-  return mean_over_pairs(group.of_a, group.of_b, [&](size_t i, size_t j) {
-    const BarrierPairRecord* p = pair_at(record, i, j, aligned);
+  std::vector<double> apart;
+  std::vector<int> uses(record.networks.size(), 0);
+  const auto value = [&](size_t i, size_t j) {
+    const BarrierPairRecord* p =
+        in_group(record, group, i, j) ? pair_at(record, i, j, aligned) : nullptr;
     return p == nullptr ? std::numeric_limits<double>::quiet_NaN() : of(*p);
-  });
+  };
+  for (const size_t i : group.of_a) {
+    for (const size_t j : group.of_b) {
+      const double v = value(std::min(i, j), std::max(i, j));
+      if (std::isfinite(v)) apart.push_back(v), ++uses[i], ++uses[j];
+    }
+  }
+  const bool independent = std::ranges::all_of(uses, [](int n) { return n <= 1; });
+  if (group.seeds == Seeds::same && independent && !apart.empty()) {
+    return mean_estimate(apart, 0.95, "mean over pairs that share no network");
+  }
+  return mean_over_pairs(group.of_a, group.of_b, value);
 }
 
 double cka_of(const BarrierPairRecord& p) { return p.cka; }
@@ -93,7 +145,8 @@ double distance_of(const BarrierPairRecord& p) { return p.distance; }
 NamedTable answer_table(const BarriersRecord& record, const Metric& metric) {
   NamedTable out{"barrier_means", {}, {}};
   out.page.caption =
-      "Means over pairs with 95 % intervals by the jackknife over networks (pairs share networks)";
+      "Means over pairs with 95 % intervals by the jackknife over networks (pairs share networks); "
+      "of pairs with the same seed, which share none, the t interval";
   out.page.columns = {"pairs", "aligned", "count"};
   CsvTable csv({"pairs", "aligned", "quantity", "value", "standard_error", "low", "high", "level",
                 "count", "method"});
@@ -102,7 +155,7 @@ NamedTable answer_table(const BarriersRecord& record, const Metric& metric) {
   all.push_back({"cka", str("CKA of ", record.cka_layer), cka_of});
   for (const Quantity& q : all) out.page.columns.push_back(q.words);
   out.page.numeric = columns_of(out.page.columns.size(), {2, 3, 4, 5, 6, 7, 8});
-  for (const PairGroup& group : groups_of(record)) {
+  for (const PairGroup& group : groups_of(record, true)) {
     for (const bool aligned : {false, true}) {
       if (aligned && !has_aligned(record)) continue;
       std::vector<ReportCell> row{group.words(), aligned ? "yes" : "no"};
@@ -225,10 +278,33 @@ Figure matrix_figure(const BarriersRecord& record, const Quantity& q, bool both,
                        conditions);
 }
 
+// Whether a shared start decides more than the optimizer: the groups of one pair of optimizers.
+std::string seeds_sentence(const BarriersRecord& record, const std::vector<PairGroup>& groups,
+                           bool aligned) {
+  const auto of = [](const BarrierPairRecord& p) { return p.test_loss_barrier.height; };
+  std::string out;
+  for (size_t g = 0; g + 1 < groups.size(); ++g) {
+    const PairGroup &same = groups[g], &other = groups[g + 1];
+    if (same.seeds != Seeds::same || other.seeds != Seeds::other || same.b != other.b) continue;
+    const Estimate s = group_mean(record, same, aligned, of),
+                   o = group_mean(record, other, aligned, of);
+    out += str(" Trainings of ", same.a, " and ", same.b,
+               " with the same seed, which share their start and the order of the data, lie behind "
+               "a barrier of ",
+               interval_text(s), aligned ? " after alignment" : "", ", with other seeds ",
+               interval_text(o), ": ",
+               s.interval.high < o.interval.low   ? "the start counts"
+               : s.interval.low > o.interval.high ? "the shared start does not bring them closer"
+                                                  : "the intervals do not tell the two apart",
+               ".");
+  }
+  return out;
+}
+
 // "0.8 [0.5, 1.1] within adamw, ..", then the same aligned, then what follows from the intervals.
 std::string answer(const BarriersRecord& record) {
   const auto of = [](const BarrierPairRecord& p) { return p.test_loss_barrier.height; };
-  const std::vector<PairGroup> groups = groups_of(record);
+  const std::vector<PairGroup> groups = groups_of(record, true);
   const auto sentence = [&](bool aligned) {
     std::vector<std::string> words;
     for (const PairGroup& group : groups) {
@@ -250,11 +326,14 @@ std::string answer(const BarriersRecord& record) {
                aligned && above ? " that no permutation found here takes away" : "",
                std::isfinite(e.interval.low) ? "." : " (too few for an interval).");
   }
-  return out;
+  return out + seeds_sentence(record, groups, aligned);
 }
 
 std::string key_of(const PairGroup& group) {
-  return str(group.a, "_", group.b.empty() ? group.a : group.b);
+  return str(group.a, "_", group.b.empty() ? group.a : group.b,
+             group.seeds == Seeds::same    ? "_same_seed"
+             : group.seeds == Seeds::other ? "_other_seeds"
+                                           : "");
 }
 
 }  // namespace
@@ -264,7 +343,11 @@ Record barrier_numbers(const BarriersRecord& record) {
   out.add("networks", std::ssize(record.networks));
   std::vector<Quantity> all = quantities("");
   all.push_back({"distance", "", distance_of});
-  for (const PairGroup& group : groups_of(record)) {
+  std::vector<PairGroup> groups = groups_of(record, false);
+  for (const PairGroup& group : groups_of(record, true)) {
+    if (group.seeds != Seeds::any) groups.push_back(group);
+  }
+  for (const PairGroup& group : groups) {
     for (const bool aligned : {false, true}) {
       if (aligned && !has_aligned(record)) continue;
       for (const Quantity& q : all) {
@@ -282,14 +365,8 @@ Record barrier_numbers(const BarriersRecord& record) {
   return out;
 }
 
-PartReport barriers_report(const fs::path& dir, const Metric& metric, const std::string& command) {
-  const PartFiles files(dir);
-  const auto record = files.read<BarriersRecord>("barriers");
-  FigureConditions conditions;
-  conditions.data = str(record.train_data, "; ", record.test_data);
-  conditions.dtype = files.identity("barriers").text("probe_dtype");
-  conditions.level = 0;
-  conditions.command = command;
+PartReport barriers_report(const BarriersRecord& record, const Metric& metric,
+                           const FigureConditions& conditions) {
   PartReport out;
   PartSection means{"Barriers", answer(record), {answer_table(record, metric)}, {}};
   const bool both = has_aligned(record);

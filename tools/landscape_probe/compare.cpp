@@ -228,21 +228,6 @@ Provenance provenance_of(const RecordFields& f, const std::string& command) {
   return out;
 }
 
-void add_sections(Report& report, const std::vector<PartSection>& sections, const fs::path& dir) {
-  const fs::path tables = dir / "tables";
-  fs::create_directories(tables);
-  for (const PartSection& s : sections) {
-    ReportSection out{s.heading, {ReportParagraph{s.text}}};
-    for (const Figure& f : s.figures) out.blocks.emplace_back(f);
-    for (const NamedTable& t : s.tables) {
-      if (t.page.rows.empty()) continue;
-      write_file_atomic(tables / (t.name + ".csv"), t.csv);
-      out.blocks.emplace_back(t.page);
-    }
-    if (out.blocks.size() > 1) report.sections.push_back(std::move(out));
-  }
-}
-
 void write_measured(const fs::path& dir, const std::string& title, const PartReport& parts,
                     const std::string& command) {
   const fs::path record = dir / "run.json";

@@ -49,4 +49,19 @@ std::vector<std::string> measured_part_names() {
   return out;
 }
 
+void add_sections(Report& report, const std::vector<PartSection>& sections, const fs::path& dir) {
+  const fs::path tables = dir / "tables";
+  fs::create_directories(tables);
+  for (const PartSection& s : sections) {
+    ReportSection out{s.heading, {ReportParagraph{s.text}}};
+    for (const Figure& f : s.figures) out.blocks.emplace_back(f);
+    for (const NamedTable& t : s.tables) {
+      if (t.page.rows.empty()) continue;
+      write_file_atomic(tables / (t.name + ".csv"), t.csv);
+      out.blocks.emplace_back(t.page);
+    }
+    if (out.blocks.size() > 1) report.sections.push_back(std::move(out));
+  }
+}
+
 }  // namespace basin::tools

@@ -54,6 +54,17 @@ struct PartReport {
   std::vector<std::string> warnings = {};  // what a reader must not overlook
 };
 
+// The sections of parts in a report, with their tables as CSV below DIR/tables; empty sections are
+// left out.
+void add_sections(Report& report, const std::vector<PartSection>& sections, const fs::path& dir);
+
+// The probes of one network after trainings by one optimizer, a seed each; their own `optimizer` is
+// not read.
+struct SeedProbes {
+  std::string optimizer;
+  std::vector<LoadedProbe> probes;
+};
+
 // Two probes that are compared, with what they were made of: read again at the first call; empty
 // where nothing but the folder of the probe is known.
 struct ComparedPair {
@@ -83,6 +94,12 @@ struct PartInfo {
   std::function<void(const LoadedProbe& a, const LoadedProbe& b, VerdictList&)> verdicts = {};
   // What only a comparison shows.
   std::function<PartReport(const ComparedPair&)> compare = {};
+  // What several seeds of each optimizer say together of one network, for the report of a study:
+  // means over the seeds with their intervals. Its warnings say what the records do not hold, and
+  // why. conditions: runs, seeds and command.
+  std::function<PartReport(const std::string& network, const std::vector<SeedProbes>&,
+                           const FigureConditions& conditions)>
+      over_seeds = {};
 };
 
 // The part whose record is an R.

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <iostream>
 
-#include "basin/tools/landscape_probe/detail/barriers.h"
+#include "basin/tools/landscape_probe/barriers.h"
 #include "basin/tools/landscape_probe/detail/compare.h"
 #include "basin/tools/landscape_probe/detail/demo.h"
 #include "basin/tools/landscape_probe/detail/gauge.h"

@@ -29,7 +29,7 @@ ProbeContext probe_context(const Trained& trained, const Config& config, const f
 // Of the action `path` (detail/path.h).
 std::vector<Setting> path_settings();
 void check_path_settings(const Config& config);
-// Of the action `barriers` (detail/barriers.h), which reads path_examples and
+// Of the action `barriers` (barriers.h), which reads path_examples and
 // interpolate_statistics too.
 std::vector<Setting> barriers_settings();
 void check_barriers_settings(const Config& config);

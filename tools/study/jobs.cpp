@@ -3,11 +3,14 @@
 
 #include <charconv>
 
+#include "basin/figures/figure.h"
+
 namespace basin::tools {
 namespace {
 
 std::string hash_of(const Job& job) {
-  std::string text = str("job 1\n", job.program, "\n", job.arguments, "\n", job.parent, "\n");
+  std::string text =
+      str("job 1\n", job.program, "\n", job.arguments, "\n", joined(job.parents, " "), "\n");
   for (const auto& [key, value] : job.settings) text += str(key, "=", value, "\n");
   return sha256_hex({reinterpret_cast<const uint8_t*>(text.data()), text.size()}).substr(0, 16);
 }
@@ -27,11 +30,12 @@ Job training(const Study& study, Stage stage, const StudySubject& model,
 }  // namespace
 
 std::string_view name_of(Stage stage) {
-  constexpr std::string_view names[] = {"search", "final", "measure"};
+  constexpr std::string_view names[] = {"search", "final", "measure", "between"};
   return names[static_cast<int>(stage)];
 }
 
 std::string Job::label() const {
+  if (stage == Stage::between) return str(measurement, " ", model, ", ", parents.size(), " runs");
   return str(measurement.empty() ? name_of(stage) : measurement, " ", model, " ", optimizer, " ",
              settings_text(cell), cell.empty() ? "" : " ", "seed ", seed);
 }
@@ -67,7 +71,20 @@ Job measure_job(const StudyMeasurement& measurement, const Job& training) {
   job.settings = measurement.settings;
   job.measurement = measurement.name;
   job.arguments = measurement.arguments;
-  job.parent = training.hash;
+  job.parents = {training.hash};
+  job.hash = hash_of(job);
+  return job;
+}
+
+Job between_job(const StudyMeasurement& measurement, const std::vector<Job>& trainings) {
+  Job job;
+  job.stage = Stage::between;
+  job.model = trainings.front().model;
+  job.program = measurement.program;
+  job.settings = measurement.settings;
+  job.measurement = measurement.name;
+  job.arguments = measurement.arguments;
+  for (const Job& training : trainings) job.parents.push_back(training.hash);
   job.hash = hash_of(job);
   return job;
 }
@@ -80,9 +97,9 @@ void replace_all(std::string& text, std::string_view what, std::string_view by) 
 
 int64_t shard_of(const Job& job, int64_t shards) {
   // What reads the weights or metrics of a training stays with it.
-  const std::string& name = !job.reads.empty()    ? job.reads
-                            : !job.parent.empty() ? job.parent
-                                                  : job.hash;
+  const std::string& name = !job.reads.empty()     ? job.reads
+                            : !job.parents.empty() ? job.parents.front()
+                                                   : job.hash;
   uint64_t number = 0;
   std::from_chars(name.data(), name.data() + name.size(), number, 16);
   return static_cast<int64_t>(number % static_cast<uint64_t>(shards));

@@ -12,12 +12,14 @@
 #include "basin/core/folder.h"
 #include "basin/core/lines.h"
 #include "basin/core/text.h"
+#include "basin/figures/figure.h"
 #include "basin/tools/shell/environment.h"
 
 namespace basin::tools {
 
-Ledger::Ledger(fs::path folder, fs::path runs)
+Ledger::Ledger(fs::path folder, fs::path runs, bool make_folders)
     : folder_(std::move(folder)), runs_(runs.empty() ? folder_ / "runs" : std::move(runs)) {
+  if (!make_folders) return;
   for (const char* part : {"records", "claims", "logs"}) make_folder(folder_ / part);
   make_folder(runs_);
 }
@@ -47,7 +49,32 @@ std::string course(const fs::path& metrics) {
   return out;
 }
 
+void keep_parts(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  if (!fs::is_directory(from, error)) return;
+  for (const auto& entry : fs::directory_iterator(from)) {
+    if (!entry.is_regular_file() || entry.path().extension() != ".json") continue;
+    make_folder(to);
+    write_file_atomic(to / entry.path().filename(), std::string_view(read_text_file(entry.path())));
+  }
+}
+
 }  // namespace
+
+// Where a measurement's program left its parts.
+fs::path Ledger::left_by(const Job& job) const {
+  const fs::path own = run(job);
+  std::error_code error;
+  return fs::is_directory(own, error) ? own : run(job.parents.front()) / "probe";
+}
+
+fs::path Ledger::parts(const Job& job) const {
+  std::error_code error;
+  for (const fs::path& folder : {folder_ / "records" / job.hash, left_by(job)}) {
+    if (fs::is_directory(folder, error)) return folder;
+  }
+  return {};
+}
 
 void Ledger::write(const Job& job, const Record& result) {
   const fs::path metrics = run(job) / "metrics.jsonl";
@@ -55,13 +82,16 @@ void Ledger::write(const Job& job, const Record& result) {
   if (job.stage == Stage::final && fs::exists(metrics, error)) {
     write_file_atomic(curve(job), course(metrics));
   }
+  if (!job.parents.empty()) {
+    keep_parts(left_by(job), folder_ / "records" / job.hash);
+  }
   Record record;
   record.add("job", std::string_view(job.hash))
       .add("stage", name_of(job.stage))
       .add("label", std::string_view(job.label()))
       .add("job_program", std::string_view(job.program))
       .add("job_settings", std::string_view(settings_text(job.settings)));
-  if (!job.parent.empty()) record.add("parent", std::string_view(job.parent));
+  if (!job.parents.empty()) record.add("parent", std::string_view(joined(job.parents, " ")));
   record.append(result);
   const fs::path file = folder_ / "records" / (job.hash + ".json");
   const std::string text = record.pretty();

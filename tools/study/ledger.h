@@ -2,6 +2,8 @@
 //   records/HASH.json  a job that ended: what it was and its result. A record counts as done, also
 //                      where the run directory is gone, so that records alone can be committed
 //   records/HASH.jsonl  of a training: the evaluations and probes out of its metrics.jsonl
+//   records/HASH/      of a measurement: the parts (*.json) that its program left in --out, or
+//                      beside the training in RUN/probe
 //   claims/HASH.G      a job that a program works on: its host, process and run directory. The
 //                      time of the file is its heartbeat. A claim without one for kStaleSeconds,
 //                      or of a process of this host that is gone, may be taken over by making the
@@ -24,8 +26,8 @@ inline constexpr double kHeartbeatSeconds = 10;
 
 class Ledger {
  public:
-  // Makes the folders. runs: empty for FOLDER/runs.
-  Ledger(fs::path folder, fs::path runs);
+  // runs: empty for FOLDER/runs. make_folders: false where nothing is to be written.
+  Ledger(fs::path folder, fs::path runs, bool make_folders = true);
 
   const fs::path& folder() const { return folder_; }
   fs::path run(const Job& job) const { return runs_ / job.hash; }
@@ -33,9 +35,14 @@ class Ledger {
   fs::path curve(const Job& job) const { return folder_ / "records" / (job.hash + ".jsonl"); }
   fs::path log(const Job& job) const { return folder_ / "logs" / (job.hash + ".log"); }
 
+  // Where the parts of a measurement are: with its record or, of records from before they were
+  // kept, where its program left them. Empty: nowhere any more.
+  fs::path parts(const Job& job) const;
+
   // The record of a job that ended, read once; null: there is none. data error for a damaged one.
   const RecordFields* record(const std::string& hash);
-  // And keeps it. Of a training that has a run directory also its evaluations and probes.
+  // And keeps it. Of a training that has a run directory also its evaluations and probes, of a
+  // measurement its parts.
   void write(const Job& job, const Record& result);
 
   struct Claim {
@@ -53,6 +60,7 @@ class Ledger {
   void release(const Job& job);
 
  private:
+  fs::path left_by(const Job& job) const;
   fs::path claim_file(const std::string& hash, int64_t generation) const;
 
   fs::path folder_, runs_;

@@ -13,6 +13,7 @@
 #include "basin/figures/optimizer_figures.h"
 #include "basin/figures/seed_dots.h"
 #include "basin/tools/shell/environment.h"
+#include "basin/tools/study/sections.h"
 #include "basin/tools/study/tables.h"
 
 namespace basin::tools {
@@ -306,6 +307,10 @@ std::vector<std::string> failures_of(const Schedule& schedule, Ledger& ledger) {
       for (const auto& [name, job] : run.measured) note(job);
     }
   }
+  for (const StudyBetween& b : schedule.between()) {
+    if (b.job) note(*b.job);
+    if (std::string missing = b.warning(); !missing.empty()) out.push_back(std::move(missing));
+  }
   return out;
 }
 
@@ -368,11 +373,20 @@ std::string write_study_report(const fs::path& dir, const Study& study, const Sc
   }
   if (auto table = interventions_table(schedule, ledger)) course.blocks.emplace_back(*table);
   if (!course.blocks.empty()) report.sections.push_back(std::move(course));
+  std::vector<std::string> absent;
+  add_sections(report, network_sections(study, results, conditions), dir);
+  add_sections(report, corruption_sections(study, schedule, ledger, conditions, absent), dir);
+  add_sections(report, along_sections(study, schedule, ledger, conditions, absent), dir);
+  add_sections(report, measured_sections(study, schedule, ledger, conditions, absent), dir);
+  add_sections(report, between_sections(schedule, ledger, command), dir);
   ReportSection search{"Search", {}};
   for (const StudyPair& pair : schedule.pairs()) {
     if (auto figure = search_figure(study, pair)) search.blocks.emplace_back(*figure);
   }
   if (!search.blocks.empty()) report.sections.push_back(std::move(search));
+  if (!absent.empty()) {
+    report.sections.push_back({"Not drawn, for want of numbers", {ReportList{absent}}});
+  }
   report.sections.push_back(protocol_section(study));
   ReportSection cost{"Cost", {}};
   cost.blocks.emplace_back(cost_table(schedule, ledger).page);

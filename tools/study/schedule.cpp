@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "basin/analysis/statistics.h"
+#include "basin/figures/figure.h"
 
 namespace basin::tools {
 namespace {
@@ -44,8 +45,18 @@ int64_t expected_jobs(const Study& study, Stage stage, const std::string& optimi
       for (const StudyMeasurement& m : study.measurements) {
         out += m.nearest ? 1 : std::ssize(study.seeds);
       }
+      return out;
+    case Stage::between: break;
   }
   return out;
+}
+
+std::string StudyBetween::warning() const {
+  if (left_out.empty()) return {};
+  const std::string missing = joined(left_out);
+  return str(measurement->name, " of ", model->name,
+             refused.empty() ? " is without " : " is not measured: " + refused + "; without ",
+             missing);
 }
 
 Schedule::Schedule(const Study& study, Ledger& ledger) : study_(study), ledger_(ledger) {
@@ -60,6 +71,10 @@ Schedule::Schedule(const Study& study, Ledger& ledger) : study_(study), ledger_(
       expected_ += expected_jobs(study, stage, pair.optimizer->name);
     }
   }
+  for (const StudySubject& model : study.models) {
+    for (const StudyMeasurement& m : study.between) between_.push_back({&model, &m});
+  }
+  expected_ += std::ssize(between_);
   for (StudyPair& pair : pairs_) begin_round(pair);
   settle();
 }
@@ -102,16 +117,69 @@ void Schedule::begin_derived(const std::string& model) {
     StudySettings cell = study_.grid.at(s.name).front();
     if (!s.like.empty()) {
       const StudyPair& base = pairs_[index_.at({model, s.like})];
-      if (!base.chosen) continue;
+      if (!base.chosen) {
+        if (base.ended) {
+          pair.begun = true;
+          give_up(pair);
+        }
+        continue;
+      }
       cell = *base.chosen;
     }
     if (!s.reads.empty()) {
-      const StudyPair& read = pairs_[index_.at({model, s.reads})];
-      if (read.runs.empty() || read.waiting > 0) continue;
+      if (!pairs_[index_.at({model, s.reads})].ended) continue;
     }
     pair.begun = true;
     begin_final(pair, cell);
   }
+}
+
+// Once all its trainings are there, as far as they can be.
+void Schedule::begin_between(const std::string& model) {
+  std::vector<const StudyRun*> trained;
+  std::vector<std::string> left_out;
+  for (const StudyPair& pair : pairs_) {
+    if (pair.model->name != model) continue;
+    if (!pair.ended) return;
+    for (const uint64_t seed : study_.seeds) {
+      const auto run =
+          std::ranges::find(pair.runs, seed, [](const StudyRun& r) { return r.job.seed; });
+      if (run == pair.runs.end() || run->failed) {
+        left_out.push_back(str(pair.optimizer->name, " seed ", seed,
+                               run == pair.runs.end() ? " (not trained)" : " (failed)"));
+      } else {
+        trained.push_back(&*run);
+      }
+    }
+  }
+  for (StudyBetween& b : between_) {
+    if (b.model->name != model || b.job || !b.refused.empty()) continue;
+    b.runs = trained;
+    b.left_out = left_out;
+    if (trained.size() < 2) {
+      b.refused =
+          str("two trainings at least are expected, there ", trained.empty() ? "is none" : "is 1");
+      --expected_;
+      continue;
+    }
+    std::vector<Job> jobs;
+    for (const StudyRun* run : trained) jobs.push_back(run->job);
+    b.job = between_job(*b.measurement, jobs);
+    give(*b.job);
+  }
+}
+
+void Schedule::end(StudyPair& pair) {
+  pair.ended = true;
+  begin_derived(pair.model->name);
+  begin_between(pair.model->name);
+}
+
+void Schedule::give_up(StudyPair& pair) {
+  for (const Stage stage : {Stage::final, Stage::measure}) {
+    expected_ -= expected_jobs(study_, stage, pair.optimizer->name);
+  }
+  end(pair);
 }
 
 void Schedule::begin_round(StudyPair& pair) {
@@ -136,7 +204,11 @@ void Schedule::begin_round(StudyPair& pair) {
       if (std::ssize(order) > wanted) order.resize(static_cast<size_t>(wanted));
       alive.clear();
       for (const StudyTrial* t : order) alive.push_back(t->job.cell);
-      if (alive.empty()) return;  // every cell failed
+      if (round < rounds.size()) expected_ -= rounds[round].cells - std::ssize(alive);
+      if (alive.empty()) {  // every cell failed
+        for (auto r = round + 1; r < rounds.size(); ++r) expected_ -= rounds[r].cells;
+        return give_up(pair);
+      }
       if (round == rounds.size()) return begin_final(pair, alive.front());
     }
     std::vector<StudyTrial>& trials = pair.rounds.emplace_back();
@@ -152,14 +224,20 @@ void Schedule::begin_round(StudyPair& pair) {
 
 void Schedule::record_arrived(const Job& job) {
   ++finished_;
+  if (job.stage == Stage::between) {
+    for (StudyBetween& b : between_) b.done = b.done || (b.job && b.job->hash == job.hash);
+    return;
+  }
   StudyPair& pair = pairs_[index_.at({job.model, job.optimizer})];
   switch (job.stage) {
     case Stage::search: return search_done(pair, job);
     case Stage::final: return final_done(pair, job);
     case Stage::measure:
       for (StudyRun& run : pair.runs) {
-        if (run.job.hash == job.parent) run.measured[job.measurement] = job;
+        if (run.job.hash == job.parents.front()) run.measured[job.measurement] = job;
       }
+      return;
+    case Stage::between: return;
   }
 }
 
@@ -196,6 +274,10 @@ void Schedule::begin_final(StudyPair& pair, const StudySettings& cell) {
   }
   pair.waiting = std::ssize(pair.runs);
   for (const StudyRun& run : pair.runs) give(run.job);
+  if (pair.runs.empty()) {
+    expected_ -= measurements(true);
+    return end(pair);
+  }
   begin_derived(pair.model->name);
 }
 
@@ -218,7 +300,7 @@ void Schedule::final_done(StudyPair& pair, const Job& job) {
   } else {
     expected_ -= measurements(true);
   }
-  begin_derived(pair.model->name);
+  end(pair);
 }
 
 int64_t Schedule::measurements(bool nearest) const {

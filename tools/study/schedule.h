@@ -1,7 +1,8 @@
 // What may run when. Each pair of network and optimizer goes its own way: the rounds of its search,
 // the choice of a cell, the trainings at that cell, the measurements of each as soon as it ends. So
-// no pair waits for another, and the work for n jobs grows as n. A job with a record is done
-// without being run.
+// no pair waits for another, and the work for n jobs grows as n; what is measured between the
+// trainings of a network waits for all of them, and for no other network. A job with a record is
+// done without being run.
 #pragma once
 #include <deque>
 #include <optional>
@@ -29,6 +30,18 @@ struct StudyPair {
   std::vector<StudyRun> runs = {};           // by seed
   int64_t waiting = 0;                       // jobs of the present round, or of `runs`
   bool begun = false;                        // of an optimizer that stands on another: `runs`
+  bool ended = false;                        // its trainings are done, or none can be
+};
+
+struct StudyBetween {  // one measurement between the trainings of a network
+  const StudySubject* model = nullptr;
+  const StudyMeasurement* measurement = nullptr;
+  std::optional<Job> job = {};  // absent: the trainings are not done, or there is `refused`
+  bool done = false;
+  std::vector<const StudyRun*> runs = {};  // those measured, by optimizer and seed
+  std::vector<std::string> left_out = {};  // those that are missing, "muon seed 2 (failed)"
+  std::string refused = {};                // why it cannot be made: fewer than two trainings
+  std::string warning() const;             // of what is missing; empty: nothing
 };
 
 class Schedule {
@@ -43,6 +56,7 @@ class Schedule {
   void done(const Job& job);
 
   const std::vector<StudyPair>& pairs() const { return pairs_; }
+  const std::vector<StudyBetween>& between() const { return between_; }
   int64_t known() const { return known_; }  // jobs so far
   int64_t finished() const { return finished_; }
   // Of the whole study; without what cannot be done since a training failed.
@@ -56,6 +70,9 @@ class Schedule {
   void begin_round(StudyPair& pair);
   void begin_final(StudyPair& pair, const StudySettings& cell);
   void begin_derived(const std::string& model);
+  void begin_between(const std::string& model);
+  void end(StudyPair& pair);
+  void give_up(StudyPair& pair);  // no training of it can be made
   void final_done(StudyPair& pair, const Job& job);
   void measure(const StudyRun& run, bool nearest);
   int64_t measurements(bool nearest) const;  // how many are made of one training
@@ -64,6 +81,7 @@ class Schedule {
   const Study& study_;
   Ledger& ledger_;
   std::vector<StudyPair> pairs_;
+  std::vector<StudyBetween> between_;
   std::map<std::pair<std::string, std::string>, size_t> index_;
   std::deque<Job> ready_, arrived_;
   int64_t known_ = 0, finished_ = 0, expected_ = 0;
@@ -71,7 +89,7 @@ class Schedule {
 
 // The metric of a run from its records, in the metric's unit; NaN where it is missing.
 double metric_of(const StudyMetric& metric, const StudyRun& run, Ledger& ledger);
-// Jobs of a stage for one network and this optimizer, where nothing fails.
+// Jobs of a stage for one network and this optimizer, where nothing fails; of the stage between, 0.
 int64_t expected_jobs(const Study& study, Stage stage, const std::string& optimizer);
 // Whether a training's record says that it came to its end.
 bool completed(const RecordFields& record);

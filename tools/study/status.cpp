@@ -12,8 +12,6 @@
 namespace basin::tools {
 namespace {
 
-constexpr size_t kStages = 3;
-
 struct Tally {
   int64_t expected = 0, done = 0, running = 0, failed = 0;
   double seconds = 0;  // of those done
@@ -52,6 +50,10 @@ class Status {
         if (!run.done || run.failed) continue;
         for (const StudyMeasurement& m : study.measurements) add(measure_job(m, run.job));
       }
+    }
+    for (const StudyBetween& b : schedule.between()) {
+      tally_[static_cast<size_t>(Stage::between)].expected += b.refused.empty();
+      if (b.job) add(*b.job);
     }
   }
 
@@ -97,7 +99,7 @@ class Status {
     if (!claim || claim->stale) return;
     ++tally.running;
     running_.push_back(str("  ", job.label(), ": ",
-                           job.parent.empty() ? progress_of(ledger_.run(job)) : "running", " on ",
+                           job.parents.empty() ? progress_of(ledger_.run(job)) : "running", " on ",
                            claim->host, ", process ", claim->process));
   }
 

@@ -245,6 +245,23 @@ void read_measurements(Study& study, const Config& config) {
     m.nearest = of == "nearest";
     study.measurements.push_back(std::move(m));
   }
+  for (const auto& [name, values] : Section(config, "between").tables()) {
+    Section one(config, "between." + name);
+    StudyMeasurement m{
+        .name = name, .program = one.text("program", ""), .arguments = one.text("arguments", "")};
+    m.settings = one.settings();
+    one.done("program, arguments, and the table settings");
+    const auto names = [&](const char* what) {
+      return m.arguments.find(what) != std::string::npos;
+    };
+    check(!m.program.empty() && (names("{runs}") || names("{best_val}")), study.file.string(),
+          ": [between.", name,
+          "] is expected to have program, and arguments with {runs} or {best_val}");
+    check(study.seeds.size() * study.optimizers.size() >= 2, study.file.string(), ": [between.",
+          name, "] is expected to have two trainings of a network at least, [final] seeds and ",
+          "[optimizers] make one");
+    study.between.push_back(std::move(m));
+  }
 }
 
 void read_published(Study& study, const Config& config) {
@@ -322,7 +339,7 @@ Study study_of(const Config& config, const fs::path& file) {
 Config study_config() {
   return {study_keys(),
           {"settings.", "models.", "optimizers.", "grid.", "search.", "final.", "measure.",
-           "metrics.", "published."}};
+           "between.", "metrics.", "published."}};
 }
 
 }  // namespace

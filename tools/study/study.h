@@ -19,6 +19,11 @@
 //                                       final trainings; {run} and {best_val} (the checkpoint best
 //                                       on validation) in the arguments; of = "all", or "nearest":
 //                                       per pair only the run nearest to the mean
+//   [between.NAME]                      program, arguments, [between.NAME.settings]: what is run
+//                                       once per network on all its final trainings together, of
+//                                       every optimizer and seed; a word with {runs} or {best_val}
+//                                       stands once for each of them. Its results go to --out, a
+//                                       folder of its own
 //   [metrics.NAME]                      value (a field of the results), from (a measurement), unit,
 //                                       scale, larger, logarithmic (compare by ratio), leads (the
 //                                       one of the answer)
@@ -78,10 +83,11 @@ struct Study {
   uint64_t search_seed = 0;
   StudySettings search_settings, final_settings;
   std::vector<uint64_t> seeds;
-  std::vector<StudyMeasurement> measurements;
-  std::vector<StudyMetric> metrics;         // the first one leads
-  std::map<std::string, double> published;  // "MODEL.OPTIMIZER.METRIC"
-  std::vector<std::string> grid_keys = {};  // of any grid, sorted
+  std::vector<StudyMeasurement> measurements;  // of one training each
+  std::vector<StudyMeasurement> between;       // of all final trainings of a network
+  std::vector<StudyMetric> metrics;            // the first one leads
+  std::map<std::string, double> published;     // "MODEL.OPTIMIZER.METRIC"
+  std::vector<std::string> grid_keys = {};     // of any grid, sorted
 
   const StudyMetric* metric(const std::string& name) const;
 };

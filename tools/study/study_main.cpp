@@ -144,7 +144,7 @@ int act(int argc, const char* const* argv) {
   const fs::path out = out_folder(config, study);
   check(action == "run" || fs::is_directory(out), action, ": ", out.string(),
         " is expected to hold the study; `study run` makes it");
-  Ledger ledger(out, config.text("runs"));
+  Ledger ledger(out, config.text("runs"), action == "run" && !config.flag("dry_run"));
   const std::string command = str("study ", action, " ", study.file.string());
   if (action == "run") return run(config, study, ledger, command);
   const Schedule schedule(study, ledger);

@@ -141,25 +141,33 @@ NamedTable cost_table(const Schedule& schedule, Ledger& ledger) {
     cost.seconds += r->number(r->has("seconds") ? "seconds" : "job_seconds");
     if (r->has("steps")) cost.steps += r->number("steps");
   };
+  const auto row = [&](const std::string& model, const std::string& optimizer, Stage stage,
+                       const Cost& c) {
+    if (c.jobs == 0) return;
+    const std::string name(name_of(stage));
+    out.page.rows.push_back({model, optimizer, name, str(c.jobs), fixed_text(c.seconds / 3600, 3),
+                             c.steps > 0 ? readable(c.seconds / c.steps) : "-"});
+    csv.row({model, optimizer, name, c.jobs, c.seconds, c.steps});
+  };
   for (const StudyPair& pair : schedule.pairs()) {
-    Cost costs[3];
+    Cost costs[kStages];
+    const auto of = [&costs](Stage stage) -> Cost& { return costs[static_cast<size_t>(stage)]; };
     for (const auto& round : pair.rounds) {
-      for (const StudyTrial& t : round) add(costs[0], t.job.hash);
+      for (const StudyTrial& t : round) add(of(Stage::search), t.job.hash);
     }
     for (const StudyRun& run : pair.runs) {
-      add(costs[1], run.job.hash);
-      for (const auto& [name, job] : run.measured) add(costs[2], job.hash);
+      add(of(Stage::final), run.job.hash);
+      for (const auto& [name, job] : run.measured) add(of(Stage::measure), job.hash);
     }
     for (const Stage stage : {Stage::search, Stage::final, Stage::measure}) {
-      const Cost& c = costs[static_cast<size_t>(stage)];
-      if (c.jobs == 0) continue;
-      const std::string name(name_of(stage));
-      out.page.rows.push_back({pair.model->name, pair.optimizer->name, name, str(c.jobs),
-                               fixed_text(c.seconds / 3600, 3),
-                               c.steps > 0 ? readable(c.seconds / c.steps) : "-"});
-      csv.row({pair.model->name, pair.optimizer->name, name, c.jobs, c.seconds, c.steps});
+      row(pair.model->name, pair.optimizer->name, stage, of(stage));
     }
   }
+  std::map<std::string, Cost> between;  // by network
+  for (const StudyBetween& b : schedule.between()) {
+    if (b.job) add(between[b.model->name], b.job->hash);
+  }
+  for (const auto& [model, cost] : between) row(model, "all", Stage::between, cost);
   out.csv = csv.text();
   return out;
 }

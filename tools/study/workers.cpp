@@ -90,6 +90,7 @@ class Crew {
   bool take(const Job& job);
   void start(Child& child, const Job& job);
   std::vector<std::string> command(const Job& job) const;
+  std::string filled_in(const Job& job, std::string word, const std::string& parent) const;
   void expect_run(const Job& job, const std::string& training) const;
   void watch(Child& child);
   void finish(Child& child, int status);
@@ -122,20 +123,32 @@ void Crew::expect_run(const Job& job, const std::string& training) const {
        ".json to train again");
 }
 
+// What a word of the arguments says of one training.
+constexpr const char* kOfEach[] = {"{run}", "{runs}", "{best_val}"};
+
+std::string Crew::filled_in(const Job& job, std::string word, const std::string& parent) const {
+  const fs::path run = ledger_.run(parent);
+  if (word.find("{best_val}") != word.npos) {
+    const RecordFields& trained = *ledger_.record(parent);
+    replace_all(word, "{best_val}",
+                (run / "ckpt" / ("step-" + trained.text("best_val_step"))).string());
+  }
+  replace_all(word, "{run}", run.string());
+  replace_all(word, "{runs}", run.string());
+  replace_all(word, "{out}", ledger_.run(job).string());
+  return word;
+}
+
 std::vector<std::string> Crew::command(const Job& job) const {
   std::vector<std::string> out{(options_.programs / job.program).string()};
-  if (!job.parent.empty()) {
-    const fs::path run = ledger_.run(job.parent);
-    std::string arguments = job.arguments;
-    if (arguments.find("{best_val}") != arguments.npos) {
-      const RecordFields& parent = *ledger_.record(job.parent);
-      replace_all(arguments, "{best_val}",
-                  (run / "ckpt" / ("step-" + parent.text("best_val_step"))).string());
+  for (const std::string& parent : job.parents) expect_run(job, parent);
+  for (const std::string& word : blank_list(job.arguments)) {
+    const bool each = std::ranges::any_of(
+        kOfEach, [&](const char* name) { return word.find(name) != word.npos; });
+    for (const std::string& parent : job.parents) {
+      out.push_back(filled_in(job, word, parent));
+      if (!each) break;
     }
-    replace_all(arguments, "{run}", run.string());
-    replace_all(arguments, "{out}", ledger_.run(job).string());
-    expect_run(job, job.parent);
-    for (std::string& word : blank_list(arguments)) out.push_back(std::move(word));
   }
   if (!job.reads.empty()) expect_run(job, job.reads);
   for (const auto& [key, value] : job.settings) {
@@ -148,12 +161,10 @@ std::vector<std::string> Crew::command(const Job& job) const {
     out.push_back("--set");
     out.push_back(str(key, "=", given));
   }
-  if (job.parent.empty()) {
-    for (const std::string& word : {std::string("--out"), ledger_.run(job).string(),
-                                    std::string("--resume"), std::string("auto")}) {
-      out.push_back(word);
-    }
+  if (job.parents.empty() || job.stage == Stage::between) {
+    out.insert(out.end(), {"--out", ledger_.run(job).string()});
   }
+  if (job.parents.empty()) out.insert(out.end(), {"--resume", "auto"});
   for (const std::string& word :
        {std::string("--threads"), str(study_.threads), std::string("--json"),
         ledger_.log(job).replace_extension(".json").string()}) {

@@ -112,6 +112,9 @@ Record corruption_summary(const CorruptionReport& report) {
   for (const CorruptionRow& r : report.rows) {
     if (r.skipped.empty()) {
       out.add("error_rate_" + r.corruption.name, r.error_rate());
+      for (int s = 1; s <= kSeverities; ++s) {
+        out.add(str("error_rate_", r.corruption.name, "_severity_", s), r.error_rate(s));
+      }
     } else {
       out.add("skipped_" + r.corruption.name, r.skipped);
     }

@@ -25,10 +25,6 @@ std::string compare_runs(const std::vector<std::string>& runs, const Config& con
 // What made the numbers: from the record of a run's folder, and each probe's weights.
 Provenance provenance_of(const RecordFields& facts, const std::string& command);
 
-// The sections of parts in a report, with their tables below the folder; empty sections are left
-// out.
-void add_sections(Report& report, const std::vector<PartSection>& sections, const fs::path& dir);
-
 // report.html of one measurement; its first section's text answers, dir/run.json says what made the
 // numbers.
 void write_measured(const fs::path& dir, const std::string& title, const PartReport& parts,

@@ -79,4 +79,7 @@ std::vector<Figure> curvature_plots(const std::vector<LoadedProbe>& probes,
 std::vector<Figure> convergence_plots(const std::vector<LoadedProbe>& probes,
                                       const std::string& command);
 
+PartReport curvature_over_seeds(const std::string& network, const std::vector<SeedProbes>& all,
+                                const FigureConditions& conditions);
+
 }  // namespace basin::tools

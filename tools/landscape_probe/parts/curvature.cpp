@@ -316,6 +316,7 @@ PartInfo curvature_part() {
   info.check = check_curvature_settings;
   info.report = curvature_report;
   info.verdicts = add_curvature_verdicts;
+  info.over_seeds = curvature_over_seeds;
   return part_of<CurvatureRecords>(std::move(info), measure_curvature);
 }
 

@@ -1,10 +1,12 @@
 // Figures of part "curvature": plain selection of numbers, the drawing is that of figures/.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "basin/analysis/spectral_density.h"
 #include "basin/analysis/statistics.h"
 #include "basin/figures/curvature_figures.h"
+#include "basin/figures/optimizer_figures.h"
 #include "basin/tools/landscape_probe/detail/curvature.h"
 
 namespace basin::tools {
@@ -196,6 +198,156 @@ std::vector<Figure> convergence_plots(const std::vector<LoadedProbe>& probes,
     figure.name += "-" + network;
     out.push_back(std::move(figure));
   }
+  return out;
+}
+
+namespace {
+
+std::vector<LoadedProbe> every_probe(const std::vector<SeedProbes>& all) {
+  std::vector<LoadedProbe> out;
+  for (const SeedProbes& seeds : all) {
+    for (const LoadedProbe& p : seeds.probes) {
+      if (hessian_of(p) != nullptr) out.push_back(p);
+    }
+  }
+  return out;
+}
+
+// Runs, seeds and command as given, the data and the precision of the curvature.
+FigureConditions seed_conditions(const std::vector<SeedProbes>& all,
+                                 const FigureConditions& conditions) {
+  const FigureConditions measured = curvature_conditions(every_probe(all), conditions.command);
+  FigureConditions out = conditions;
+  out.data = measured.data, out.dtype = measured.dtype;
+  return out;
+}
+
+// The k-th eigenvalue from the top, or from the bottom, over the seeds; the geometric mean is of
+// those with the sign of that end.
+void add_rank(ScreeSeries& to, const std::vector<const CurvatureRecord*>& records,
+              std::vector<EigenRecord> CurvatureRecord::*end, size_t k, double sign) {
+  std::vector<double> sizes;
+  for (size_t r = 0; r < records.size(); ++r) {
+    const std::vector<EigenRecord>& pairs = records[r]->*end;
+    if (k >= pairs.size() || !(sign * pairs[k].value > 0)) continue;
+    sizes.push_back(sign * pairs[k].value);
+    to.runs[r].push_back(pairs[k].value);
+  }
+  if (sizes.empty()) return;
+  const Estimate mean = mean_of_runs(sizes, true);
+  to.eigenvalues.push_back(sign * mean.value);
+  to.low.push_back(mean.interval.low);
+  to.high.push_back(mean.interval.high);
+}
+
+std::optional<Figure> scree_over_seeds(const std::string& network,
+                                       const std::vector<SeedProbes>& all,
+                                       const FigureConditions& conditions) {
+  ScreePanel panel{network, {}};
+  for (const SeedProbes& seeds : all) {
+    std::vector<const CurvatureRecord*> records;
+    size_t top = 0, bottom = 0;
+    for (const LoadedProbe& p : seeds.probes) {
+      const CurvatureRecord* c = hessian_of(p);
+      if (c == nullptr) continue;
+      records.push_back(c);
+      top = std::max(top, c->top.size()), bottom = std::max(bottom, c->bottom.size());
+    }
+    ScreeSeries series{.optimizer = seeds.optimizer, .eigenvalues = {}};
+    series.runs.resize(records.size());
+    for (size_t k = 0; k < top; ++k) add_rank(series, records, &CurvatureRecord::top, k, 1);
+    for (size_t k = 0; k < bottom; ++k) add_rank(series, records, &CurvatureRecord::bottom, k, -1);
+    if (records.size() < 2) series.runs.clear(), series.low.clear(), series.high.clear();
+    if (!series.eigenvalues.empty()) panel.series.push_back(std::move(series));
+  }
+  if (panel.series.empty()) return std::nullopt;
+  Figure out = scree_figure({.title = "Largest eigenvalues of the Hessian: " + network,
+                             .panels = {std::move(panel)},
+                             .conditions = conditions});
+  out.name += "-" + network;
+  return out;
+}
+
+// The mean over the seeds of their densities, all at one width and on one grid.
+std::optional<Figure> density_over_seeds(const std::string& network,
+                                         const std::vector<SeedProbes>& all,
+                                         FigureConditions conditions, bool wide) {
+  double width = 0, low = 0, high = 0;
+  std::vector<LoadedProbe> measured = every_probe(all);
+  std::erase_if(measured, [](const LoadedProbe& p) { return !has_density(p); });
+  if (measured.empty()) return std::nullopt;
+  for (const LoadedProbe& p : measured) {
+    const SpectralQuadrature q = quadrature_of(*hessian_of(p));
+    const Bandwidths b = default_bandwidths(q);
+    width = std::max(width, wide ? b.relative : b.published);
+    low = std::min(low, q.smallest());
+    high = std::max(high, q.largest());
+  }
+  SpectralDensity out{.title = "Spectral density of the Hessian: " + network, .over = "seeds"};
+  for (const SeedProbes& seeds : all) {
+    DensitySeries series{.optimizer = seeds.optimizer, .bandwidth = width};
+    std::vector<std::vector<double>> curves;
+    std::vector<double> negative;
+    for (const LoadedProbe& p : seeds.probes) {
+      if (!has_density(p)) continue;
+      const SpectralQuadrature q = quadrature_of(*hessian_of(p));
+      const DensityCurve curve =
+          spectral_density(q, width, {1200, low - 6 * width, high + 6 * width});
+      series.at = curve.x;
+      curves.push_back(curve.density);
+      negative.push_back(negative_share(q).value);
+      for (const SpectralRule& r : q.rules) {
+        series.nodes.insert(series.nodes.end(), r.nodes.begin(), r.nodes.end());
+        series.weights.insert(series.weights.end(), r.weights.begin(), r.weights.end());
+      }
+    }
+    if (curves.empty()) continue;
+    for (size_t i = 0; i < series.at.size(); ++i) {
+      std::vector<double> values;
+      for (const auto& curve : curves) values.push_back(curve[i]);
+      const Estimate mean = mean_of_runs(values, false);
+      series.density.push_back(mean.value);
+      if (curves.size() < 2) continue;
+      series.low.push_back(std::max(0.0, mean.interval.low));
+      series.high.push_back(mean.interval.high);
+    }
+    series.negative_share = mean(negative);
+    out.series.push_back(std::move(series));
+  }
+  conditions.probes = str(hessian_of(measured.front())->density.size(),
+                          " probes of stochastic Lanczos per network");
+  out.conditions = std::move(conditions);
+  Figure figure = density_figure(out);
+  figure.name += str("-", network, wide ? "-wide" : "");
+  return figure;
+}
+
+}  // namespace
+
+PartReport curvature_over_seeds(const std::string& network, const std::vector<SeedProbes>& all,
+                                const FigureConditions& given) {
+  if (every_probe(all).empty()) return {};
+  const FigureConditions conditions = seed_conditions(all, given);
+  PartReport out;
+  PartSection section{"Spectrum of the Hessian: " + network,
+                      "Eigenvalues as geometric means over the seeds, densities as means over "
+                      "them, with 95 % t intervals.",
+                      {},
+                      {}};
+  if (auto figure = scree_over_seeds(network, all, conditions)) {
+    section.figures.push_back(std::move(*figure));
+  } else {
+    out.warnings.push_back(str(network, ": no eigenvalues (measured with top = 0)"));
+  }
+  for (const bool wide : {false, true}) {
+    if (auto figure = density_over_seeds(network, all, conditions, wide)) {
+      section.figures.push_back(std::move(*figure));
+    } else if (!wide) {
+      out.warnings.push_back(
+          str(network, ": no spectral density (measured with density_probes = 0)"));
+    }
+  }
+  out.sections.push_back(std::move(section));
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include "basin/analysis/ranks.h"
 #include "basin/analysis/statistics.h"
 #include "basin/analysis/symmetry_check.h"
+#include "basin/figures/optimizer_figures.h"
 #include "basin/figures/spectrum_figures.h"
 #include "basin/tools/landscape_probe/detail/builtin_parts.h"
 
@@ -219,11 +220,105 @@ PartReport weight_rank_report(const std::vector<LoadedProbe>& probes, const std:
   return {{std::move(section)}};
 }
 
+// ---- Over seeds
+
+std::vector<const RanksRecord*> records_of(const SeedProbes& seeds, size_t layers) {
+  std::vector<const RanksRecord*> out;
+  for (const LoadedProbe& p : seeds.probes) {
+    const RanksRecord* r = ranks_of(p);
+    if (r != nullptr && (layers == 0 || r->weights.size() == layers)) out.push_back(r);
+  }
+  return out;
+}
+
+LayerSeries layer_means(const std::vector<const RanksRecord*>& records, const std::string& name,
+                        double WeightRecord::*rank, bool reference) {
+  LayerSeries out{.optimizer = name, .values = {}, .reference = reference};
+  for (size_t l = 0; l < records.front()->weights.size(); ++l) {
+    std::vector<double> values;
+    for (const RanksRecord* r : records) {
+      values.push_back(r->weights[l].*rank / r->weights[l].limit());
+    }
+    out.values.push_back(mean_of_runs(values, false));
+    if (!reference && values.size() > 1) out.runs.push_back(std::move(values));
+  }
+  return out;
+}
+
+// sigma_i as the geometric mean over the records, which is as long as the shortest.
+std::vector<double> mean_spectrum(const std::vector<const RanksRecord*>& records, size_t layer,
+                                  std::vector<double> WeightRecord::*spectrum) {
+  std::vector<double> out;
+  for (size_t i = 0;; ++i) {
+    std::vector<double> values;
+    for (const RanksRecord* r : records) {
+      const std::vector<double>& singular = r->weights[layer].*spectrum;
+      if (i < singular.size()) values.push_back(singular[i]);
+    }
+    if (values.size() < records.size()) return out;
+    out.push_back(mean_of_runs(values, true).value);
+  }
+}
+
+PartReport ranks_over_seeds(const std::string& network, const std::vector<SeedProbes>& all,
+                            const FigureConditions& conditions) {
+  LayerRanks ranks{
+      .title = "Rank of the weights: " + network,
+      .panels = {{"stable rank / maximal rank", {}}, {"effective rank / maximal rank", {}}},
+      .conditions = conditions};
+  SingularSpectra spectra{.title = "Singular values of the weights: " + network,
+                          .conditions = conditions};
+  spectra.conditions.level = 0;
+  constexpr std::pair kRanks{&WeightRecord::stable, &WeightRecord::effective};
+  constexpr std::pair kInitial{&WeightRecord::initial_stable, &WeightRecord::initial_effective};
+  std::vector<const RanksRecord*> every;
+  for (const SeedProbes& seeds : all) {
+    const auto records = records_of(seeds, every.empty() ? 0 : every.front()->weights.size());
+    every.insert(every.end(), records.begin(), records.end());
+  }
+  if (every.empty()) return {};
+  const RanksRecord& first = *every.front();
+  for (const WeightRecord& w : first.weights) {
+    ranks.layers.push_back(w.name);
+    spectra.panels.push_back({w.name, w.rows, w.cols, {}});
+  }
+  for (const SkippedRecord& s : first.skipped) ranks.skipped.push_back({s.name, s.reason, s.role});
+  const auto add = [&](const std::vector<const RanksRecord*>& records, const std::string& name,
+                       bool initial) {
+    const auto& of = initial ? kInitial : kRanks;
+    ranks.panels[0].series.push_back(layer_means(records, name, of.first, initial));
+    ranks.panels[1].series.push_back(layer_means(records, name, of.second, initial));
+    for (size_t l = 0; l < spectra.panels.size(); ++l) {
+      spectra.panels[l].series.push_back(
+          {name,
+           mean_spectrum(records, l, initial ? &WeightRecord::initial : &WeightRecord::singular),
+           initial});
+    }
+  };
+  if (std::ranges::all_of(every, [](const RanksRecord* r) { return knows_start(*r); })) {
+    add(every, "initialisation", true);
+  }
+  for (const SeedProbes& seeds : all) {
+    const auto records = records_of(seeds, first.weights.size());
+    if (!records.empty()) add(records, seeds.optimizer, false);
+  }
+  PartSection section{
+      "Spectra of the weights: " + network,
+      "Ranks as shares of the largest that the size of a matrix allows, means over "
+      "the seeds with 95 % t intervals; singular values as geometric means over the "
+      "seeds.",
+      {},
+      {weight_rank_figure(ranks), singular_value_figure(spectra)}};
+  for (Figure& figure : section.figures) figure.name += "-" + network;
+  return {{std::move(section)}};
+}
+
 }  // namespace
 
 PartInfo ranks_part() {
   PartInfo info{.name = "ranks", .summary = "ranks and singular values of the weights"};
   info.report = weight_rank_report;
+  info.over_seeds = ranks_over_seeds;
   info.verdicts = [](const LoadedProbe& a, const LoadedProbe& b, VerdictList& out) {
     if (ranks_of(a) == nullptr || ranks_of(b) == nullptr) return;
     add_rank_verdict(a, b, "stable rank", &WeightRecord::stable, out);

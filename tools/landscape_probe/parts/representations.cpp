@@ -5,6 +5,7 @@
 
 #include "basin/analysis/cka.h"
 #include "basin/analysis/representation.h"
+#include "basin/figures/optimizer_figures.h"
 #include "basin/figures/spectrum_figures.h"
 #include "basin/tools/landscape_probe/detail/builtin_parts.h"
 #include "basin/tools/landscape_probe/settings.h"
@@ -235,6 +236,58 @@ PartReport alignment_report(const ComparedPair& pair) {
   return {{std::move(section)}};
 }
 
+// Means over the seeds; the interval over the examples of one network is another one, and is left
+// to the report of its probe.
+PartReport layers_over_seeds(const std::string& network, const std::vector<SeedProbes>& all,
+                             const FigureConditions& conditions) {
+  LayerRanks out{.title = "Rank of the representations: " + network,
+                 .axis = "rank / maximal rank",
+                 .panels = {{"stable rank, uncentred", {}},
+                            {"effective rank, uncentred", {}},
+                            {"stable rank, centred", {}},
+                            {"effective rank, centred", {}}},
+                 .conditions = conditions};
+  size_t rows = 0;
+  for (const SeedProbes& seeds : all) {
+    std::vector<const RepresentationsRecord*> records;
+    for (const LoadedProbe& p : seeds.probes) {
+      const RepresentationsRecord* r = layers_of(p);
+      if (r == nullptr || r->layers.empty() || (rows > 0 && r->layers.size() != rows)) continue;
+      rows = r->layers.size();
+      records.push_back(r);
+    }
+    if (records.empty()) continue;
+    out.conditions.data = records.front()->data;
+    std::vector<LayerSeries> series(4);
+    for (size_t l = 0; l < rows; ++l) {
+      const LayerRankRecord& at = records.front()->layers[l];
+      if (!at.centred && out.panels.front().series.empty()) out.layers.push_back(at.layer);
+      for (const bool effective : {false, true}) {
+        std::vector<double> values;
+        for (const RepresentationsRecord* r : records) {
+          const LayerRankRecord& row = r->layers[l];
+          values.push_back((effective ? row.effective : row.stable).value / row.limit());
+        }
+        LayerSeries& to = series[(at.centred ? 2U : 0U) + (effective ? 1U : 0U)];
+        to.values.push_back(mean_of_runs(values, false));
+        if (values.size() > 1) to.runs.push_back(std::move(values));
+      }
+    }
+    for (size_t i = 0; i < series.size(); ++i) {
+      series[i].optimizer = seeds.optimizer;
+      out.panels[i].series.push_back(std::move(series[i]));
+    }
+  }
+  if (out.layers.empty()) return {};
+  PartSection section{"Spectra of the representations: " + network,
+                      "Ranks as shares of the largest possible, means over the seeds with 95 % t "
+                      "intervals.",
+                      {},
+                      {representation_rank_figure(out)}};
+  section.figures.front().name += "-" + network;
+  return {{std::move(section)}};
+}
+
 }  // namespace
 
 PartInfo representations_part() {
@@ -245,6 +298,7 @@ PartInfo representations_part() {
   info.report = layer_rank_report;
   info.verdicts = add_layer_rank_verdicts;
   info.compare = alignment_report;
+  info.over_seeds = layers_over_seeds;
   return part_of<RepresentationsRecord>(std::move(info), measure_layer_ranks);
 }
 

@@ -6,8 +6,10 @@
 // debiased linear CKA of the last layer before the outputs, which no permutation changes.
 //   Running statistics of batch norm are estimated anew at every point, as for `path`; the ends are
 // the networks under statistics estimated anew too.
-//   OUT/{config.toml, run.json, barriers.json, pair-I-J[-aligned].json (a killed measurement goes
-//        on from these), tables/, figures/, report.html}
+//   OUT/{config.toml, run.json, barriers.json, pairs/pair-I-J[-aligned].json (a killed measurement
+//        goes on from these), tables/, figures/, report.html}
+//   Trainings with the same seed begin at the same weights and see the data in the same order, so
+// pairs of two optimizers are told apart by whether their seeds are the same.
 #pragma once
 #include <string>
 #include <vector>
@@ -20,6 +22,7 @@ struct BarrierNetworkRecord {
   std::string name, optimizer, checkpoint, weights_sha256;
   double train_loss = 0, test_loss = 0, train_metric = 0, test_metric = 0;
   bool same_data = true;
+  std::string seed = {};  // of the training; empty: not known
 };
 // Of one quantity on one line.
 struct BarrierHeight {
@@ -54,9 +57,21 @@ void check_record(const BarriersRecord& record, const std::string& file);
 std::string barriers_between(const std::vector<std::string>& networks, const Config& config,
                              const fs::path& out, const std::string& command);
 
-// Of such a record, in barriers_report.cpp: the report, the answer in words, and the numbers of
-// --json: "test_loss_barrier_adamw_muon", "_low", "_high", with "_aligned" behind the optimizers.
-PartReport barriers_report(const fs::path& dir, const Metric& metric, const std::string& command);
+// Of such a record, in barriers_report.cpp: tables, matrices, and the answer in words as the text
+// of the first section. `metric`: of the task, its first. conditions: data, dtype and command.
+PartReport barriers_report(const BarriersRecord& record, const Metric& metric,
+                           const FigureConditions& conditions);
+// The numbers of --json: "test_loss_barrier_adamw_muon", "_low", "_high", with "_same_seed" or
+// "_other_seeds" and with "_aligned" behind the optimizers.
 Record barrier_numbers(const BarriersRecord& record);
+
+// The answer of a measurement that another program made, read from the folder of its barriers.json
+// (which names the metric and the precision). names: the networks as the reader knows them, in
+// their order, with the optimizers and seeds to go by. data error where their number differs.
+struct BarrierNames {
+  std::string network, optimizer, seed;
+};
+PartReport barriers_report_of(const fs::path& dir, const std::vector<BarrierNames>& names,
+                              const std::string& command);
 
 }  // namespace basin::tools

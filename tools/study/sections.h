@@ -1,0 +1,40 @@
+// Sections of a study's report that draw on more than the flat records: on the parts that
+// measurements left (curvature, ranks, barriers: tools/landscape_probe), and on the probes along
+// the trainings. What is not in the records is not drawn; the section says what is absent and why.
+#pragma once
+#include "basin/figures/report.h"
+#include "basin/tools/landscape_probe/part.h"
+#include "basin/tools/study/results.h"
+
+namespace basin::tools {
+
+// What [between.NAME] measured, per network: the answer in words, matrices and tables where the
+// program was `landscape_probe barriers`, else the numbers of its record.
+std::vector<PartSection> between_sections(const Schedule& schedule, Ledger& ledger,
+                                          const std::string& command);
+
+// What the parts that the measurements left say over the seeds of each optimizer, per measurement
+// and network; `absent` gets a sentence for what they do not hold.
+std::vector<PartSection> measured_sections(const Study& study, const Schedule& schedule,
+                                           Ledger& ledger, const FigureConditions& conditions,
+                                           std::vector<std::string>& absent);
+
+// What trainings with `probe` recorded on the way, over all seeds: ranks, curvature and the first
+// metric over shared steps, in words from when on the optimizers differ from the baseline, and the
+// values at the end against the metric.
+std::vector<PartSection> along_sections(const Study& study, const Schedule& schedule,
+                                        Ledger& ledger, const FigureConditions& conditions,
+                                        std::vector<std::string>& absent);
+
+// Of several networks: the ratios of every logarithmic metric to the baseline in one picture, and
+// on how many networks an optimizer is better, with the sign test.
+std::vector<PartSection> network_sections(const Study& study, const StudyResults& results,
+                                          const FigureConditions& conditions);
+
+// Of measurements by `train_modelnet --corruptions`: the 15 x 5 matrix of the error rate minus that
+// of the baseline, and the families with their intervals.
+std::vector<PartSection> corruption_sections(const Study& study, const Schedule& schedule,
+                                             Ledger& ledger, FigureConditions conditions,
+                                             std::vector<std::string>& absent);
+
+}  // namespace basin::tools
