@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <string_view>
+#include <unordered_map>
 
 #include "basin/core/log.h"
 #include "basin/core/parallel.h"
@@ -215,6 +217,26 @@ std::vector<int64_t> class_counts(const PointCloudSet& set) {
   std::vector<int64_t> counts(set.class_names.size());
   for (int64_t label : set.labels.to_vector<int64_t>()) ++counts.at(static_cast<size_t>(label));
   return counts;
+}
+
+Repeats repeats_of(const PointCloudSet& set, const PointCloudSet& other) {
+  const auto bytes = [](const PointCloudSet& of, int64_t row) {
+    const std::span<const float> xyz = of.xyz(row);
+    return std::string_view(reinterpret_cast<const char*>(xyz.data()), xyz.size_bytes());
+  };
+  std::unordered_map<std::string_view, std::vector<int64_t>> labels;  // of the other's clouds
+  for (int64_t row = 0; row < other.size(); ++row) {
+    labels[bytes(other, row)].push_back(other.labels.data<int64_t>()[row]);
+  }
+  Repeats out;
+  for (int64_t row = 0; row < set.size(); ++row) {
+    const auto found = labels.find(bytes(set, row));
+    if (found == labels.end()) continue;
+    out.rows.push_back(row);
+    const int64_t own = set.labels.data<int64_t>()[row];
+    if (std::count(found->second.begin(), found->second.end(), own) == 0) ++out.relabelled;
+  }
+  return out;
 }
 
 PointCloudSet subset(const PointCloudSet& set, std::span<const int64_t> rows) {

@@ -60,6 +60,29 @@ TEST_CASE("point_cloud: a set put together by hand is checked") {
   check_error(ErrorKind::usage, {"row -1"}, [&] { subset(set, below); });
 }
 
+TEST_CASE("point_cloud: clouds of one set that another holds too") {
+  const auto set_of = [](const std::vector<float>& xyz, const std::vector<int64_t>& labels) {
+    const auto n = static_cast<int64_t>(labels.size());
+    PointCloudSet set;
+    set.points = Tensor::from(xyz, {n, 2, 3}), set.labels = Tensor::from(labels, {n});
+    set.class_names = {"a", "b", "c"}, set.source = "by hand";
+    seal(set);
+    return set;
+  };
+  const std::vector<float> p{0, 1, 2, 3, 4, 5}, q{0, 1, 2, 3, 4, 6}, r{3, 4, 5, 0, 1, 2};
+  const auto joined = [](std::initializer_list<std::vector<float>> clouds) {
+    std::vector<float> out;
+    for (const auto& c : clouds) out.insert(out.end(), c.begin(), c.end());
+    return out;
+  };
+  const PointCloudSet train = set_of(joined({p, q, p}), {0, 1, 2});
+  // r has the points of p in another order: another cloud, as the networks' inputs are.
+  const Repeats found = repeats_of(set_of(joined({r, p, q, p}), {0, 2, 0, 1}), train);
+  CHECK(found.rows == std::vector<int64_t>{1, 2, 3});
+  CHECK(found.relabelled == 2);  // q as 0, p as 1
+  CHECK(repeats_of(set_of(r, {0}), train).rows.empty());
+}
+
 TEST_CASE("point_cloud: an unknown folder names what was looked for") {
   const test::TempDir dir;
   check_error(

@@ -23,6 +23,11 @@ bool normals_from_name(const std::string& name) {
   return name == "normal";
 }
 
+bool repeats_from_name(const std::string& name) {
+  check(name == "keep" || name == "drop", "expected keep or drop, given '", name, "'");
+  return name == "keep";
+}
+
 }  // namespace
 
 std::vector<OptionInfo> cloud_options() {
@@ -49,6 +54,10 @@ std::vector<OptionInfo> cloud_options() {
       {"pose", "none", "Rotations of train/test clouds: none, z/z, z/SO3, SO3/SO3", text},
       {"up_axis", "y", "The axis of yaw rotations: x, y or z", text},
       {"val_fraction", "0", "Share of the training split held out for validation", number},
+      {"test_repeats", "keep",
+       "drop: without the test clouds that are, bit for bit, training clouds; for --eval-only of a "
+       "run too",
+       text},
       {"label_smoothing", "0", "Share of the target spread over the other classes", number},
   };
 }
@@ -67,6 +76,7 @@ CloudSettings cloud_settings(const OptionReader& options, uint64_t seed) {
   s.pose = options.parsed("pose", pose_protocol_from_name);
   s.up = options.parsed("up_axis", axis_from_name);
   s.val_fraction = options.number_in("val_fraction", 0, 0.9);
+  s.keep_repeats = options.parsed("test_repeats", repeats_from_name);
   s.label_smoothing = options.number_in("label_smoothing", 0, 0.999);
   s.seed = seed;
   return s;

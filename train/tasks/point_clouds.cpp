@@ -47,7 +47,7 @@ class Clouds {
       selection_ = splits.selection;
       facts_.hash =
           sha256_hex(std::span(reinterpret_cast<const uint8_t*>(hashes.data()), hashes.size()));
-      test_ = std::move(splits.test);
+      take_test(std::move(splits.test), splits.train);
       if (settings_.val_fraction > 0) {
         Holdout parts = split_holdout(splits.train, settings_.val_fraction, settings_.seed);
         train_ = std::move(parts.train);
@@ -59,6 +59,26 @@ class Clouds {
       facts_.validation = validation_.size();
       facts_.test = test_.size();
     });
+  }
+
+  // Says how many of its clouds the training split holds too, and leaves them out where asked to.
+  void take_test(PointCloudSet test, const PointCloudSet& train) const {
+    const Repeats repeats = repeats_of(test, train);
+    if (!repeats.rows.empty()) {
+      facts_.description += str("; ", repeats.rows.size(), " of ", test.size(),
+                                " test shapes are bit for bit training shapes, ",
+                                repeats.relabelled, " of them under other labels only",
+                                settings_.keep_repeats ? "" : "; left out");
+    }
+    if (settings_.keep_repeats || repeats.rows.empty()) {
+      test_ = std::move(test);
+      return;
+    }
+    std::vector<int64_t> rows;
+    for (int64_t row = 0; row < test.size(); ++row) {
+      if (!std::binary_search(repeats.rows.begin(), repeats.rows.end(), row)) rows.push_back(row);
+    }
+    test_ = subset(test, rows);
   }
 
   CloudSettings settings_;

@@ -16,6 +16,7 @@ struct CloudSettings {
   PoseProtocol pose;
   Axis up = Axis::y;
   double val_fraction = 0, label_smoothing = 0;
+  bool keep_repeats = true;  // test clouds that are training clouds
   uint64_t seed = 0;
 };
 
