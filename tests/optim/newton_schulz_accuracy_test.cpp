@@ -41,7 +41,7 @@ Tensor planted(const Planted& spectrum, int64_t rows, int64_t cols) {
 }
 
 // Largest distance of the singular values of the result from the map of those of m, both sorted.
-double error_of(const Tensor& m, const std::string& set) {
+double gap_to_exact(const Tensor& m, const std::string& set) {
   const OrthogonaliseConfig config{.set = set};
   const Tensor wide = m.to(DType::f64), before = SingularValues::cpu(wide);
   const double factor = set == "polar_express" ? config.safety : 1.0;
@@ -95,8 +95,8 @@ TEST_CASE("newton-schulz: singular values in f32 and f64 against the exact map")
       double error[4];
       size_t at = 0;
       for (const char* set : {"jordan", "polar_express"}) {
-        error[at++] = error_of(m, set);
-        error[at++] = error_of(m.to(DType::f64), set);
+        error[at++] = gap_to_exact(m, set);
+        error[at++] = gap_to_exact(m.to(DType::f64), set);
       }
       MESSAGE(rows, " x ", cols, " | ", std::string(spectrum.name), " | ", error[0], " | ",
               error[1], " | ", error[2], " | ", error[3]);
