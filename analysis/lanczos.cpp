@@ -280,7 +280,7 @@ class Solver {
     }
   }
 
-  // settled: the pairs have converged but for what was let go on the way, whose sum is a worst case.
+  // settled: the pairs have converged but for what was let go on the way, a sum of worst cases.
   LanczosResult result(bool settled) {
     out_.converged = true;
     for (std::vector<Eigenpair>* side : {&out_.top, &out_.bottom}) {

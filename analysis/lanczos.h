@@ -8,8 +8,8 @@
 // One Krylov space holds a single vector of each eigenspace, so further copies of a repeated
 // eigenvalue stay hidden from it. Once the pairs have converged, a random direction orthogonal to
 // all of the space looks for copies in a chain of its own, for at most `copies_share` of the
-// products so far (or four products). What it finds is converged as well; when it finds nothing, the pairs are those
-// from before it, and `copies` says whether the search came to its end.
+// products so far (or four products). What it finds is converged as well; when it finds nothing,
+// the pairs are those from before it, and `copies` says whether the search came to its end.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -39,8 +39,8 @@ struct LanczosOptions {
   int64_t max_basis = 0;   // vectors kept, 8 n bytes each; 0: 3 (top + bottom) + 40, at most n
   bool stop_early = true;  // false: fill the basis once, whatever has converged before
   // Products of the search for copies over those before it, rounded up, and no fewer than four; 0:
-  // no search; infinity: to its end, within max_products. Of one pair per end there is nothing to search for: copies of the
-  // innermost wanted eigenvalue change no wanted value.
+  // no search; infinity: to its end, within max_products. Of one pair per end there is nothing to
+  // search for: copies of the innermost wanted eigenvalue change no wanted value.
   double copies_share = 0.25;
   bool verify = false;  // measure each residual with one more product instead of bounding it
   uint64_t seed = 0;

@@ -3,7 +3,9 @@
 // Sources: K. Jordan, "Muon" (2024), quintic; Higham, Functions of Matrices, ch. 8; CANS and Polar
 // Express (arXiv 2505.16932) per-step coefficients. The iteration acts on singular values alone:
 // t -> a t + b t^3 + c t^5; singular vectors stay. Tall input is transposed first, so A is p x p
-// with p = min(rows, cols). The bits do not depend on the number of threads.
+// with p = min(rows, cols). Where rows and cols are far apart the CPU iterates on A for several
+// steps before X is multiplied, if f32 allows it (kernels/cpu/gram_stages.h). The bits do not
+// depend on the number of threads.
 #pragma once
 #include <span>
 #include <string>

@@ -49,8 +49,8 @@ class Krylov {
   // Keeps the chosen Ritz vectors and all that waits.
   void restart(const Ritz& ritz, const std::vector<size_t>& kept);
 
-  // A random direction, orthogonal to all there is, becomes the first that waits; of three others the
-  // one is let go that `pairs` are coupled to least. False: the space is the whole one.
+  // A random direction, orthogonal to all there is, becomes the first that waits; of three others
+  // the one is let go that `pairs` are coupled to least. False: the space is the whole one.
   bool begin_chain(const Ritz& ritz, const std::vector<size_t>& pairs);
   void advance_chain();  // one step of that chain, while the others wait
   bool chain_goes_on() const { return chain_waits_; }

@@ -22,8 +22,9 @@
 
 namespace basin {
 
-// Ends of the stages, ascending, the last one steps.size(): as few stages as keep the
-// largest such error below kGramError times that of single steps. largest: L before the first step, or a bound of it.
+// Ends of the stages, ascending, the last one steps.size(): as few stages as keep the largest such
+// error below kGramError times that of single steps. largest: L before the first step, or a bound
+// of it.
 inline constexpr double kGramError = 1.5;
 std::vector<size_t> gram_stages(std::span<const OddQuintic> steps, double largest);
 
