@@ -1,6 +1,7 @@
-// The edge messages and their tangent on the device: the chunks of edge_message.cuh, then the sums
-// over each node's edges, one thread per element in the order of the edges.
-#include "basin/kernels/cuda/edge_message.cuh"
+// The edge messages and their tangent on the device: one launch over tiles on chip where they fit,
+// else the chunks of edge_message.cuh, then the sums over each node's edges, one thread per element
+// in the order of the edges.
+#include "basin/kernels/cuda/edge_message_tile.cuh"
 
 namespace basin::cuda::edge {
 namespace {
@@ -32,6 +33,14 @@ void messages(const char* name, const EdgeMessageTensors& in, const Tensor& inde
   const Tensor senders = sender_rows(s, index, name);
   const int32_t* sender = in_ptr<int32_t>(senders);
   const Arguments<V> arguments(in, tangents);
+  const auto in_tiles = [&](auto shape) {
+    using Shape = decltype(shape);
+    const TileRun tiles = tile_run(s, 0, s.rows(), Shape::kEdges, rows_of_vectors(s, arguments));
+    const dim3 blocks = grid_of(name, std::min<int64_t>(tiles.tiles, tile_blocks()));
+    run(name, {blocks, dim3(kTileThreads), MessageTileBytes<Shape>::value},
+        message_tile_kernel<Shape>, tiles, arguments, sender, out_ptr<BaseOf<V>>(out));
+  };
+  if (with_tile<V, kMessageEdges<V>, MessageTileBytes>(s, in_tiles)) return;
   Memory<V> memory(Chunk<V>::elements(s.chunk_edges(), s.d));
   const Chunk<V> chunk(s, false, memory);
   BaseOf<V>* result = out_ptr<BaseOf<V>>(out);
