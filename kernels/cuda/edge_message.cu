@@ -11,18 +11,19 @@ template <class V>
 void sum_nodes(const char* name, const Sizes& s, int64_t nodes, const Chunk<V>& c, BaseOf<V>* out) {
   using T = BaseOf<V>;
   const int64_t width = s.width(), k = s.k, d = s.d;
-  for_items(name, nodes * width, [=] __device__(int64_t at) {
-    const int64_t i = at / width, channel = at % width;
-    T sum = 0;
-    if (channel < d) {
-      for (int64_t e = i * k; e < (i + 1) * k; ++e) sum += outcome(c.m.load(e * d + channel));
-    } else {
-      for (int64_t e = i * k; e < (i + 1) * k; ++e) {
-        sum += outcome(c.delta.load(3 * e + channel - d) * c.phi.load(e));
+  for_rows(name, nodes, [=] __device__(const WarpLanes& lanes, int64_t i) {
+    lanes.each(width, [&](int64_t channel) {
+      T sum = 0;
+      if (channel < d) {
+        for (int64_t e = i * k; e < (i + 1) * k; ++e) sum += outcome(c.m.load(e * d + channel));
+      } else {
+        for (int64_t e = i * k; e < (i + 1) * k; ++e) {
+          sum += outcome(c.delta.load(3 * e + channel - d) * c.phi.load(e));
+        }
+        sum /= static_cast<T>(k);
       }
-      sum /= static_cast<T>(k);
-    }
-    out[at] = sum;
+      out[i * width + channel] = sum;
+    });
   });
 }
 

@@ -8,6 +8,13 @@
 #pragma once
 #include "basin/kernels/cuda/edge_message.cuh"
 
+// In front of a loop that the compiler would unroll until it runs out of registers.
+#ifdef BASIN_EMULATION
+#define BASIN_ROLLED
+#else
+#define BASIN_ROLLED _Pragma("unroll 1")
+#endif
+
 namespace basin::cuda::edge {
 
 inline constexpr int kTileThreads = 256;
@@ -194,6 +201,7 @@ __device__ void multiply_tile(const Field<typename S::V>& x, const Field<typenam
     BASIN_UNROLL
     for (int j = 0; j < 4; ++j) sum[u][j] = V(0);
   }
+  BASIN_ROLLED
   for (int l = 0; l < S::kD; l += 4) {
     V a[S::kRows][4];
     BASIN_UNROLL
