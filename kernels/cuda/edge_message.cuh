@@ -1,7 +1,7 @@
 // The edge messages on the device (formulas in kernels/edge_message.h), for a value type V: T for
 // the messages themselves, Dual<T> for them and their tangents. Whole nodes' edges are worked on in
-// equal chunks of bounded memory: one warp per edge in the small kernels, cuBLAS for the three kinds
-// of products. Chunks depend on the sizes only.
+// equal chunks of bounded memory: one warp per edge in the small kernels, cuBLAS for the three
+// kinds of products. Chunks depend on the sizes only.
 #pragma once
 #include <algorithm>
 #include <numeric>

@@ -1,8 +1,8 @@
 // The backward pass of the edge messages on the device, and with Dual numbers its tangent (formulas
 // in kernels/cpu/edge_message_backward.cpp; x- is the cotangent of x): in tiles on chip where they
-// fit, else per chunk, whose forward pass is made again. Sums without float atomics: the weights' by slices and row tiles whose sums
-// are added in f64 in their order; the senders' by the inverse CSR, whose lists are cut at the ends
-// of the chunk.
+// fit, else per chunk, whose forward pass is made again. Sums without float atomics: the weights'
+// by slices and row tiles whose sums are added in f64 in a fixed order; the senders' by the inverse
+// CSR, whose lists are cut at the ends of the tiles' run or of the chunk.
 #include "basin/kernels/cuda/by_target.cuh"
 #include "basin/kernels/cuda/column_sums.cuh"
 #include "basin/kernels/cuda/edge_message_tile_gradients.cuh"

@@ -1,7 +1,7 @@
 // The backward pass of the edge messages in tiles on chip (edge_message_tile.cuh; formulas in
-// kernels/cpu/edge_message_backward.cpp). A block makes each tile's forward pass again and keeps the
-// gradients of the weights in registers and shared memory over all of its tiles; fold_parts() adds
-// the blocks' in their order. z1- and delta- of the edges go to memory, for the senders' sums.
+// kernels/cpu/edge_message_backward.cpp). A block makes each tile's forward pass again and keeps
+// the gradients of the weights in registers and shared memory over all of its tiles; fold_parts()
+// adds the blocks' in a fixed order. z1- and delta- of the edges go to memory, for the senders' sums.
 // Blocks depend on the sizes only and there are no atomics: the same bits from run to run.
 #pragma once
 #include "basin/kernels/cuda/edge_message_tile.cuh"
@@ -46,7 +46,8 @@ __device__ void add_outcome(T& sum, const Dual<T>& a, const Dual<T>& b) {
   sum += a.t * b.v;
 }
 
-// The thread's 4 x 4 of sum_e y_e x_e^T, or of y_e (gate_e x_e)^T, over its group's share of the edges.
+// The thread's 4 x 4 of sum_e y_e x_e^T, or of y_e (gate_e x_e)^T, over its group's share of the
+// edges.
 template <class S>
 __device__ void add_outer_tile(const Field<typename S::V>& y, const Field<typename S::V>& x,
                                const Field<typename S::V>& gate, bool gated,
@@ -445,7 +446,8 @@ struct WeightGradients {
 
 inline constexpr int kFoldColumns = 32, kFoldLanes = 8;
 
-// The parts of all blocks in f64: a lane adds every eighth, then the lanes' sums are added in order.
+// The parts of all blocks in f64: a lane adds every eighth, then the lanes' sums are added in their
+// order.
 template <class S>
 __global__ void fold_parts_kernel(int blocks, int d, const typename S::T* part,
                                   WeightGradients<typename S::T> to) {
