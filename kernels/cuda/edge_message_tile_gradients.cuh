@@ -1,8 +1,8 @@
 // The backward pass of the edge messages in tiles on chip (edge_message_tile.cuh; formulas in
 // kernels/cpu/edge_message_backward.cpp). A block makes each tile's forward pass again and keeps
 // the gradients of the weights in registers and shared memory over all of its tiles; fold_parts()
-// adds the blocks' in a fixed order. z1- and delta- of the edges go to memory, for the senders' sums.
-// Blocks depend on the sizes only and there are no atomics: the same bits from run to run.
+// adds the blocks' in a fixed order. z1- and delta- of the edges go to memory, for the senders'
+// sums. Blocks depend on the sizes only and there are no atomics: the same bits from run to run.
 #pragma once
 #include "basin/kernels/cuda/edge_message_tile.cuh"
 
