@@ -3,12 +3,12 @@
 //   s = |x_i - x_j|^2,  e1 = silu(p_i + r_j + s w_s),  m0 = silu(W2 e1 + b2),
 //   m = m0 sigmoid(w_a . m0 + b_a)   with attention, else m0,
 //   phi = w_x . silu(Wc m + bc),     M_i = sum_j m,   D_i = 1/k sum_j (x_i - x_j) phi.
-// Edges are worked on in tiles of a few nodes that stay in the second-level cache; the backward
-// pass makes the tile's forward again; on a device in chunks of bounded memory. Only squared
-// distances enter: everything is smooth where points coincide. Work is cut by the sizes only, so
-// the bits do not depend on the thread count. In the formulas beside the kernels a minus behind a
-// name marks the cotangent of what it names (z3-), a dot its tangent (z3.), both the tangent of the
-// cotangent (z3-.).
+// Edges are worked on in tiles of a few nodes that stay in the second-level cache, on a device on
+// chip or, where d is large, in chunks of bounded memory; the backward pass makes the tile's
+// forward again. Only squared distances enter: everything is smooth where points coincide. Work is
+// cut by the sizes only, so the bits do not depend on the thread count. In the formulas beside the
+// kernels a minus behind a name marks the cotangent of what it names (z3-), a dot its tangent
+// (z3.), both the tangent of the cotangent (z3-.).
 #pragma once
 #include <span>
 

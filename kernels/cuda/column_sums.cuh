@@ -29,14 +29,29 @@ __global__ void column_sums_kernel(int64_t rows, int64_t width, Value value, dou
   partial[blockIdx.x * width + c] = sum;
 }
 
-// sum [count] += the parts [parts, count], in their order
+template <class T>
+__global__ void add_parts_kernel(const T* part, int64_t parts, int64_t count, double* sum) {
+  __shared__ double lanes[kRowLanes][kColumnLanes];
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kColumnLanes + threadIdx.x;
+  double total = 0;
+  if (i < count) {
+    for (int64_t p = threadIdx.y; p < parts; p += kRowLanes) {
+      total += static_cast<double>(part[p * count + i]);
+    }
+  }
+  lanes[threadIdx.y][threadIdx.x] = total;
+  __syncthreads();
+  if (threadIdx.y != 0 || i >= count) return;
+  total = sum[i];
+  for (int lane = 0; lane < kRowLanes; ++lane) total += lanes[lane][threadIdx.x];
+  sum[i] = total;
+}
+
+// sum [count] += the parts [parts, count]; the order is fixed: a lane's parts, then the lanes'.
 template <class T>
 void add_parts(const char* name, const T* part, int64_t parts, int64_t count, double* sum) {
-  for_items(name, count, [=] __device__(int64_t i) {
-    double total = sum[i];
-    for (int64_t p = 0; p < parts; ++p) total += static_cast<double>(part[p * count + i]);
-    sum[i] = total;
-  });
+  const dim3 blocks = grid_of(name, (count + kColumnLanes - 1) / kColumnLanes);
+  run(name, {blocks, dim3(kColumnLanes, kRowLanes)}, add_parts_kernel<T>, part, parts, count, sum);
 }
 
 // sum [width] += sum over the rows of value(row, column); scratch: [column_tiles(rows), width].

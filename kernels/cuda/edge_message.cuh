@@ -1,13 +1,15 @@
 // The edge messages on the device (formulas in kernels/edge_message.h), for a value type V: T for
 // the messages themselves, Dual<T> for them and their tangents. Whole nodes' edges are worked on in
-// chunks of bounded memory: small kernels over (edge, channel), one warp per edge where a dot
-// product is needed, cuBLAS for the three kinds of products. Chunks depend on the sizes only.
+// equal chunks of bounded memory: one warp per edge in the small kernels, cuBLAS for the three
+// kinds of products. Chunks depend on the sizes only.
 #pragma once
 #include <algorithm>
+#include <numeric>
 
 #include "basin/kernels/cuda/dual.cuh"
 #include "basin/kernels/cuda/gemm.cuh"
 #include "basin/kernels/cuda/grid.cuh"
+#include "basin/kernels/cuda/warp_rows.cuh"
 #include "basin/kernels/edge_message.h"
 #include "basin/kernels/index.h"
 #include "basin/kernels/index_map.h"
@@ -16,6 +18,8 @@ namespace basin::cuda::edge {
 
 // Elements [edges, d] of a chunk: 16 MiB in f32, many times what fills the device.
 inline int64_t chunk_elements() { return tile_length(int64_t{1} << 22, 4096); }
+// Edges of a product for the weights' gradients; chunks are whole slices where they hold one.
+inline int64_t slice_edges() { return tile_length(1024, 16); }
 inline constexpr int kThreads = 256;  // 8 warps
 
 struct Sizes {
@@ -24,7 +28,14 @@ struct Sizes {
 
   int64_t rows() const { return clouds * nodes; }
   int64_t width() const { return moves ? d + 3 : d; }  // of the result
-  int64_t chunk_nodes() const { return std::max<int64_t>(1, chunk_elements() / (k * d)); }
+  int64_t chunk_nodes() const {
+    int64_t most = std::max<int64_t>(1, chunk_elements() / (k * d));
+    int64_t unit = slice_edges() / std::gcd(slice_edges(), k);  // nodes of whole slices
+    if (most < unit) unit = 1;
+    most -= most % unit;
+    const int64_t chunks = std::max<int64_t>(1, (rows() + most - 1) / most);
+    return ((rows() + chunks - 1) / chunks + unit - 1) / unit * unit;
+  }
   int64_t chunk_edges() const { return std::min(rows(), chunk_nodes()) * k; }
 };
 
@@ -201,26 +212,29 @@ __global__ void shift_kernel(int64_t n, int64_t d, Arguments<V> a, Chunk<V> c) {
   }
 }
 
+// Edges of a chunk fit 32 bits, whose division is cheap.
+__device__ inline int64_t node_of(int64_t edge, int64_t k) {
+  return static_cast<uint32_t>(edge) / static_cast<uint32_t>(k);
+}
+
 template <class V>
 void gather_edges(const char* name, const Sizes& s, const Arguments<V>& a, const int32_t* sender,
                   int64_t first, int64_t nodes, const Chunk<V>& c) {
-  const int64_t n = nodes * s.k, k = s.k, d = s.d;
-  for_items(name, n, [=] __device__(int64_t e) {
-    const int64_t i = first + e / k, j = sender[first * k + e];
+  const int64_t k = s.k, d = s.d;
+  for_rows(name, nodes * k, [=] __device__(const WarpLanes& lanes, int64_t e) {
+    const int64_t i = first + node_of(e, k), j = sender[first * k + e];
     V square(0);
     for (int axis = 0; axis < 3; ++axis) {
       const V delta = a.x.load(3 * i + axis) - a.x.load(3 * j + axis);
-      c.delta.store(3 * e + axis, delta);
+      if (lanes.lane == 0) c.delta.store(3 * e + axis, delta);
       square = square + delta * delta;
     }
-    c.square.store(e, square);
-  });
-  for_items(name, n * d, [=] __device__(int64_t at) {
-    const int64_t e = at / d, channel = at % d;
-    const int64_t i = first + e / k, j = sender[first * k + e];
-    const V z = a.p.load(i * d + channel) + a.r.load(j * d + channel) +
-                c.square.load(e) * a.w_s.load(channel);
-    activate(z, c.e1, c.f1, at);
+    if (lanes.lane == 0) c.square.store(e, square);
+    lanes.each(d, [&](int64_t channel) {
+      const V z =
+          a.p.load(i * d + channel) + a.r.load(j * d + channel) + square * a.w_s.load(channel);
+      activate(z, c.e1, c.f1, e * d + channel);
+    });
   });
 }
 

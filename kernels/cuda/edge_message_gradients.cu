@@ -1,16 +1,14 @@
 // The backward pass of the edge messages on the device, and with Dual numbers its tangent (formulas
-// in kernels/cpu/edge_message_backward.cpp; x- is the cotangent of x). Per chunk the forward
-// pass is made again. Sums without float atomics: the weights' by slices and row tiles whose sums
-// are added in f64 in their order; the senders' by the inverse CSR, whose lists are cut at the ends
-// of the chunk.
+// in kernels/cpu/edge_message_backward.cpp; x- is the cotangent of x): in tiles on chip where they
+// fit, else per chunk, whose forward pass is made again. Sums without float atomics: the weights'
+// by slices and row tiles whose sums are added in f64 in a fixed order; the senders' by the inverse
+// CSR, whose lists are cut at the ends of the tiles' run or of the chunk.
 #include "basin/kernels/cuda/by_target.cuh"
 #include "basin/kernels/cuda/column_sums.cuh"
-#include "basin/kernels/cuda/edge_message.cuh"
+#include "basin/kernels/cuda/edge_message_tile_gradients.cuh"
 
 namespace basin::cuda::edge {
 namespace {
-
-int64_t slice_edges() { return tile_length(1024, 64); }  // per product
 
 // What the backward pass needs beside the chunk.
 template <class V>
@@ -93,17 +91,18 @@ void pull_shifts(const char* name, const Sizes& s, const Arguments<V>& a, int64_
   using T = BaseOf<V>;
   const int64_t k = s.k, d = s.d, width = s.width();
   const T share = T(1) / static_cast<T>(k);
-  for_items(name, n, [=] __device__(int64_t e) {
+  for_rows(name, n, [=] __device__(const WarpLanes& lanes, int64_t e) {
+    const int64_t node = node_of(e, k);
     V phi_bar(0);
     for (int axis = 0; axis < 3; ++axis) {
-      const V bar = ct.load(e / k * width + d + axis) * V(share);
+      const V bar = ct.load(node * width + d + axis) * V(share);
       phi_bar = phi_bar + bar * c.delta.load(3 * e + axis);
-      bars.delta.store(3 * e + axis, bar * c.phi.load(e));
+      if (lanes.lane == 0) bars.delta.store(3 * e + axis, bar * c.phi.load(e));
     }
-    bars.phi.store(e, phi_bar);
-  });
-  for_items(name, n * d, [=] __device__(int64_t at) {
-    c.f3.store(at, bars.phi.load(at / d) * a.w_x.load(at % d) * c.f3.load(at));
+    if (lanes.lane == 0) bars.phi.store(e, phi_bar);
+    lanes.each(d, [&](int64_t i) {
+      c.f3.store(e * d + i, phi_bar * a.w_x.load(i) * c.f3.load(e * d + i));
+    });
   });
   add_columns(
       name, n, d, [=] __device__(int64_t e, int64_t i) { return outcome(c.f3.load(e * d + i)); },
@@ -123,7 +122,7 @@ __global__ void pull_gate_kernel(int64_t n, Sizes s, Arguments<V> a, Input<V> ct
   const WarpRows rows = warp_rows();
   const int64_t d = s.d, width = s.moves ? d + 3 : d;
   for (int64_t e = rows.first; e < n; e += rows.step) {
-    const int64_t node = e / s.k * width;
+    const int64_t node = node_of(e, s.k) * width;
     V gate(1), g(0);
     if (s.attention) {
       V dot(0);
@@ -211,17 +210,20 @@ void sum_receivers(const char* name, const Sizes& s, int64_t first, int64_t node
                    const Bars<V>& bars, const NodeGradients<BaseOf<V>>& g) {
   using T = BaseOf<V>;
   const int64_t k = s.k, d = s.d;
-  for_items(name, nodes * (d + 3), [=] __device__(int64_t at) {
-    const int64_t i = at / (d + 3), channel = at % (d + 3);
-    T sum = 0;
-    if (channel < d) {
-      for (int64_t e = i * k; e < (i + 1) * k; ++e) sum += outcome(bars.next.load(e * d + channel));
-      g.p[(first + i) * d + channel] = sum;
-    } else {
-      const int64_t axis = channel - d;
-      for (int64_t e = i * k; e < (i + 1) * k; ++e) sum += outcome(bars.delta.load(3 * e + axis));
-      g.x[3 * (first + i) + axis] += sum;
-    }
+  for_rows(name, nodes, [=] __device__(const WarpLanes& lanes, int64_t i) {
+    lanes.each(d + 3, [&](int64_t channel) {
+      T sum = 0;
+      if (channel < d) {
+        for (int64_t e = i * k; e < (i + 1) * k; ++e) {
+          sum += outcome(bars.next.load(e * d + channel));
+        }
+        g.p[(first + i) * d + channel] = sum;
+      } else {
+        const int64_t axis = channel - d;
+        for (int64_t e = i * k; e < (i + 1) * k; ++e) sum += outcome(bars.delta.load(3 * e + axis));
+        g.x[3 * (first + i) + axis] += sum;
+      }
+    });
   });
 }
 
@@ -240,31 +242,34 @@ __device__ inline int32_t lower_bound(const int32_t* order, int32_t low, int32_t
 }
 
 // The rows of the senders: r_j- += z1-, x_j- -= delta-, over those of the sender's edges that are
-// in the chunk. Senders are in the clouds that the chunk touches.
-template <class V>
+// among the edges of nodes [first, first + nodes). z1 and delta are of those edges. Senders are in
+// the clouds that the nodes touch. One warp per sender.
+template <class T>
 void sum_senders(const char* name, const Sizes& s, int64_t first, int64_t nodes,
-                 const ByTarget& by_sender, const Bars<V>& bars,
-                 const NodeGradients<BaseOf<V>>& g) {
-  using T = BaseOf<V>;
+                 const ByTarget& by_sender, const T* z1, const T* delta,
+                 const NodeGradients<T>& g) {
   const int64_t d = s.d, begin = first * s.k, end = (first + nodes) * s.k;
   const int64_t from = first / s.nodes * s.nodes;
   const int64_t to = (first + nodes + s.nodes - 1) / s.nodes * s.nodes;
   const int32_t *start = in_ptr<int32_t>(by_sender.start),
                 *order = in_ptr<int32_t>(by_sender.order);
-  for_items(name, (to - from) * (d + 3), [=] __device__(int64_t at) {
-    const int64_t j = from + at / (d + 3), channel = at % (d + 3);
-    T sum = 0;
-    for (int32_t q = lower_bound(order, start[j], start[j + 1], begin);
-         q < start[j + 1] && order[q] < end; ++q) {
-      const int64_t e = order[q] - begin;
-      sum += channel < d ? outcome(bars.next.load(e * d + channel))
-                         : outcome(bars.delta.load(3 * e + channel - d));
-    }
-    if (channel < d) {
-      g.r[j * d + channel] += sum;
-    } else {
-      g.x[3 * j + channel - d] -= sum;
-    }
+  for_rows(name, to - from, [=] __device__(const WarpLanes& lanes, int64_t row) {
+    const int64_t j = from + row;
+    const int32_t last = start[j + 1], low = lower_bound(order, start[j], last, begin);
+    lanes.each(d, [&](int64_t c) {
+      T sum = 0;
+      for (int32_t q = low; q < last && order[q] < end; ++q) {
+        sum += z1[(order[q] - begin) * d + c];
+      }
+      g.r[j * d + c] += sum;
+    });
+    lanes.each(3, [&](int64_t axis) {
+      T sum = 0;
+      for (int32_t q = low; q < last && order[q] < end; ++q) {
+        sum += delta[(order[q] - begin) * 3 + axis];
+      }
+      g.x[3 * j + axis] -= sum;
+    });
   });
 }
 
@@ -273,6 +278,62 @@ void store(const char* name, const double* sum, Tensor& to) {
   if (!to.defined()) return;
   T* out = out_ptr<T>(to);
   for_items(name, to.numel(), [=] __device__(int64_t i) { out[i] = static_cast<T>(sum[i]); });
+}
+
+// The numbers of a field that a kernel asked for V gives: its values, or the tangents alone.
+template <class V>
+const BaseOf<V>* outcomes(const Field<V>& f) {
+  return kDual<V> ? f.t : f.v;
+}
+
+// Elements [edges, d] of z1- at a time: what stays in the cache of the device between the tiles
+// and the senders' sums.
+int64_t run_elements() { return tile_length(int64_t{1} << 23, 4096); }
+
+// The nodes of a run of tiles: equal runs of whole tiles.
+int64_t run_nodes(const Sizes& s, int64_t tile_nodes) {
+  const int64_t most = std::max<int64_t>(1, run_elements() / (s.k * s.d * tile_nodes));
+  const int64_t tiles = (s.rows() + tile_nodes - 1) / tile_nodes, runs = (tiles + most - 1) / most;
+  return (tiles + runs - 1) / runs * tile_nodes;
+}
+
+// Apart: nvcc loses the braces of a shape beside a device lambda.
+template <class T>
+Tensor tile_parts(int64_t blocks, int64_t count) {
+  return Tensor::empty({blocks, count}, kDTypeOf<T>, Device::cuda);
+}
+
+template <class S>
+void gradients_in_tiles(const char* name, const Sizes& s, const Arguments<typename S::V>& a,
+                        const int32_t* sender, const Input<typename S::V>& ct,
+                        const ByTarget& by_sender, EdgeMessageTensors& grads) {
+  using T = typename S::T;
+  const int64_t step = run_nodes(s, S::kEdges / s.k), edges = std::min(step, s.rows()) * s.k;
+  const bool vectors = rows_of_vectors(s, a);
+  const TileRun whole = tile_run(s, 0, std::min(step, s.rows()), S::kEdges, vectors);
+  const int64_t blocks = std::min<int64_t>(whole.tiles, tile_blocks());
+  Memory<T> memory(Memory<T>::padded(edges * s.d) + Memory<T>::padded(edges * 3));
+  Tensor parts = tile_parts<T>(blocks, TileParts<S>::kCount);
+  TileGradients<T> g{};
+  g.p = out_ptr<T>(grads.p);
+  g.x = out_ptr<T>(grads.x);
+  g.z1 = memory.take(edges * s.d).v;
+  g.delta = memory.take(edges * 3).v;
+  g.part = out_ptr<T>(parts);
+  const NodeGradients<T> nodes_of{g.p, out_ptr<T>(grads.r), g.x};
+  const Grid grid{grid_of(name, blocks), dim3(kTileThreads), GradientTileBytes<S>::value};
+  for (int64_t first = 0; first < s.rows(); first += step) {
+    const int64_t last = std::min(first + step, s.rows());
+    g.add = first > 0;
+    run(name, grid, gradient_tile_kernel<S>, tile_run(s, first, last, S::kEdges, vectors), a,
+        sender, ct, g);
+    sum_senders<T>(name, s, first, last - first, by_sender, g.z1, g.delta, nodes_of);
+  }
+  const auto pointer = [](Tensor& t) { return t.defined() ? out_ptr<T>(t) : nullptr; };
+  const WeightGradients<T> to{{pointer(grads.w2), pointer(grads.w_c)},
+                              {pointer(grads.w_s), pointer(grads.b2), pointer(grads.w_a),
+                               pointer(grads.b_c), pointer(grads.w_x), pointer(grads.b_a)}};
+  fold_parts<S>(name, static_cast<int>(blocks), s.d, g.part, to);
 }
 
 template <class V>
@@ -285,13 +346,18 @@ void gradients(const char* name, const EdgeMessageTensors& in, const Tensor& ind
   const ByTarget by_sender = sort_by_target(name, senders, s.rows());
   const Arguments<V> a(in, tangents);
   const Input<V> bar{in_ptr<T>(ct), in_ptr<T>(ct_tangent)};
+  grads.r.fill(0);
+  grads.x.fill(0);
+  const auto in_tiles = [&](auto shape) {
+    gradients_in_tiles<decltype(shape)>(name, s, a, in_ptr<int32_t>(senders), bar, by_sender,
+                                        grads);
+  };
+  if (with_tile<V, kGradientEdges<V>, GradientTileBytes>(s, in_tiles)) return;
   const int64_t edges = s.chunk_edges(), width = s.width();
   Memory<V> memory(Chunk<V>::elements(edges, s.d) + Bars<V>::elements(edges, s.d));
   const Chunk<V> c(s, true, memory);
   const Bars<V> bars(s, memory);
   const WeightSums<T> sums(s);
-  grads.r.fill(0);
-  grads.x.fill(0);
   const NodeGradients<T> nodes_of{out_ptr<T>(grads.p), out_ptr<T>(grads.r), out_ptr<T>(grads.x)};
   for_chunks(s, [&](int64_t first, int64_t nodes) {
     const int64_t n = nodes * s.k;
@@ -307,7 +373,8 @@ void gradients(const char* name, const EdgeMessageTensors& in, const Tensor& ind
     run(name, warps(n), pull_edges_kernel<V>, n, s.d, s.moves, a, c, bars);
     add_square_weights(name, n, s.d, c, bars, sums);
     sum_receivers(name, s, first, nodes, bars, nodes_of);
-    sum_senders(name, s, first, nodes, by_sender, bars, nodes_of);
+    sum_senders(name, s, first, nodes, by_sender, outcomes(bars.next), outcomes(bars.delta),
+                nodes_of);
   });
   store<T>(name, sums.w2, grads.w2);
   store<T>(name, sums.w_c, grads.w_c);

@@ -1,6 +1,6 @@
 // The E(n) message kernels on the emulated device against their CPU forms (compare.h): all four,
-// with and without attention and moving coordinates, over shapes that cross the ends of chunks,
-// slices, warps and clouds, with self edges, repeated neighbours and coinciding points.
+// with and without attention and moving coordinates, over shapes that cross the ends of tiles,
+// chunks, slices, warps and clouds, with self edges, repeated neighbours and coinciding points.
 #include <doctest/doctest.h>
 
 #include "basin/kernels/edge_message.h"
@@ -28,21 +28,26 @@ constexpr Field kFields[] = {
 
 EdgeMessageTensors tensors(Rng& rng, const Layer& l) {
   const auto make = [&](const Shape& shape) { return testing::uniform(rng, shape); };
+  // Weights as large as in a network: sums over d keep the size of their terms.
+  const auto weights = [&](const Shape& shape) {
+    const double bound = std::sqrt(3.0 / static_cast<double>(l.d));
+    return testing::uniform(rng, shape, -bound, bound);
+  };
   EdgeMessageTensors t;
   t.p = make({l.rows(), l.d});
   t.r = make({l.rows(), l.d});
   t.x = make({l.rows(), 3});
   t.w_s = make({l.d});
-  t.w2 = make({l.d, l.d});
+  t.w2 = weights({l.d, l.d});
   t.b2 = make({l.d});
   if (l.attention) {
-    t.w_a = make({l.d});
+    t.w_a = weights({l.d});
     t.b_a = make({1});
   }
   if (l.moves) {
-    t.w_c = make({l.d, l.d});
+    t.w_c = weights({l.d, l.d});
     t.b_c = make({l.d});
-    t.w_x = make({l.d});
+    t.w_x = weights({l.d});
   }
   return t;
 }
@@ -116,14 +121,39 @@ void compare_layer(const Layer& l) {
 
 }  // namespace
 
-TEST_CASE("emulation: E(n) messages, one cloud over many chunks") {
+// d of at most 64 in tiles on chip: some blocks have several tiles, the last has few nodes.
+TEST_CASE("emulation: E(n) messages in tiles, one cloud") {
   compare_layer({1, 75, 5, 11, true, true});
 }
-TEST_CASE("emulation: E(n) messages, chunks across clouds") {
+TEST_CASE("emulation: E(n) messages in tiles, many clouds") {
   compare_layer({29, 8, 3, 6, false, true});
   compare_layer({19, 9, 2, 13, true, false});
 }
-TEST_CASE("emulation: E(n) messages, wider than a warp, one node per chunk") {
+TEST_CASE("emulation: E(n) messages in tiles, d of 64") {
+  compare_layer({3, 9, 16, 64, false, true});
+  compare_layer({2, 7, 7, 64, true, true});
+}
+TEST_CASE("emulation: E(n) messages in tiles, d of 32 and 16") {
+  compare_layer({3, 17, 6, 32, true, true});
+  compare_layer({2, 33, 9, 16, false, false});
+}
+TEST_CASE("emulation: E(n) messages in tiles, channels between 32 and 64") {
+  compare_layer({2, 11, 5, 52, true, false});
+}
+// One node per tile in f32; more edges than a tile in the gradients of f64.
+TEST_CASE("emulation: E(n) messages, many neighbours") {
   compare_layer({1, 6, 55, 40, true, true});
+  compare_layer({1, 3, 130, 8, false, true});
 }
 TEST_CASE("emulation: E(n) messages, the smallest") { compare_layer({1, 1, 1, 1, false, false}); }
+// Wider than a tile.
+TEST_CASE("emulation: E(n) messages in chunks, one cloud") {
+  compare_layer({1, 41, 5, 70, true, true});
+}
+TEST_CASE("emulation: E(n) messages in chunks, across clouds") {
+  compare_layer({5, 7, 3, 65, false, true});
+  compare_layer({7, 5, 2, 77, true, false});
+}
+TEST_CASE("emulation: E(n) messages in chunks, one node each") {
+  compare_layer({1, 4, 60, 70, true, true});
+}
