@@ -112,9 +112,8 @@ void seal(PointCloudSet& set);
 std::vector<int64_t> spread_rows(int64_t n, int64_t limit);
 
 std::vector<int64_t> class_counts(const PointCloudSet& set);
-// Clouds of one set that are, point for point and bit for bit, clouds of another: a test split that
-// repeats the training split measures memory, and 91 of the 2,468 test clouds of the HDF5 release of
-// ModelNet40 do.
+// Clouds of one set that are, point for point and bit for bit, clouds of another. A test split that
+// repeats the training split measures memory; of the HDF5 release of ModelNet40 91 test clouds do.
 struct Repeats {
   std::vector<int64_t> rows;  // of the set, rising
   int64_t relabelled = 0;     // of these without any equal cloud of their own label

@@ -66,8 +66,8 @@ void normalise(const Layer<T>& in, const T* scale, const T* beta, T* y) {
   });
 }
 
-// From the sums of g and g (x - mean), g the cotangent behind the activation: dgamma and dbeta where
-// they are asked for, and k [3, C] of dx = k0 g + k1 + k2 (x - mean).
+// From the sums of g and g (x - mean), g the cotangent behind the activation: dgamma and dbeta
+// where they are asked for, and k [3, C] of dx = k0 g + k1 + k2 (x - mean).
 template <class T>
 struct BackwardCoefficients {
   Layer<T> in;

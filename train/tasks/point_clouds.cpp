@@ -65,10 +65,10 @@ class Clouds {
   void take_test(PointCloudSet test, const PointCloudSet& train) const {
     const Repeats repeats = repeats_of(test, train);
     if (!repeats.rows.empty()) {
-      facts_.description += str("; ", repeats.rows.size(), " of ", test.size(),
-                                " test shapes are bit for bit training shapes, ",
-                                repeats.relabelled, " of them under other labels only",
-                                settings_.keep_repeats ? "" : "; left out");
+      facts_.description +=
+          str("; ", repeats.rows.size(), " of ", test.size(),
+              " test shapes are bit for bit training shapes, ", repeats.relabelled,
+              " of them under other labels only", settings_.keep_repeats ? "" : "; left out");
     }
     if (settings_.keep_repeats || repeats.rows.empty()) {
       test_ = std::move(test);
