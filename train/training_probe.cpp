@@ -7,6 +7,7 @@
 
 #include "basin/analysis/lanczos.h"
 #include "basin/analysis/ranks.h"
+#include "basin/analysis/spectral_density.h"
 #include "basin/analysis/trace.h"
 #include "basin/models/symmetry.h"
 #include "basin/train/layer_inputs.h"
@@ -46,6 +47,35 @@ void add_curvature(Record& line, const CurvatureOperator& h, const ProbePlan& pl
       .add("trace_low", trace.interval.low)
       .add("trace_high", trace.interval.high)
       .add("trace_probes", trace.samples);
+}
+
+std::string list_text(const std::vector<double>& values) {
+  std::string out;
+  for (const double v : values) out += (out.empty() ? "" : " ") + number_text(v);
+  return out;
+}
+
+std::vector<Record> density_lines(const CurvatureOperator& h, const ProbePlan& plan, int64_t epoch,
+                                  int64_t step, uint64_t seed) {
+  std::vector<Record> lines;
+  if (plan.density == 0) return lines;
+  QuadratureOptions options;
+  options.probes = plan.probes;
+  options.lanes = plan.probes;
+  options.steps = plan.density;
+  options.seed = seed;
+  const SpectralQuadrature q = spectral_quadrature(h, options);
+  for (const SpectralRule& rule : q.rules) {
+    lines.emplace_back();
+    lines.back()
+        .add("event", "probe_density")
+        .add("epoch", epoch)
+        .add("step", step)
+        .add("size", q.n)
+        .add("nodes", list_text(rule.nodes))
+        .add("weights", list_text(rule.weights));
+  }
+  return lines;
 }
 
 double median_of(std::vector<double> values) {
@@ -120,8 +150,8 @@ ProbePlan parse_probe_plan(const std::string& text) {
   TextReader in(text);
   const auto expect = [&](bool held) {
     check(held,
-          "probe: expected every=E[,examples=S,probes=P,steps=L] with E a period (5e, 500), "
-          "S >= 1 and P, L >= 2, given '",
+          "probe: expected every=E[,examples=S,probes=P,steps=L,density=M] with E a period (5e, "
+          "500), S >= 1, M >= 0 and P, L >= 2, given '",
           text, "'");
   };
   for (std::string part; std::getline(in, part, ',');) {
@@ -137,8 +167,9 @@ ProbePlan parse_probe_plan(const std::string& text) {
     int64_t* target = key == "examples" || key == "shapes" ? &plan.examples
                       : key == "probes"                    ? &plan.probes
                       : key == "steps"                     ? &plan.steps
+                      : key == "density"                   ? &plan.density
                                                            : nullptr;
-    const int64_t low = key == "probes" || key == "steps" ? 2 : 1;
+    const int64_t low = key == "probes" || key == "steps" ? 2 : key == "density" ? 0 : 1;
     expect(target != nullptr && parse_int64(value, *target) && *target >= low);
   }
   expect(text.empty() || plan.every.count > 0);
@@ -234,6 +265,7 @@ void TrainingProbe::measure(const ModelState& trained, int64_t epoch, int64_t st
   add_terms(line, term_gradients(task_, state, data_));
   if (!few_.tensors.empty()) add_symmetry(line, task_, state, few_, seed_);
   metrics.append(line);
+  for (const Record& d : density_lines(h, plan_, epoch, step, seed_)) metrics.append(d);
   for (const Record& m : matrices) metrics.append(m);
 }
 

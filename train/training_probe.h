@@ -1,4 +1,5 @@
-// What a run records about itself on the way: --probe every=E[,examples=S,probes=P,steps=L].
+// What a run records about itself on the way:
+//   --probe every=E[,examples=S,probes=P,steps=L,density=M].
 // After the last step of every E-th epoch, on S fixed training examples (no augmentation, running
 // batch norm statistics), metrics.jsonl gets
 //   one line "probe": loss, gradient norm, lambda_max with residual (Lanczos, at most L products),
@@ -12,6 +13,8 @@
 //     of each, gradient_cosine_TERM_TERM of each two, and gradient_alignment
 //     (train/term_gradients.h); and for networks that declare a symmetry its largest error at the
 //     outputs;
+//   with M > 0 one line "probe_density" per probe vector: the Gauss rule of M Lanczos steps
+//     (analysis/spectral_density.h), `nodes` and `weights` as lists, and `size`, the parameters;
 //   one line "probe_matrix" per weight matrix with its own numbers, and those of the optimizer's
 //     rule where it has any: of SpecMuon, per leading mode j, specmuon_s_j, _r_j, _rn_j,
 //     _r_over_e_j, _scale_j, _dissipation_j and _slack_j; where spectra are set in training
@@ -33,6 +36,7 @@ struct ProbePlan {
   int64_t examples = 128;
   int64_t probes = 4;
   int64_t steps = 20;
+  int64_t density = 0;  // Lanczos steps of the spectral density, for `probes` vectors; 0: none
 };
 // "" or "every=5,shapes=64": `shapes` is an earlier name of `examples`. usage error naming the
 // form.

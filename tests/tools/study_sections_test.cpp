@@ -52,6 +52,16 @@ std::string metrics_of_run(const Job& job, bool probed) {
                  .add("lambda_max", 10 + jitter)
                  .line() +
              "\n";
+      if (job.settings.at("width") == "2") {  // the spectrum widens from step to step
+        out += Record()
+                   .add("event", "probe_density")
+                   .add("step", step)
+                   .add("size", 100)
+                   .add("nodes", str("0 ", step))
+                   .add("weights", "0.75 0.25")
+                   .line() +
+               "\n";
+      }
     }
     out += Record()
                .add("event", "epoch")
@@ -167,6 +177,11 @@ TEST_CASE("study report: parts over the seeds, courses, corruptions and all netw
   CHECK(contains(page, "λ max: muon and adam are not told apart at the end"));
   CHECK(contains(csv("along-wide"), "stable rank / maximal,muon,run 3,40,0.52"));
   CHECK(contains(csv("ends-wide"), "stable rank / maximal,\"test accuracy, %\",muon,seed 2,0.52"));
+  // Densities at the first, a middle and the last step, where they were recorded.
+  CHECK(contains(page, "Spectral density along the training: wide"));
+  CHECK(contains(page, "muon, step 30"));
+  CHECK_FALSE(contains(page, "muon, step 20"));
+  CHECK(contains(page, "narrow: no spectral density along the training (probes without density"));
   // Ranks: shares of 4, over the seeds; the start in grey.
   CHECK(contains(csv("weight_rank-narrow-ends"),
                  "stable rank / maximal rank,adam,0,a.weight,value,0.525"));

@@ -42,8 +42,10 @@ TEST_CASE("training probe: the plan is read, and a bad one is a usage error") {
   CHECK(plan.steps == 30);
   CHECK(parse_probe_plan("every=500,examples=7").examples == 7);
   CHECK(parse_probe_plan("every=5e").every.text() == "5e");
-  for (const char* bad :
-       {"every=0", "5", "every=2,shape=3", "shapes=3", "every=2,probes=1", "every=2x", "every="}) {
+  CHECK(parse_probe_plan("every=5e").density == 0);
+  CHECK(parse_probe_plan("every=5e,density=12").density == 12);
+  for (const char* bad : {"every=0", "5", "every=2,shape=3", "shapes=3", "every=2,probes=1",
+                          "every=2,density=-1", "every=2x", "every="}) {
     CHECK_MESSAGE(error_of([&] { parse_probe_plan(bad); }).first == ErrorKind::usage, bad);
   }
 }
@@ -81,6 +83,43 @@ TEST_CASE("training probe: lines are written, the training is unchanged, a resum
       for (size_t i = 0; i < lines.size(); ++i) CHECK(again[i].values() == lines[i].values());
     }
   }
+}
+
+TEST_CASE("training probe: the rules of the spectral density, one line each") {
+  const TempDir dir;
+  const Problem problem(probed("muon", "every=2,shapes=20,probes=3,density=6"));
+  train(problem, dir / "run");
+  double trace = 0;
+  std::vector<RecordFields> rules;
+  for (RecordFields& line : probe_lines(dir / "run")) {
+    if (line.text("event") == "probe") trace = line.number("trace");
+    if (line.text("event") == "probe_density") rules.push_back(std::move(line));
+  }
+  REQUIRE(rules.size() == 3);
+  double sum = 0;
+  for (const RecordFields& rule : rules) {
+    const auto numbers = [&](const char* key) {
+      std::vector<double> out;
+      TextReader in(rule.text(key));
+      for (std::string part; std::getline(in, part, ' ');) {
+        REQUIRE(parse_double(part, out.emplace_back()));
+      }
+      return out;
+    };
+    const std::vector<double> nodes = numbers("nodes"), weights = numbers("weights");
+    REQUIRE(nodes.size() == 6);
+    REQUIRE(weights.size() == 6);
+    CHECK(std::is_sorted(nodes.begin(), nodes.end()));
+    double mass = 0;
+    for (size_t i = 0; i < 6; ++i) {
+      mass += weights[i];
+      sum += weights[i] * nodes[i] * rule.number("size") / 3;
+    }
+    CHECK(mass == doctest::Approx(1).epsilon(1e-10));
+  }
+  // The first moment of each rule is the quadratic form of its probe: Hutchinson's estimate, which
+  // takes the same number of other vectors.
+  CHECK(sum == doctest::Approx(trace).epsilon(0.5));
 }
 
 TEST_CASE("training probe: its numbers are those of the weights") {

@@ -7,6 +7,7 @@
 #include "basin/core/parallel.h"
 #include "basin/core/params.h"
 #include "basin/tools/bench/bench.h"
+#include "basin/tools/bench/compare.h"
 #include "basin/tools/bench/network.h"
 #include "basin/tools/shell/cli.h"
 #include "basin/tools/shell/environment.h"
@@ -135,12 +136,26 @@ BenchOptions options_from(const Config& config) {
   return out;
 }
 
+int compare(const std::vector<std::string>& files) {
+  check(files.size() == 2, "compare: expects two results that --json wrote, given ", files.size());
+  const auto read = [](const std::string& file) {
+    return parse_record(read_text_file(file), file);
+  };
+  std::cout << bench_comparison(read(files[0]), read(files[1]), files[0], files[1]);
+  return 0;
+}
+
 int run(int argc, const char* const* argv) {
   Config config = bench_settings();
-  const Program program{"bench", "Times the parts of Basin on this machine.", case_help, "CASE",
-                        "names of cases"};
+  const Program program{"bench",
+                        "Times the parts of Basin on this machine; compares two results (compare "
+                        "A.json B.json).",
+                        case_help, "CASE", "names of cases; or compare, then two results"};
   const CommandLine line = parse_command_line(program, config, argc, argv);
   if (line.done) return 0;
+  if (!line.positionals.empty() && line.positionals.front() == "compare") {
+    return compare({line.positionals.begin() + 1, line.positionals.end()});
+  }
   const BenchOptions options = options_from(config);
   check(!line.positionals.empty(), "expects the names of cases, none given; --help lists them");
   std::vector<const BenchCase*> chosen;

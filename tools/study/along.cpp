@@ -1,13 +1,15 @@
 // Sections of a study's report on what the trainings recorded on the way, for all seeds: ranks,
-// curvature and the metric over shared steps, from when on the optimizers differ, and the values at
-// the end against each other.
+// curvature and the metric over shared steps, from when on the optimizers differ, the values at the
+// end against each other, and the spectral density at several steps.
 #include <algorithm>
 #include <cmath>
 #include <set>
 
 #include "basin/analysis/hypothesis_tests.h"
 #include "basin/analysis/rank_correlation.h"
+#include "basin/analysis/spectral_density.h"
 #include "basin/core/lines.h"
+#include "basin/figures/curvature_figures.h"
 #include "basin/figures/optimizer_figures.h"
 #include "basin/figures/scatter_figures.h"
 #include "basin/figures/training_figures.h"
@@ -33,6 +35,7 @@ struct RunsAlong {
 
 using Lines = std::vector<RecordFields>;
 
+// Without the lines of single matrices, which are many.
 Lines lines_of(const StudyRun& run, Ledger& ledger) {
   Lines out;
   const fs::path file = ledger.curve(run.job);
@@ -40,8 +43,7 @@ Lines lines_of(const StudyRun& run, Ledger& ledger) {
   const std::string text = read_text_file(file);
   LineReader reader(text);
   for (std::string_view line; reader.next(line);) {
-    if (line.starts_with("{\"event\": \"probe_")) continue;  // of single matrices and densities
-    if (!line.empty()) {
+    if (!line.empty() && !line.starts_with("{\"event\": \"probe_matrix\"")) {
       out.push_back(parse_record(line, str(file.string(), ":", reader.number())));
     }
   }
@@ -175,6 +177,86 @@ ScatterPanel ends_panel(const Quantity& x, const std::vector<RunsAlong>& of_x, c
   return out;
 }
 
+// The rules of the spectral density of all seeds, by step.
+std::map<double, SpectralQuadrature> densities_of(
+    const std::vector<std::pair<uint64_t, Lines>>& runs) {
+  std::map<double, SpectralQuadrature> out;
+  const auto numbers = [](const RecordFields& f, const char* key) {
+    std::vector<double> values;
+    TextReader in(f.text(key));
+    for (std::string part; std::getline(in, part, ' ');) {
+      if (!parse_double(part, values.emplace_back())) {
+        fail(ErrorKind::data, "probe_density: ", key, " expects numbers, found '", part, "'");
+      }
+    }
+    return values;
+  };
+  for (const auto& [seed, lines] : runs) {
+    for (const RecordFields& f : lines) {
+      if (f.text("event") != "probe_density") continue;
+      SpectralQuadrature& q = out[f.number("step")];
+      q.n = f.integer("size");
+      q.rules.push_back({numbers(f, "nodes"), numbers(f, "weights")});
+    }
+  }
+  return out;
+}
+
+// The first, a middle and the last of the steps.
+std::vector<double> shown_steps(const std::map<double, SpectralQuadrature>& all) {
+  std::vector<double> steps;
+  for (const auto& [step, q] : all) steps.push_back(step);
+  if (steps.size() <= 3) return steps;
+  return {steps.front(), steps[steps.size() / 2], steps.back()};
+}
+
+// One panel per optimizer and step, at one bandwidth and on one axis, so that they compare.
+std::optional<Figure> density_along(
+    const std::string& model, const std::vector<std::string>& order,
+    const std::map<std::string, std::vector<std::pair<uint64_t, Lines>>>& runs,
+    const FigureConditions& conditions) {
+  std::vector<std::pair<std::string, std::pair<double, SpectralQuadrature>>> shown;
+  double width = 0, low = 0, high = 0;
+  for (const std::string& optimizer : order) {
+    const auto found = runs.find(optimizer);
+    if (found == runs.end()) continue;
+    const std::map<double, SpectralQuadrature> all = densities_of(found->second);
+    for (const double step : shown_steps(all)) {
+      const SpectralQuadrature& q = all.at(step);
+      width = std::max(width, default_bandwidths(q).relative);
+      low = std::min(low, q.smallest());
+      high = std::max(high, q.largest());
+      shown.push_back({optimizer, {step, q}});
+    }
+  }
+  if (shown.empty()) return std::nullopt;
+  SpectralDensity out;
+  out.title = "Spectral density along the training: " + model;
+  out.over = "probes of all seeds";
+  out.conditions = conditions;
+  for (const auto& [optimizer, at] : shown) {
+    const SpectralQuadrature& q = at.second;
+    const DensityCurve curve =
+        spectral_density(q, width, {1200, low - 6 * width, high + 6 * width});
+    DensitySeries series{.optimizer = optimizer,
+                         .label = str(optimizer, ", step ", readable(at.first)),
+                         .at = curve.x,
+                         .density = curve.density,
+                         .low = curve.low,
+                         .high = curve.high};
+    for (const SpectralRule& r : q.rules) {
+      series.nodes.insert(series.nodes.end(), r.nodes.begin(), r.nodes.end());
+      series.weights.insert(series.weights.end(), r.weights.begin(), r.weights.end());
+    }
+    series.bandwidth = width;
+    series.negative_share = negative_share(q).value;
+    out.series.push_back(std::move(series));
+  }
+  Figure figure = density_figure(out);
+  figure.name = "density-along-" + model;
+  return figure;
+}
+
 struct Panel {
   Quantity quantity;
   std::vector<RunsAlong> optimizers;
@@ -244,9 +326,6 @@ std::vector<PartSection> along_sections(const Study& study, const Schedule& sche
                            "without the setting probe)"));
       continue;
     }
-    absent.push_back(str(model.name,
-                         ": no spectral density along the training (probes record "
-                         "λ max and trace, no quadrature)"));
     std::vector<Panel> panels;
     TrainingCurves curves{.title = str("When do they part: ", model.name), .panels = {}};
     std::string words;
@@ -275,6 +354,12 @@ std::vector<PartSection> along_sections(const Study& study, const Schedule& sche
                         {std::move(figure)}};
     if (auto ends = ends_figure(model.name, panels, conditions)) {
       section.figures.push_back(std::move(*ends));
+    }
+    if (auto density = density_along(model.name, order, runs, conditions)) {
+      section.figures.push_back(std::move(*density));
+    } else {
+      absent.push_back(
+          str(model.name, ": no spectral density along the training (probes without density=M)"));
     }
     out.push_back(std::move(section));
   }
