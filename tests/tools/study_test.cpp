@@ -149,12 +149,13 @@ TEST_CASE("study file: one sentence per fault, with its line") {
 TEST_CASE("study file: those of the repository are read, and plan what they say") {
   for (const auto& [name, jobs] :
        std::vector<std::pair<std::string, int64_t>>{{"quick", 48},
-                                                    {"paper_table1", 84},
-                                                    {"paper_hessian", 84},
+                                                    {"paper_table1", 108},
+                                                    {"paper_hessian", 87},
                                                     {"paper_qm9", 60},
                                                     {"paper_graphs", 10},
                                                     {"specmuon_burgers", 63},
-                                                    {"stable_rank", 60}}) {
+                                                    {"stable_rank", 60},
+                                                    {"equivariance_dial", 110}}) {
     INFO(name);
     const test::TempDir dir;
     const Study study = read_study(fs::path(BASIN_SOURCE_DIR) / "studies" / (name + ".toml"));
