@@ -107,6 +107,12 @@ TEST_CASE("emulation: eight steps of every other optimizer that takes the gradie
   }
   compare_steps({.name = "muon", .options = {{"power", "0.5"}}}, 8);
   compare_steps({.name = "specmuon", .options = {{"preset", "paper"}, {"momentum_at", "pre"}}}, 8);
+  compare_steps({.name = "poet", .lr = 1e-3, .weight_decay = 0, .options = {{"block", "8"}}}, 8);
+  compare_steps({.name = "adamw",
+                 .lr = 1e-3,
+                 .options = {{"switch", "muon at=3 lr=0.02"}},
+                 .run = {.steps = 8, .steps_per_epoch = 8}},
+                8);
 }
 
 TEST_CASE("emulation: optimizers that look again do so on the device") {
