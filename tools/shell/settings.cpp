@@ -88,7 +88,8 @@ std::vector<Setting> training_settings(const TaskInfo& task) {
       {"log_every", Kind::integer, "50", "Steps between step lines in metrics.jsonl; 0: none",
        record},
       {"probe", Kind::text, "",
-       "Measure along the training: every=E[,examples=S,probes=P,steps=L,density=M], E as for --eval-every",
+       "Measure along the training: every=E[,examples=S,probes=P,steps=L,density=M], E as for "
+       "--eval-every",
        record},
       {"out", Kind::text, "", "Run directory (default: runs/MODEL-OPTIMIZER-sSEED)", action},
       {"resume", Kind::text, "",
