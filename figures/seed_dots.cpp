@@ -32,6 +32,11 @@ class DotsDrawing {
     size_t columns = 0;
     for (const SeedPanel& p : data.panels) columns = std::max(columns, p.columns.size());
     plot_width_ = kColumnWidth * static_cast<double>(columns);
+    for (const SeedPanel& p : data.panels) {  // name and note share a line
+      constexpr double kBold = 1.1, kBetween = 12;
+      plot_width_ = std::max(plot_width_, kBold * text_width(p.network, kPanelTitleSize) +
+                                              kBetween + text_width(p.note, kLabelSize));
+    }
     const double panel = kAxisWidth + plot_width_ + kGap;
     per_row_ = std::clamp<size_t>(static_cast<size_t>(kWidest / panel), 1, data.panels.size());
     width_ = std::max(2 * kFigureMargin + panel * static_cast<double>(per_row_), 420.0);
