@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "basin/analysis/estimate.h"
+#include "basin/analysis/spectral_density.h"
 #include "basin/figures/figure.h"
 
 namespace basin {
@@ -78,6 +79,12 @@ struct SpectralDensity {
   FigureConditions conditions = {};
 };
 Figure density_figure(const SpectralDensity& data);
+// A series of quadratures of several runs, at one bandwidth on the axis from low to high (and six
+// bandwidths beyond): the mean over the runs with its interval over them; of one run the band over
+// its probes.
+DensitySeries density_series(const std::string& optimizer,
+                             const std::vector<SpectralQuadrature>& runs, double bandwidth,
+                             double low, double high);
 
 // The running trace estimate with its interval against the number of probes, one panel per method,
 // and the residuals of Lanczos against its step: the first pair of each optimizer as a full line,

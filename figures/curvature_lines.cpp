@@ -6,6 +6,7 @@
 #include "basin/core/error.h"
 #include "basin/figures/curvature_figures.h"
 #include "basin/figures/detail/figure_drawing.h"
+#include "basin/figures/optimizer_figures.h"
 
 namespace basin {
 namespace {
@@ -325,6 +326,41 @@ Figure scree_figure(const Scree& data) {
   }
   if (edges) what += "; dashed: edge of the bulk";
   return finish_figure(std::move(figure), what + ".", data.conditions);
+}
+
+DensitySeries density_series(const std::string& optimizer,
+                             const std::vector<SpectralQuadrature>& runs, double bandwidth,
+                             double low, double high) {
+  constexpr int64_t kCells = 1200;
+  DensitySeries series{.optimizer = optimizer, .bandwidth = bandwidth};
+  std::vector<DensityCurve> curves;
+  double negative = 0;
+  for (const SpectralQuadrature& q : runs) {
+    curves.push_back(
+        spectral_density(q, bandwidth, {kCells, low - 6 * bandwidth, high + 6 * bandwidth}));
+    negative += negative_share(q).value / static_cast<double>(runs.size());
+    for (const SpectralRule& r : q.rules) {
+      series.nodes.insert(series.nodes.end(), r.nodes.begin(), r.nodes.end());
+      series.weights.insert(series.weights.end(), r.weights.begin(), r.weights.end());
+    }
+  }
+  series.negative_share = negative;
+  series.at = curves.front().x;
+  if (curves.size() == 1) {
+    series.density = curves.front().density;
+    series.low = curves.front().low;
+    series.high = curves.front().high;
+    return series;
+  }
+  for (size_t i = 0; i < series.at.size(); ++i) {
+    std::vector<double> values;
+    for (const DensityCurve& curve : curves) values.push_back(curve.density[i]);
+    const Estimate mean = mean_of_runs(values, false);
+    series.density.push_back(mean.value);
+    series.low.push_back(std::max(0.0, mean.interval.low));
+    series.high.push_back(mean.interval.high);
+  }
+  return series;
 }
 
 Figure density_figure(const SpectralDensity& data) {

@@ -114,16 +114,6 @@ inline Tensor sum_storage(int64_t kinds, int64_t channels) {
   return Tensor::empty({kinds, channels}, DType::f64, Device::cuda);
 }
 
-// The sums as device code reads them.
-struct SumView {
-  const double* total;
-  int64_t channels;
-  __device__ double operator()(int64_t kind, int64_t c) const { return total[kind * channels + c]; }
-};
-inline SumView view(const Tensor& sums) {
-  return sums.defined() ? SumView{in_ptr<double>(sums), sums.size(1)} : SumView{nullptr, 0};
-}
-
 // finish(c, s) for every channel with the sums over the rows, zero where there are none: one launch
 // where one tile holds them, else two. Fewer rows per tile suit bodies that do much work per row:
 // there are then more blocks.

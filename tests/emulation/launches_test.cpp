@@ -15,10 +15,12 @@
 #include "basin/kernels/launch.h"
 #include "basin/models/model.h"
 #include "basin/optim/registry.h"
+#include "basin/tests/emulation/cloud_task.h"
 #include "basin/tests/emulation/counts.h"
 #include "basin/train/step.h"
 
 using namespace basin;
+using testing::cloud_task;
 
 namespace {
 
@@ -88,16 +90,6 @@ int64_t reserved_bytes() {
 }
 
 // Clouds of 1,024 points, 32 in a batch, 40 classes.
-Task cloud_task(const Model& model) {
-  Task task;
-  task.name = "clouds";
-  task.model = model;
-  task.objective = [model](const Tensors& buffers, const Batch& batch, const ForwardOptions& mode) {
-    return supervised(model, buffers, {batch.tensors[0]}, mode,
-                      cross_entropy_loss(batch.tensors[1]), batch.examples);
-  };
-  return task;
-}
 Batch clouds() {
   return {{Tensor::zeros({32, 1024, 3}, DType::f32), Tensor::zeros({32}, DType::i64)}, 32, {}};
 }

@@ -12,6 +12,7 @@
 #include "basin/models/model.h"
 #include "basin/optim/clip.h"
 #include "basin/optim/registry.h"
+#include "basin/tests/emulation/cloud_task.h"
 #include "basin/tests/emulation/compare.h"
 #include "basin/train/feed.h"
 
@@ -183,15 +184,7 @@ struct Run {
   bool operator==(const Run&) const = default;
 };
 
-// The classification of clouds as a task: all of it that a step needs.
-Task cloud_task(const Model& model) {
-  Task task;
-  task.name = "clouds";
-  task.model = model;
-  task.objective = [model](const Tensors& buffers, const Batch& batch, const ForwardOptions& mode) {
-    return supervised(model, buffers, {batch.tensors[0]}, mode,
-                      cross_entropy_loss(batch.tensors[1]), batch.examples);
-  };
+Task metered(Task task) {
   task.train_meter = [] { return std::unique_ptr<Meter>(); };  // wants the outputs
   return task;
 }
@@ -210,7 +203,7 @@ Run train(const std::string& optimizer, Device device, GraphMode graph, DType dt
       optimizer.starts_with("descent")
           ? std::make_unique<Descent>(state.params, optimizer == "descent")
           : make_optimizer({.name = optimizer}, state.params);
-  const Task task = cloud_task(model);
+  const Task task = metered(testing::cloud_task(model));
   TrainStep step(task, state, *rule, {.clip = clip, .batch = 6, .graph = graph});
   Run run;
   for (int i = 0; i < steps; ++i) {
@@ -287,7 +280,7 @@ TEST_CASE("emulation step: optimizers that look ahead or again leave the graph a
 }
 
 TEST_CASE("emulation step: a graph on the CPU is refused") {
-  const Task task = cloud_task(make_model({.name = "pointnet", .outputs = 5}));
+  const Task task = testing::cloud_task(make_model({.name = "pointnet", .outputs = 5}));
   ModelState state = init_model(task.model, 0, DType::f32);
   const auto rule = make_optimizer({.name = "adamw"}, state.params);
   CHECK(sentence_of([&] { TrainStep(task, state, *rule, {.graph = GraphMode::on}); }) ==

@@ -16,17 +16,6 @@ using namespace basin::optim_test;
 
 namespace {
 
-std::vector<double> spectrum_of(const Tensor& w) {
-  return SingularValues::cpu(w.to(DType::f64)).to_vector<double>();
-}
-
-double largest_gap(const std::vector<double>& a, const std::vector<double>& b) {
-  REQUIRE(a.size() == b.size());
-  double gap = 0;
-  for (size_t i = 0; i < a.size(); ++i) gap = std::max(gap, std::abs(a[i] - b[i]));
-  return gap;
-}
-
 double change_of(const Tensor& a, const Tensor& b) {
   double sum = 0;
   for (int64_t i = 0; i < a.numel(); ++i) sum += (a.at(i) - b.at(i)) * (a.at(i) - b.at(i));

@@ -11,6 +11,7 @@
 #include "basin/core/error.h"
 #include "basin/core/params.h"
 #include "basin/core/random.h"
+#include "basin/kernels/linalg.h"
 
 namespace basin::optim_test {
 
@@ -105,6 +106,22 @@ std::string error_of(F&& f, ErrorKind kind) {
   }
   FAIL("expected an error");
   return {};
+}
+
+// Singular values, falling.
+inline std::vector<double> spectrum_of(const Tensor& w) {
+  return SingularValues::cpu(w.to(DType::f64)).to_vector<double>();
+}
+
+inline double largest_gap(const std::vector<double>& a, const std::vector<double>& b) {
+  REQUIRE(a.size() == b.size());
+  double gap = 0;
+  for (size_t i = 0; i < a.size(); ++i) gap = std::max(gap, std::abs(a[i] - b[i]));
+  return gap;
+}
+
+inline double largest_gap(const Tensor& a, const Tensor& b) {
+  return largest_gap(a.to_vector<double>(), b.to_vector<double>());
 }
 
 }  // namespace basin::optim_test

@@ -12,21 +12,6 @@ using namespace basin::optim_test;
 
 namespace {
 
-std::vector<double> spectrum_of(const Tensor& w) {
-  return SingularValues::cpu(w.to(DType::f64)).to_vector<double>();
-}
-
-double largest_gap(const std::vector<double>& a, const std::vector<double>& b) {
-  REQUIRE(a.size() == b.size());
-  double gap = 0;
-  for (size_t i = 0; i < a.size(); ++i) gap = std::max(gap, std::abs(a[i] - b[i]));
-  return gap;
-}
-
-double largest_gap(const Tensor& a, const Tensor& b) {
-  return largest_gap(a.to_vector<double>(), b.to_vector<double>());
-}
-
 std::vector<double> random_entries(int64_t n, uint64_t seed) {
   return random_tensor({n * (n - 1) / 2}, DType::f64, seed).to_vector<double>();
 }

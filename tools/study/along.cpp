@@ -177,10 +177,11 @@ ScatterPanel ends_panel(const Quantity& x, const std::vector<RunsAlong>& of_x, c
   return out;
 }
 
-// The rules of the spectral density of all seeds, by step.
-std::map<double, SpectralQuadrature> densities_of(
-    const std::vector<std::pair<uint64_t, Lines>>& runs) {
-  std::map<double, SpectralQuadrature> out;
+// The rules of the spectral density by step, a quadrature per seed.
+using Densities = std::map<double, std::vector<SpectralQuadrature>>;
+
+Densities densities_of(const std::vector<std::pair<uint64_t, Lines>>& runs) {
+  Densities out;
   const auto numbers = [](const RecordFields& f, const char* key) {
     std::vector<double> values;
     TextReader in(f.text(key));
@@ -192,20 +193,22 @@ std::map<double, SpectralQuadrature> densities_of(
     return values;
   };
   for (const auto& [seed, lines] : runs) {
+    std::map<double, SpectralQuadrature> own;
     for (const RecordFields& f : lines) {
       if (f.text("event") != "probe_density") continue;
-      SpectralQuadrature& q = out[f.number("step")];
+      SpectralQuadrature& q = own[f.number("step")];
       q.n = f.integer("size");
       q.rules.push_back({numbers(f, "nodes"), numbers(f, "weights")});
     }
+    for (auto& [step, q] : own) out[step].push_back(std::move(q));
   }
   return out;
 }
 
 // The first, a middle and the last of the steps.
-std::vector<double> shown_steps(const std::map<double, SpectralQuadrature>& all) {
+std::vector<double> shown_steps(const Densities& all) {
   std::vector<double> steps;
-  for (const auto& [step, q] : all) steps.push_back(step);
+  for (const auto& [step, runs] : all) steps.push_back(step);
   if (steps.size() <= 3) return steps;
   return {steps.front(), steps[steps.size() / 2], steps.back()};
 }
@@ -215,42 +218,32 @@ std::optional<Figure> density_along(
     const std::string& model, const std::vector<std::string>& order,
     const std::map<std::string, std::vector<std::pair<uint64_t, Lines>>>& runs,
     const FigureConditions& conditions) {
-  std::vector<std::pair<std::string, std::pair<double, SpectralQuadrature>>> shown;
+  struct Shown {
+    std::string optimizer;
+    double step;
+    std::vector<SpectralQuadrature> seeds;
+  };
+  std::vector<Shown> shown;
   double width = 0, low = 0, high = 0;
   for (const std::string& optimizer : order) {
     const auto found = runs.find(optimizer);
     if (found == runs.end()) continue;
-    const std::map<double, SpectralQuadrature> all = densities_of(found->second);
+    const Densities all = densities_of(found->second);
     for (const double step : shown_steps(all)) {
-      const SpectralQuadrature& q = all.at(step);
-      width = std::max(width, default_bandwidths(q).relative);
-      low = std::min(low, q.smallest());
-      high = std::max(high, q.largest());
-      shown.push_back({optimizer, {step, q}});
+      shown.push_back({optimizer, step, all.at(step)});
+      for (const SpectralQuadrature& q : shown.back().seeds) {
+        width = std::max(width, default_bandwidths(q).relative);
+        low = std::min(low, q.smallest());
+        high = std::max(high, q.largest());
+      }
     }
   }
   if (shown.empty()) return std::nullopt;
-  SpectralDensity out;
-  out.title = "Spectral density along the training: " + model;
-  out.over = "probes of all seeds";
+  SpectralDensity out{.title = "Spectral density along the training: " + model, .over = "seeds"};
   out.conditions = conditions;
-  for (const auto& [optimizer, at] : shown) {
-    const SpectralQuadrature& q = at.second;
-    const DensityCurve curve =
-        spectral_density(q, width, {1200, low - 6 * width, high + 6 * width});
-    DensitySeries series{.optimizer = optimizer,
-                         .label = str(optimizer, ", step ", readable(at.first)),
-                         .at = curve.x,
-                         .density = curve.density,
-                         .low = curve.low,
-                         .high = curve.high};
-    for (const SpectralRule& r : q.rules) {
-      series.nodes.insert(series.nodes.end(), r.nodes.begin(), r.nodes.end());
-      series.weights.insert(series.weights.end(), r.weights.begin(), r.weights.end());
-    }
-    series.bandwidth = width;
-    series.negative_share = negative_share(q).value;
-    out.series.push_back(std::move(series));
+  for (const Shown& s : shown) {
+    out.series.push_back(density_series(s.optimizer, s.seeds, width, low, high));
+    out.series.back().label = str(s.optimizer, ", step ", readable(s.step));
   }
   Figure figure = density_figure(out);
   figure.name = "density-along-" + model;

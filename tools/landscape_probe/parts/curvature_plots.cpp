@@ -130,22 +130,8 @@ Figure density(const std::vector<LoadedProbe>& probes, const std::string& networ
     high = std::max(high, q.largest());
   }
   for (const LoadedProbe& p : probes) {
-    const SpectralQuadrature q = quadrature_of(*hessian_of(p));
-    const DensityCurve curve =
-        spectral_density(q, width, {1200, low - 6 * width, high + 6 * width});
-    DensitySeries series;
-    series.optimizer = p.optimizer;
-    series.at = curve.x;
-    series.density = curve.density;
-    series.low = curve.low;
-    series.high = curve.high;
-    for (const SpectralRule& r : q.rules) {
-      series.nodes.insert(series.nodes.end(), r.nodes.begin(), r.nodes.end());
-      series.weights.insert(series.weights.end(), r.weights.begin(), r.weights.end());
-    }
-    series.bandwidth = width;
-    series.negative_share = negative_share(q).value;
-    out.series.push_back(std::move(series));
+    out.series.push_back(
+        density_series(p.optimizer, {quadrature_of(*hessian_of(p))}, width, low, high));
   }
   out.title = "Spectral density of the Hessian: " + network;
   out.conditions = curvature_conditions(probes, command);
@@ -285,34 +271,12 @@ std::optional<Figure> density_over_seeds(const std::string& network,
   }
   SpectralDensity out{.title = "Spectral density of the Hessian: " + network, .over = "seeds"};
   for (const SeedProbes& seeds : all) {
-    DensitySeries series{.optimizer = seeds.optimizer, .bandwidth = width};
-    std::vector<std::vector<double>> curves;
-    std::vector<double> negative;
+    std::vector<SpectralQuadrature> runs;
     for (const LoadedProbe& p : seeds.probes) {
-      if (!has_density(p)) continue;
-      const SpectralQuadrature q = quadrature_of(*hessian_of(p));
-      const DensityCurve curve =
-          spectral_density(q, width, {1200, low - 6 * width, high + 6 * width});
-      series.at = curve.x;
-      curves.push_back(curve.density);
-      negative.push_back(negative_share(q).value);
-      for (const SpectralRule& r : q.rules) {
-        series.nodes.insert(series.nodes.end(), r.nodes.begin(), r.nodes.end());
-        series.weights.insert(series.weights.end(), r.weights.begin(), r.weights.end());
-      }
+      if (has_density(p)) runs.push_back(quadrature_of(*hessian_of(p)));
     }
-    if (curves.empty()) continue;
-    for (size_t i = 0; i < series.at.size(); ++i) {
-      std::vector<double> values;
-      for (const auto& curve : curves) values.push_back(curve[i]);
-      const Estimate mean = mean_of_runs(values, false);
-      series.density.push_back(mean.value);
-      if (curves.size() < 2) continue;
-      series.low.push_back(std::max(0.0, mean.interval.low));
-      series.high.push_back(mean.interval.high);
-    }
-    series.negative_share = mean(negative);
-    out.series.push_back(std::move(series));
+    if (runs.empty()) continue;
+    out.series.push_back(density_series(seeds.optimizer, runs, width, low, high));
   }
   conditions.probes = str(hessian_of(measured.front())->density.size(),
                           " probes of stochastic Lanczos per network");
