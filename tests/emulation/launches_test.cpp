@@ -85,8 +85,9 @@ void hold(const std::string& name, const emu::Counts& counts, int64_t reserved) 
   CHECK_MESSAGE(complaints.empty(), complaints);
 }
 
-int64_t reserved_bytes() {
-  return static_cast<int64_t>(allocator_stats(Device::cuda).reserved_bytes);
+// Since the memory of what ran before in this process was given back.
+int64_t reserved_bytes(int64_t before) {
+  return static_cast<int64_t>(allocator_stats(Device::cuda).reserved_bytes) - before;
 }
 
 // Clouds of 1,024 points, 32 in a batch, 40 classes.
@@ -106,6 +107,7 @@ void count_step(const std::string& name, const Task& task, const Batch& batch,
   const emu::CountOnly nothing_runs;
   use_library();
   release_cached_memory(Device::cuda);
+  const int64_t held = reserved_bytes(0);
   ModelState state = init_model(task.model, 0, DType::f32).to(Device::cuda);
   const std::unique_ptr<Optimizer> rule = make_optimizer({.name = optimizer}, state.params);
   TrainStep step(task, state, *rule, {.batch = batch.examples});
@@ -116,7 +118,7 @@ void count_step(const std::string& name, const Task& task, const Batch& batch,
     step.start(i, 1.0);
     step.finish();
   }
-  hold(name + "." + optimizer, emu::counts() - before, reserved_bytes());
+  hold(name + "." + optimizer, emu::counts() - before, reserved_bytes(held));
 }
 
 // A further product of the same batch, as the estimators pay it: the gradient is linearised once.
@@ -124,6 +126,7 @@ void count_product(const std::string& name, const Task& task, const Batch& batch
   const emu::CountOnly nothing_runs;
   use_library();
   release_cached_memory(Device::cuda);
+  const int64_t held = reserved_bytes(0);
   const ModelState state = init_model(task.model, 0, DType::f32).to(Device::cuda);
   Batch there = batch;
   for (Tensor& t : there.tensors) t = t.to(Device::cuda);
@@ -141,7 +144,7 @@ void count_product(const std::string& name, const Task& task, const Batch& batch
   product(direction);
   const emu::Counts before = emu::counts();
   product(direction);
-  hold(name + ".product", emu::counts() - before, reserved_bytes());
+  hold(name + ".product", emu::counts() - before, reserved_bytes(held));
 }
 
 void count_cloud_network(const char* name) {
