@@ -68,6 +68,26 @@ PermutationResult counted(const Count& count, int64_t splits, bool exact, double
           false};
 }
 
+// P(T <= x) of the noncentral t distribution: T = (Z + shift) / S with S^2 = chi^2_df / df, so it is
+// the mean of Phi(x s - shift) over the law of S, whose density falls like exp(-df (s - 1)^2): by
+// Simpson's rule over twelve standard deviations to each side of 1.
+double noncentral_t_cdf(double x, double df, double shift) {
+  constexpr int kPieces = 2000;  // even
+  const double wide = 12 / std::sqrt(2 * df);
+  const double low = std::max(0.0, 1 - wide), step = (1 + wide - low) / kPieces;
+  const double half = 0.5 * df;
+  const double log_scale = std::log(2.0) + half * std::log(half) - std::lgamma(half);
+  double sum = 0;
+  for (int i = 0; i <= kPieces; ++i) {
+    const double s = low + step * i;
+    if (s <= 0) continue;
+    const double density = std::exp(log_scale + (df - 1) * std::log(s) - half * s * s);
+    const double weight = i == 0 || i == kPieces ? 1 : i % 2 == 1 ? 4 : 2;
+    sum += weight * density * normal_cdf(x * s - shift);
+  }
+  return sum * step / 3;
+}
+
 }  // namespace
 
 TestResult welch_test_of(double mean_a, double deviation_a, int64_t n_a, double mean_b,
@@ -101,6 +121,43 @@ TestResult welch_test(std::span<const double> a, std::span<const double> b, doub
         "given ", a.size(), " and ", b.size());
   return welch_test_of(mean(a), std::sqrt(variance(a)), std::ssize(a), mean(b),
                        std::sqrt(variance(b)), std::ssize(b), level);
+}
+
+double welch_power(double difference, double deviation_a, double deviation_b, int64_t n,
+                   double level) {
+  check(n >= 2, "welch_power: expected two values of each group at least, given ", n);
+  check(level > 0 && level < 1, "welch_power: expected a level between 0 and 1, given ", level);
+  check(deviation_a >= 0 && deviation_b >= 0 && std::isfinite(deviation_a + deviation_b),
+        "welch_power: expected finite standard deviations of at least 0, given ", deviation_a,
+        " and ", deviation_b);
+  const auto count = static_cast<double>(n);
+  const double va = deviation_a * deviation_a / count, vb = deviation_b * deviation_b / count;
+  if (va + vb == 0) return difference == 0 ? 1 - level : 1;
+  const double df = (va + vb) * (va + vb) * (count - 1) / (va * va + vb * vb);
+  const double shift = std::abs(difference) / std::sqrt(va + vb);
+  const double critical = student_t_quantile(0.5 + 0.5 * level, df);
+  return 1 - noncentral_t_cdf(critical, df, shift) + noncentral_t_cdf(-critical, df, shift);
+}
+
+int64_t welch_sample_size(double difference, double deviation_a, double deviation_b, double power,
+                          double level, int64_t most) {
+  check(power > 1 - level && power < 1, "welch_sample_size: expected a power between ", 1 - level,
+        " and 1, given ", power);
+  const auto enough = [&](int64_t n) {
+    return welch_power(difference, deviation_a, deviation_b, n, level) >= power;
+  };
+  if (difference == 0 || most < 2) return 0;
+  int64_t low = 1, high = 2;  // low is too few
+  while (!enough(high)) {
+    if (high == most) return 0;
+    low = high;
+    high = std::min(2 * high, most);
+  }
+  while (high - low > 1) {
+    const int64_t middle = low + (high - low) / 2;
+    (enough(middle) ? high : low) = middle;
+  }
+  return high;
 }
 
 PermutationResult permutation_test(std::span<const double> a, std::span<const double> b,

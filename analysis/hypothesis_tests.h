@@ -32,6 +32,17 @@ TestResult welch_test(std::span<const double> a, std::span<const double> b, doub
 TestResult welch_test_of(double mean_a, double deviation_a, int64_t n_a, double mean_b,
                          double deviation_b, int64_t n_b, double level = 0.95);
 
+// Chance that Welch's test of n values in each group rejects at 1 - level, when the means lie
+// `difference` apart and the groups have these standard deviations: the noncentral t distribution
+// with Satterthwaite's degrees of freedom, both tails. Both deviations 0: 1, or 1 - level where the
+// difference is 0, too. usage error: n < 2, a deviation that is negative or not finite.
+double welch_power(double difference, double deviation_a, double deviation_b, int64_t n,
+                   double level = 0.95);
+// The smallest n in each group with at least that power, up to `most`; 0: more than that, as for a
+// difference of 0. usage error: a power outside of (1 - level, 1).
+int64_t welch_sample_size(double difference, double deviation_a, double deviation_b,
+                          double power = 0.8, double level = 0.95, int64_t most = 1000000);
+
 struct PermutationOptions {
   int64_t most_splits = 200000;  // counted in full; more of them are sampled
   int64_t samples = 100000;      // of a sampled test

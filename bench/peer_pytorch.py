@@ -27,7 +27,7 @@ import peer_networks
 import peer_pinn
 
 ENVIRONMENT = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES",
-               "LD_PRELOAD", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_NUM_THREADS",
+               "LD_PRELOAD", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_NUM_THREADS", "MKL_ENABLE_INSTRUCTIONS",
                "OMP_NUM_THREADS", "KMP_AFFINITY", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
                "BLIS_ARCH_TYPE")
 PARTS = ("check", "forward", "gradient", "adam", "adamw", "muon", "hvp")

@@ -61,7 +61,7 @@ Sizes sizes_of(const EdgeMessageTensors& in, const Tensor& index) {
 
 void check_index(const Sizes& s, const Tensor& index) {
   const int32_t* p = index.data<int32_t>();
-  for (int64_t e = 0; e < index.numel(); ++e) {
+  for (int64_t e = 0, n = index.numel(); e < n; ++e) {
     if (p[e] < 0 || p[e] >= s.nodes) [[unlikely]] {
       fail(ErrorKind::usage, "edge_message: neighbour ", p[e], " at position ", e,
            " is outside 0..", s.nodes - 1);

@@ -32,7 +32,7 @@ void check_index(const Tensor& index, int64_t rows, int64_t lowest, const char* 
     return;
   }
   const int32_t* p = index.data<int32_t>();
-  for (int64_t e = 0; e < index.numel(); ++e) {
+  for (int64_t e = 0, n = index.numel(); e < n; ++e) {
     if (p[e] < lowest || p[e] >= rows) [[unlikely]]
       fail(ErrorKind::usage, op, ": index ", p[e], " at position ", e, " is outside ", lowest, "..",
            rows - 1);

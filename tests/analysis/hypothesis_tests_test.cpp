@@ -166,3 +166,45 @@ TEST_CASE("type I error: Welch 5 % at n = 30, its true size at n = 4; permutatio
     CHECK(std::abs(size - 2.0 / 70) < 0.011);
   }
 }
+
+TEST_CASE("welch_power: noncentral t as SciPy 1.17 has it (scipy.stats.nct)") {
+  const auto close = [](double got, double expected) {
+    INFO(got, " against ", expected);
+    CHECK(std::abs(got - expected) < 1e-8);
+  };
+  close(welch_power(0.5, 1, 1, 64), 0.8014595579222541);
+  close(welch_power(1, 1, 1, 20), 0.8689530277239897);
+  close(welch_power(-1, 1, 1, 4), 0.22318803069754178);
+  close(welch_power(2, 1, 3, 4), 0.1606213527509468);
+  close(welch_power(3, 1, 0.1, 2), 0.2662524286299097);  // hardly more than one degree of freedom
+  close(welch_power(0.1, 1, 1, 50), 0.0785239876787783);
+  close(welch_power(0, 1, 1, 5), 0.05);
+  CHECK(welch_power(1, 0, 0, 4) == 1);
+  CHECK(welch_power(0, 0, 0, 4) == doctest::Approx(0.05));
+  // The sizes that textbooks print for 80 % and 5 %, and the definition of the smallest.
+  CHECK(welch_sample_size(0.5, 1, 1) == 64);
+  CHECK(welch_sample_size(1, 1, 1) == 17);
+  const int64_t n = welch_sample_size(0.3, 1, 2, 0.9);
+  CHECK(welch_power(0.3, 1, 2, n) >= 0.9);
+  CHECK(welch_power(0.3, 1, 2, n - 1) < 0.9);
+  CHECK(welch_sample_size(100, 1, 1) == 2);
+  CHECK(welch_sample_size(0, 1, 1) == 0);
+  CHECK(welch_sample_size(0.5, 1, 1, 0.8, 0.95, 63) == 0);
+  CHECK_THROWS_AS(welch_power(1, -1, 1, 4), Error);
+  CHECK_THROWS_AS(welch_power(1, 1, 1, 1), Error);
+  CHECK_THROWS_AS(welch_sample_size(1, 1, 1, 1), Error);
+}
+
+TEST_CASE("welch_power: as often as the test rejects in simulation") {
+  const auto draw = [](Rng& rng) { return rng.normal(); };
+  int rejected = 0;
+  constexpr int kDraws = 4000;
+  for (int i = 0; i < kDraws; ++i) {
+    Rng rng(12, stream_id("power", static_cast<uint64_t>(i), 0));
+    std::vector<double> a, b;
+    for (int k = 0; k < 4; ++k) a.push_back(draw(rng)), b.push_back(2 + 1.5 * draw(rng));
+    rejected += welch_p(a, b) <= 0.05;
+  }
+  const double expected = welch_power(2, 1, 1.5, 4);  // about 0.4; one binomial deviation is 0.008
+  CHECK(static_cast<double>(rejected) / kDraws == doctest::Approx(expected).epsilon(0.08));
+}

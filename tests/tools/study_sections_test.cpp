@@ -37,19 +37,22 @@ larger = false
 
 bool is_muon(const Job& job) { return job.settings.at("o") == "muon"; }
 
-// Lines of metrics.jsonl. Muon's ranks lie above Adam's from step 20 on, its loss and curvature
-// nowhere apart.
+// Lines of metrics.jsonl. Muon's ranks lie above Adam's from step 20 on, its test accuracy and λ max
+// nowhere apart. Its loss falls twice as fast, and its trace is three times Adam's at equal loss.
 std::string metrics_of_run(const Job& job, bool probed) {
   const double jitter = 0.01 * static_cast<double>(job.seed);
   std::string out;
   for (int step = 10; step <= 40; step += 10) {
+    const double loss = std::exp2((is_muon(job) ? -2.0 : -1.0) * (step / 10 - 3));  // 4 at step 10
     const double rank = is_muon(job) && step >= 20 ? 0.5 : 0.3;
     if (probed) {
       out += Record()
                  .add("event", "probe")
                  .add("step", step)
                  .add("stable_rank_share", rank + jitter)
+                 .add("probe_loss", is_muon(job) ? loss / 4 : loss)
                  .add("lambda_max", 10 + jitter)
+                 .add("trace", (is_muon(job) ? 75 : 100) * loss * (1 + jitter))
                  .line() +
              "\n";
       if (job.settings.at("width") == "2") {  // the spectrum widens from step to step
@@ -182,6 +185,22 @@ TEST_CASE("study report: parts over the seeds, courses, corruptions and all netw
   CHECK(contains(page, "muon, step 30"));
   CHECK_FALSE(contains(page, "muon, step 20"));
   CHECK(contains(page, "narrow: no spectral density along the training (probes without density"));
+  // At equal loss three times the trace, at the lowest loss that both reached and in the middle of
+  // the way to it, though it is smaller at the end: 3 / 8.
+  const std::string matched = read_text_file(dir / "out" / "tables" / "matched.csv");
+  CHECK(contains(matched, "wide,muon,adam,trace,0.5,3,3,"));
+  std::vector<double> ratios;
+  TextReader lines(matched);
+  for (std::string line; std::getline(lines, line);) {
+    if (!contains(line, ",trace,")) continue;
+    const std::string tail = line.substr(line.find(",3,3,") + 5);
+    CHECK(parse_double(tail.substr(0, tail.find(',')), ratios.emplace_back()));
+    CHECK(line.ends_with("larger"));
+  }
+  REQUIRE(ratios.size() == 4);  // two networks, two losses
+  for (const double r : ratios) CHECK(r == doctest::Approx(3));
+  CHECK(contains(page, "Curvature at equal loss"));
+  CHECK(contains(csv("matched-wide"), "trace,muon,seed 2,0.0625,"));
   // Ranks: shares of 4, over the seeds; the start in grey.
   CHECK(contains(csv("weight_rank-narrow-ends"),
                  "stable rank / maximal rank,adam,0,a.weight,value,0.525"));
@@ -211,7 +230,7 @@ TEST_CASE("study report: what the records do not hold is said, not drawn") {
                  "narrow: no eigenvalues, trace and density of the Hessian (ends does not "
                  "name curvature in its parts)"));
   CHECK(contains(page, "wide, muon: no corruption matrix"));
-  for (const char* name : {"along-wide", "scree-wide-ends", "corruptions-wide-muon"}) {
+  for (const char* name : {"along-wide", "scree-wide-ends", "corruptions-wide-muon", "matched-wide"}) {
     CHECK_FALSE(fs::exists(dir / "out" / "figures" / (std::string(name) + ".svg")));
   }
   CHECK(fs::exists(dir / "out" / "figures" / "weight_rank-wide-ends.svg"));

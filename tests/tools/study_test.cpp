@@ -287,10 +287,21 @@ TEST_CASE("study: search, choice, seeds, measurements, each when it can") {
     CHECK(small.verdict == (small.low > 0    ? "agrees"
                             : small.high < 0 ? "contradicts"
                                              : "undecided"));
+    CHECK(small.excluded == (small.low > 5.2 || small.high < 5.2));
+    CHECK(small.sought == *small.published);
+    const double da = std::sqrt(variance(small.with->present)),
+                 db = std::sqrt(variance(small.baseline->present));
+    CHECK(small.power == welch_power(*small.published, da, db, 4));
+    CHECK(small.seeds_needed == welch_sample_size(*small.published, da, db));
+    const Contrast& ratio = results.contrasts.back();  // of a logarithmic metric, not published
+    CHECK(ratio.sought == ratio.difference);
+    CHECK(ratio.power == welch_power(std::log(ratio.difference),
+                                     std::sqrt(variance(ratio.with->present)),
+                                     std::sqrt(variance(ratio.baseline->present)), 4));
     const std::string words = write_study_report(dir / "out", study, schedule, ledger, "study run");
     CHECK(contains(words, "On small muon"));
     for (const char* file : {"report.html", "tables/results.md", "tables/contrasts.tex",
-                             "tables/runs.csv", "figures/seeds-accuracy.svg"}) {
+                             "tables/power.md", "tables/runs.csv", "figures/seeds-accuracy.svg"}) {
       INFO(file);
       CHECK(fs::exists(dir / "out" / file));
     }
@@ -558,6 +569,38 @@ TEST_CASE("study run: faults of a job end it with one sentence and its exit code
   CHECK_FALSE(fs::exists(dir / "nowhere"));
   refused("run two.toml --shard 2/2", 2, "--shard");
   refused("submit two.toml", 2, "--slurm");
+}
+
+TEST_CASE("study: one network at a time has the jobs that it has in the whole study") {
+  const test::TempDir dir;
+  write_file_atomic(dir / "two.toml", std::string_view(kFile));
+  const auto plan = [&](const std::string& flags) {
+    const Finished f = run_built(dir, "study", "run two.toml --dry-run" + flags);
+    INFO(f.err);
+    REQUIRE(f.code == 0);
+    std::vector<std::string> lines;
+    TextReader in(f.out);
+    for (std::string line; std::getline(in, line);) lines.push_back(line);
+    return lines;
+  };
+  const std::vector<std::string> all = plan(""), wide = plan(" --models wide"),
+                                 both = plan(" --models wide,small");
+  CHECK(both == all);
+  REQUIRE(wide.size() == 9);  // 2 x 4 cells and the last line
+  CHECK(all.size() == 17);
+  for (size_t i = 0; i + 1 < wide.size(); ++i) {
+    CHECK(std::find(all.begin(), all.end(), wide[i]) != all.end());
+  }
+  CHECK(contains(wide.back(), "0 of 24 jobs"));  // 8 cells, 8 trainings, 8 probes
+  CHECK(contains(all.back(), "0 of 48 jobs"));
+  const Finished unknown = run_built(dir, "study", "run two.toml --dry-run --models wid");
+  CHECK(unknown.code == 2);
+  CHECK(contains(unknown.err, "has no network 'wid'"));
+  CHECK(contains(unknown.err, "did you mean 'wide'"));
+  const Finished script =
+      run_built(dir, "study", "submit two.toml --slurm --dry-run --models wide --out o");
+  REQUIRE(script.code == 0);
+  CHECK(contains(read_text_file(dir / "o" / "slurm" / "work.sh"), "--models wide"));
 }
 
 TEST_CASE("study submit: scripts for Slurm") {

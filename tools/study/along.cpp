@@ -35,21 +35,6 @@ struct RunsAlong {
 
 using Lines = std::vector<RecordFields>;
 
-// Without the lines of single matrices, which are many.
-Lines lines_of(const StudyRun& run, Ledger& ledger) {
-  Lines out;
-  const fs::path file = ledger.curve(run.job);
-  if (run.failed || !fs::exists(file)) return out;
-  const std::string text = read_text_file(file);
-  LineReader reader(text);
-  for (std::string_view line; reader.next(line);) {
-    if (!line.empty() && !line.starts_with("{\"event\": \"probe_matrix\"")) {
-      out.push_back(parse_record(line, str(file.string(), ":", reader.number())));
-    }
-  }
-  return out;
-}
-
 // Evaluations within an epoch count as those at its end.
 bool is_of(const RecordFields& f, const Quantity& q) {
   const std::string& event = f.text("event");
@@ -283,6 +268,20 @@ std::vector<Quantity> quantities_along(const std::string& metric, const std::str
 }
 
 }  // namespace
+
+std::vector<RecordFields> lines_of(const StudyRun& run, Ledger& ledger) {
+  std::vector<RecordFields> out;
+  const fs::path file = ledger.curve(run.job);
+  if (run.failed || !fs::exists(file)) return out;
+  const std::string text = read_text_file(file);
+  LineReader reader(text);
+  for (std::string_view line; reader.next(line);) {
+    if (!line.empty() && !line.starts_with("{\"event\": \"probe_matrix\"")) {
+      out.push_back(parse_record(line, str(file.string(), ":", reader.number())));
+    }
+  }
+  return out;
+}
 
 std::vector<PartSection> along_sections(const Study& study, const Schedule& schedule,
                                         Ledger& ledger, const FigureConditions& conditions,

@@ -377,6 +377,7 @@ std::string write_study_report(const fs::path& dir, const Study& study, const Sc
   add_sections(report, network_sections(study, results, conditions), dir);
   add_sections(report, corruption_sections(study, schedule, ledger, conditions, absent), dir);
   add_sections(report, along_sections(study, schedule, ledger, conditions, absent), dir);
+  add_sections(report, matched_sections(study, schedule, ledger, conditions), dir);
   add_sections(report, measured_sections(study, schedule, ledger, conditions, absent), dir);
   add_sections(report, between_sections(schedule, ledger, command), dir);
   ReportSection search{"Search", {}};
@@ -388,6 +389,9 @@ std::string write_study_report(const fs::path& dir, const Study& study, const Sc
     report.sections.push_back({"Not drawn, for want of numbers", {ReportList{absent}}});
   }
   report.sections.push_back(protocol_section(study));
+  if (NamedTable power = power_table(results); !power.page.rows.empty()) {
+    report.sections.push_back({"What would decide it", {power.page}});
+  }
   ReportSection cost{"Cost", {}};
   cost.blocks.emplace_back(cost_table(schedule, ledger).page);
   report.sections.push_back(std::move(cost));

@@ -54,12 +54,17 @@ std::optional<double> published_of(const Study& study, const PairValues& of) {
   return at == study.published.end() ? std::nullopt : std::optional(at->second);
 }
 
-std::string verdict_of(const Contrast& c, bool logarithmic) {
-  const double none = logarithmic ? 1 : 0;
-  if (!(c.low > none) && !(c.high < none)) return "undecided";
-  const bool above = c.low > none;
-  if (!c.published) return above ? "larger" : "smaller";
-  return above == (*c.published > none) ? "agrees" : "contradicts";
+void add_power(Contrast& c, bool logarithmic) {
+  c.sought = c.published.value_or(c.difference);
+  c.power = NAN;
+  const PairValues &a = *c.with, &b = *c.baseline;
+  if (a.present.size() < 2 || b.present.size() < 2) return;
+  c.excluded = c.published && !(c.low <= *c.published && *c.published <= c.high);
+  const double difference = logarithmic ? std::log(c.sought) : c.sought;
+  const double da = std::sqrt(variance(a.present)), db = std::sqrt(variance(b.present));
+  c.power = welch_power(difference, da, db,
+                        std::ssize(a.present.size() < b.present.size() ? a.present : b.present));
+  c.seeds_needed = welch_sample_size(difference, da, db);
 }
 
 Contrast contrast_of(const Study& study, const PairValues& with, const PairValues& baseline) {
@@ -80,7 +85,8 @@ Contrast contrast_of(const Study& study, const PairValues& with, const PairValue
   }
   const std::optional<double> a = published_of(study, with), b = published_of(study, baseline);
   if (a && b) c.published = logarithmic ? *a / *b : *a - *b;
-  c.verdict = verdict_of(c, logarithmic);
+  c.verdict = verdict_of(c.low, c.high, logarithmic ? 1 : 0, c.published);
+  add_power(c, logarithmic);
   return c;
 }
 
@@ -95,6 +101,13 @@ void adjust(std::vector<Contrast>& contrasts) {
 }
 
 }  // namespace
+
+std::string verdict_of(double low, double high, double none, std::optional<double> published) {
+  if (!(low > none) && !(high < none)) return "undecided";
+  const bool above = low > none;
+  if (!published) return above ? "larger" : "smaller";
+  return above == (*published > none) ? "agrees" : "contradicts";
+}
 
 StudyResults results_of(const Study& study, const Schedule& schedule, Ledger& ledger) {
   StudyResults out;

@@ -34,12 +34,21 @@ struct Contrast {  // one metric of one network, optimizer against the baseline
   // excludes it on the other side; else undecided. Without published numbers: larger, smaller,
   // undecided.
   std::string verdict = {};
+  bool excluded = false;  // the published value lies outside of the interval
+  // Of Welch's test at 5 % and the deviations measured here, to see `sought`: the published
+  // difference, or this one where none is. NaN and 0 where fewer than two seeds are there.
+  double sought = 0;         // of a logarithmic metric a ratio
+  double power = 0;          // with the seeds that are there
+  int64_t seeds_needed = 0;  // of each optimizer for a power of 0.8; 0: unknown or above 10^6
 };
 
 struct StudyResults {
   std::vector<PairValues> values;  // by metric, network, optimizer
   std::vector<Contrast> contrasts;
 };
+
+// Where an interval lies against `none`, no difference, in the words of Contrast::verdict.
+std::string verdict_of(double low, double high, double none, std::optional<double> published);
 
 StudyResults results_of(const Study& study, const Schedule& schedule, Ledger& ledger);
 

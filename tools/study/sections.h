@@ -26,6 +26,21 @@ std::vector<PartSection> along_sections(const Study& study, const Schedule& sche
                                         Ledger& ledger, const FigureConditions& conditions,
                                         std::vector<std::string>& absent);
 
+// The lines of a training's metrics.jsonl as its record keeps them, without those of single
+// matrices, which are many. Empty: it failed, or left none.
+std::vector<RecordFields> lines_of(const StudyRun& run, Ledger& ledger);
+
+// The curvature of two optimizers where their losses are equal: cross-entropy curves less the
+// better the data are fitted, so that a ratio at the ends, where the losses differ, mixes two
+// effects. From the probes along the trainings, each with the loss on its own examples: λ max and
+// trace of a run at a loss are read where its probes first pass it, on a straight line between the
+// logarithms. The losses are the lowest that every run of the two reached, and the middle (of the
+// logarithms) between that and the highest from which all of them came.
+NamedTable matched_table(const Study& study, const Schedule& schedule, Ledger& ledger);
+// The same table with a picture: every probe of every run, curvature over loss.
+std::vector<PartSection> matched_sections(const Study& study, const Schedule& schedule,
+                                          Ledger& ledger, const FigureConditions& conditions);
+
 // Of several networks: the ratios of every logarithmic metric to the baseline in one picture, and
 // on how many networks an optimizer is better, with the sign test.
 std::vector<PartSection> network_sections(const Study& study, const StudyResults& results,

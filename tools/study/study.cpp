@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "basin/core/options.h"
 #include "basin/tools/shell/config.h"
 
 namespace basin::tools {
@@ -357,6 +358,21 @@ Study study_from_text(const std::string& toml, const std::string& name) {
   Config config = study_config();
   config.load_toml_text(toml, name);
   return study_of(config, name);
+}
+
+void keep_models(Study& study, const std::string& names) {
+  std::vector<StudySubject> kept;
+  std::vector<std::string> known;
+  for (const StudySubject& model : study.models) known.push_back(model.name);
+  const std::vector<std::string> chosen = comma_list(names);
+  for (const std::string& name : chosen) {
+    check(std::ranges::find(known, name) != known.end(), "--models: ", study.file.string(),
+          " has no network '", name, "'", name_suggestion(name, known));
+  }
+  for (const StudySubject& model : study.models) {
+    if (std::ranges::find(chosen, model.name) != chosen.end()) kept.push_back(model);
+  }
+  study.models = kept;
 }
 
 StudySettings merged(StudySettings settings, const StudySettings& over) {

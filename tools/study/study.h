@@ -96,6 +96,10 @@ struct Study {
 Study read_study(const fs::path& file);
 Study study_from_text(const std::string& toml, const std::string& name);  // of the errors
 
+// The study of those networks alone, given as a comma list. Jobs keep their hashes, so that a study
+// may be done one network at a time in one folder. usage: a name that the study lacks.
+void keep_models(Study& study, const std::string& names);
+
 // `over` wins.
 StudySettings merged(StudySettings settings, const StudySettings& over);
 std::string settings_text(const StudySettings& settings);  // "lr=0.001 wd=0"

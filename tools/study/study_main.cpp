@@ -23,6 +23,7 @@ std::vector<Setting> study_settings() {
       {"runs", text, "", "Folder of the run directories (default: OUT/runs)", record},
       {"data", text, "",
        "Where this machine has the data; the file's setting `data` is then a name alone", record},
+      {"models", text, "", "Only these networks of the file, a comma list (default: all)", record},
       {"jobs", integer, "0", "Programs at a time; 0: one per core that the study's threads leave",
        record},
       {"shard", text, "0/1", "Only the jobs i, i + n, ... of all: i/n", record},
@@ -66,6 +67,11 @@ std::pair<int64_t, int64_t> shard_from(const Config& config) {
 fs::path out_folder(const Config& config, const Study& study) {
   return config.text("out").empty() ? fs::path("runs") / study.file.stem()
                                     : fs::path(config.text("out"));
+}
+
+std::string models_flag(const Config& config) {
+  const std::string& names = config.text("models");
+  return names.empty() ? names : " --models " + shell_word(names);
 }
 
 int run(const Config& config, const Study& study, Ledger& ledger, const std::string& command) {
@@ -117,6 +123,7 @@ int submit(const Config& config, const Study& study) {
       arguments += str(" --", key, " ", shell_word(fs::absolute(place).string()));
     }
   }
+  arguments += models_flag(config);
   const auto scripts =
       write_slurm_scripts(out, fs::read_symlink("/proc/self/exe"), arguments, options);
   std::cout << scripts.first.string() << '\n' << scripts.second.string() << '\n';
@@ -137,7 +144,8 @@ int act(int argc, const char* const* argv) {
         "a file, given ",
         line.positionals.size(), " words");
   const std::string& action = line.positionals.front();
-  const Study study = read_study(line.positionals.back());
+  Study study = read_study(line.positionals.back());
+  if (!config.text("models").empty()) keep_models(study, config.text("models"));
   if (action == "submit") return submit(config, study);
   check(action == "run" || action == "status" || action == "report", "expected the action run, ",
         "status, report or submit, given '", action, "'");
@@ -145,7 +153,7 @@ int act(int argc, const char* const* argv) {
   check(action == "run" || fs::is_directory(out), action, ": ", out.string(),
         " is expected to hold the study; `study run` makes it");
   Ledger ledger(out, config.text("runs"), action == "run" && !config.flag("dry_run"));
-  const std::string command = str("study ", action, " ", study.file.string());
+  const std::string command = str("study ", action, " ", study.file.string(), models_flag(config));
   if (action == "run") return run(config, study, ledger, command);
   const Schedule schedule(study, ledger);
   if (action == "status") {

@@ -1,12 +1,14 @@
 // Tables of a study.
 #include "basin/tools/study/tables.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "basin/core/folder.h"
 #include "basin/core/text.h"
 #include "basin/figures/table_text.h"
 #include "basin/tools/shell/environment.h"
+#include "basin/tools/study/sections.h"
 
 namespace basin::tools {
 namespace {
@@ -37,6 +39,11 @@ bool significant(const StudyResults& results, const PairValues& v) {
     if (c.with == &v) return true;
   }
   return !results.contrasts.empty();
+}
+
+std::string published_text(const Contrast& c) {
+  if (!c.published) return "-";
+  return readable(*c.published) + (c.excluded ? " (outside)" : "");
 }
 
 }  // namespace
@@ -101,23 +108,55 @@ NamedTable contrasts_table(const Study& study, const StudyResults& results) {
       "the "
       "smallest that the permutation test can reach at this n. Verdict: agrees, when the interval "
       "excludes no difference and lies on the published side; contradicts, when it excludes it on "
-      "the other side; else undecided.");
+      "the other side; else undecided. \"Outside\": the published value is not in the interval, "
+      "whatever its side.");
   out.page.columns = {"network", "optimizer",   "metric",    "difference", "Welch p",
                       "Holm p",  "permutation", "its floor", "published",  "verdict"};
   out.page.numeric = {false, false, false, true, true, true, true, true, true, false};
   CsvTable csv({"network", "optimizer", "baseline", "metric", "kind", "difference", "low", "high",
-                "welch_p", "holm_p", "permutation_p", "permutation_floor", "published", "verdict"});
+                "welch_p", "holm_p", "permutation_p", "permutation_floor", "published", "verdict",
+                "published_outside"});
   for (const Contrast& c : results.contrasts) {
     const StudyPair& pair = *c.with->pair;
     const bool ratio = c.with->metric->logarithmic;
     out.page.rows.push_back({pair.model->name, pair.optimizer->name, metric_title(*c.with->metric),
                              contrast_text(c), p_text(c.welch_p), p_text(c.holm_p),
-                             p_text(c.permutation_p), p_text(c.floor_p),
-                             c.published ? readable(*c.published) : "-", c.verdict});
+                             p_text(c.permutation_p), p_text(c.floor_p), published_text(c),
+                             c.verdict});
     csv.row({pair.model->name, pair.optimizer->name, study.baseline, c.with->metric->name,
              ratio ? "ratio" : "difference", c.difference, c.low, c.high, c.welch_p, c.holm_p,
              c.permutation_p, c.floor_p, c.published ? CsvCell(*c.published) : CsvCell(""),
-             c.verdict});
+             c.verdict, c.excluded ? "yes" : "no"});
+  }
+  out.csv = csv.text();
+  return out;
+}
+
+NamedTable power_table(const StudyResults& results) {
+  NamedTable out{"power", {}, {}};
+  out.page.caption =
+      "How many seeds each optimizer would need for Welch's test at 5 % to see a difference with a "
+      "probability of 80 %, if the standard deviations over seeds are those measured here, which "
+      "few seeds know to a factor of two or three: a plan, no result. Sought is the published "
+      "difference (ratio, where \"times\" stands), or the one found here where none was published.";
+  out.page.columns = {"network", "optimizer", "metric",       "sought",
+                      "from",    "power now", "seeds needed", "verdict now"};
+  out.page.numeric = {false, false, false, true, false, true, true, false};
+  CsvTable csv({"network", "optimizer", "metric", "kind", "sought", "from", "n", "power",
+                "seeds_needed", "verdict"});
+  for (const Contrast& c : results.contrasts) {
+    if (!std::isfinite(c.power)) continue;
+    const StudyPair& pair = *c.with->pair;
+    const bool ratio = c.with->metric->logarithmic;
+    const std::string from = c.published ? "published" : "found here";
+    const size_t n = std::min(c.with->present.size(), c.baseline->present.size());
+    out.page.rows.push_back({pair.model->name, pair.optimizer->name, metric_title(*c.with->metric),
+                             readable(c.sought) + (ratio ? " times" : ""), from,
+                             str(fixed_text(c.power, 2), " at n = ", n),
+                             c.seeds_needed > 0 ? str(c.seeds_needed) : "above 10^6", c.verdict});
+    csv.row({pair.model->name, pair.optimizer->name, c.with->metric->name,
+             ratio ? "ratio" : "difference", c.sought, from, static_cast<int64_t>(n), c.power,
+             c.seeds_needed, c.verdict});
   }
   out.csv = csv.text();
   return out;
@@ -209,7 +248,8 @@ void write_tables(const fs::path& dir, const Study& study, const Schedule& sched
   const fs::path folder = dir / "tables";
   make_folder(folder);
   for (const NamedTable& table :
-       {results_table(results), contrasts_table(study, results), cost_table(schedule, ledger)}) {
+       {results_table(results), contrasts_table(study, results), power_table(results),
+        matched_table(study, schedule, ledger), cost_table(schedule, ledger)}) {
     write_file_atomic(folder / (table.name + ".csv"), table.csv);
     write_file_atomic(folder / (table.name + ".md"), markdown_table(table.page));
     write_file_atomic(folder / (table.name + ".tex"), latex_table(table.page));
