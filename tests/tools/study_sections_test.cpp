@@ -230,7 +230,8 @@ TEST_CASE("study report: what the records do not hold is said, not drawn") {
                  "narrow: no eigenvalues, trace and density of the Hessian (ends does not "
                  "name curvature in its parts)"));
   CHECK(contains(page, "wide, muon: no corruption matrix"));
-  for (const char* name : {"along-wide", "scree-wide-ends", "corruptions-wide-muon", "matched-wide"}) {
+  for (const char* name :
+       {"along-wide", "scree-wide-ends", "corruptions-wide-muon", "matched-wide"}) {
     CHECK_FALSE(fs::exists(dir / "out" / "figures" / (std::string(name) + ".svg")));
   }
   CHECK(fs::exists(dir / "out" / "figures" / "weight_rank-wide-ends.svg"));
