@@ -6,6 +6,7 @@
 
 #include "basin/core/io.h"
 #include "basin/core/params.h"
+#include "basin/core/text.h"
 
 namespace basin {
 OptionReader::OptionReader(std::string_view owner, const std::vector<OptionInfo>& declared,
@@ -69,12 +70,10 @@ std::vector<int64_t> OptionReader::sizes(const std::string& name, size_t count) 
   const std::string_view value = text(name);
   std::vector<int64_t> sizes;
   bool good = true;
-  for (size_t begin = 0; good && begin <= value.size();) {
-    const size_t end = std::min(value.find(',', begin), value.size());
+  for (const std::string_view piece : split(value, ',')) {
     int64_t size = 0;
-    good = parse_int64(value.substr(begin, end - begin), size) && size >= 1 && size <= kLargest;
+    good = good && parse_int64(piece, size) && size >= 1 && size <= kLargest;
     sizes.push_back(size);
-    begin = end + 1;
   }
   const std::string expected =
       count == 1 ? "a positive integer" : str(count, " positive integers separated by commas,");

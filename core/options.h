@@ -21,6 +21,9 @@ struct OptionInfo {
   std::string default_value;
   std::string help;
   OptionKind kind = OptionKind::text;
+  // Its default says what was done before there was this option: a run from then has the same
+  // settings as one of today that leaves it alone.
+  bool added = false;
 };
 
 using OptionValues = std::map<std::string, std::string>;

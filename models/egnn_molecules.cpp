@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "basin/autograd/ops/edge_message.h"
+#include "basin/core/text.h"
 #include "basin/models/detail/egnn_layer.h"
 #include "basin/models/detail/molecules.h"
 
@@ -182,14 +183,12 @@ class MoleculeForward {
 
 std::vector<int64_t> elements_from(const std::string& list) {
   std::vector<int64_t> out;
-  for (size_t begin = 0; begin <= list.size();) {
-    const size_t end = std::min(list.find(',', begin), list.size());
+  for (const std::string_view text : split(list, ',')) {
     int64_t z = 0;
-    const bool number = parse_int64(std::string_view(list).substr(begin, end - begin), z);
+    const bool number = parse_int64(text, z);
     check(number && z >= 1 && z < kNumbers && (out.empty() || z > out.back()),
           "expected rising atomic numbers from 1 to ", kNumbers - 1, ", given '", list, "'");
     out.push_back(z);
-    begin = end + 1;
   }
   return out;
 }

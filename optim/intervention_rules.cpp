@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "basin/core/io.h"
+#include "basin/core/text.h"
 #include "basin/optim/interventions.h"
 
 namespace basin {
@@ -14,8 +15,7 @@ struct Word {
 
 std::vector<Word> words_of(std::string_view text) {
   std::vector<Word> out;
-  TextReader in{std::string(text)};
-  for (std::string part; std::getline(in, part, ',');) {
+  for (const std::string& part : comma_list(text)) {
     const size_t equals = part.find('=');
     const bool given = equals != part.npos;
     out.push_back({part.substr(0, equals), given ? part.substr(equals + 1) : "", given});

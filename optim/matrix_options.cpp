@@ -1,5 +1,6 @@
 // The shared options: routing, auxiliary AdamW, orthogonalisation.
 #include "basin/optim/detail/matrix_options.h"
+#include "basin/core/text.h"
 
 namespace basin {
 namespace {
@@ -10,11 +11,8 @@ const std::vector<std::string> kViews{"matrix", "reference", "torch"};
 constexpr double kUnlimited = 1e300;
 
 std::vector<std::string> words(const std::string& text) {
-  std::vector<std::string> out;
-  TextReader in(text);
-  for (std::string word; std::getline(in, word, ',');) {
-    if (!word.empty()) out.push_back(word);
-  }
+  std::vector<std::string> out = comma_list(text);
+  std::erase(out, "");
   return out;
 }
 

@@ -9,6 +9,7 @@
 #include "basin/core/error.h"
 #include "basin/core/io.h"
 #include "basin/core/params.h"
+#include "basin/core/text.h"
 
 namespace basin {
 namespace {
@@ -97,8 +98,8 @@ ScheduleConfig parse_schedule(std::string_view text, int64_t total_steps, int64_
   c.kind = static_cast<Kind>(kind);
   c.total = total_steps;
   c.decay = total_steps / 5;
-  TextReader rest(std::string(colon == std::string_view::npos ? "" : text.substr(colon + 1)));
-  for (std::string item; std::getline(rest, item, ',');) {
+  const auto rest = colon == std::string_view::npos ? std::string_view() : text.substr(colon + 1);
+  for (const std::string& item : comma_list(rest)) {
     const size_t eq = item.find('=');
     const std::string key = item.substr(0, eq);
     const std::vector<std::string>& keys = kinds()[kind].keys;

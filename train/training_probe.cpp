@@ -9,6 +9,7 @@
 #include "basin/analysis/ranks.h"
 #include "basin/analysis/spectral_density.h"
 #include "basin/analysis/trace.h"
+#include "basin/core/text.h"
 #include "basin/models/symmetry.h"
 #include "basin/train/layer_inputs.h"
 #include "basin/train/term_gradients.h"
@@ -147,14 +148,13 @@ void add_symmetry(Record& line, const Task& task, const ModelState& state, const
 
 ProbePlan parse_probe_plan(const std::string& text) {
   ProbePlan plan;
-  TextReader in(text);
   const auto expect = [&](bool held) {
     check(held,
           "probe: expected every=E[,examples=S,probes=P,steps=L,density=M] with E a period (5e, "
           "500), S >= 1, M >= 0 and P, L >= 2, given '",
           text, "'");
   };
-  for (std::string part; std::getline(in, part, ',');) {
+  for (const std::string& part : comma_list(text)) {
     const size_t equals = part.find('=');
     expect(equals != part.npos);
     const std::string key = part.substr(0, equals), value = part.substr(equals + 1);

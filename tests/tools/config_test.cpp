@@ -161,6 +161,32 @@ TEST_CASE("config: the recorded file reads back as itself, actions are left out"
   CHECK(again.first_difference(config) == "epochs");
 }
 
+TEST_CASE("config: a setting that came later leaves the hash alone at its default") {
+  const auto hash_with = [](bool added, const char* value) {
+    std::vector<Setting> settings{{"lr", Kind::number, "0.001", "rate"}};
+    if (added) settings.push_back({.name = "later", .initial = "keep", .added = true});
+    Config config(std::move(settings), {});
+    if (added) config.set("later", value, Layer::flag, "--later");
+    return config.hash();
+  };
+  CHECK(hash_with(true, "keep") == hash_with(false, ""));
+  CHECK(hash_with(true, "drop") != hash_with(false, ""));
+}
+
+TEST_CASE("config: options of a task that came later are marked as such") {
+  // A training from before --test-repeats goes on.
+  Config config = train_settings("modelnet");
+  const std::string hash = config.hash();
+  config.set("test_repeats", "keep", Layer::flag, "--test-repeats");
+  CHECK(config.hash() == hash);
+  const std::vector<OptionInfo>& options = task_info("modelnet").options;
+  const auto repeats = std::ranges::find(options, "test_repeats", &OptionInfo::name);
+  REQUIRE(repeats != options.end());
+  CHECK(repeats->added);
+  config.set("test_repeats", "drop", Layer::flag, "--test-repeats");
+  CHECK(config.hash() != hash);
+}
+
 TEST_CASE("config: a near miss in the environment draws a warning") {
   const Variable variable("BASIN_EPOCH", "3");
   Config config = small();

@@ -6,6 +6,7 @@
 #include "basin/core/io.h"
 #include "basin/core/parallel.h"
 #include "basin/core/params.h"
+#include "basin/core/text.h"
 #include "basin/tools/bench/bench.h"
 #include "basin/tools/bench/compare.h"
 #include "basin/tools/bench/network.h"
@@ -86,16 +87,9 @@ Config bench_settings() {
       {});
 }
 
-std::vector<std::string> words_of(const std::string& list) {
-  std::vector<std::string> out;
-  TextReader stream(list);
-  for (std::string word; std::getline(stream, word, ',');) out.push_back(word);
-  return out;
-}
-
 std::vector<int64_t> numbers_from(const Config& config, const char* key, int64_t most) {
   std::vector<int64_t> out;
-  for (const std::string& word : words_of(config.text(key))) {
+  for (const std::string& word : comma_list(config.text(key))) {
     int64_t n = 0;
     check(parse_int64(word, n) && n >= 1 && n <= most, config.origin(key),
           ": expected a comma list of 1 to ", most, ", given '", config.text(key), "'");
@@ -126,7 +120,7 @@ BenchOptions options_from(const Config& config) {
   }
   out.dims = numbers_from(config, "dims", 100000);
   out.export_to = config.text("export");
-  out.parts = words_of(config.text("parts"));
+  out.parts = comma_list(config.text("parts"));
   std::vector<std::string> known = network_parts();
   known.insert(known.end(), pinn_parts().begin(), pinn_parts().end());
   for (const std::string& part : out.parts) {

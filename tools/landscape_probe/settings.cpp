@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "basin/core/text.h"
 #include "basin/tools/shell/cli.h"
 
 namespace basin::tools {
@@ -115,8 +116,7 @@ DType float_dtype(const Config& config) {
 std::vector<std::string> setting_words(const Config& config, const char* key,
                                        const std::vector<std::string>& known) {
   std::vector<std::string> out;
-  TextReader in(config.text(key));
-  for (std::string word; std::getline(in, word, ',');) {
+  for (const std::string& word : comma_list(config.text(key))) {
     if (word.empty() || word == "none") continue;
     if (!known.empty() && std::find(known.begin(), known.end(), word) == known.end()) {
       const std::string near = nearest_name(word, known);

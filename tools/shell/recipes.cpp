@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "basin/core/text.h"
 #include "basin/models/model.h"
 #include "basin/optim/registry.h"
 #include "basin/train/task.h"
@@ -25,12 +26,9 @@ const TaskInfo& task_of(const Config& config) { return task_info(config.text("ta
 
 std::vector<std::string> split_names(const std::string& list) {
   std::vector<std::string> names;
-  for (size_t begin = 0; begin <= list.size() && !list.empty();) {
-    const size_t end = std::min(list.find(',', begin), list.size());
-    const size_t first = std::min(list.find_first_not_of(' ', begin), end);
-    const size_t last = list.find_last_not_of(' ', end - 1);
-    names.push_back(first < end ? list.substr(first, last + 1 - first) : "");
-    begin = end + 1;
+  for (const std::string& name : comma_list(list)) {
+    const size_t first = std::min(name.find_first_not_of(' '), name.size());
+    names.push_back(name.substr(first, name.find_last_not_of(' ') + 1 - first));
   }
   return names;
 }

@@ -32,8 +32,9 @@ constexpr const char* kClassification = "overall_accuracy:%,mean_class_accuracy:
 std::vector<Metric> leading_metrics(const RecordFields& result) {
   constexpr size_t kShown = 2;
   std::vector<Metric> out;
-  TextReader in(result.has("metrics") ? result.text("metrics") : kClassification);
-  for (std::string part; out.size() < kShown && std::getline(in, part, ',');) {
+  const std::string all = result.has("metrics") ? result.text("metrics") : kClassification;
+  for (const std::string& part : comma_list(all)) {
+    if (out.size() == kShown) break;
     const size_t colon = std::min(part.find(':'), part.size());
     out.push_back({part.substr(0, colon), part.substr(std::min(colon + 1, part.size()))});
   }

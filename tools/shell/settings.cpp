@@ -26,6 +26,7 @@ std::vector<Setting> task_settings(const TaskInfo& task) {
       {"task", Kind::text, task.name, "What is trained: data, loss and metrics", record}};
   for (const OptionInfo& o : task.options) {
     Setting s{o.name, static_cast<Kind>(o.kind), o.default_value, o.help};
+    s.added = o.added;
     if (o.name == "data") {
       s.purpose = record;
       s.environment = "BASIN_DATASET";

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "basin/core/options.h"
+#include "basin/core/text.h"
 #include "basin/tools/shell/config.h"
 
 namespace basin::tools {
@@ -16,16 +17,6 @@ std::vector<Setting> study_keys() {
           {"program", Kind::text, "", ""},
           {"baseline", Kind::text, "", ""},
           {"threads", Kind::integer, "1", ""}};
-}
-
-std::vector<std::string> comma_list(const std::string& text) {
-  std::vector<std::string> out;
-  for (size_t at = 0; at <= text.size();) {
-    const size_t comma = std::min(text.find(',', at), text.size());
-    out.push_back(text.substr(at, comma - at));
-    at = comma + 1;
-  }
-  return out;
 }
 
 // What stands in one table [PREFIX...] of the file; every key that is asked for is crossed off, and

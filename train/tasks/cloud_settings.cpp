@@ -57,7 +57,7 @@ std::vector<OptionInfo> cloud_options() {
       {"test_repeats", "keep",
        "drop: without the test clouds that are, bit for bit, training clouds; for --eval-only of a "
        "run too",
-       text},
+       text, true},
       {"label_smoothing", "0", "Share of the target spread over the other classes", number},
   };
 }
