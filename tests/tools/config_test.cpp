@@ -2,6 +2,8 @@
 // through the recorded file.
 #include "basin/tools/shell/config.h"
 
+#include <algorithm>
+
 #include "basin/tests/tools/helpers.h"
 #include "basin/tools/shell/cli.h"
 
@@ -175,7 +177,7 @@ TEST_CASE("config: a setting that came later leaves the hash alone at its defaul
 
 TEST_CASE("config: options of a task that came later are marked as such") {
   // A training from before --test-repeats goes on.
-  Config config = train_settings("modelnet");
+  Config config = modelnet_settings();
   const std::string hash = config.hash();
   config.set("test_repeats", "keep", Layer::flag, "--test-repeats");
   CHECK(config.hash() == hash);
