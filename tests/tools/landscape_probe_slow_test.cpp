@@ -1,10 +1,12 @@
 // The program landscape_probe as a user meets it: exit codes and sentences, nothing measured twice,
 // slices that are killed or cut into shards, the same numbers for any number of threads.
+#include <cmath>
 #include <map>
 #include <sstream>
 
 #include "basin/analysis/slice_file.h"
 #include "basin/core/record.h"
+#include "basin/core/text.h"
 #include "basin/tests/tools/helpers.h"
 
 namespace basin::tools {
@@ -195,6 +197,49 @@ TEST_CASE("landscape_probe: shards join to the slice of one run") {
   for (const char* name : {"slice-random.jsonl", "slice-random1d.jsonl", "slices.json"}) {
     CHECK_MESSAGE(text_of(dir / "cut" / name) == text_of(dir / "whole" / name), name);
   }
+}
+
+TEST_CASE("landscape_probe: several pairs of directions, and the roughness along them") {
+  const TempDir dir;
+  train(dir, "a");
+  const std::string slices = " --parts slices --slices random --set slice_pairs=";
+  REQUIRE(probe(dir, "run a --out one" + slices + "1").code == 0);
+  const Finished f = probe(dir, "run a --out two" + slices + "2");
+  REQUIRE_MESSAGE(f.code == 0, f.err);
+  // The first pair is the one that there is without others.
+  CHECK(text_of(dir / "two/slice-random.jsonl") == text_of(dir / "one/slice-random.jsonl"));
+  const Slice second = read_slice(dir / "two/slice-random-2.jsonl");
+  CHECK(second.loss != read_slice(dir / "two/slice-random.jsonl").loss);
+  // "network,optimizer,slice,..,loss,lowest,g1,g2,h11,h12,h22,holds_within,roughness"
+  std::istringstream csv(text_of(dir / "two/tables/slices.csv"));
+  int rows = 0;
+  for (std::string line; std::getline(csv, line);) {
+    const std::vector<std::string> cells = comma_list(line);
+    if (cells[2] != "random" && cells[2] != "random-2") continue;
+    ++rows;
+    REQUIRE(cells.size() == 15);
+    std::vector<double> n;
+    for (const std::string& cell : cells) parse_double(cell, n.emplace_back());
+    const LocalQuadratic q{n[6], n[8], n[9], n[10], n[11], n[12]};
+    const Slice slice = read_slice(dir / "two" / ("slice-" + cells[2] + ".jsonl"));
+    double square = 0;
+    for (int64_t i = 0; i < slice.grid.size(); ++i) {
+      const double x = slice.grid.x.at(slice.grid.ix(i)), y = slice.grid.y.at(slice.grid.iy(i));
+      square += std::pow(slice.loss[static_cast<size_t>(i)] - q.at(x, y), 2);
+    }
+    CHECK(n[14] > 0);
+    CHECK(n[14] == doctest::Approx(std::sqrt(square / static_cast<double>(slice.grid.size()))));
+  }
+  CHECK(rows == 2);
+  // Against itself: the ratio over two pairs is 1, and more than one direction gives an interval.
+  const Finished both = probe(dir, "compare two two --out same" + slices + "2");
+  REQUIRE_MESSAGE(both.code == 0, both.err);
+  const std::string page = text_of(dir / "same/report.html");
+  CHECK(contains(page, "slice roughness (2 pairs of directions)"));
+  CHECK(contains(page, "slice curvature (2 pairs of directions)"));
+  const Finished other = probe(dir, "run a --out two" + slices + "1");
+  CHECK(other.code == 6);
+  CHECK(contains(other.err, "slice_pairs = 2"));
 }
 
 TEST_CASE("landscape_probe: any number of threads, other settings refused") {

@@ -204,6 +204,13 @@ TEST_CASE("probe record: a file of another probe is not taken for this one") {
   CHECK_NOTHROW(files.refuse_other("sample", today));
   today.add("probe_top", int64_t{3});
   CHECK(error_of([&] { files.refuse_other("sample", today); }).first == ErrorKind::output);
+  // A setting that came later is left out at its default: a file that has it has another value.
+  Record later = identity();
+  files.write("later", later.add("probe_slice_pairs", "5"), sample());
+  CHECK_NOTHROW(files.refuse_other("later", later));
+  const std::string said = error_of([&] { files.refuse_other("later", identity()); }).second;
+  CHECK(said.find("was measured with probe_slice_pairs = 5, asked for is its default") !=
+        said.npos);
 }
 
 TEST_CASE("malformed: records of a probe") {

@@ -1,6 +1,7 @@
 // The parts of a probe in their order.
 #include "basin/tools/landscape_probe/detail/probe.h"
 
+#include <algorithm>
 #include <new>
 
 #include "basin/tools/landscape_probe/probed.h"
@@ -32,6 +33,9 @@ Record identity_of(const Record& facts, const std::string& example, const Config
                    const std::vector<std::string>& settings) {
   Record out = facts;
   for (const std::string& name : settings) {
+    const auto setting = std::ranges::find(config.settings(), name, &Setting::name);
+    const bool known = setting != config.settings().end();
+    if (known && setting->added && config.text(name) == setting->initial) continue;
     out.add(identity_key(name, example), std::string_view(config.text(name)));
   }
   return out;

@@ -179,6 +179,11 @@ void PartFiles::refuse_other(const std::string& part, const Record& identity) co
     fail(ErrorKind::output, file(part).string(), ": was measured with ", key, " = ",
          printable(there), ", asked for is ", value, "; choose another --out, or remove the file");
   }
+  for (const auto& [key, value] : found.values()) {
+    if (wanted.has(key) || !key.starts_with("probe_")) continue;
+    fail(ErrorKind::output, file(part).string(), ": was measured with ", key, " = ",
+         printable(value), ", asked for is its default; choose another --out, or remove the file");
+  }
 }
 
 }  // namespace basin::tools

@@ -105,7 +105,8 @@ class PartFiles {
   explicit PartFiles(fs::path dir) : dir_(std::move(dir)) {}
   fs::path file(const std::string& part) const { return dir_ / (part + ".json"); }
   bool has(const std::string& part) const;
-  // output error naming the first setting that differs from `identity`. What is said of the task
+  // output error naming the first setting that differs from `identity`, in which settings that
+  // came later are left out at their default (Setting::added). What is said of the task
   // may be missing in files from before tasks had names.
   void refuse_other(const std::string& part, const Record& identity) const;
   template <class R>

@@ -12,7 +12,7 @@ namespace basin::tools {
 inline constexpr const char* kSlices = "slices";
 
 struct SliceRecord {
-  std::string name;  // random, random1d, eigen
+  std::string name;  // random, random1d, eigen; random-2 .. of further pairs of directions
   std::string file;  // slice-<name>.jsonl
   std::string data;
   int64_t done = 0, failed = 0, missing = 0;
@@ -29,6 +29,11 @@ struct SlicesRecord {
 void fields(FieldWalk& walk, SliceRecord& r);
 void fields(FieldWalk& walk, SlicesRecord& r);
 void check_record(const SlicesRecord& record, const std::string& file);
+
+// "slice roughness": the root mean square departure of the loss from its local quadratic over the
+// grid of a random plane (or line); "slice curvature": half the trace of the quadratic there. Means
+// over the pairs of directions, whose ratio is paired: the networks share their directions.
+void add_slice_verdicts(const LoadedProbe& a, const LoadedProbe& b, VerdictList& out);
 
 PartReport slices_report(const std::vector<LoadedProbe>& probes, const std::string& command);
 

@@ -25,6 +25,12 @@ std::vector<Setting> slice_settings() {
   return {
       {"slices", Kind::text, "random,eigen",
        "Comma list: random (2-D), random1d, eigen (2-D along the two top eigenvectors)"},
+      {.name = "slice_pairs",
+       .kind = Kind::integer,
+       .initial = "1",
+       .help = "Random slices: so many pairs of directions, the same ones for every network of one "
+               "shape",
+       .added = true},
       {"normalisation", Kind::text, "filter",
        "Of random directions: filter (Li et al.), layer, weight or none"},
       {"slice_examples", Kind::integer, "256", "Training examples of a slice; 0: all", result,
@@ -51,6 +57,7 @@ void check_slice_settings(const Config& config, const std::vector<std::string>& 
       "; --top 2, or leave eigen out of --slices");
   direction_norm(config.text("normalisation"));
   at_least(config, "slice_examples", 0);
+  at_least(config, "slice_pairs", 1);
   at_least(config, "grid", 2);
   at_least(config, "grid1d", 2);
   positive(config, "range");
@@ -61,6 +68,23 @@ struct Plan {
   SliceRequest request;
 };
 
+struct SliceName {
+  std::string kind;  // random, random1d, eigen
+  int pair = 0;      // of random directions
+
+  // The first pair has the name that it had when there was one.
+  std::string text() const { return pair == 0 ? kind : str(kind, "-", pair + 1); }
+};
+
+std::vector<SliceName> names_of(const Config& config) {
+  std::vector<SliceName> out;
+  for (const std::string& kind : slices_of(config)) {
+    const int64_t pairs = kind == "eigen" ? 1 : config.integer("slice_pairs");
+    for (int pair = 0; pair < pairs; ++pair) out.push_back({kind, pair});
+  }
+  return out;
+}
+
 Tensor eigenvector(const ProbeContext& context, const char* name) {
   const fs::path file = eigenvector_file(context.dir);
   check(fs::exists(file), "--slices eigen: ", file.string(),
@@ -70,26 +94,28 @@ Tensor eigenvector(const ProbeContext& context, const char* name) {
   fail(ErrorKind::data, file.string(), ": expected the tensor ", name, ", found none");
 }
 
-Plan plan_of(const ProbeContext& context, const std::string& name, const ProbeData& data) {
+Plan plan_of(const ProbeContext& context, const SliceName& name, const ProbeData& data) {
   const Config& config = context.config;
   const double range = config.number("range");
   const auto axis = [&](const std::string& label, const char* count) {
     return SliceAxis{label, -range, range, static_cast<int>(config.integer(count))};
   };
   const ParamList& params = context.state.params;
-  Plan plan{name, {}};
+  Plan plan{name.text(), {}};
   SliceRequest& r = plan.request;
-  if (name == "eigen") {
+  if (name.kind == "eigen") {
     r.first = along_vector(params, eigenvector(context, "top.0"), "first eigenvector");
     r.second = along_vector(params, eigenvector(context, "top.1"), "second eigenvector");
     r.grid = {axis("first eigenvector", "grid"), axis("second eigenvector", "grid")};
   } else {
     const DirectionNorm norm = direction_norm(config.text("normalisation"));
-    r.first = random_direction(params, context.seed, 0, norm);
-    r.grid.x = axis("random direction 1", name == "random1d" ? "grid1d" : "grid");
-    if (name == "random") {
-      r.second = random_direction(params, context.seed, 1, norm);
-      r.grid.y = axis("random direction 2", "grid");
+    const int first = 2 * name.pair, second = first + 1;
+    r.first = random_direction(params, context.seed, first, norm);
+    r.grid.x =
+        axis(str("random direction ", first + 1), name.kind == "random1d" ? "grid1d" : "grid");
+    if (name.kind == "random") {
+      r.second = random_direction(params, context.seed, second, norm);
+      r.grid.y = axis(str("random direction ", second + 1), "grid");
     }
   }
   r.batch_norm = config.flag("reestimate") ? BatchStatistics::reestimated : BatchStatistics::frozen;
@@ -171,14 +197,14 @@ SliceRecord record_of(const ProbeContext& context, const Plan& plan, const Slice
 void measure_slice_shard(const ProbeContext& context) {
   const ProbeData data = context.data(Split::train, "slice_examples");
   fs::create_directories(shard_folder(context));
-  for (const std::string& name : slices_of(context.config)) {
+  for (const SliceName& name : names_of(context.config)) {
     const Plan plan = plan_of(context, name, data);
     SliceRun run;
     run.shard = static_cast<int>(context.shard);
     run.shards = static_cast<int>(context.shards);
-    run.file =
-        shard_folder(context) / str("slice-", name, ".", run.shard, "-of-", run.shards, ".jsonl");
-    run_watched_slice("slice " + name, context.state.params, plan.request,
+    run.file = shard_folder(context) /
+               str("slice-", plan.name, ".", run.shard, "-of-", run.shards, ".jsonl");
+    run_watched_slice("slice " + plan.name, context.state.params, plan.request,
                       loss_function(context, data), run);
     log_line("written: " + run.file.string());
   }
@@ -187,12 +213,12 @@ void measure_slice_shard(const ProbeContext& context) {
 SlicesRecord measure_slices(const ProbeContext& context) {
   const ProbeData data = context.data(Split::train, "slice_examples");
   SlicesRecord out;
-  for (const std::string& name : slices_of(context.config)) {
-    join_shards(context, name);
+  for (const SliceName& name : names_of(context.config)) {
     const Plan plan = plan_of(context, name, data);
+    join_shards(context, plan.name);
     SliceRun run;
-    run.file = slice_path(context, name);
-    const Slice slice = run_watched_slice("slice " + name, context.state.params, plan.request,
+    run.file = slice_path(context, plan.name);
+    const Slice slice = run_watched_slice("slice " + plan.name, context.state.params, plan.request,
                                           loss_function(context, data), run);
     out.slices.push_back(record_of(context, plan, slice, data));
   }
@@ -239,12 +265,13 @@ void check_record(const SlicesRecord& record, const std::string& file) {
 PartInfo slices_part() {
   PartInfo info{.name = kSlices, .summary = "the loss on planes and lines through the weights"};
   info.settings = slice_settings();
-  info.depends_on = {"slices", "normalisation", "slice_examples", "grid",  "grid1d",
-                     "range",  "reestimate",    "batch_norm",     "dtype", "seed"};
+  info.depends_on = {"slices", "slice_pairs", "normalisation", "slice_examples", "grid", "grid1d",
+                     "range",  "reestimate",  "batch_norm",    "dtype",          "seed"};
   info.after = {"curvature"};
   info.check = check_slice_settings;
   info.measure_shard = measure_slice_shard;
   info.report = slices_report;
+  info.verdicts = add_slice_verdicts;
   return part_of<SlicesRecord>(std::move(info), measure_slices);
 }
 

@@ -29,16 +29,53 @@ std::vector<Measured> all_slices(const std::vector<LoadedProbe>& probes) {
   return out;
 }
 
+double roughness_of(const Measured& m) { return departure(m.values, m.record.model()).rms; }
+
+bool is_of(const SliceRecord& s, const char* kind) {
+  return s.name == kind || s.name.starts_with(str(kind, "-"));
+}
+
+// A quantity of the random slices that both have, and its ratio b / a over the pairs of directions.
+void add_paired(const LoadedProbe& a, const LoadedProbe& b, const std::string& quantity,
+                const std::function<double(const Measured&)>& of, VerdictList& out) {
+  const std::vector<Measured> all_a = all_slices({a}), all_b = all_slices({b});
+  for (const char* kind : {"random", "random1d"}) {
+    std::vector<double> in_a, in_b, logs;
+    for (const Measured& ma : all_a) {
+      for (const Measured& mb : all_b) {
+        if (!is_of(ma.record, kind) || mb.record.name != ma.record.name) continue;
+        const double va = of(ma), vb = of(mb);
+        if (!std::isfinite(va) || !std::isfinite(vb)) continue;
+        in_a.push_back(va), in_b.push_back(vb);
+        if (va > 0 && vb > 0) logs.push_back(std::log(vb / va));
+      }
+    }
+    if (in_a.empty()) continue;
+    Estimate ratio = {.value = NAN, .standard_error = NAN, .interval = {NAN, NAN, 0.95}};
+    if (logs.size() == in_a.size()) {
+      ratio = mean_estimate(logs);
+      ratio.value = std::exp(ratio.value);
+      ratio.standard_error *= ratio.value;
+      ratio.interval.low = std::exp(ratio.interval.low);
+      ratio.interval.high = std::exp(ratio.interval.high);
+    }
+    out.add({str(a.network, ": ", kind == std::string_view("random") ? "slice " : "line ", quantity,
+                 " (", in_a.size(), in_a.size() == 1 ? " pair" : " pairs", " of directions)"),
+             mean_estimate(in_b), mean_estimate(in_a), ratio, ""});
+  }
+}
+
 NamedTable slice_table(const std::vector<Measured>& slices) {
   NamedTable out{"slices", {}, {}};
-  out.page.numeric = columns_of(8, {3, 4, 5, 6, 7});
+  out.page.numeric = columns_of(9, {3, 4, 5, 6, 7, 8});
   out.page.caption =
-      "Loss slices: points, and how far from the centre the local quadratic holds "
-      "within 10 %";
-  out.page.columns = {"network", "optimizer",          "slice",       "points",
-                      "failed",  "loss at the centre", "lowest loss", "quadratic holds within"};
+      "Loss slices: points, how far from the centre the local quadratic holds within 10 %, and "
+      "the roughness: root mean square departure of the loss from the quadratic over the grid";
+  out.page.columns = {"network",  "optimizer",          "slice",       "points",
+                      "failed",   "loss at the centre", "lowest loss", "quadratic holds within",
+                      "roughness"};
   CsvTable csv({"network", "optimizer", "slice", "done", "failed", "missing", "loss", "lowest",
-                "g1", "g2", "h11", "h12", "h22", "holds_within"});
+                "g1", "g2", "h11", "h12", "h22", "holds_within", "roughness"});
   for (const Measured& m : slices) {
     const LoadedProbe& p = *m.probe;
     const SliceRecord& s = m.record;
@@ -47,9 +84,10 @@ NamedTable slice_table(const std::vector<Measured>& slices) {
     out.page.rows.push_back(
         {p.network, p.optimizer, s.name, str(s.done), str(s.failed), readable(s.loss),
          readable(lowest),
-         std::isfinite(s.holds_within) ? readable(s.holds_within) : "the whole slice"});
+         std::isfinite(s.holds_within) ? readable(s.holds_within) : "the whole slice",
+         readable(roughness_of(m))});
     csv.row({p.network, p.optimizer, s.name, s.done, s.failed, s.missing, s.loss, lowest, s.g1,
-             s.g2, s.h11, s.h12, s.h22, s.holds_within});
+             s.g2, s.h11, s.h12, s.h22, s.holds_within, roughness_of(m)});
   }
   out.csv = csv.text();
   return out;
@@ -140,6 +178,12 @@ std::vector<Figure> slice_figures(const std::vector<LoadedProbe>& probes,
 }
 
 }  // namespace
+
+void add_slice_verdicts(const LoadedProbe& a, const LoadedProbe& b, VerdictList& out) {
+  add_paired(a, b, "roughness", roughness_of, out);
+  add_paired(
+      a, b, "curvature", [](const Measured& m) { return (m.record.h11 + m.record.h22) / 2; }, out);
+}
 
 PartReport slices_report(const std::vector<LoadedProbe>& probes, const std::string& command) {
   const std::vector<Measured> slices = all_slices(probes);
