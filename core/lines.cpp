@@ -32,4 +32,20 @@ bool LineReader::next(std::string_view& line) {
   return true;
 }
 
+std::vector<std::string_view> split(std::string_view text, char separator) {
+  std::vector<std::string_view> out;
+  for (;;) {
+    const size_t end = text.find(separator);
+    out.push_back(text.substr(0, end));
+    if (end == text.npos) return out;
+    text.remove_prefix(end + 1);
+  }
+}
+
+std::vector<std::string> comma_list(std::string_view text) {
+  if (text.empty()) return {};
+  const std::vector<std::string_view> pieces = split(text, ',');
+  return {pieces.begin(), pieces.end()};
+}
+
 }  // namespace basin

@@ -1,10 +1,13 @@
 // Lines of a text from outside, whatever ends them: a line feed, a carriage return, or the two
 // together. A UTF-8 byte-order mark, which programs on Windows put in front of a text, is no part
-// of the first line. Every reader of text takes its lines, or its text, from here.
+// of the first line. Every reader of text takes its lines, or its text, from here. And pieces of a
+// line, as the values of settings are: "a,b,c".
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace basin {
 
@@ -26,5 +29,10 @@ class LineReader {
   size_t feed_ = 0;  // the first line feed at or behind pos_, else the end of the text
   int64_t number_ = 0;
 };
+
+// What stands between the separators: n of them make n + 1 pieces, empty ones included.
+std::vector<std::string_view> split(std::string_view text, char separator);
+// The pieces of "a,b"; none of an empty text.
+std::vector<std::string> comma_list(std::string_view text);
 
 }  // namespace basin

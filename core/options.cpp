@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "basin/core/io.h"
+#include "basin/core/lines.h"
 #include "basin/core/params.h"
-#include "basin/core/text.h"
 
 namespace basin {
 OptionReader::OptionReader(std::string_view owner, const std::vector<OptionInfo>& declared,

@@ -7,9 +7,7 @@
 #pragma once
 #include <sstream>
 #include <string>
-#include <string_view>
 #include <system_error>
-#include <vector>
 
 namespace basin {
 
@@ -30,11 +28,6 @@ struct TextReader : std::istringstream {
 std::string fixed_text(double value, int decimals);       // "0.4500"; nan, inf, -inf
 std::string short_text(double value, int significant);    // "0.45", "1.2e-07": as printf's %g
 std::string scientific_text(double value, int decimals);  // "4.50e-01": as printf's %e
-
-// What stands between the separators: n of them make n + 1 pieces, empty ones included.
-std::vector<std::string_view> split(std::string_view text, char separator);
-// The pieces of "a,b"; none of an empty text.
-std::vector<std::string> comma_list(std::string_view text);
 
 // What the system says of an errno, in English: "No such file or directory".
 std::string error_text(int code);

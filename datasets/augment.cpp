@@ -9,6 +9,7 @@
 
 #include "basin/core/error.h"
 #include "basin/core/io.h"
+#include "basin/core/lines.h"
 #include "basin/core/text.h"
 
 namespace basin {

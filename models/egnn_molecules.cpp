@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "basin/autograd/ops/edge_message.h"
-#include "basin/core/text.h"
+#include "basin/core/lines.h"
 #include "basin/models/detail/egnn_layer.h"
 #include "basin/models/detail/molecules.h"
 

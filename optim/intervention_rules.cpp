@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "basin/core/io.h"
-#include "basin/core/text.h"
+#include "basin/core/lines.h"
 #include "basin/optim/interventions.h"
 
 namespace basin {

@@ -1,6 +1,6 @@
 // The shared options: routing, auxiliary AdamW, orthogonalisation.
 #include "basin/optim/detail/matrix_options.h"
-#include "basin/core/text.h"
+#include "basin/core/lines.h"
 
 namespace basin {
 namespace {

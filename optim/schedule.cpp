@@ -8,8 +8,8 @@
 
 #include "basin/core/error.h"
 #include "basin/core/io.h"
+#include "basin/core/lines.h"
 #include "basin/core/params.h"
-#include "basin/core/text.h"
 
 namespace basin {
 namespace {

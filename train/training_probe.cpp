@@ -9,7 +9,7 @@
 #include "basin/analysis/ranks.h"
 #include "basin/analysis/spectral_density.h"
 #include "basin/analysis/trace.h"
-#include "basin/core/text.h"
+#include "basin/core/lines.h"
 #include "basin/models/symmetry.h"
 #include "basin/train/layer_inputs.h"
 #include "basin/train/term_gradients.h"

@@ -70,3 +70,14 @@ TEST_CASE("lines: a long text of carriage returns alone is read in time") {
   for (std::string_view line; lines.next(line);) sum += line[0] - '0';
   CHECK(sum == 2'000'000);
 }
+
+TEST_CASE("split: n separators make n + 1 pieces; a comma list without text is empty") {
+  using Views = std::vector<std::string_view>;
+  using Strings = std::vector<std::string>;
+  CHECK(split("a:bc:d", ':') == Views{"a", "bc", "d"});
+  CHECK(split(":a:", ':') == Views{"", "a", ""});
+  CHECK(split("", ',') == Views{""});
+  CHECK(comma_list("a, b,,c") == Strings{"a", " b", "", "c"});
+  CHECK(comma_list("a,") == Strings{"a", ""});
+  CHECK(comma_list("") == Strings{});
+}

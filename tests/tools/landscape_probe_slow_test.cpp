@@ -5,8 +5,8 @@
 #include <sstream>
 
 #include "basin/analysis/slice_file.h"
+#include "basin/core/lines.h"
 #include "basin/core/record.h"
-#include "basin/core/text.h"
 #include "basin/tests/tools/helpers.h"
 
 namespace basin::tools {

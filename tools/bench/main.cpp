@@ -4,9 +4,9 @@
 #include <iostream>
 
 #include "basin/core/io.h"
+#include "basin/core/lines.h"
 #include "basin/core/parallel.h"
 #include "basin/core/params.h"
-#include "basin/core/text.h"
 #include "basin/tools/bench/bench.h"
 #include "basin/tools/bench/compare.h"
 #include "basin/tools/bench/network.h"

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <set>
 
-#include "basin/core/text.h"
+#include "basin/core/lines.h"
 #include "basin/tools/shell/cli.h"
 
 namespace basin::tools {

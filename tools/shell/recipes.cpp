@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "basin/core/text.h"
+#include "basin/core/lines.h"
 #include "basin/models/model.h"
 #include "basin/optim/registry.h"
 #include "basin/train/task.h"

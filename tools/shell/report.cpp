@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "basin/core/clock.h"
+#include "basin/core/lines.h"
 #include "basin/core/storage.h"
 #include "basin/core/text.h"
 #include "basin/tools/shell/environment.h"

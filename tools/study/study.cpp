@@ -5,8 +5,8 @@
 #include <cmath>
 #include <set>
 
+#include "basin/core/lines.h"
 #include "basin/core/options.h"
-#include "basin/core/text.h"
 #include "basin/tools/shell/config.h"
 
 namespace basin::tools {
