@@ -449,10 +449,10 @@ TEST_CASE("study: a job has one owner, a dead one loses it") {
 void write_stubs(const fs::path& bin) {
   fs::create_directories(bin);
   const std::string head = R"sh(#!/bin/bash
-settings=() out= json= lr=
+settings=() out= json= lr= data=
 while [ $# -gt 0 ]; do
   case $1 in
-    --set) settings+=("$2") && case $2 in lr=*) lr=${2#lr=} ;; esac && shift ;;
+    --set) settings+=("$2") && case $2 in lr=*) lr=${2#lr=} ;; data=*) data=${2#data=} ;; esac && shift ;;
     --out) out=$2 && shift ;;
     --json) json=$2 && shift ;;
     run) settings+=("$(cat "$2/value")") && shift ;;
@@ -467,7 +467,7 @@ sleep 0.03
 echo '{"exit_reason": "completed"}' >"$out/run.json"
 echo "$sum" >"$out/value"
 case $lr in 0.1) echo "stub: loss is nan" >&2 && exit 4 ;; esac
-echo "{\"completed\": true, \"best_val_value\": 0.$sum, \"best_val_accuracy\": 0.$sum}" >"$json"
+echo "{\"completed\": true, \"data\": \"$data\", \"best_val_value\": 0.$sum, \"best_val_accuracy\": 0.$sum}" >"$json"
 )sh");
   write_file_atomic(bin / "stub_probe", head + R"sh(echo "{\"lambda_max\": $sum}" >"$json"
 )sh");
@@ -544,6 +544,25 @@ TEST_CASE("study run: killed again and again, the tables are the bytes of an und
     CHECK(here[0] > 0);
     CHECK(here[1] > 0);
   }
+}
+
+TEST_CASE("study run: records say which data, not where this machine has them") {
+  const test::TempDir dir;
+  write_stubs(dir / "bin");
+  write_file_atomic(dir / "two.toml", std::string_view(kFile));
+  const Finished f = run_built(dir, "study",
+                               "run two.toml --programs bin --jobs 1 --limit-jobs 1 --no-report "
+                               "--data /a/folder/of/mine --out o");
+  INFO(f.err);
+  REQUIRE(f.code == 0);
+  int64_t records = 0;
+  for (const auto& entry : fs::directory_iterator(dir / "o" / "records")) {
+    const std::string text = read_text_file(entry.path());
+    CHECK(contains(text, "\"data\": \"none\""));
+    CHECK_FALSE(contains(text, "/a/folder"));
+    ++records;
+  }
+  CHECK(records == 1);
 }
 
 TEST_CASE("study run: faults of a job end it with one sentence and its exit code") {

@@ -282,6 +282,11 @@ void Crew::finish(Child& child, int status) {
     for (const auto& [key, value] : result.values()) {
       double number = 0;
       if (key == "run") continue;  // a place on this machine
+      if (key == "data" && !options_.data.empty() && value == options_.data) {
+        const auto name = study_.settings.find("data");  // and so is this
+        if (name != study_.settings.end()) record.add(key, std::string_view(name->second));
+        continue;
+      }
       if (value == "true" || value == "false") {
         record.add(key, value == "true");
       } else if (parse_double(value, number)) {
