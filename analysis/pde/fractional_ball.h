@@ -2,10 +2,10 @@
 // outside it, as a matrix on values at places and at auxiliary points along lines through them
 // (Pang, Lu, Karniadakis 2019):
 //   (-Lap)^{a/2} u(x) = C int over the half sphere of (D_theta^a + D_{-theta}^a) u(x) dtheta
-// with C = directional_constant(a, d). Along a line the two derivatives are Gruenwald and Letnikov's
-// with the shifts 1 and 0 in the shares a / 2 and 1 - a / 2, in which their errors of first order
-// cancel (Tian, Zhou, Deng 2015): of order 2 in the step, where u is smooth and away from the
-// boundary.
+// with C = directional_constant(a, d). Along a line the two derivatives are those of Gruenwald and
+// Letnikov with the shifts 1 and 0 in the shares a / 2 and 1 - a / 2, in which their errors of
+// first order cancel (Tian, Zhou, Deng 2015): of order 2 in the step, where u is smooth and away
+// from the boundary.
 #pragma once
 #include <cstdint>
 #include <vector>

@@ -94,12 +94,12 @@ TEST_CASE("parity: the family of Muon") {
 //                 average, whose correction leaves no trace behind the normalisation
 //   Newton-Schulz it takes the five tuned polynomials, Basin's ns_set=tuned5
 //   warm-up       the rate is lr min(1, t / (warmup_steps + 1))
-//   SOAP          bases turn at the gradients k, 2 k .. where the author's code and Basin turn them at
-//                 k + 1, 2 k + 1 ..: here at every one. It keeps the first moment in the turned basis
-//                 and turns it with it, which is the same. It adds 1e-8 of the largest eigenvalue to
-//                 the matrix before each QR decomposition, which the fixture leaves out. Its first
-//                 gradient leaves the weights as they are, where Basin's decay acts already: here
-//                 there is no decay
+//   SOAP          bases turn at the gradients k, 2 k .. where the author's code and Basin turn them
+//                 at k + 1, 2 k + 1 ..: here at every one. It keeps the first moment in the turned
+//                 basis and turns it with it, which is the same. It adds 1e-8 of the largest
+//                 eigenvalue to the matrix before each QR decomposition, which the fixture leaves
+//                 out. Its first gradient leaves the weights as they are, where Basin's decay acts
+//                 already: here there is no decay
 //   SAMWrapper    moves by rho w^2 g, without ASAM's division by |w g|: another rule, not compared
 // Lion, Shampoo, NorMuon, L-BFGS and SpecMuon it does not have.
 TEST_CASE("parity: heavyball") {

@@ -125,8 +125,8 @@ double power_laplacian(double alpha, double p, int d, double r) {
          (std::tgamma(p + 1 - s) * std::tgamma(half)) * sum;
 }
 
-// Along a line (1 - |x|^2)^{1 + a/2} has a derivative that is a polynomial of the angle, so few lines
-// are exact; (1 - |x|^2)^3 has not.
+// Along a line (1 - |x|^2)^{1 + a/2} has a derivative that is a polynomial of the angle, so few
+// lines are exact; (1 - |x|^2)^3 has not.
 TEST_CASE("pde: more lines make the fractional Laplacian in the ball exact") {
   CHECK(power_laplacian(1.5, 1.75, 2, 0.6) ==
         doctest::Approx(ball_bump_laplacian(1.5, 0.6, 2)).epsilon(1e-13));
