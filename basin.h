@@ -21,6 +21,7 @@
 #include "basin/analysis/paths.h"
 #include "basin/analysis/pde/burgers.h"
 #include "basin/analysis/pde/fractional.h"
+#include "basin/analysis/pde/fractional_ball.h"
 #include "basin/analysis/pde/fractional_solutions.h"
 #include "basin/analysis/pde/interpolation.h"
 #include "basin/analysis/pde/periodic_fields.h"

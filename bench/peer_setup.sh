@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes a virtual environment with the peers of bench/compare.sh: PyTorch, PyTorch Geometric, the
-# packages gotennet and DeepXDE. Nothing of Basin needs it, and no build runs it. gotennet is installed
+# packages gotennet and DeepXDE; and those of bench/peer_curvature.py, curvlinops and
+# hessian-eigenthings. Nothing of Basin needs it, and no build runs it. gotennet is installed
 # without its requirements: it asks for extensions of PyTorch that have no wheels for a current one
 # and for programs of its training that the network does not need; bench/peer_graphs.py lends the two
 # functions of those extensions that it calls.
@@ -13,8 +14,10 @@ pip "torch>=2.8" torch_geometric safetensors numpy scipy
 pip omegaconf hydra-core lightning torchmetrics ase
 pip --no-deps gotennet==1.1.2
 pip deepxde
+pip h5py curvlinops-for-pytorch==3.0.1 hessian-eigenthings==1.0.0a5
 "$dir/bin/python" - <<'END'
 import importlib.metadata as metadata
-for name in ("torch", "torch_geometric", "gotennet", "deepxde"):
+for name in ("torch", "torch_geometric", "gotennet", "deepxde",
+             "curvlinops-for-pytorch", "hessian-eigenthings"):
     print(name, metadata.version(name))
 END

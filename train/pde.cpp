@@ -271,7 +271,8 @@ std::vector<std::vector<std::string>> prediction_cells(const Tensors& prediction
   return out;
 }
 
-// Truth, network, their difference and what is left over of the first term, on the test grid.
+// Truth, network, their difference and, of a term at single points, what is left over of the first
+// term, on the test grid.
 std::vector<Field> fields_of(const PdeProblem& p, const Model& model, const Tensors& params,
                              const Tensors& buffers) {
   const Tensor x = p.test_points.to(params.front().dtype());
@@ -284,8 +285,11 @@ std::vector<Field> fields_of(const PdeProblem& p, const Model& model, const Tens
     return Field{name,         p.coordinates[0], p.coordinates[1],
                  p.grid_first, p.grid_second,    reshape(slice(values, 1, 0, 1), grid)};
   };
-  return {field("truth", p.truth), field("network", value), field("error", value - p.truth),
-          field(term.name, term.residual(u, x).to(DType::f64))};
+  std::vector<Field> out{field("truth", p.truth), field("network", value),
+                         field("error", value - p.truth)};
+  // The residual of points that belong together is that of those points alone.
+  if (!term.whole) out.push_back(field(term.name, term.residual(u, x).to(DType::f64)));
+  return out;
 }
 
 }  // namespace

@@ -51,7 +51,7 @@ struct PdeProblem {
   Tensor test_points;    // [Q, d] f64
   Tensor truth;          // [Q, outputs] f64
   // Where the test points are a grid of two coordinates, the first one fastest: its values, for
-  // maps of solution, network, error and residual of the first term.
+  // maps of solution, network, error and, unless its points are `whole`, the first term's residual.
   std::vector<double> grid_first = {}, grid_second = {};
   std::string source = "computed";  // of the truth: a file, or how it was found
   std::string description = {};     // one line for reports

@@ -26,10 +26,19 @@ void check_time(const char* name, double t) {
   check(t >= 0 && std::isfinite(t), name, ": expects a time t >= 0, got ", t);
 }
 
-double ball_power(const char* name, double alpha, double x, double exponent) {
+double ball_power(const char* name, double alpha, double r, double exponent) {
   check_alpha(name, alpha, 2);
-  const double inside = 1 - x * x;
+  const double inside = 1 - r * r;
   return inside > 0 ? std::pow(inside, exponent) : 0.0;
+}
+
+// K_p of the power p.
+double ball_constant(const char* name, double alpha, double power, int d) {
+  check_alpha(name, alpha, 2);
+  check(d >= 1 && d <= 100, name, ": expects 1 to 100 dimensions, got ", d);
+  const double half = 0.5 * d;
+  return std::pow(2, alpha) * std::tgamma(power + 1) * std::tgamma(half + alpha / 2) /
+         std::tgamma(half);
 }
 
 }  // namespace
@@ -63,26 +72,22 @@ double decaying_bump_source(double alpha, double x, double t) {
   return -std::exp(-t) * (cubic_bump(x) + cubic_bump_derivative(alpha, x));
 }
 
-double ball_bump(double alpha, double x) {
-  return ball_power("ball_bump", alpha, x, 1 + alpha / 2);
+double ball_bump(double alpha, double r) {
+  return ball_power("ball_bump", alpha, r, 1 + alpha / 2);
 }
 
-// 2^{2s} Gamma(s + 2) Gamma(s + 1/2) / Gamma(1/2) (1 - (2 s + 1) x^2) with s = a / 2.
-double ball_bump_laplacian(double alpha, double x) {
-  check_alpha("ball_bump_laplacian", alpha, 2);
-  check_place("ball_bump_laplacian", x, -1);
-  const double s = alpha / 2;
-  return std::pow(2, alpha) * std::tgamma(s + 2) * std::tgamma(s + 0.5) / std::sqrt(pi) *
-         (1 - (alpha + 1) * x * x);
+double ball_bump_laplacian(double alpha, double r, int d) {
+  check_place("ball_bump_laplacian", r, -1);
+  return ball_constant("ball_bump_laplacian", alpha, 1 + alpha / 2, d) *
+         (1 - (1 + alpha / d) * r * r);
 }
 
-double ball_profile(double alpha, double x) {
-  return ball_power("ball_profile", alpha, x, alpha / 2);
+double ball_profile(double alpha, double r) {
+  return ball_power("ball_profile", alpha, r, alpha / 2);
 }
 
-double ball_profile_laplacian(double alpha) {
-  check_alpha("ball_profile_laplacian", alpha, 2);
-  return std::tgamma(alpha + 1);
+double ball_profile_laplacian(double alpha, int d) {
+  return ball_constant("ball_profile_laplacian", alpha, alpha / 2, d);
 }
 
 double quadratic_growth(double x, double t) {

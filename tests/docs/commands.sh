@@ -45,7 +45,7 @@ for program in $programs; do
   {
     "$build/bin/$program" --help
     # Each task of train_pde has options of its own.
-    [ "$program" != train_pde ] || for task in advection fractional fractional_operator matrix_factorisation; do
+    [ "$program" != train_pde ] || for task in advection fractional fractional_operator fractional_ball matrix_factorisation; do
       "$build/bin/$program" --task $task --help
     done
   } | grep -oE '(^|[ ,])--[a-z0-9][a-z0-9-]*' | tr -d ' ,' | sort -u >"$work/flags/$program"

@@ -61,6 +61,12 @@ struct Work {
   double bytes = 0;  // for what is bound by memory
 };
 
+// One measurement, as it was added.
+struct BenchRow {
+  std::string key, label;
+  Timing timing;
+};
+
 class BenchReport {
  public:
   void heading(const std::string& text);
@@ -70,9 +76,11 @@ class BenchReport {
            double peak, double products = 0);
   void value(const std::string& key, double number) { json_.add(key, number); }
   Record& json() { return json_; }
+  const std::vector<BenchRow>& rows() const { return rows_; }
 
  private:
   Record json_;
+  std::vector<BenchRow> rows_;
 };
 
 struct BenchCase {
@@ -109,5 +117,6 @@ void run_gine(const BenchOptions& options, BenchReport& report);
 void run_pinn(const BenchOptions& options, BenchReport& report);
 const std::vector<std::string>& pinn_parts();  // that --parts chooses from
 void run_hvp(const BenchOptions& options, BenchReport& report);
+void run_loader(const BenchOptions& options, BenchReport& report);
 
 }  // namespace basin::tools

@@ -9,6 +9,7 @@
 #include "basin/core/params.h"
 #include "basin/tools/bench/bench.h"
 #include "basin/tools/bench/compare.h"
+#include "basin/tools/bench/curves.h"
 #include "basin/tools/bench/network.h"
 #include "basin/tools/shell/cli.h"
 #include "basin/tools/shell/environment.h"
@@ -27,6 +28,7 @@ const std::vector<BenchCase>& bench_cases() {
       {"gotennet", "the same of GotenNet S on molecules of N = 18 atoms", run_gotennet, 18},
       {"gine", "the same of GINE, preset lrgb, on graphs of about N = 151 nodes", run_gine, 151},
       {"pinn", "loss and gradient of Burgers' residual, jets and nested forward mode", run_pinn},
+      {"loader", "batches of point clouds, as training and evaluation ask for them", run_loader},
       {"hvp", "only the Hessian-vector products of the first three, B = 32, N = 256", run_hvp, 256},
   };
   return cases;
@@ -83,6 +85,10 @@ Config bench_settings() {
         "folder (which is there), MODEL.safetensors: weights, batch, loss and gradient without "
         "dropout",
         action},
+       {"sweep", Kind::text, "",
+        "NAME=V,V,..: the cases at these values of batch, points or k, with the exponents of time "
+        "and peak memory"},
+       {"figures", Kind::text, "", "With --sweep: a figure per case in this folder", action},
        {"json", Kind::text, "", "Write every number to this file as one flat JSON object", action}},
       {});
 }
@@ -139,6 +145,38 @@ int compare(const std::vector<std::string>& files) {
   return 0;
 }
 
+// Every case at every value, and what that says about its growth.
+void run_sweep(const std::vector<const BenchCase*>& cases, const BenchOptions& options,
+               const Sweep& sweep, const std::string& figures, const std::string& command,
+               BenchReport& report) {
+  for (const BenchCase* c : cases) {
+    BenchOptions mine = options;
+    if (mine.points == 0) mine.points = c->points;
+    std::vector<std::vector<BenchRow>> rows;
+    for (const int64_t value : sweep.values) {
+      BenchReport one;
+      c->run(at_value(mine, sweep, value), one);
+      rows.push_back(one.rows());
+    }
+    const std::vector<Curve> curves = curves_of(sweep, rows);
+    report.note(
+        str("\n", c->name, " over ", sweep.variable, ": exponents of time and peak memory"));
+    for (const Curve& curve : curves) {
+      report.note(str("  ", curve.key, ": ", fixed_text(curve.time_exponent, 2), ", ",
+                      fixed_text(curve.memory_exponent, 2)));
+      for (size_t i = 0; i < curve.sizes.size(); ++i) {
+        const std::string at = str(curve.key, ".", sweep.variable, sweep.values[i]);
+        report.value(at + ".median_ms", 1e3 * curve.seconds[i]);
+        report.value(at + ".peak_bytes", curve.bytes[i]);
+      }
+      report.value(curve.key + ".time_exponent", curve.time_exponent);
+      report.value(curve.key + ".memory_exponent", curve.memory_exponent);
+    }
+    if (figures.empty()) continue;
+    write_figure(figures, curves_figure(c->name, sweep, curves, command));
+  }
+}
+
 int run(int argc, const char* const* argv) {
   Config config = bench_settings();
   const Program program{"bench",
@@ -151,6 +189,9 @@ int run(int argc, const char* const* argv) {
     return compare({line.positionals.begin() + 1, line.positionals.end()});
   }
   const BenchOptions options = options_from(config);
+  const Sweep sweep = sweep_from(config.text("sweep"), config.origin("sweep"));
+  check(!sweep.values.empty() || config.text("figures").empty(), config.origin("figures"),
+        ": figures are those of a --sweep, which is not given");
   check(!line.positionals.empty(), "expects the names of cases, none given; --help lists them");
   std::vector<const BenchCase*> chosen;
   for (const std::string& name : line.positionals) chosen.push_back(&find_case(name));
@@ -161,10 +202,14 @@ int run(int argc, const char* const* argv) {
   report.json().append(environment);
   report.json().append(device_record(options.device));
   std::cout << environment.pretty();
-  for (const BenchCase* c : chosen) {
-    BenchOptions mine = options;
-    if (mine.points == 0) mine.points = c->points;
-    c->run(mine, report);
+  if (sweep.values.empty()) {
+    for (const BenchCase* c : chosen) {
+      BenchOptions mine = options;
+      if (mine.points == 0) mine.points = c->points;
+      c->run(mine, report);
+    }
+  } else {
+    run_sweep(chosen, options, sweep, config.text("figures"), command_line(argc, argv), report);
   }
   if (const std::string file = config.text("json"); !file.empty()) {
     write_file_atomic(file, report.json().pretty());

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 
+#include "basin/core/folder.h"
 #include "basin/core/io.h"
 #include "basin/core/random.h"
 #include "basin/core/safetensors.h"
 #include "basin/core/storage.h"
 #include "basin/optim/registry.h"
 #include "basin/tools/shell/environment.h"
+#include "basin/train/checkpoint.h"
 #include "basin/train/step.h"
 
 namespace basin::tools {
@@ -77,6 +79,7 @@ struct Problem {
     return task.objective(state.buffers.values(), batch, mode);
   }
   void forward() { objective(training()).outputs(state.params.values()); }
+  void evaluate() { objective(ForwardOptions::evaluation()).outputs(state.params.values()); }
   Fn scalar_loss() {
     return [f = training_loss(objective(training()))](const Tensors& x) {
       return Tensors{f(x).front()};
@@ -125,12 +128,17 @@ class Section {
   }
 
   void run() {
-    if (options_.wants("forward") || options_.wants("gradient") || wants_optimizer()) {
+    if (options_.wants("forward") || options_.wants("evaluation") || options_.wants("gradient") ||
+        wants_optimizer()) {
       Problem problem(network_, options_, options_.batch);
       const Counts counts = network_.count(problem.model(), problem.batch);
       if (options_.wants("forward")) {
         add(
             "forward", "forward, training mode", [&] { problem.forward(); }, counts.forward());
+      }
+      if (options_.wants("evaluation")) {
+        add(
+            "evaluation", "evaluation", [&] { problem.evaluate(); }, counts.forward());
       }
       if (options_.wants("gradient")) {
         add(
@@ -142,6 +150,7 @@ class Section {
       }
     }
     if (options_.wants("hvp")) hessian_vector_products();
+    if (options_.wants("checkpoint")) checkpoint();
     const AllocatorStats stats = allocator_stats(options_.device);
     const int64_t peak_rss = peak_rss_bytes();
     report_.note(str("allocator: ", bytes_text(static_cast<double>(stats.reserved_bytes)),
@@ -204,6 +213,30 @@ class Section {
       plain.finish();
     };
     add(name + "_step_launched", name + " step, launched", launched, step);
+  }
+
+  // Weights, buffers and the state of the first optimizer, with every file and folder synced to the
+  // disk; read with all hashes checked.
+  void checkpoint() {
+    Problem problem(network_, options_, 1);
+    const auto optimizer =
+        make_optimizer({.name = network_.optimizers.front()}, problem.state.params);
+    const fs::path folder = temporary_name(fs::temp_directory_path() / "basin-bench");
+    const std::shared_ptr<void> removed(nullptr, [&](void*) { remove_folder(folder); });
+    Work work;
+    const auto write = [&] {
+      write_checkpoint(folder, 1, state_file(problem.state), optimizer->save(),
+                       Record().add("step", 1));
+    };
+    write();
+    for (const fs::path& file : entries_of(checkpoint_path(folder, 1))) {
+      work.bytes += static_cast<double>(fs::file_size(file));
+    }
+    add("checkpoint_write", "checkpoint, written", write, work);
+    add(
+        "checkpoint_read", "checkpoint, read", [&] { read_checkpoint(checkpoint_path(folder, 1)); },
+        work);
+    report_.value(prefix_ + "checkpoint_bytes", work.bytes);
   }
 
   void hessian_vector_products() {
@@ -279,8 +312,8 @@ int64_t integer_option(const Model& model, const std::string& name) {
 }
 
 const std::vector<std::string>& network_parts() {
-  static const std::vector<std::string> parts{"forward", "gradient", "adam",
-                                              "adamw",   "muon",     "hvp"};
+  static const std::vector<std::string> parts{"forward", "evaluation", "gradient", "adam",
+                                              "adamw",   "muon",       "hvp",      "checkpoint"};
   return parts;
 }
 

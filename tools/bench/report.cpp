@@ -157,6 +157,7 @@ void BenchReport::note(const std::string& text) { std::cout << text << std::endl
 
 void BenchReport::add(const std::string& key, const std::string& label, const Timing& t,
                       const Work& work, double peak, double products) {
+  rows_.push_back({key, label, t});
   json_.add(key + ".median_ms", 1e3 * t.median)
       .add(key + ".min_ms", 1e3 * t.min)
       .add(key + ".max_ms", 1e3 * t.max)

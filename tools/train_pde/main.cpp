@@ -5,6 +5,6 @@
 int main(int argc, char** argv) {
   return basin::tools::train_main(
       {"burgers", "linear_regression", "matrix_factorisation", "antiderivative", "advection",
-       "burgers_operator", "heat_operator", "fractional", "fractional_operator"},
+       "burgers_operator", "heat_operator", "fractional", "fractional_operator", "fractional_ball"},
       argc, argv);
 }

@@ -13,6 +13,7 @@ void register_builtin_tasks() {
     register_planted();
     register_operators();
     register_fractional();
+    register_fractional_ball();
     return true;
   }();
   static_cast<void>(done);

@@ -12,6 +12,7 @@ void register_burgers();       // "burgers"
 void register_planted();       // "linear_regression", "matrix_factorisation"
 void register_operators();     // "antiderivative", "advection", "burgers_operator", "heat_operator"
 void register_fractional();    // "fractional", "fractional_operator"
-void register_builtin_tasks();  // all of them; more than one call is harmless
+void register_fractional_ball();  // "fractional_ball"
+void register_builtin_tasks();    // all of them; more than one call is harmless
 
 }  // namespace basin
