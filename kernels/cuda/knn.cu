@@ -56,11 +56,11 @@ struct Question {
   const T* x;  // [B, N, D]
   int32_t* index;
   int points, dims, k;
-  bool include_self, fours, pairs;
+  bool include_self, fours;  // rows start at whole vectors
 };
 
 template <class T, bool kSmall, int kRows>
-__global__ void __launch_bounds__(kThreads, 2) knn_kernel(Question<T> ask) {
+__global__ void __launch_bounds__(kThreads, sizeof(T) == 4 ? 2 : 1) knn_kernel(Question<T> ask) {
   using P = Plan<kRows>;
   constexpr int kPoints = P::kPoints, kQueue = P::kQueue, kStride = kSmall ? 4 : kTileStride;
   constexpr bool kRounds = P::kRounds;
@@ -70,6 +70,7 @@ __global__ void __launch_bounds__(kThreads, 2) knn_kernel(Question<T> ask) {
   const int first = static_cast<int>(blockIdx.x % per_cloud) * P::kBlockPoints;
   const int lane = threadIdx.x, slot = threadIdx.y * kPoints;  // of the warp's first point
   const int thread = threadIdx.y * kLanes + lane;
+  const unsigned below = (1u << lane) - 1;
   const T* cloud_x = ask.x + int64_t{b} * points * dims;
   const Cloud<T> cloud{cloud_x, points, dims, first, ask.fours};
   const int mine = points - first - slot < kPoints ? points - first - slot : kPoints;
@@ -116,7 +117,7 @@ __global__ void __launch_bounds__(kThreads, 2) knn_kernel(Question<T> ask) {
                            first + slot + p,
                            wanted,
                            ask.include_self,
-                           ask.pairs,
+                           ask.fours,
                            kRounds ? floors[p] : Neighbour{-1, -1}};
   };
 
@@ -221,10 +222,8 @@ __global__ void __launch_bounds__(kThreads, 2) knn_kernel(Question<T> ask) {
           } else {
             BASIN_UNROLL
             for (int c = 0; c < kHeld; ++c) {
-              if (who[c] >> lane & 1) {
-                entry[count + __popc(who[c] & ((1u << lane) - 1))] = {bound[c],
-                                                                      base + lane + kLanes * c};
-              }
+              const int place = count + __popc(who[c] & below);
+              if (!(bound[c] > limit)) entry[place] = {bound[c], base + lane + kLanes * c};
               count += __popc(who[c]);
             }
           }
@@ -284,18 +283,14 @@ void search(const Tensor& x, int64_t k, bool include_self, Tensor& index) {
   check(dims <= std::numeric_limits<int>::max() / 8, Knn::name, ": too many coordinates, ", dims);
   const int64_t blocks = x.size(0) * ((points + P::kBlockPoints - 1) / P::kBlockPoints);
   const T* data = cuda::in_ptr<T>(x);
-  const auto whole = [&](size_t count) {  // rows start at whole vectors of so many
-    return static_cast<size_t>(dims) % count == 0 &&
-           reinterpret_cast<uintptr_t>(data) % std::min<size_t>(16, count * sizeof(T)) == 0;
-  };
+  const bool fours = dims % 4 == 0 && reinterpret_cast<uintptr_t>(data) % 16 == 0;
   const Question<T> ask{data,
                         cuda::out_ptr<int32_t>(index),
                         static_cast<int>(points),
                         static_cast<int>(dims),
                         static_cast<int>(k),
                         include_self,
-                        whole(4),
-                        whole(2)};
+                        fours};
   cuda::run(Knn::name,
             {cuda::grid_of(Knn::name, blocks), dim3(kLanes, kWarps), shared_bytes<kSmall, kRows>()},
             knn_kernel<T, kSmall, kRows>, ask);

@@ -77,7 +77,10 @@ struct alignas(16) Neighbour {
   int32_t number;
 };
 __device__ inline bool before(const Neighbour& a, const Neighbour& b) {
-  return a.distance < b.distance || (a.distance == b.distance && a.number < b.number);
+  // Without branches: a warp compares everything with everything.
+  return static_cast<bool>(
+      static_cast<int>(a.distance < b.distance) |
+      (static_cast<int>(a.distance == b.distance) & static_cast<int>(a.number < b.number)));
 }
 
 // The difference squared, added to `sum` without a fused multiply-add, so that ties are the CPU's.
@@ -87,31 +90,47 @@ __device__ double add_square(double sum, T a, T b) {
   return __dadd_rn(sum, __dmul_rn(gap, gap));
 }
 
-inline constexpr int kSharers = 4;  // lanes that measure a candidate together
+inline constexpr int kSharers = 2;  // lanes that measure a candidate together
 
 // squared_distance of kernels/cpu/knn_select.cpp, operation by operation. Its eight sums are those
-// of four neighbouring lanes, two each, and are added in their order. All lanes of the warp call
-// it; the last of the four has the result. `pairs`: rows start at whole pairs of T.
+// of two neighbouring lanes, four each, and are added in their order. All lanes of the warp call
+// it; the second of the two has the result. `fours`: rows start at whole vectors.
 template <class T>
-__device__ double exact_distance(const T* a, const T* b, int dims, bool pairs) {
+__device__ double exact_distance(const T* a, const T* b, int dims, bool fours) {
+  constexpr int kOwn = 8 / kSharers, kTurns = 2;  // sums of a lane, loads under way
   const int part = static_cast<int>(threadIdx.x) % kSharers;
-  double sum[2] = {};
-  int d = 2 * part;
-  if (pairs) {
-    for (; d + 1 < dims; d += 2 * kSharers) {
-      const auto left = run_at<T, 2>(a + d), right = run_at<T, 2>(b + d);
-      for (int q = 0; q < 2; ++q) sum[q] = add_square(sum[q], left.v[q], right.v[q]);
+  double sum[kOwn] = {};
+  int d = kOwn * part;
+  if (fours) {
+    for (; d + (kTurns - 1) * 8 < dims; d += kTurns * 8) {
+      Run<T, kOwn> left[kTurns], right[kTurns];
+      BASIN_UNROLL
+      for (int t = 0; t < kTurns; ++t) {
+        left[t] = run_at<T, kOwn>(a + d + t * 8);
+        right[t] = run_at<T, kOwn>(b + d + t * 8);
+      }
+      BASIN_UNROLL
+      for (int t = 0; t < kTurns; ++t) {
+        BASIN_UNROLL
+        for (int q = 0; q < kOwn; ++q) sum[q] = add_square(sum[q], left[t].v[q], right[t].v[q]);
+      }
     }
   }
-  for (; d < dims; d += 2 * kSharers) {
-    sum[0] = add_square(sum[0], a[d], b[d]);
-    if (d + 1 < dims) sum[1] = add_square(sum[1], a[d + 1], b[d + 1]);
+  BASIN_ROLL
+  for (; d < dims; d += 8) {
+    BASIN_UNROLL
+    for (int q = 0; q < kOwn; ++q) {
+      if (d + q < dims) sum[q] = add_square(sum[q], a[d + q], b[d + q]);
+    }
   }
-  double total = __dadd_rn(sum[0], sum[1]);
+  double total = 0;
   BASIN_UNROLL
-  for (int next = 1; next < kSharers; ++next) {
+  for (int next = 0; next < kSharers; ++next) {
     const double so_far = __shfl_up_sync(kAll, total, 1);
-    if (part == next) total = __dadd_rn(__dadd_rn(so_far, sum[0]), sum[1]);
+    if (part != next) continue;
+    if (next > 0) total = so_far;
+    BASIN_UNROLL
+    for (int q = 0; q < kOwn; ++q) total = __dadd_rn(total, sum[q]);
   }
   return total != total ? kFar : total;
 }
@@ -159,7 +178,7 @@ struct List {
   Neighbour* measured;  // [kQueue], of the warp
   const T* cloud;       // [N, D]
   int dims, i, wanted;
-  bool include_self, pairs;
+  bool include_self, fours;
   Neighbour floor;  // only what lies behind it is asked for
 
   // Measures all and keeps the first `wanted` of them in their order; the new length. last: the
@@ -178,7 +197,7 @@ struct List {
       if constexpr (kAlone) {
         distance = exact_distance_alone(a, b, dims);
       } else {
-        distance = exact_distance(a, b, dims, pairs);
+        distance = exact_distance(a, b, dims, fours);
       }
       if (e >= count || (!kAlone && lane % kSharers != kSharers - 1)) continue;
       const Neighbour found{distance, j};
@@ -190,7 +209,10 @@ struct List {
     for (int first = 0; first < count; first += kLanes) {
       const Neighbour own = first + lane < count ? measured[first + lane] : Neighbour{0, kNobody};
       int place = 0;
-      for (int e = 0; e < count; ++e) place += before(measured[e], own);
+      for (int e = 0; e < count; ++e) {
+        const Neighbour other = measured[e];
+        place += before(other, own);
+      }
       const bool taken = own.number != kNobody && place < wanted;
       if (taken) entry[place] = {-kInfinity, own.number};
       kept += __popc(__ballot_sync(kAll, taken));

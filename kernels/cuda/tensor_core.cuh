@@ -1,7 +1,8 @@
 // Products of bf16 matrices on the tensor cores, batched, sums in f32: c = alpha a b + beta d with
 // b [k, n], or b^T where b is [n, k]. All sides are multiples of 64, memory beyond the matrices
 // holds zeros. A block of 4 warps makes a tile of 64 x 64, a warp 32 x 32 of it by fragments of 16
-// x 16. `symmetric`: a b^T with b = a; only the tiles on and below the diagonal, mirrored.
+// x 16, while the next tiles are copied. The depth is cut among blocks as in symmetric.cuh.
+// `symmetric`: a b^T with b = a; only the tiles on and below the diagonal, mirrored.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_pipeline.h>
