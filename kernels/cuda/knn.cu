@@ -7,8 +7,8 @@
 //            minima is a limit: what has its lower bound below it joins a list;
 //   settle   at the end the list, about 1.5 k long, is measured in double in the CPU's order of
 //            addition, and each place is the number of candidates before it.
-// A list that ties or values beyond f32 fill up is settled on the way, which is slower, and exact as
-// well. (distance, number) is a total order, so the lists do not depend on the order of arrival. A k
+// A list that ties or values beyond f32 fill up is settled on the way, slower and exact as well.
+// (distance, number) is a total order, so the lists do not depend on the order of arrival. A k
 // beyond the list's length takes further rounds, each over what lies behind the last.
 #include "basin/kernels/knn.h"
 
@@ -168,7 +168,7 @@ __global__ void __launch_bounds__(kThreads, sizeof(T) == 4 ? 2 : 1) knn_kernel(Q
       unsigned full = 0;                       // points whose list has none
       BASIN_UNROLL
       for (int half = 0; half < kPoints; half += kStripPoints) {
-        // A lane reads back what it has written itself, so that one copy of what follows serves all.
+        // A lane reads back what it has written itself: one copy of what follows serves all.
         BASIN_UNROLL
         for (int e = 0; e < kStripPoints * kHeld; e += 4) {
           const float* v = &sum[half + e / kHeld][e % kHeld];
