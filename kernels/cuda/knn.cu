@@ -1,344 +1,305 @@
 // CUDA k nearest neighbours: the lists of kernels/knn.h, equal to the CPU's to the last tie. A warp
-// serves several points of one cloud; its lanes hold the candidates, which a block reads tile by
-// tile into shared memory. Three steps per point, nothing of size N x N anywhere:
-//   filter   the distance in the input's precision; a candidate that is farther than the k-th so
-//            far by more than rounding can explain is dropped, the others join a queue;
-//   measure  a full queue, one candidate per lane, in double and in the CPU's order of addition;
-//   merge    the 32 by a bitonic network into the sorted list (Batcher, AFIPS 1968).
+// serves eight points of one cloud, or four for long lists; a block reads the cloud tile by tile
+// into shared memory, a lane holds eight candidates of a tile. Three steps, nothing of size N x N:
+//   scan     bounds of all distances in f32 as a product of points less a point of the block,
+//              |a_j|^2 - 2 a_i . a_j = |a_i - a_j|^2 - |a_i|^2;
+//   select   every lane keeps the least upper bound of its candidates so far, and the k-th of these
+//            minima is a limit: what has its lower bound below it joins a list;
+//   settle   at the end the list, about 1.5 k long, is measured in double in the CPU's order of
+//            addition, and each place is the number of candidates before it.
+// A list that ties or values beyond f32 fill up is settled on the way, slower and exact as well.
 // (distance, number) is a total order, so the lists do not depend on the order of arrival. A k
-// beyond the list's length takes further rounds, each over what lies beyond the last.
+// beyond the list's length takes further rounds, each over what lies behind the last.
 #include "basin/kernels/knn.h"
 
-#include <limits>
+#include "basin/kernels/cuda/dual.cuh"
+#include "basin/kernels/cuda/knn_tile.cuh"
 
-#include "basin/kernels/cuda/grid.cuh"
-
-namespace basin {
+namespace basin::cuda::knn {
 namespace {
 
-constexpr int kLanes = 32;
-constexpr int kWarps = 8;  // of a block
-constexpr unsigned kAll = 0xffffffffu;
-constexpr int kChunk = 32;          // coordinates in shared memory at a time, general D
-constexpr int kGroup = 2 * kLanes;  // candidates that a warp holds at once, two per lane
-constexpr int kQueue = kGroup + kLanes;
-constexpr int32_t kNobody = std::numeric_limits<int32_t>::max();
-// Device code may read these, but not call the functions that they come from.
-template <class T>
-constexpr T kInfinity = std::numeric_limits<T>::infinity();
-template <class T>
-constexpr T kLargest = std::numeric_limits<T>::max();
-template <class T>
-constexpr T kSmallest = std::numeric_limits<T>::min();
-template <class T>
-constexpr T kUnit = std::numeric_limits<T>::epsilon() / 2;
-
-// Sizes of the instance for kDims coordinates (0: any number) and lists of kRows * 32 neighbours.
-// Longer lists get fewer points per warp, so that shared memory holds as many blocks; so do points
-// whose coordinates stay in registers.
-template <class T, int kDims, int kRows>
+// Sizes of the instance with lists of `kMost` neighbours at most, in kRows minima a lane. Half as
+// many minima again as neighbours keep the limit tight.
+template <int kRows>
 struct Plan {
-  static constexpr int kPoints = (kDims > 0 ? 4 : 8) / kRows;  // of a warp
+  static constexpr int kPoints = 8 / kRows;  // of a warp
   static constexpr int kBlockPoints = kWarps * kPoints;
-  static constexpr int kDepth = kDims > 0 ? kDims : kChunk;
-  static constexpr int kTile = kDims > 0 ? 4 * kGroup : kGroup;  // candidates between barriers
-  static constexpr int kLength = kRows * kLanes;
-  // Rows of the tiles are padded: transposing stores would meet in one bank otherwise.
-  static constexpr int kPad = 16 / sizeof(T);
-  static constexpr int kTileStride = kTile + kPad, kPointStride = kBlockPoints + kPad;
-  static constexpr size_t kListBytes = size_t{kBlockPoints} * (kLength + 1) * sizeof(double);
-  static constexpr size_t kTileBytes = size_t{kDepth} * (kTileStride + kPointStride) * sizeof(T);
-  static constexpr size_t kNumberBytes = size_t{kBlockPoints} * (kLength + 1 + kQueue) * 4;
-  static constexpr size_t kBytes = kListBytes + kTileBytes + kNumberBytes;
+  static constexpr int kMost = 21 * kRows;
+  static constexpr bool kRounds = kRows > 1;  // more neighbours than kMost may be asked for
+  static constexpr int kQueue = 64 * kRows;   // at least kMost + 32
 };
 
-struct Neighbour {
-  double distance;
-  int32_t number;
-};
-__device__ inline bool before(const Neighbour& a, const Neighbour& b) {
-  return a.distance < b.distance || (a.distance == b.distance && a.number < b.number);
-}
-__device__ inline Neighbour lower(const Neighbour& a, const Neighbour& b) {
-  return before(a, b) ? a : b;
-}
-__device__ inline Neighbour higher(const Neighbour& a, const Neighbour& b) {
-  return before(a, b) ? b : a;
-}
-__device__ inline Neighbour from_lane(const Neighbour& a, int lane) {
-  return {__shfl_sync(kAll, a.distance, lane), __shfl_sync(kAll, a.number, lane)};
-}
-
-// One step of a bitonic network: lanes `apart` away compare, the lower lane of the pair keeps the
-// nearer where `rising`.
-__device__ inline Neighbour exchange(const Neighbour& own, int apart, bool rising) {
-  const int lane = threadIdx.x;
-  const Neighbour other{__shfl_xor_sync(kAll, own.distance, apart),
-                        __shfl_xor_sync(kAll, own.number, apart)};
-  const bool keeps_lower = ((lane & apart) == 0) == rising;
-  return keeps_lower ? lower(own, other) : higher(own, other);
-}
-// Sorts a bitonic sequence over the lanes.
-__device__ inline Neighbour merge_lanes(Neighbour own) {
-  BASIN_UNROLL
-  for (int apart = kLanes / 2; apart > 0; apart /= 2) own = exchange(own, apart, true);
-  return own;
-}
-__device__ inline Neighbour sort_lanes(Neighbour own) {
-  const int lane = threadIdx.x;
-  BASIN_UNROLL
-  for (int width = 2; width < kLanes; width *= 2) {
-    BASIN_UNROLL
-    for (int apart = width / 2; apart > 0; apart /= 2) {
-      own = exchange(own, apart, (lane & width) == 0);
-    }
-  }
-  return merge_lanes(own);
-}
-
-// squared_distance of kernels/cpu/knn_select.cpp, operation by operation: no fused multiply-add, so
-// that ties are the same ones.
-template <class T>
-__device__ double exact_distance(const T* a, const T* b, int64_t dims) {
-  double part[8] = {};
-  for (int64_t d = 0; d < dims; d += 8) {
-    BASIN_UNROLL
-    for (int q = 0; q < 8; ++q) {
-      if (d + q >= dims) break;
-      const double gap = __dadd_rn(static_cast<double>(b[d + q]), -static_cast<double>(a[d + q]));
-      part[q] = __dadd_rn(part[q], __dmul_rn(gap, gap));
-    }
-  }
-  double sum = 0;
-  BASIN_UNROLL
-  for (int q = 0; q < 8; ++q) sum = __dadd_rn(sum, part[q]);
-  return sum != sum ? kInfinity<double> : sum;
-}
-
-// A filtered distance above the limit cannot belong to the first `wanted`. Every term and every sum
-// is off by less than (D + 4) u of itself, but for underflow; the same again for the comparison.
-template <class T>
-__device__ T limit_for(double kth, int64_t dims) {
-  const double off = static_cast<double>(dims + 4);
-  const double limit = kth * (1 + 3 * off * kUnit<T>)+4 * off * kSmallest<T>;
-  return limit > static_cast<double>(kLargest<T>) ? kInfinity<T> : static_cast<T>(limit);
-}
-
-// What a block keeps of its points in shared memory, and the cloud that it searches. In shared
-// memory, not in registers: it is touched once in 32 candidates that pass the filter.
-template <class T>
-struct Lists {
-  double* distance;  // [points, length], rising
-  double* floor;     // [points]: the last neighbour of the round before
-  int32_t* number;   // [points, length]
-  int32_t* floor_number;
-  int32_t* queue;  // [points, kQueue]
-  const T* cloud;  // [N, D]
-  int64_t dims;
-  int wanted;  // neighbours of this round, at most the list's length
+// What a warp keeps of a point, in shared memory: registers are what its sums leave.
+struct alignas(16) Standing {
+  float limit, square, slack;
+  int count;  // entries of the list
 };
 
-// Takes `count` numbers (at most 32) off the end of the queue of point i, which is number `slot` of
-// the block, into its list; the new limit.
-template <class T, int kRows>
-__device__ __attribute__((noinline)) T absorb(const Lists<T>& s, int slot, int64_t i, int queued,
-                                              int count) {
-  const int lane = threadIdx.x;
-  double* distance = s.distance + slot * kRows * kLanes;
-  int32_t* number = s.number + slot * kRows * kLanes;
-  __syncwarp();
-  Neighbour fresh{kInfinity<double>, kNobody};
-  if (lane < count) {
-    const int32_t j = s.queue[slot * kQueue + queued - count + lane];
-    const Neighbour found{exact_distance(s.cloud + i * s.dims, s.cloud + j * s.dims, s.dims), j};
-    if (before({s.floor[slot], s.floor_number[slot]}, found)) fresh = found;
-  }
-  fresh = sort_lanes(fresh);
-  BASIN_UNROLL
-  for (int row = 0; row < kRows; ++row) {
-    const int at = row * kLanes + lane;
-    const Neighbour held{distance[at], number[at]};
-    const Neighbour turned = from_lane(fresh, kLanes - 1 - lane);  // rising and falling: bitonic
-    const Neighbour near = merge_lanes(lower(held, turned));
-    if (row + 1 < kRows) fresh = merge_lanes(higher(held, turned));
-    distance[at] = near.distance;
-    number[at] = near.number;
-  }
-  __syncwarp();
-  return limit_for<T>(distance[s.wanted - 1], s.dims);
+constexpr int kStripPoints = 4;
+// Of the tile and the strip, which lies in the tile unless that is small.
+template <bool kSmall>
+constexpr int kTileFloats = kSmall ? kTile * 4 + kWarps* kStripPoints* kTile
+                                   : std::max(kTile* kTileStride, kWarps* kStripPoints* kTile);
+
+template <bool kSmall, int kRows>
+constexpr size_t shared_bytes() {
+  using P = Plan<kRows>;
+  const size_t floats = kTileFloats<kSmall> + 2 * kTile +
+                        size_t{P::kBlockPoints} * (kRows * kLanes + (kSmall ? 4 : kOwnStride));
+  const size_t lists = size_t{P::kBlockPoints} * (P::kQueue * sizeof(Candidate) + sizeof(Standing) +
+                                                  (P::kRounds ? sizeof(Neighbour) : 0));
+  return floats * sizeof(float) + lists;
 }
 
-// `count` rows of x [.., dims] from row `first`, coordinates d0 .. d0 + depth, transposed into tile
-// [depth, stride]; rows from `rows` on repeat the last.
 template <class T>
-__device__ void load_rows(const T* x, int64_t rows, int64_t first, int count, int64_t dims,
-                          int64_t d0, int depth, int stride, T* tile) {
-  const int thread = threadIdx.y * kLanes + threadIdx.x;
-  for (int e = thread; e < count * depth; e += kWarps * kLanes) {
-    const int64_t row = first + e / depth < rows ? first + e / depth : rows - 1;
-    tile[e % depth * stride + e / depth] = x[row * dims + d0 + e % depth];
-  }
-}
-
-// kCount neighbours in shared memory, read in whole vectors.
-template <class T, int kCount>
-struct alignas(kCount * sizeof(T) < 16 ? kCount * sizeof(T) : 16) Run {
-  T v[kCount];
+struct Question {
+  const T* x;  // [B, N, D]
+  int32_t* index;
+  int points, dims, k;
+  bool include_self, fours;  // rows start at whole vectors
 };
-template <class T, int kCount>
-__device__ const Run<T, kCount>& run_at(const T* p) {
-  return *reinterpret_cast<const Run<T, kCount>*>(p);
-}
 
-// sum[p][c] += (candidate c - point p)^2 over the coordinates in shared memory.
-template <class T, class P>
-__device__ void add_squares(const T* candidates, const T* points, int depth,
-                            T (&sum)[P::kPoints][2]) {
-  for (int d = 0; d < depth; ++d) {
-    const auto pair = run_at<T, 2>(candidates + d * P::kTileStride);
-    const auto own = run_at<T, P::kPoints>(points + d * P::kPointStride);
-    BASIN_UNROLL
-    for (int p = 0; p < P::kPoints; ++p) {
-      BASIN_UNROLL
-      for (int c = 0; c < 2; ++c) {
-        const T gap = pair.v[c] - own.v[p];
-        sum[p][c] += gap * gap;
-      }
-    }
-  }
-}
+template <class T, bool kSmall, int kRows>
+__global__ void __launch_bounds__(kThreads, sizeof(T) == 4 ? 2 : 1) knn_kernel(Question<T> ask) {
+  using P = Plan<kRows>;
+  constexpr int kPoints = P::kPoints, kQueue = P::kQueue, kStride = kSmall ? 4 : kTileStride;
+  constexpr bool kRounds = P::kRounds;
+  const int points = ask.points, dims = ask.dims;
+  const unsigned per_cloud = static_cast<unsigned>(points + P::kBlockPoints - 1) / P::kBlockPoints;
+  const unsigned b = blockIdx.x / per_cloud;
+  const int first = static_cast<int>(blockIdx.x % per_cloud) * P::kBlockPoints;
+  const int lane = threadIdx.x, slot = threadIdx.y * kPoints;  // of the warp's first point
+  const int thread = threadIdx.y * kLanes + lane;
+  const unsigned below = (1u << lane) - 1;
+  const T* cloud_x = ask.x + int64_t{b} * points * dims;
+  const Cloud<T> cloud{cloud_x, points, dims, first, ask.fours};
+  const int mine = points - first - slot < kPoints ? points - first - slot : kPoints;
 
-// Adds the candidates 2 lane, 2 lane + 1 of the group at `base` to the queues of the warp's points,
-// and empties the queues that hold a warp's worth.
-template <class T, class P, int kRows>
-__device__ void collect(const Lists<T>& lists, const T (&sum)[P::kPoints][2], int64_t base,
-                        int64_t first, int64_t points, bool include_self, T (&limit)[P::kPoints],
-                        int (&queued)[P::kPoints]) {
-  const int lane = threadIdx.x, slot = threadIdx.y * P::kPoints;
-  BASIN_UNROLL
-  for (int p = 0; p < P::kPoints; ++p) {
-    const int64_t i = first + slot + p;
-    if (i >= points) break;  // the same for the whole warp
-    int32_t* queue = lists.queue + (slot + p) * kQueue;
-    BASIN_UNROLL
-    for (int c = 0; c < 2; ++c) {
-      const int64_t j = base + 2 * lane + c;
-      // A NaN passes: its distance counts as infinite.
-      const bool near = j < points && !(sum[p][c] > limit[p]) && (include_self || j != i);
-      const unsigned who = __ballot_sync(kAll, near);
-      if (near) queue[queued[p] + __popc(who & ((1u << lane) - 1))] = static_cast<int32_t>(j);
-      queued[p] += __popc(who);
+  auto* tile = cuda::dynamic_shared<float>();
+  float* lower = tile + kTileFloats<kSmall>;
+  float* spread = lower + kTile;
+  float* least = spread + kTile + slot * kRows * kLanes;
+  auto* queue = reinterpret_cast<Candidate*>(spread + kTile + P::kBlockPoints * kRows * kLanes);
+  auto* standing = reinterpret_cast<Standing*>(queue + P::kBlockPoints * kQueue) + slot;
+  auto* floors = reinterpret_cast<Neighbour*>(standing - slot + P::kBlockPoints) + slot;
+  auto* own = reinterpret_cast<float*>(floors - slot + (kRounds ? P::kBlockPoints : 0));
+  // The warp's own: sums of four points, and then what is measured.
+  float* strip = tile + (kSmall ? kTile * kStride : 0) + threadIdx.y * kStripPoints * kTile;
+  auto* measured = reinterpret_cast<Neighbour*>(strip);
+  queue += slot * kQueue;
+  for (int p = 0; p < kPoints; ++p) {
+    float square = 0;
+    for (int d = 4 * lane; d < dims; d += 4 * kLanes) {
+      square += square_of(load_row(cloud, first + slot + p, d));
     }
-    while (queued[p] >= kLanes) {
-      limit[p] = absorb<T, kRows>(lists, slot + p, i, queued[p], kLanes);
-      queued[p] -= kLanes;
+    square = cuda::warp_sum(square);
+    for (int r = 0; r < kRows; ++r) least[(p * kRows + r) * kLanes + lane] = kInfinity;
+    if (lane == 0) {
+      standing[p] = {kLargest, square, slack_of(square, dims), 0};
+      if constexpr (kRounds) floors[p] = {-1, -1};
     }
-  }
-}
-
-// Empties the queue of point i for good, writes its round of neighbours and starts the next one.
-template <class T, int kRows>
-__device__ void finish(const Lists<T>& lists, int slot, int64_t i, int queued, int32_t* index) {
-  constexpr int kLength = kRows * kLanes;
-  absorb<T, kRows>(lists, slot, i, queued, queued);
-  double* distance = lists.distance + slot * kLength;
-  int32_t* number = lists.number + slot * kLength;
-  for (int e = threadIdx.x; e < lists.wanted; e += kLanes) index[e] = number[e];
-  if (threadIdx.x == 0) {
-    lists.floor[slot] = distance[lists.wanted - 1];
-    lists.floor_number[slot] = number[lists.wanted - 1];
   }
   __syncwarp();
-  for (int e = threadIdx.x; e < kLength; e += kLanes) {
-    distance[e] = kInfinity<double>;
-    number[e] = kNobody;
-  }
-  __syncwarp();
-}
-
-template <class T, int kDims, int kRows>
-__global__ void __launch_bounds__(kWarps* kLanes, 2)
-    knn_kernel(const T* x, int64_t points, int64_t dims, int64_t k, bool include_self,
-               int32_t* index) {
-  using P = Plan<T, kDims, kRows>;
-  const int64_t per_cloud = (points + P::kBlockPoints - 1) / P::kBlockPoints;
-  const int64_t b = blockIdx.x / per_cloud;
-  const int64_t first = blockIdx.x % per_cloud * P::kBlockPoints;
-  const int lane = threadIdx.x, slot = threadIdx.y * P::kPoints;  // of the warp's first point
-
-  Lists<T> lists;
-  lists.distance = cuda::dynamic_shared<double>();
-  lists.floor = lists.distance + P::kBlockPoints * P::kLength;
-  T* tile = reinterpret_cast<T*>(lists.floor + P::kBlockPoints);  // [depth, candidates]
-  T* own_tile = tile + P::kDepth * P::kTileStride;                // [depth, points of the block]
-  lists.number = reinterpret_cast<int32_t*>(own_tile + P::kDepth * P::kPointStride);
-  lists.floor_number = lists.number + P::kBlockPoints * P::kLength;
-  lists.queue = lists.floor_number + P::kBlockPoints;
-  lists.cloud = x + b * points * dims;
-  lists.dims = dims;
-  const auto load = [&](int64_t base, int64_t d0, int depth, bool own) {
-    __syncthreads();
-    load_rows(lists.cloud, points, base, P::kTile, dims, d0, depth, P::kTileStride, tile);
-    if (own) {
-      load_rows(lists.cloud, points, first, P::kBlockPoints, dims, d0, depth, P::kPointStride,
-                own_tile);
+  const bool resident = dims <= kResident;
+  if constexpr (kSmall) {
+    if (thread < P::kBlockPoints) {
+      const float4 a = load_row(cloud, first + thread, 0);
+      *reinterpret_cast<float4*>(own + 4 * thread) = make_float4(-2 * a.x, -2 * a.y, -2 * a.z, 1);
     }
-    __syncthreads();
+  } else if (resident) {
+    load_own(cloud, first, P::kBlockPoints, 0, dims, own);
+  }
+  const auto list_of = [&](int p, int wanted) {
+    return List<T, kQueue>{queue + p * kQueue,
+                           measured,
+                           cloud_x,
+                           dims,
+                           first + slot + p,
+                           wanted,
+                           ask.include_self,
+                           ask.fours,
+                           kRounds ? floors[p] : Neighbour{-1, -1}};
   };
 
-  for (int e = lane; e < P::kPoints * P::kLength; e += kLanes) {
-    lists.distance[slot * P::kLength + e] = kInfinity<double>;
-    lists.number[slot * P::kLength + e] = kNobody;
-  }
-  if (lane < P::kPoints) {
-    lists.floor[slot + lane] = -1;
-    lists.floor_number[slot + lane] = -1;
-  }
-  for (int64_t done = 0; done < k; done += P::kLength) {
-    lists.wanted = static_cast<int>(k - done < P::kLength ? k - done : P::kLength);
-    T limit[P::kPoints];
-    int queued[P::kPoints];
-    BASIN_UNROLL
-    for (int p = 0; p < P::kPoints; ++p) {
-      limit[p] = kInfinity<T>;
-      queued[p] = 0;
-    }
-    for (int64_t base = 0; base < points; base += P::kTile) {
-      if constexpr (kDims > 0) load(base, 0, kDims, base == 0);
-      for (int part = 0; part < P::kTile && base + part < points; part += kGroup) {
-        T sum[P::kPoints][2] = {};
-        if constexpr (kDims > 0) {
-          add_squares<T, P>(tile + part + 2 * lane, own_tile + slot, kDims, sum);
-        } else {
-          for (int64_t d0 = 0; d0 < dims; d0 += kChunk) {
-            const int depth = static_cast<int>(dims - d0 < kChunk ? dims - d0 : kChunk);
-            load(base, d0, depth, true);
-            add_squares<T, P>(tile + 2 * lane, own_tile + slot, depth, sum);
+  for (int done = 0; done < (kRounds ? ask.k : 1); done += P::kMost) {
+    const int wanted = kRounds && ask.k - done > P::kMost ? P::kMost : ask.k - done;
+    // The point itself is among the minima. Behind the first round the minima say nothing.
+    const int bounding = done == 0 ? wanted + !ask.include_self : 0;
+    for (int base = 0; base < points; base += kTile) {
+      const int left = points - base < kTile ? points - base : kTile;
+      float sum[kPoints][kHeld] = {};
+      if constexpr (kSmall) {
+        __syncthreads();
+        float4 a = load_row(cloud, base + thread, 0);
+        const Bounds bounds = bounds_of(square_of(a), thread < left, dims);
+        a.w = bounds.lower;
+        *reinterpret_cast<float4*>(tile + 4 * thread) = a;
+        spread[thread] = bounds.spread;
+        __syncthreads();
+        add_products<kPoints, kStride, 4>(tile, own + slot * 4, 4, sum);
+      } else {
+        float square = 0;
+        for (int d0 = 0; d0 < dims; d0 += kChunk) {
+          const int depth = dims - d0 < kChunk ? dims - d0 : kChunk;
+          __syncthreads();
+          square += load_chunk(cloud, base, d0, tile);
+          if (!resident) load_own(cloud, first, P::kBlockPoints, d0, depth, own);
+          if (d0 + kChunk >= dims) {
+            const int row = thread / 8 + kLanes * (thread % 8);
+            const Bounds bounds = bounds_of(square, row < left, dims);
+            lower[row] = bounds.lower;
+            spread[row] = bounds.spread;
+          }
+          __syncthreads();
+          add_products<kPoints, kStride, kOwnStride>(
+              tile, own + slot * kOwnStride + (resident ? d0 : 0), (depth + 3) / 4 * 4, sum);
+        }
+      }
+
+      if constexpr (!kSmall) {
+        BASIN_UNROLL
+        for (int c = 0; c < kHeld; ++c) {
+          const float less = lower[lane + kLanes * c];
+          BASIN_UNROLL
+          for (int p = 0; p < kPoints; ++p) sum[p][c] += less;
+        }
+      }
+      if constexpr (!kSmall) __syncthreads();  // the tile makes room for the strip
+      unsigned full = 0;                       // points whose list has none
+      BASIN_UNROLL
+      for (int half = 0; half < kPoints; half += kStripPoints) {
+        // A lane reads back what it has written itself: one copy of what follows serves all.
+        BASIN_UNROLL
+        for (int e = 0; e < kStripPoints * kHeld; e += 4) {
+          const float* v = &sum[half + e / kHeld][e % kHeld];
+          *reinterpret_cast<float4*>(strip + e * kLanes + 4 * lane) =
+              make_float4(v[0], v[1], v[2], v[3]);
+        }
+        BASIN_ROLL
+        for (int q = 0; q < kStripPoints && half + q < mine; ++q) {
+          const int p = half + q;
+          const Standing before = standing[p];
+          if (before.slack == kInfinity) {
+            full |= 1u << p;
+            continue;
+          }
+          float bound[kHeld];
+          BASIN_UNROLL
+          for (int c = 0; c < kHeld; c += 4) {
+            const auto four = run_at<float, 4>(strip + (q * kHeld + c) * kLanes + 4 * lane);
+            BASIN_UNROLL
+            for (int e = 0; e < 4; ++e) bound[c + e] = four.v[e];
+          }
+          float limit = before.limit;
+          if (bounding > 0) {
+            float* all = least + p * kRows * kLanes;
+            float so_far[kRows];
+            BASIN_UNROLL
+            for (int r = 0; r < kRows; ++r) so_far[r] = all[kLanes * r + lane];
+            BASIN_UNROLL
+            for (int c = 0; c < kHeld; ++c) {
+              // The other where one is no number.
+              so_far[c % kRows] = fminf(so_far[c % kRows], bound[c] + spread[lane + kLanes * c]);
+            }
+            __syncwarp();
+            BASIN_UNROLL
+            for (int r = 0; r < kRows; ++r) all[kLanes * r + lane] = so_far[r];
+            __syncwarp();
+            limit = fminf(limit, limit_for(kth_of(so_far, bounding, all), before.slack));
+          }
+          // A NaN passes: its distance counts as infinite. Rows beyond the cloud are infinite.
+          unsigned who[kHeld];
+          int count = before.count, more = 0;
+          BASIN_UNROLL
+          for (int c = 0; c < kHeld; ++c) {
+            who[c] = __ballot_sync(kAll, !(bound[c] > limit));
+            more += __popc(who[c]);
+          }
+          Candidate* entry = queue + p * kQueue;
+          if (count + more > kQueue) count = sift(entry, count, limit);
+          if (count + more > kQueue) {
+            full |= 1u << p;
+          } else {
+            BASIN_UNROLL
+            for (int c = 0; c < kHeld; ++c) {
+              const int place = count + __popc(who[c] & below);
+              if (!(bound[c] > limit)) entry[place] = {bound[c], base + lane + kLanes * c};
+              count += __popc(who[c]);
+            }
+          }
+          if (lane == 0) {
+            standing[p].limit = limit;
+            standing[p].count = count;
           }
         }
-        collect<T, P, kRows>(lists, sum, base + part, first, points, include_self, limit, queued);
+      }
+      __syncwarp();
+      // The rare way: the whole tile is measured. The sums are not kept for it.
+      for (; full != 0; full &= full - 1) {
+        const int p = __ffs(static_cast<int>(full)) - 1;
+        const List<T, kQueue> list = list_of(p, wanted);
+        const Standing before = standing[p];
+        int count = before.count;
+        float limit = before.limit;
+        for (int at = 0; at < left; at += kLanes) {
+          if (count + kLanes > kQueue) {
+            Neighbour last{};
+            count = list.template settle<kSmall>(count, last);
+            if (count == wanted) {
+              limit = fminf(limit, limit_from(last.distance, before.square, before.slack));
+            }
+          }
+          count = append(list.entry, count, at + lane < left, {-kInfinity, base + at + lane});
+        }
+        if (lane == 0) {
+          standing[p].limit = limit;
+          standing[p].count = count;
+        }
+        __syncwarp();
       }
     }
-    BASIN_UNROLL
-    for (int p = 0; p < P::kPoints; ++p) {
-      const int64_t i = first + slot + p;
-      if (i >= points) break;
-      finish<T, kRows>(lists, slot + p, i, queued[p], index + (b * points + i) * k + done);
+
+    for (int p = 0; p < mine; ++p) {
+      const List<T, kQueue> list = list_of(p, wanted);
+      const int count = sift(list.entry, standing[p].count, standing[p].limit);
+      Neighbour last{};
+      list.template settle<kSmall>(count, last);
+      int32_t* index = ask.index + (int64_t{b} * points + list.i) * ask.k + done;
+      for (int e = lane; e < wanted; e += kLanes) index[e] = list.entry[e].number;
+      if (kRounds && lane == 0) {
+        floors[p] = last;
+        standing[p].limit = kLargest;
+        standing[p].count = 0;
+      }
+      __syncwarp();
     }
   }
 }
 
-template <class T, int kDims, int kRows>
+template <class T, bool kSmall, int kRows>
 void search(const Tensor& x, int64_t k, bool include_self, Tensor& index) {
-  using P = Plan<T, kDims, kRows>;
-  const int64_t points = x.size(1);
+  using P = Plan<kRows>;
+  const int64_t points = x.size(1), dims = x.size(2);
+  check(dims <= std::numeric_limits<int>::max() / 8, Knn::name, ": too many coordinates, ", dims);
   const int64_t blocks = x.size(0) * ((points + P::kBlockPoints - 1) / P::kBlockPoints);
-  cuda::run(Knn::name, {cuda::grid_of(Knn::name, blocks), dim3(kLanes, kWarps), P::kBytes},
-            knn_kernel<T, kDims, kRows>, cuda::in_ptr<T>(x), points, x.size(2), k, include_self,
-            cuda::out_ptr<int32_t>(index));
+  const T* data = cuda::in_ptr<T>(x);
+  const bool fours = dims % 4 == 0 && reinterpret_cast<uintptr_t>(data) % 16 == 0;
+  const Question<T> ask{data,
+                        cuda::out_ptr<int32_t>(index),
+                        static_cast<int>(points),
+                        static_cast<int>(dims),
+                        static_cast<int>(k),
+                        include_self,
+                        fours};
+  cuda::run(Knn::name,
+            {cuda::grid_of(Knn::name, blocks), dim3(kLanes, kWarps), shared_bytes<kSmall, kRows>()},
+            knn_kernel<T, kSmall, kRows>, ask);
 }
 
 }  // namespace
+}  // namespace basin::cuda::knn
+
+namespace basin {
 
 void Knn::cuda(const Tensor& x, int64_t k, bool include_self, Tensor& index) {
   const Shape shape = knn_shape(x, k, include_self);
@@ -347,10 +308,12 @@ void Knn::cuda(const Tensor& x, int64_t k, bool include_self, Tensor& index) {
   if (index.numel() == 0) return;
   dispatch_float(x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
-    const bool space = x.size(2) == 3, brief = k <= kLanes;
-    const auto run = space ? (brief ? search<T, 3, 1> : search<T, 3, 2>)
-                           : (brief ? search<T, 0, 1> : search<T, 0, 2>);
-    run(x, k, include_self, index);
+    const bool small = x.size(2) <= cuda::knn::kSmallDims;
+    const bool brief = k + !include_self <= cuda::knn::Plan<1>::kMost;
+    const auto search =
+        small ? (brief ? cuda::knn::search<T, true, 1> : cuda::knn::search<T, true, 2>)
+              : (brief ? cuda::knn::search<T, false, 1> : cuda::knn::search<T, false, 2>);
+    search(x, k, include_self, index);
   });
 }
 

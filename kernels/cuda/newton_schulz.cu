@@ -177,10 +177,17 @@ __device__ inline __nv_bfloat16 to_work(double x) {
 __device__ inline double from_work(double x) { return x; }
 __device__ inline double from_work(__nv_bfloat16 x) { return __bfloat162float(x); }
 
+// Of the blocks that have left their part of a tile; packing clears them.
+struct Counters {
+  unsigned* p;
+  int64_t count;
+};
+
 // X [batch, ldp, ldq] and the matrices, through a tile of 32 x 32 where one is the other's
 // transpose, so that both sides are read and written in rows. The padding of X is zero.
 template <class In, class W, bool kPack>
-__global__ void move_kernel(Batch<In> batch, const Scale* scale, W* x, int64_t ldp, int64_t ldq) {
+__global__ void move_kernel(Batch<In> batch, const Scale* scale, W* x, int64_t ldp, int64_t ldq,
+                            Counters counters) {
   __shared__ double tile[32][33];
   const int64_t p = batch.rows < batch.cols ? batch.rows : batch.cols;
   const int64_t q = batch.rows < batch.cols ? batch.cols : batch.rows;
@@ -190,6 +197,11 @@ __global__ void move_kernel(Batch<In> batch, const Scale* scale, W* x, int64_t l
   const Scale s = scale[m];
   x += m * ldp * ldq;
   const int lane = static_cast<int>(threadIdx.x);
+  if constexpr (kPack) {
+    const int64_t block = (int64_t{blockIdx.z} * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+    const int64_t at = block * 256 + threadIdx.y * 32 + threadIdx.x;
+    if (at < counters.count) counters.p[at] = 0;
+  }
   for (int y = static_cast<int>(threadIdx.y); y < 32; y += 8) {
     if constexpr (kPack) {  // the tile as it stands in the matrix
       const int64_t i = tall ? j0 + y : i0 + y, j = tall ? i0 + lane : j0 + lane;
@@ -223,10 +235,30 @@ int64_t padded(int64_t n) {
 }
 
 template <class W>
+using SumOf = std::conditional_t<sizeof(W) == 2, float, W>;
+template <class W>
 struct Work {
   int64_t batch, p, q;
   W *x, *y, *gram, *poly;
+  cuda::Parts<SumOf<W>> parts;
 };
+
+// Of the memory in which products leave the parts of tiles.
+struct PartSizes {
+  int64_t elements, tiles;
+};
+template <class W>
+PartSizes part_sizes(int64_t count, int64_t p, int64_t q) {
+  if constexpr (sizeof(W) == 2) {
+    return {
+        std::max({cuda::bf16_parts(count, true, p, p, q), cuda::bf16_parts(count, true, p, p, p),
+                  cuda::bf16_parts(count, false, p, q, p)}),
+        count * cuda::bf16_tiles(false, p, q)};  // with q >= p the most
+  } else {
+    return {std::max(cuda::symmetric_parts<W>(count, p, q), cuda::symmetric_parts<W>(count, p, p)),
+            count * cuda::triangle_tiles(p, cuda::SymmetricPlan<W>::kSide)};
+  }
+}
 
 template <class T>
 void iterate(const OddQuintic& step, const Work<T>& w) {
@@ -234,8 +266,9 @@ void iterate(const OddQuintic& step, const Work<T>& w) {
   const T a = static_cast<T>(step.a), b = static_cast<T>(step.b), c = static_cast<T>(step.c);
   const int64_t pp = w.p * w.p, pq = w.p * w.q;
   cuda::symmetric_product<T>(kName, w.batch,
-                             Terms{w.x, nullptr, w.gram, w.p, w.q, T(1), T(0), T(0)});
-  cuda::symmetric_product<T>(kName, w.batch, Terms{w.gram, w.gram, w.poly, w.p, w.p, c, b, a});
+                             Terms{w.x, nullptr, w.gram, w.p, w.q, T(1), T(0), T(0)}, w.parts);
+  cuda::symmetric_product<T>(kName, w.batch, Terms{w.gram, w.gram, w.poly, w.p, w.p, c, b, a},
+                             w.parts);
   cuda::multiply<T>(w.batch, w.p, w.q, w.p, {w.poly, w.p, pp, false}, {w.x, w.q, pq, false}, T(0),
                     w.y);
 }
@@ -243,17 +276,25 @@ void iterate(const OddQuintic& step, const Work<T>& w) {
 void iterate(const OddQuintic& step, const Work<__nv_bfloat16>& w) {
   const auto a = static_cast<float>(step.a), b = static_cast<float>(step.b);
   const auto c = static_cast<float>(step.c);
-  cuda::bf16_product(kName, w.batch, true, {w.x, w.x, nullptr, w.gram, w.p, w.p, w.q, 1, 0, true});
+  cuda::bf16_product(kName, w.batch, true, {w.x, w.x, nullptr, w.gram, w.p, w.p, w.q, 1, 0, true},
+                     w.parts);
   cuda::bf16_product(kName, w.batch, true,
-                     {w.gram, w.gram, w.gram, w.poly, w.p, w.p, w.p, c, b, true});
-  cuda::bf16_product(kName, w.batch, false, {w.poly, w.x, w.x, w.y, w.p, w.q, w.p, 1, a, false});
+                     {w.gram, w.gram, w.gram, w.poly, w.p, w.p, w.p, c, b, true}, w.parts);
+  cuda::bf16_product(kName, w.batch, false, {w.poly, w.x, w.x, w.y, w.p, w.q, w.p, 1, a, false},
+                     w.parts);
 }
 
 template <class In, class W>
 void iterate_batch(const Batch<In>& batch, const Steps& steps, const Scale* scale) {
+  using Sum = SumOf<W>;
   const int64_t p = padded<W>(batch.p()), q = padded<W>(batch.q()), count = batch.count;
   const int64_t elements = count * (2 * p * q + 2 * p * p);
   Tensor memory = device_bytes(elements * static_cast<int64_t>(sizeof(W)));
+  const PartSizes sizes = part_sizes<W>(count, p, q);
+  Tensor partial = device_bytes(sizes.elements * static_cast<int64_t>(sizeof(Sum)) +
+                                sizes.tiles * static_cast<int64_t>(sizeof(unsigned)));
+  Sum* sums = static_cast<Sum*>(partial.mutable_raw());
+  const Counters counters{reinterpret_cast<unsigned*>(sums + sizes.elements), sizes.tiles};
   W* x = static_cast<W*>(memory.mutable_raw());
   Work<W> work{count,
                p,
@@ -261,14 +302,15 @@ void iterate_batch(const Batch<In>& batch, const Steps& steps, const Scale* scal
                x,
                x + count * p * q,
                x + 2 * count * p * q,
-               x + 2 * count * p * q + count * p * p};
+               x + 2 * count * p * q + count * p * p,
+               {sums, counters.p}};
   const cuda::Grid grid{cuda::grid_of(kName, (q + 31) / 32, (p + 31) / 32, count), dim3(32, 8)};
-  cuda::run(kName, grid, move_kernel<In, W, true>, batch, scale, work.x, p, q);
+  cuda::run(kName, grid, move_kernel<In, W, true>, batch, scale, work.x, p, q, counters);
   for (int i = 0; i < steps.count; ++i) {
     iterate(steps.step[i], work);
     std::swap(work.x, work.y);
   }
-  cuda::run(kName, grid, move_kernel<In, W, false>, batch, scale, work.x, p, q);
+  cuda::run(kName, grid, move_kernel<In, W, false>, batch, scale, work.x, p, q, counters);
 }
 
 template <class In>

@@ -68,13 +68,33 @@ TEST_CASE("emulation: knn over sizes, dimensions and k") {
 }
 
 TEST_CASE("emulation: knn over several tiles of candidates") {
-  for (const int64_t dims : {3, 5}) {
-    Rng rng = stream("knn tiles", static_cast<int>(dims));
-    const Tensor x = uniform(rng, {1, dims == 3 ? 270 : 140, dims}).to(DType::f32);
-    Tensor here = Tensor::empty(knn_shape(x, 4, true), DType::i32), there = here.to(Device::cuda);
-    launch<Knn>(Device::cpu, x, 4, true, here);
-    launch<Knn>(Device::cuda, x.to(Device::cuda), 4, true, there);
-    CHECK(here.to_vector<int32_t>() == there.to_vector<int32_t>());
+  struct Case {
+    int64_t points, dims, k;
+    bool self;
+  };
+  // Lists of one and of two minima a lane and of several rounds; rows of whole vectors, of pairs
+  // and of neither; own points that stay and that are read again; a last tile of one point.
+  const Case cases[] = {{270, 3, 21, true},  {257, 2, 21, false}, {520, 3, 4, false},
+                        {300, 1, 43, true},  {257, 5, 20, true},  {290, 8, 42, false},
+                        {257, 33, 5, false}, {260, 70, 20, true}, {70, 130, 50, true},
+                        {257, 131, 3, true}};
+  int round = 0;
+  for (const Case& c : cases) {
+    Rng rng = stream("knn tiles", round++);
+    compare_neighbours("x ", uniform(rng, {1, c.points, c.dims}), c.k, c.self);
+  }
+}
+
+TEST_CASE("emulation: knn where ties and repeated points fill the lists") {
+  for (const int64_t dims : {3, 6}) {
+    Rng rng = stream("knn repeated", static_cast<int>(dims));
+    compare_neighbours("grid ", gridded(rng, {1, 300, dims}, 2), 20, dims == 3);
+    compare_neighbours("grid ", gridded(rng, {1, 280, dims}, 2), 42, dims != 3);
+    // Padded clouds: one point, many times.
+    Tensor x = uniform(rng, {2, 270, dims});
+    double* v = x.mutable_data<double>();
+    for (int64_t i = 60 * dims; i < 270 * dims; ++i) v[i] = v[59 * dims + i % dims];
+    compare_neighbours("padded ", x, 20, true);
   }
 }
 
@@ -88,6 +108,11 @@ TEST_CASE("emulation: knn breaks ties by number, as the CPU does") {
   Tensor far = uniform(rng, {1, 40, 3}, 0, 1e-3);  // the offset eats digits that order the points
   for (int64_t i = 0; i < far.numel(); ++i) far.mutable_data<double>()[i] += 1e3;
   compare_neighbours("far off ", far, 12, true);
+  Tensor wide = uniform(rng, {1, 300, 20}, 0, 1e-2);
+  for (int64_t i = 0; i < wide.numel(); ++i) wide.mutable_data<double>()[i] += 1e3;
+  compare_neighbours("far off ", wide, 12, false);
+  // Differences below the rounding of f32: all of a neighbourhood is measured.
+  compare_neighbours("near ", uniform(rng, {1, 300, 5}, 1, 1 + 1e-7), 12, true);
 }
 
 TEST_CASE("emulation: knn with overflow, infinities and NaN") {
@@ -105,6 +130,15 @@ TEST_CASE("emulation: knn with overflow, infinities and NaN") {
     compare_neighbours("wild ", x, 41, true);
     compare_neighbours("wild ", x, 10, false);
     compare_neighbours("tiny ", uniform(rng, {1, 20, dims}, 0, 1e-22), 9, true);
+    Tensor far = uniform(rng, {1, 270, dims});
+    v = far.mutable_data<double>();
+    v[3] = NAN;           // in the point that the others are centred by
+    v[100 * dims] = 1e5;  // far from all, but not so far that its square is unknown
+    v[101 * dims] = 1e17;
+    v[102 * dims] = -1e25;
+    compare_neighbours("outliers ", far, 20, true);
+    v[3] = 0.5;
+    compare_neighbours("outliers ", far, 20, false);
   }
 }
 

@@ -204,6 +204,12 @@ TEST_CASE("emulation: Newton-Schulz, every coefficient set and shape") {
     compare("newton_schulz", str(set, ", ", shape),
             [&](const Place& on) { return Tensors{orthogonalise(on(m), {.set = set})}; });
   }
+  // Depths that are cut among blocks, in whole vectors and not.
+  for (const Shape& shape : {Shape{20, 84}, Shape{67, 35}, Shape{2, 70, 75}}) {
+    const Tensor m = random_tensor(shape, DType::f64, 10);
+    compare("newton_schulz", str("depth in parts, ", shape),
+            [&](const Place& on) { return Tensors{orthogonalise(on(m))}; });
+  }
   for (NormMode norm : {NormMode::add, NormMode::max, NormMode::relative}) {
     const Tensor m = random_tensor({1, 9}, DType::f64, 6),
                  batch = random_tensor({3, 6, 4}, DType::f64, 7);
@@ -236,7 +242,7 @@ TEST_CASE("emulation: Newton-Schulz of zero, tiny, huge and non-finite matrices"
 }
 
 TEST_CASE("emulation: Newton-Schulz in bf16") {
-  for (const Shape& shape : {Shape{3, 12, 20}, Shape{1, 90, 70}}) {
+  for (const Shape& shape : {Shape{3, 12, 20}, Shape{1, 90, 70}, Shape{1, 60, 200}}) {
     const Tensor m = random_tensor(shape, DType::f32, 9);
     const OrthogonaliseConfig config{.precision = NsPrecision::bf16};
     const Tensor here = orthogonalise(m, config);
