@@ -192,6 +192,15 @@ Tensor linear_bn_act_max_frozen(const Tensor& x, const Tensor& w, const Tensor& 
                                 const Tensor& var, double eps = 1e-5, Act act = Act::relu,
                                 double slope = 0);
 
+// The linear map of an edge convolution, w [out, 2 in] on (x_j - x_i, x_i), as one map of x_j and
+// one of x_i: neighbour = w[:, :in], centre = w[:, in:] - w[:, :in]. And its transpose, the w with
+// halves neighbour - centre and centre.
+struct EdgeMap {
+  Tensor neighbour, centre;  // [out, in]
+};
+EdgeMap split_edge_map(const Tensor& w);
+Tensor join_edge_map(const Tensor& neighbour, const Tensor& centre);
+
 // An edge convolution behind its split linear map (EdgeConv):
 //   y[b, i] = max over q of act(BN(u[b, i] + v[b, index[b, i, q]]))
 // without ever storing [B, N, k, C]: the max moves before the monotone activation; batch statistics

@@ -30,4 +30,11 @@ struct Fill {
   static Run cpu, cuda;
 };
 
+// out [n, n]: ones on the diagonal, else zeros.
+struct Identity {
+  static constexpr const char* name = "identity";
+  using Run = void(Tensor& out);
+  static Run cpu, cuda;
+};
+
 }  // namespace basin

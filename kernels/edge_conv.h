@@ -22,6 +22,11 @@ struct EdgeConvSaved {
   Tensor sums;    // [B, N, C]: sum_q (z - centre_u - centre_v); undefined when given_stats
   Tensor degree;  // [B, N] i32: edges into each point
   Tensor centre;  // [3, C] f64: centre_u, centre_v, mean - centre_u - centre_v
+  // The edges into each point, i k + q over the whole batch, rising: those of row n of [B N] are
+  // order[start[n]] .. order[start[n + 1] - 1]. A GPU leaves them here, and makes them again where
+  // they are undefined; the CPU needs none.
+  Tensor start;  // [B N + 1] i32
+  Tensor order;  // [B N k] i32
 
   static EdgeConvSaved empty(const Shape& shape, DType dtype, Device device, bool given_stats);
 };

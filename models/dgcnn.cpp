@@ -109,12 +109,11 @@ class Forward {
 
  private:
   Tensor edge_convolution(const Block& block, const Tensor& x) {  // [B, N, C] -> [B, N, out]
-    const int64_t nodes = x.size(0) * x.size(1), in = x.size(2), k = net_.config.k;
+    const int64_t nodes = x.size(0) * x.size(1), k = net_.config.k;
     const Tensor& w = pass_.weight(block.map);
     const int64_t out = w.size(0);
-    const Tensor of_difference = slice(w, 1, 0, in), of_centre = slice(w, 1, in, 2 * in);
-    const Tensor neighbour = linear(x, of_difference, {});
-    const Tensor centre = linear(x, of_centre - of_difference, {});
+    const EdgeMap map = split_edge_map(w);
+    const Tensor neighbour = linear(x, map.neighbour, {}), centre = linear(x, map.centre, {});
     if (net_.config.fused) {
       return pass_.apply_edge_max(block.norm, centre, neighbour, knn(x, k, true), Act::leaky_relu,
                                   kSlope);

@@ -6,6 +6,8 @@
 #include <memory>
 #include <optional>
 
+#include "basin/kernels/copy.h"
+#include "basin/kernels/launch.h"
 #include "basin/models/detail/points.h"
 
 namespace basin {
@@ -176,12 +178,10 @@ std::vector<HiddenUnits> hidden_units(const PointNet& net) {
   return out;
 }
 
-// [K, K]: rows of K + 1 elements that start with a one, read as rows of K. By ops of the device, so
-// that a recorded step needs nothing from the host.
-Tensor identity(int64_t k, const Tensor& like) {
-  const Tensor ones = Tensor::full({k, 1}, like.dtype(), 1, like.device());
-  const Tensor zeros = Tensor::zeros({k, k}, like.dtype(), like.device());
-  return reshape(slice(reshape(concat({ones, zeros}, 1), {k * (k + 1)}), 0, 0, k * k), {k, k});
+Tensor identity(int64_t k, const Tensor& like) {  // [K, K]
+  Tensor out = Tensor::empty({k, k}, like.dtype(), like.device());
+  launch<Identity>(like.device(), out);
+  return out;
 }
 
 // x through all blocks but the last with ReLU, then the last under the maximum.

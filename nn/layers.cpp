@@ -112,7 +112,9 @@ Pass::Pass(const Layout& layout, const Tensors& params, const Tensors& buffers,
         " parameters, got ", params.size(), "; pass state.params.values()");
   check(buffers.size() == 3 * norms, "forward: the model has ", 3 * norms, " buffers, got ",
         buffers.size(), "; pass state.buffers.values()");
-  if (batch_statistics) stats_.resize(2 * norms);
+  if (!batch_statistics) return;
+  stats_.resize(2 * norms);
+  unbiased_.resize(norms);
 }
 
 Tensor Pass::apply(const Linear& layer, const Tensor& x) const {
@@ -200,7 +202,21 @@ void Pass::check_rows(int64_t rows) const {
 void Pass::keep_stats(const BatchNorm& layer, const BatchNormResult& result, int64_t rows) {
   const double unbiased = static_cast<double>(rows) / static_cast<double>(rows - 1);
   stats_[2 * layer.layer] = result.mean.detach();
-  stats_[2 * layer.layer + 1] = scale(result.var.detach(), unbiased);
+  stats_[2 * layer.layer + 1] = result.var.detach();
+  unbiased_[layer.layer] = unbiased;
+}
+
+Tensors Pass::take_stats() {
+  std::vector<ScaleItem> items;
+  for (size_t layer = 0; layer < unbiased_.size(); ++layer) {
+    Tensor& var = stats_[2 * layer + 1];
+    if (!var.defined()) continue;
+    Tensor scaled = Tensor::empty(var.shape(), var.dtype(), var.device());
+    items.push_back({var, scaled, unbiased_[layer]});
+    var = std::move(scaled);
+  }
+  if (!items.empty()) launch<ScaleEach>(items.front().to.device(), std::span(items));
+  return std::move(stats_);
 }
 
 // --- running statistics

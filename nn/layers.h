@@ -122,7 +122,8 @@ class Pass {
   const Tensor& value(const Own& parameter) const {
     return params_[static_cast<size_t>(parameter.value)];
   }
-  Tensors take_stats() { return std::move(stats_); }  // empty with frozen statistics
+  // Mean and unbiased variance of each batch norm; empty with frozen statistics. Once, at the end.
+  Tensors take_stats();
 
  private:
   void check_rows(int64_t rows) const;
@@ -131,7 +132,8 @@ class Pass {
   const Tensors& params_;
   const Tensors& buffers_;
   bool batch_statistics_;
-  Tensors stats_;
+  Tensors stats_;                 // the variances biased
+  std::vector<double> unbiased_;  // the factor of each
 };
 
 // running = (1 - momentum) running + momentum batch, num_batches_tracked += 1, in place.

@@ -15,7 +15,9 @@ namespace basin {
 namespace {
 
 // Inputs u, v, index, gamma, beta [, mean, var]; outputs y, mean, var, then the saved tensors.
-EdgeConvSaved saved_of(const Tensors& out) { return {out[3], out[4], out[5], out[6], out[7]}; }
+EdgeConvSaved saved_of(const Tensors& out) {
+  return {out[3], out[4], out[5], out[6], out[7], out[8], out[9]};
+}
 
 // The neighbour that holds each maximum: [B, N, C] i32.
 Tensor winning_neighbours(const Tensor& argmax, const Tensor& index, int64_t channels) {
@@ -105,7 +107,8 @@ struct EdgeConvRule final : LaneByLaneRule {
     Tensor mean = s.given_stats ? in[5] : Tensor::empty(channels, dtype, device);
     Tensor var = s.given_stats ? in[6] : Tensor::empty(channels, dtype, device);
     launch<EdgeBnActMaxForward>(device, in[0], in[1], in[2], in[3], in[4], s, y, mean, var, saved);
-    return {y, mean, var, saved.argmax, saved.winner, saved.sums, saved.degree, saved.centre};
+    return {y,          mean,         var,          saved.argmax, saved.winner,
+            saved.sums, saved.degree, saved.centre, saved.start,  saved.order};
   }
   Tensors vjp(const Tensors& in, const Tensors& out, const Tensor& ct) const override {
     EdgeConvTensors g = empty_gradients(in);

@@ -1,6 +1,6 @@
-// CUDA batch normalisation (formulas in kernels/batch_norm.h). Each pass is column sums in double
-// (rows.cuh), coefficients per channel, and a map over the elements. As on the CPU,
-// statistics are sums of x - x[0].
+// CUDA batch normalisation (formulas in kernels/batch_norm.h). Each pass is column sums in double,
+// coefficients per channel, and a map over the elements: one launch for few rows, else two
+// (rows.cuh). As on the CPU, statistics are sums of x - x[0].
 #include "basin/kernels/batch_norm.h"
 
 #include "basin/kernels/cuda/activation.cuh"
@@ -33,10 +33,15 @@ __device__ T scale_of(const Layer<T>& in, int64_t c) {
 }
 
 template <class T>
-void statistics(const Layer<T>& in, T* mean, T* var, T* scale) {
+__device__ T normalised(const Layer<T>& in, const T* scale, const T* beta, int64_t i, int64_t c) {
+  return cuda::activate(in.act, (in.x[i] - in.mean[c]) * scale[c] + beta[c], in.slope);
+}
+
+template <class T>
+void normalise_by_batch(const Layer<T>& in, const T* beta, T* mean, T* var, T* scale, T* y) {
   const T* x = in.x;
   const double rows = static_cast<double>(in.rows);
-  cuda::finish_column_sums<2>(
+  cuda::map_by_column_sums<2>(
       BatchNormForward::name, in.rows, in.channels,
       [=] __device__(int64_t r, int64_t c, double* s) {
         const int64_t i = r * in.channels + c;
@@ -49,20 +54,16 @@ void statistics(const Layer<T>& in, T* mean, T* var, T* scale) {
         mean[c] = static_cast<T>(static_cast<double>(x[c]) + shifted);
         var[c] = static_cast<T>(square < 0 ? 0 : square);
         scale[c] = scale_of(in, c);
-      });
+      },
+      [=] __device__(int64_t i, int64_t c) { y[i] = normalised(in, scale, beta, i, c); });
 }
 
 template <class T>
-void scales(const Layer<T>& in, T* scale) {
-  cuda::for_items(BatchNormForward::name, in.channels,
-                  [=] __device__(int64_t c) { scale[c] = scale_of(in, c); });
-}
-
-template <class T>
-void normalise(const Layer<T>& in, const T* scale, const T* beta, T* y) {
-  cuda::for_items(BatchNormForward::name, in.size(), [=] __device__(int64_t i) {
-    const int64_t c = i % in.channels;
-    y[i] = cuda::activate(in.act, (in.x[i] - in.mean[c]) * scale[c] + beta[c], in.slope);
+void normalise_as_given(const Layer<T>& in, const T* beta, T* scale, T* y) {
+  const char* name = BatchNormForward::name;
+  cuda::for_items(name, in.channels, [=] __device__(int64_t c) { scale[c] = scale_of(in, c); });
+  cuda::for_items(name, in.size(), [=] __device__(int64_t i) {
+    y[i] = normalised<T>(in, scale, beta, i, i % in.channels);
   });
 }
 
@@ -95,27 +96,26 @@ void backward(const Layer<T>& in, T* dx, T* dgamma, T* dbeta) {
   const char* name = BatchNormBackward::name;
   Tensor scratch = coefficients(3, in.channels, kDTypeOf<T>);
   T* k = cuda::out_ptr<T>(scratch);
-  const BackwardCoefficients<T> finish{in, k, dgamma, dbeta, dgamma || dbeta || !in.given};
-  if (finish.summed) {
-    cuda::finish_column_sums<2>(
-        name, in.rows, in.channels,
-        [=] __device__(int64_t r, int64_t c, double* s) {
-          const int64_t i = r * in.channels + c;
-          const T g = cuda::pull(in.act, in.ct[i], in.y, i, in.slope);
-          s[0] += static_cast<double>(g);
-          s[1] += static_cast<double>(g * (in.x[i] - in.mean[c]));
-        },
-        finish);
-  } else {
-    cuda::for_items(name, in.channels, [=] __device__(int64_t c) { finish(c, nullptr); });
-  }
-  if (!dx) return;
   const int64_t n = in.channels;
-  cuda::for_items(name, in.size(), [=] __device__(int64_t i) {
-    const int64_t c = i % n;
+  const BackwardCoefficients<T> finish{in, k, dgamma, dbeta, dgamma || dbeta || !in.given};
+  const auto add = [=] __device__(int64_t r, int64_t c, double* s) {
+    const int64_t i = r * in.channels + c;
+    const T g = cuda::pull(in.act, in.ct[i], in.y, i, in.slope);
+    s[0] += static_cast<double>(g);
+    s[1] += static_cast<double>(g * (in.x[i] - in.mean[c]));
+  };
+  const auto map = [=] __device__(int64_t i, int64_t c) {
     const T g = cuda::pull(in.act, in.ct[i], in.y, i, in.slope);
     dx[i] = k[c] * g + (k[n + c] + k[2 * n + c] * (in.x[i] - in.mean[c]));
-  });
+  };
+  if (finish.summed && dx) {
+    cuda::map_by_column_sums<2>(name, in.rows, n, add, finish, map);
+  } else if (finish.summed) {
+    cuda::finish_column_sums<2>(name, in.rows, n, add, finish);
+  } else {
+    cuda::for_items(name, n, [=] __device__(int64_t c) { finish(c, nullptr); });
+    if (dx) cuda::for_items(name, in.size(), [=] __device__(int64_t i) { map(i, i % n); });
+  }
 }
 
 // From the sums of t_x and t_x (x - mean): k [3, C] of t = k0 t_x + k1 (x - mean) + k2.
@@ -142,23 +142,23 @@ void tangent(const Layer<T>& in, const T* t_x, const T* t_gamma, const T* t_beta
   Tensor scratch = coefficients(3, n, kDTypeOf<T>);
   T* k = cuda::out_ptr<T>(scratch);
   const TangentCoefficients<T> finish{in, t_gamma, t_beta, k};
-  if (in.given) {
-    cuda::for_items(name, n, [=] __device__(int64_t c) { finish(c, nullptr); });
-  } else {
-    cuda::finish_column_sums<2>(
-        name, in.rows, n,
-        [=] __device__(int64_t r, int64_t c, double* s) {
-          const int64_t i = r * in.channels + c;
-          s[0] += static_cast<double>(t_x[i]);
-          s[1] += static_cast<double>(t_x[i] * (in.x[i] - in.mean[c]));
-        },
-        finish);
-  }
-  cuda::for_items(name, in.size(), [=] __device__(int64_t i) {
-    const int64_t c = i % n;
+  const auto map = [=] __device__(int64_t i, int64_t c) {
     const T t = k[c] * t_x[i] + (k[n + c] * (in.x[i] - in.mean[c]) + k[2 * n + c]);
     t_y[i] = cuda::pull(in.act, t, in.y, i, in.slope);
-  });
+  };
+  if (in.given) {
+    cuda::for_items(name, n, [=] __device__(int64_t c) { finish(c, nullptr); });
+    cuda::for_items(name, in.size(), [=] __device__(int64_t i) { map(i, i % n); });
+    return;
+  }
+  cuda::map_by_column_sums<2>(
+      name, in.rows, n,
+      [=] __device__(int64_t r, int64_t c, double* s) {
+        const int64_t i = r * in.channels + c;
+        s[0] += static_cast<double>(t_x[i]);
+        s[1] += static_cast<double>(t_x[i] * (in.x[i] - in.mean[c]));
+      },
+      finish, map);
 }
 
 // From the seven sums: the coefficients k [5, C] of
@@ -198,7 +198,7 @@ void backward_tangent(const Layer<T>& in, const T* t_x, const T* t_gamma, const 
   const int64_t n = in.channels;
   Tensor scratch = coefficients(5, n, kDTypeOf<T>);
   T* k = cuda::out_ptr<T>(scratch);
-  cuda::finish_column_sums<7>(
+  cuda::map_by_column_sums<7>(
       name, in.rows, n,
       [=] __device__(int64_t r, int64_t c, double* s) {
         const int64_t i = r * in.channels + c;
@@ -213,14 +213,13 @@ void backward_tangent(const Layer<T>& in, const T* t_x, const T* t_gamma, const 
         s[5] += static_cast<double>(t_g * d);
         s[6] += static_cast<double>(g * t);
       },
-      SecondCoefficients<T>{in, t_gamma, k, t_dgamma, t_dbeta});
-  cuda::for_items(name, in.size(), [=] __device__(int64_t i) {
-    const int64_t c = i % n;
-    const T g = cuda::pull(in.act, in.ct[i], in.y, i, in.slope);
-    const T t_g = cuda::pull(in.act, t_ct[i], in.y, i, in.slope);
-    t_dx[i] = (k[c] * g + k[n + c] * t_g) +
-              (k[2 * n + c] * (in.x[i] - in.mean[c]) + (k[3 * n + c] * t_x[i] + k[4 * n + c]));
-  });
+      SecondCoefficients<T>{in, t_gamma, k, t_dgamma, t_dbeta},
+      [=] __device__(int64_t i, int64_t c) {
+        const T g = cuda::pull(in.act, in.ct[i], in.y, i, in.slope);
+        const T t_g = cuda::pull(in.act, t_ct[i], in.y, i, in.slope);
+        t_dx[i] = (k[c] * g + k[n + c] * t_g) +
+                  (k[2 * n + c] * (in.x[i] - in.mean[c]) + (k[3 * n + c] * t_x[i] + k[4 * n + c]));
+      });
 }
 
 // Of the forward pass, mean, var and y are where its results go.
@@ -256,12 +255,13 @@ void BatchNormForward::cuda(const Tensor& x, const Tensor& gamma, const Tensor& 
     const Layer<T> in = layer<T>({x, gamma, mean, var, y}, Tensor(), how);
     Tensor scratch = coefficients(1, in.channels, kDTypeOf<T>);
     T* scale = cuda::out_ptr<T>(scratch);
+    const T* shift = cuda::in_ptr<T>(beta);
     if (how.given_stats) {
-      scales(in, scale);
+      normalise_as_given(in, shift, scale, cuda::out_ptr<T>(y));
     } else {
-      statistics(in, cuda::out_ptr<T>(mean), cuda::out_ptr<T>(var), scale);
+      normalise_by_batch(in, shift, cuda::out_ptr<T>(mean), cuda::out_ptr<T>(var), scale,
+                         cuda::out_ptr<T>(y));
     }
-    normalise(in, static_cast<const T*>(scale), cuda::in_ptr<T>(beta), cuda::out_ptr<T>(y));
   });
 }
 

@@ -44,6 +44,12 @@ void fill(T value, T* out, int64_t n) {
   cuda::for_items(Fill::name, n, [=] __device__(int64_t i) { out[i] = value; });
 }
 
+template <class T>
+void identity(T* out, int64_t side, int64_t n) {
+  cuda::for_items(Identity::name, n,
+                  [=] __device__(int64_t i) { out[i] = i % (side + 1) == 0 ? T(1) : T(0); });
+}
+
 }  // namespace
 
 void StridedCopy::cuda(const Tensor& x, const std::array<int64_t, kMaxRank>& strides, Tensor& out) {
@@ -73,6 +79,13 @@ void Fill::cuda(double value, Tensor& out) {
   dispatch_float(out.dtype(), name, [&](auto z) {
     using T = decltype(z);
     fill(static_cast<T>(value), cuda::out_ptr<T>(out), out.numel());
+  });
+}
+
+void Identity::cuda(Tensor& out) {
+  dispatch_float(out.dtype(), name, [&](auto z) {
+    using T = decltype(z);
+    identity(cuda::out_ptr<T>(out), out.size(0), out.numel());
   });
 }
 

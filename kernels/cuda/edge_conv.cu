@@ -1,6 +1,7 @@
 // Edge convolution with batch norm, activation and maximum on CUDA (formulas in edge_conv.h).
-// Forward: one pass over the edges leaves the extreme value, its place and the sums for the
-// statistics; then the affine map and the activation. Backward: a pass over [B, N, C] for the sums
+// Forward: the edges are sorted by the point that they lead to, for the passes to come; one pass
+// over them leaves the extreme value, its place and the sums for the statistics; then the affine map
+// and the activation. Backward: a pass over [B, N, C] for the sums
 // over the batch, then each point sums over the edges into it, in the order of the edges: no float
 // atomics, same bits from run to run.
 #include "basin/kernels/cuda/edge_conv.cuh"
@@ -13,16 +14,6 @@ using cuda::EdgeArrays;
 using cuda::per_channel;
 
 constexpr int64_t kSampleRows = 128;
-
-void count_degrees(const char* name, const Tensor& index, Tensor& degree) {
-  degree.fill(0);
-  const int64_t points = index.size(1), per_cloud = points * index.size(2);
-  const int32_t* from = cuda::in_ptr<int32_t>(index);
-  int32_t* count = cuda::out_ptr<int32_t>(degree);
-  cuda::for_items(name, index.numel(), [=] __device__(int64_t e) {
-    atomicAdd(count + e / per_cloud * points + from[e], 1);
-  });
-}
 
 // Rows 0 and 1 of centre: about the means of u and v from evenly spaced rows, x[0] + mean of
 // (x - x[0]), exact for a constant channel; a few deviations off would do. Given statistics: mean
@@ -200,7 +191,9 @@ void EdgeBnActMaxForward::cuda(const Tensor& u, const Tensor& v, const Tensor& i
                                const Tensor& gamma, const Tensor& beta, const BnAct& how, Tensor& y,
                                Tensor& mean, Tensor& var, EdgeConvSaved& saved) {
   check_index(index, u.size(1), 0, name);
-  count_degrees(name, index, saved.degree);
+  const cuda::ByTarget into = cuda::sort_clouds(name, index, saved.degree);
+  saved.start = into.start;
+  saved.order = into.order;
   dispatch_float(u.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
     const EdgeArrays<T> in = cuda::edge_arrays<T>({u, v, index, gamma, var, saved, y}, how);
@@ -229,7 +222,7 @@ void EdgeBnActMaxBackward::cuda(const EdgeConvPoint& at, const Tensor& ct, const
         in, signs, cuda::in_ptr<T>(ct), g,
         BackwardCoefficients<T>{in, in.edges(), cuda::in_ptr<T>(at.var), k,
                                 cuda::out_ptr<T>(grads.gamma), cuda::out_ptr<T>(grads.beta)});
-    sweep_edges(in, cuda::edges_into(name, at.index), static_cast<const T*>(k), g,
+    sweep_edges(in, cuda::edges_into(name, at), static_cast<const T*>(k), g,
                 cuda::out_ptr<T>(grads.v));
   });
 }

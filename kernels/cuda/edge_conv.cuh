@@ -6,7 +6,6 @@
 #include "basin/kernels/cuda/by_target.cuh"
 #include "basin/kernels/cuda/rows.cuh"
 #include "basin/kernels/edge_conv.h"
-#include "basin/kernels/index_map.h"
 
 namespace basin::cuda {
 
@@ -65,14 +64,16 @@ EdgeArrays<T> edge_arrays(const EdgeConvPoint& at, const BnAct& how) {
   return a;
 }
 
-// The edges into each point: numbers i k + q over the whole batch, rising.
-inline ByTarget edges_into(const char* name, const Tensor& index) {
-  const int64_t points = index.size(1), per_cloud = points * index.size(2);
-  check(index.numel() < int64_t{1} << 31, name, ": more edges than an i32 counts, index ",
-        index.shape());
-  Tensor rows = Tensor::empty({index.numel()}, DType::i32, Device::cuda);
-  CloudRows::cuda(index, per_cloud, points, rows);
-  return sort_by_target(name, rows, index.size(0) * points);
+// The edges into each point of clouds (kernels/cuda/scatter.cu): index [B, N, k] i32 within the
+// cloud, positions over the whole batch, rows b N + n; degree [B, N] i32 gets their numbers. One
+// launch, a block for each cloud, where the counts of a cloud fit 48 KiB of shared memory.
+ByTarget sort_clouds(const char* name, const Tensor& index, Tensor& degree);
+
+// The same, as the forward pass left it.
+inline ByTarget edges_into(const char* name, const EdgeConvPoint& at) {
+  if (at.saved.order.defined()) return {at.saved.start, at.saved.order};
+  Tensor degree = Tensor::empty({at.index.size(0), at.index.size(1)}, DType::i32, Device::cuda);
+  return sort_clouds(name, at.index, degree);
 }
 
 // [kinds, C]. Apart from the passes: nvcc loses the braces of a shape beside a device lambda.

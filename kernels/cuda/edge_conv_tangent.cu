@@ -218,7 +218,7 @@ void EdgeBnActMaxBackwardTangent::cuda(const EdgeConvPoint& at, const Tensor& ct
                  cuda::in_ptr<T>(second), sparse,
                  SecondCoefficients<T>{in, m, in.edges(), k, cuda::out_ptr<T>(grads_t.gamma),
                                        cuda::out_ptr<T>(grads_t.beta)});
-    sweep_edges(in, m, cuda::edges_into(name, at.index), static_cast<const T*>(k), sparse,
+    sweep_edges(in, m, cuda::edges_into(name, at), static_cast<const T*>(k), sparse,
                 cuda::out_ptr<T>(grads_t.v));
   });
 }

@@ -23,7 +23,6 @@ struct Pushed {
 // What owns the memory of a Pushed.
 struct PushedMemory {
   Tensor moments, cross_moments;  // [1 + Cin, Cin] f64
-  Tensor matrix;                  // [Cin, Cin] f64: S
   Tensor centres;                 // [2, Cin] T
   Tensor spread, cross;           // [Cout, Cin] f64
   Tensor pooled;                  // [2, B Cout] f64
@@ -93,9 +92,9 @@ Pushed<T> push(const char* name, const WideLayer<T>& in, const LinearMaxPoint& p
     }
     m.cross_moments = layer_scratch(1 + in.in, in.in, DType::f64);
     cuda::row_cross_moments(name, primal.x, t.x, m.cross_moments);
-    m.matrix = cuda::moment_matrix(name, m.moments);
-    m.spread = cuda::wide_product(name, primal.w, m.matrix);
-    m.cross = cuda::wide_product(name, primal.w, cuda::moment_matrix(name, m.cross_moments, true));
+    m.spread = cuda::wide_product(name, primal.w, cuda::moment_matrix(m.moments));
+    const Tensor cross = cuda::symmetric_moments(name, m.cross_moments);
+    m.cross = cuda::wide_product(name, primal.w, cuda::in_ptr<double>(cross));
   }
   T* centres = cuda::out_ptr<T>(m.centres);
   double* pooled = cuda::out_ptr<double>(m.pooled);
@@ -197,13 +196,12 @@ void push_weights(const WideLayer<T>& in, const Pushed<T>& p, const double* k, c
 
 // The dense part of t_dx is one product [x - mu, t_x - mean t_x] E and a constant row: E [2 Cin,
 // Cin] is the tangent of w^T diag(k2) w above w^T diag(k2) w itself. both = (w, t_w), scaled =
-// (t_k2 w + k2 t_w, k2 w), [2, Cout, Cin] each, slopes = k2 w; returns the constant, the tangent of
-// w^T k1.
+// (t_k2 w + k2 t_w, k2 w), [2, Cout, Cin] each, slopes = k2 w, constant: the tangent of w^T k1.
 template <class T>
-Tensor dense_parts(const WideLayer<T>& in, const Pushed<T>& p, const double* k, T* both, T* scaled,
-                   T* slopes) {
+void dense_parts(const WideLayer<T>& in, const Pushed<T>& p, const double* k, T* both, T* scaled,
+                 T* slopes, T* constant) {
   const int64_t n = in.out, second = in.out * in.in;
-  return cuda::column_sums<1>(
+  cuda::finish_column_sums<1>(
       LinearBnActMaxBackwardTangent::name, n, in.in,
       [=] __device__(int64_t c, int64_t i, double* s) {
         const int64_t at = c * in.in + i;
@@ -215,6 +213,7 @@ Tensor dense_parts(const WideLayer<T>& in, const Pushed<T>& p, const double* k, 
         scaled[second + at] = slopes[at] = k2 * w;
         s[0] += k[kTK1 * n + c] * w + k[kK1 * n + c] * t_w;
       },
+      [=] __device__(int64_t i, const double* s) { constant[i] = static_cast<T>(s[0]); },
       cuda::kRowLanes);
 }
 
@@ -227,16 +226,13 @@ void stack(const char* name, const T* upper, const T* lower, T* both, int64_t n)
 }
 
 template <class T>
-void centre_points(const WideLayer<T>& in, const Pushed<T>& p, const double* constants, T* centred,
-                   T* constant) {
+void centre_points(const WideLayer<T>& in, const Pushed<T>& p, T* centred) {
   const char* name = LinearBnActMaxBackwardTangent::name;
   cuda::for_rows(name, in.rows(), in.in, [=] __device__(int64_t r, int64_t i) {
     const int64_t at = r * in.in + i;
     centred[2 * r * in.in + i] = in.x[at] - p.centre[i];
     centred[(2 * r + 1) * in.in + i] = p.t_x[at] - p.t_centre[i];
   });
-  cuda::for_items(name, in.in,
-                  [=] __device__(int64_t i) { constant[i] = static_cast<T>(constants[i]); });
 }
 
 template <class T>
@@ -264,16 +260,15 @@ Tensor push_points(const WideLayer<T>& in, const Pushed<T>& p, const double* k, 
   Tensor both = layer_scratch(2 * in.out, in.in, dtype);
   Tensor scaled = layer_scratch(2 * in.out, in.in, dtype);
   Tensor slopes = layer_scratch(in.out, in.in, dtype), moved = layer_scratch(in.in, in.in, dtype);
-  const Tensor constants = dense_parts(in, p, k, cuda::out_ptr<T>(both), cuda::out_ptr<T>(scaled),
-                                       cuda::out_ptr<T>(slopes));
+  Tensor constant = layer_scratch(1, in.in, dtype);
+  dense_parts(in, p, k, cuda::out_ptr<T>(both), cuda::out_ptr<T>(scaled), cuda::out_ptr<T>(slopes),
+              cuda::out_ptr<T>(constant));
   Tensor own = layer_scratch(in.in, in.in, dtype), dense = layer_scratch(2 * in.in, in.in, dtype);
   Matmul::cuda(both, scaled, true, false, moved);
   Matmul::cuda(w, slopes, true, false, own);
   stack(name, cuda::in_ptr<T>(moved), cuda::in_ptr<T>(own), cuda::out_ptr<T>(dense), in.in * in.in);
   Tensor centred = layer_scratch(in.rows(), 2 * in.in, dtype);
-  Tensor constant = layer_scratch(1, in.in, dtype);
-  centre_points(in, p, cuda::in_ptr<double>(constants), cuda::out_ptr<T>(centred),
-                cuda::out_ptr<T>(constant));
+  centre_points(in, p, cuda::out_ptr<T>(centred));
   Tensor product = t_dx.view({in.rows(), in.in});
   Matmul::cuda(centred, dense, false, false, product);
   return constant;
@@ -292,7 +287,10 @@ void backward_tangent(const LinearMaxPoint& primal, const Tensor& ct, const Line
   double* k = cuda::out_ptr<double>(coefficients);
   finish_channels(in, p, cuda::in_ptr<T>(ct), cuda::in_ptr<T>(t_ct), how.slope, g, t_g, k,
                   cuda::out_ptr<T>(out.gamma), cuda::out_ptr<T>(out.beta));
-  const Tensor t_spread = how.given_stats ? Tensor() : cuda::wide_product(name, t.w, memory.matrix);
+  Tensor t_spread;
+  if (!how.given_stats) {
+    t_spread = cuda::wide_product(name, t.w, cuda::moment_matrix(memory.moments));
+  }
   push_weights(in, p, k, g, t_g, cuda::in_ptr<double>(t_spread), cuda::out_ptr<T>(out.w),
                cuda::out_ptr<T>(out.bias));
   const Tensor constant = push_points(in, p, k, primal.w, out.x);

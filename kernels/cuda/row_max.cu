@@ -1,16 +1,15 @@
 // row_max on CUDA: a matrix product in tiles whose result never leaves the registers. A block holds
 // 64 points x 128 channels, 8 x 8 of them per thread, and walks a run of 256 points of its cloud;
-// the maxima of the runs are joined in a second pass. No library call: each product is one chain of
+// the maxima of the runs are joined by whoever reads them. No library call: each product is one chain of
 // multiply-adds over the depth, the same for every point, so that equal points give equal bits and
 // a tie is a tie (a BLAS does not promise that), and nothing of size N x Cout is stored.
 #include "basin/kernels/cuda/row_max.cuh"
 
-#include <limits>
-
-#include "basin/kernels/cuda/grid.cuh"
-
 namespace basin {
 namespace {
+
+using cuda::beats;
+using cuda::Best;
 
 constexpr int kPoints = 64, kChannels = 128;  // of a block's tile
 constexpr int kEach = 8;                      // points and channels of a thread
@@ -21,28 +20,12 @@ constexpr int kDepth = 32;  // of a tile in shared memory
 constexpr int64_t kRunPoints = 256;
 
 template <class T>
-constexpr T kLowest = -std::numeric_limits<T>::infinity();
-
-template <class T>
 struct alignas(16) Quad {
   T v[kHalf];
 };
 template <class T>
 __device__ const Quad<T>& quad_at(const T* p) {
   return *reinterpret_cast<const Quad<T>*>(p);
-}
-
-template <class T>
-struct Best {
-  T value;
-  int32_t point;
-};
-// Whether b replaces a: a total order, so that points may be met in any order.
-template <class T>
-__device__ bool beats(const Best<T>& b, const Best<T>& a) {
-  if (b.value != b.value) return a.value == a.value || b.point > a.point;
-  if (a.value != a.value) return false;
-  return b.value > a.value || (b.value == a.value && b.point < a.point);
 }
 
 template <class T>
@@ -99,7 +82,6 @@ __global__ void __launch_bounds__(kThreads) run_max_kernel(Problem<T> p, T* valu
   };
 
   Best<T> best[kEach];
-  for (int j = 0; j < kEach; ++j) best[j] = {kLowest<T>, 0};
   const int64_t end = (run + 1) * kRunPoints < p.points ? (run + 1) * kRunPoints : p.points;
   for (int64_t n = run * kRunPoints; n < end; n += kPoints) {
     T sum[kEach][kEach] = {};
@@ -135,7 +117,7 @@ __global__ void __launch_bounds__(kThreads) run_max_kernel(Problem<T> p, T* valu
   __syncthreads();
   const int64_t c = first_channel + threadIdx.x;
   if (c >= p.channels) return;
-  Best<T> top{kLowest<T>, 0};
+  Best<T> top;
   for (int g = 0; g < kPointThreads; ++g) {
     const int at = g * kChannels + static_cast<int>(threadIdx.x);
     const Best<T> next{values[at], numbers[at]};
@@ -146,46 +128,29 @@ __global__ void __launch_bounds__(kThreads) run_max_kernel(Problem<T> p, T* valu
 }
 static_assert(kThreads == kChannels, "a thread finishes one channel");
 
-// best and argmax of each cloud from those of its runs.
-template <class T>
-void join_runs(const char* name, const Problem<T>& p, const T* value, const int32_t* where,
-               int64_t n, T* best, int32_t* argmax) {
-  cuda::for_items(name, n, [=] __device__(int64_t i) {
-    const int64_t b = i / p.channels, c = i % p.channels;
-    Best<T> top{kLowest<T>, 0};
-    for (int64_t run = 0; run < p.runs; ++run) {
-      const int64_t at = (b * p.runs + run) * p.channels + c;
-      const Best<T> next{value[at], where[at]};
-      if (beats(next, top)) top = next;
-    }
-    best[i] = top.value;
-    argmax[i] = top.point;
-  });
-}
-
 Tensor per_run(int64_t runs, int64_t channels, DType dtype) {
   return Tensor::empty({runs, channels}, dtype, Device::cuda);
 }
 
 template <class T>
-void find_maxima(const char* name, const Problem<T>& p, int64_t batch, T* best, int32_t* argmax) {
-  Tensor values = per_run(batch * p.runs, p.channels, kDTypeOf<T>);
-  Tensor places = per_run(batch * p.runs, p.channels, DType::i32);
-  T* value = cuda::out_ptr<T>(values);
-  int32_t* where = cuda::out_ptr<int32_t>(places);
+cuda::RunMaxima find_maxima(const char* name, const Problem<T>& p, int64_t batch) {
+  cuda::RunMaxima m{per_run(batch * p.runs, p.channels, kDTypeOf<T>),
+                    per_run(batch * p.runs, p.channels, DType::i32), p.runs};
   constexpr size_t kTiles = size_t{kDepth} * (kPoints + kChannels + 32 / sizeof(T)) * sizeof(T);
   constexpr size_t kMaxima = size_t{kPointThreads} * kChannels * (sizeof(T) + sizeof(int32_t));
   const dim3 blocks = cuda::grid_of(name, batch * p.runs, (p.channels + kChannels - 1) / kChannels);
   const cuda::Grid grid{blocks, dim3(kThreads), std::max(kTiles, kMaxima)};
-  cuda::run(name, grid, run_max_kernel<T>, p, value, where);
-  join_runs(name, p, value, where, batch * p.channels, best, argmax);
+  cuda::run(name, grid, run_max_kernel<T>, p, cuda::out_ptr<T>(m.value),
+            cuda::out_ptr<int32_t>(m.place));
+  return m;
 }
 
 }  // namespace
 
-void cuda::row_max(const char* name, const Tensor& x, const Tensor& w, const Tensor& gamma,
-                   Tensor& best, Tensor& argmax) {
+cuda::RunMaxima cuda::row_max(const char* name, const Tensor& x, const Tensor& w,
+                              const Tensor& gamma) {
   const int64_t points = x.size(1);
+  RunMaxima m;
   dispatch_float(x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
     const Problem<T> p{in_ptr<T>(x),
@@ -195,8 +160,9 @@ void cuda::row_max(const char* name, const Tensor& x, const Tensor& w, const Ten
                        x.size(2),
                        w.size(0),
                        (points + kRunPoints - 1) / kRunPoints};
-    find_maxima(name, p, x.size(0), out_ptr<T>(best), out_ptr<int32_t>(argmax));
+    m = find_maxima(name, p, x.size(0));
   });
+  return m;
 }
 
 }  // namespace basin

@@ -4,9 +4,9 @@
 // busy), and their products are added in order.
 #include "basin/kernels/cuda/row_moments.cuh"
 
+#include "basin/kernels/cuda/gemm.cuh"
 #include "basin/kernels/cuda/rows.cuh"
 #include "basin/kernels/gemm.h"
-#include "basin/kernels/reduce.h"
 
 namespace basin {
 namespace {
@@ -40,10 +40,13 @@ void centre(const char* name, const T* x, const double* mean, int64_t rows, int6
   });
 }
 
-void add_slab(const char* name, const double* sum, double factor, bool first, double* total,
-              int64_t n) {
+// total [n] gets factor times the sum of the products [count, n], added to it unless `first`.
+void add_slabs(const char* name, const double* products, int64_t count, double factor, bool first,
+               double* total, int64_t n) {
   cuda::for_items(name, n, [=] __device__(int64_t i) {
-    total[i] = (first ? 0.0 : total[i]) + factor * sum[i];
+    double sum = 0;
+    for (int64_t k = 0; k < count; ++k) sum += products[k * n + i];
+    total[i] = (first ? 0.0 : total[i]) + factor * sum;
   });
 }
 
@@ -69,11 +72,10 @@ void moments_of(const char* name, const Tensor& x, const Tensor& t, double* mome
       right = doubles(count, slab, n);
       centre(name, pt, mean_t, rows, first * slab, height, n, cuda::out_ptr<double>(right));
     }
-    Tensor products = doubles(count, n, n), sum = doubles(1, n, n);
+    Tensor products = doubles(count, n, n);
     Matmul::cuda(left, right, true, false, products);
-    ReduceSum::cuda(products, AxisView{1, count, n * n}, sum);
-    add_slab(name, cuda::in_ptr<double>(sum), 1.0 / static_cast<double>(rows), first == 0,
-             moments + n, n * n);
+    add_slabs(name, cuda::in_ptr<double>(products), count, 1.0 / static_cast<double>(rows),
+              first == 0, moments + n, n * n);
   }
 }
 
@@ -82,10 +84,9 @@ void widen(const char* name, const T* from, double* to, int64_t n) {
   cuda::for_items(name, n, [=] __device__(int64_t i) { to[i] = static_cast<double>(from[i]); });
 }
 
-void copy_matrix(const char* name, const double* from, bool symmetric, double* to, int64_t n) {
-  cuda::for_items(name, n * n, [=] __device__(int64_t i) {
-    to[i] = symmetric ? from[i] + from[i % n * n + i / n] : from[i];
-  });
+void add_transpose(const char* name, const double* from, double* to, int64_t n) {
+  cuda::for_items(name, n * n,
+                  [=] __device__(int64_t i) { to[i] = from[i] + from[i % n * n + i / n]; });
 }
 
 }  // namespace
@@ -97,20 +98,24 @@ void cuda::row_cross_moments(const char* name, const Tensor& x, const Tensor& t,
   });
 }
 
-Tensor cuda::moment_matrix(const char* name, const Tensor& moments, bool symmetric) {
+Tensor cuda::symmetric_moments(const char* name, const Tensor& moments) {
   const int64_t n = moments.size(1);
   Tensor matrix = doubles(1, n, n).view({n, n});
-  copy_matrix(name, in_ptr<double>(moments) + n, symmetric, out_ptr<double>(matrix), n);
+  add_transpose(name, moment_matrix(moments), out_ptr<double>(matrix), n);
   return matrix;
 }
 
-Tensor cuda::wide_product(const char* name, const Tensor& w, const Tensor& s) {
-  Tensor wide = Tensor::empty(w.shape(), DType::f64, Device::cuda), product = wide.clone();
+Tensor cuda::wide_product(const char* name, const Tensor& w, const double* s) {
+  const int64_t rows = w.size(0), n = w.size(1);
+  Tensor wide = Tensor::empty(w.shape(), DType::f64, Device::cuda);
+  Tensor product = Tensor::empty(w.shape(), DType::f64, Device::cuda);
+  if (w.numel() == 0) return product;
   dispatch_float(w.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
     widen(name, in_ptr<T>(w), out_ptr<double>(wide), w.numel());
   });
-  Matmul::cuda(wide, s, false, false, product);
+  multiply<double>(1, rows, n, n, {in_ptr<double>(wide), n, 0, false}, {s, n, 0, false}, 0,
+                   out_ptr<double>(product));
   return product;
 }
 

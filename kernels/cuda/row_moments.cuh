@@ -1,7 +1,7 @@
 // Column means and covariances of tall matrices on CUDA, in double (kernels/cuda/row_moments.cu),
 // and the small products that the wide layer in closed form takes of them.
 #pragma once
-#include "basin/core/tensor.h"
+#include "basin/kernels/cuda/grid.cuh"
 
 namespace basin::cuda {
 
@@ -10,10 +10,13 @@ namespace basin::cuda {
 // memory stays below 100 MiB for C up to 2048, whatever the number of rows.
 void row_cross_moments(const char* name, const Tensor& x, const Tensor& t, Tensor& moments);
 
-// The matrix below the means, [C, C] f64; `symmetric`: that matrix plus its transpose.
-Tensor moment_matrix(const char* name, const Tensor& moments, bool symmetric = false);
+// The matrix below the means, [C, C]; and that matrix plus its transpose, [C, C] f64.
+inline const double* moment_matrix(const Tensor& moments) {
+  return in_ptr<double>(moments) + moments.size(1);
+}
+Tensor symmetric_moments(const char* name, const Tensor& moments);
 
-// w s in double, [Cout, Cin]; w [Cout, Cin] of any float type, s [Cin, Cin] f64.
-Tensor wide_product(const char* name, const Tensor& w, const Tensor& s);
+// w s in double, [Cout, Cin]; w [Cout, Cin] of any float type, s [Cin, Cin].
+Tensor wide_product(const char* name, const Tensor& w, const double* s);
 
 }  // namespace basin::cuda

@@ -1,14 +1,16 @@
 // Passes over a matrix [rows, C], neighbouring lanes on neighbouring channels: for_rows, for_warps,
 // and column sums in double. The sums are cut into row tiles that depend on the shape only; a block
-// adds a tile for 32 channels, a second kernel adds the tiles. Both add in a fixed order: no
-// atomics, same bits from run to run. A body may also write what it finds on the way, so that its
-// row is read once.
+// adds a tile for 32 channels, and the block that comes last adds the tiles. Both add in a fixed
+// order: same bits from run to run. A body may also write what it finds on the way, so that its row
+// is read once.
 #pragma once
+#include <type_traits>
+
 #include "basin/kernels/cuda/grid.cuh"
 
 namespace basin::cuda {
 
-inline constexpr int kChannelLanes = 32, kRowLanes = 8, kTileLanes = 16;
+inline constexpr int kChannelLanes = 32, kRowLanes = 8;
 
 template <class Body>
 __global__ void rows_kernel(int64_t rows, int64_t channels, Body body) {
@@ -58,11 +60,46 @@ __device__ inline double warp_sum(double v) {
   return v;
 }
 
-// add(r, c, s) adds row r of channel c to the sums s [kSums]. Where one tile holds all rows,
-// finish(c, s) gets the sums; else they go to partial [tiles, kSums, C].
-template <int kSums, class Add, class Finish>
+// Of each slice of 32 channels, the blocks that have left their tile's sums; zero between launches.
+// Launches follow one another on the one stream, so they can share the counters.
+inline constexpr int64_t kMostSlices = 4096;
+static __device__ unsigned blocks_arrived[kMostSlices];
+
+// Whether this block is the last of `blocks` that come here for the slice; what the others wrote
+// before is then there to be read. Which block it is may differ from run to run, so what it does
+// must not depend on it.
+__device__ inline bool last_to_arrive(unsigned slice, unsigned blocks) {
+  __shared__ bool last;
+  __threadfence();  // this thread's writes, before the block counts as arrived
+  __syncthreads();
+  if (threadIdx.x == 0 && threadIdx.y == 0) {
+    last = atomicAdd(blocks_arrived + slice, 1u) == blocks - 1;
+    if (last) blocks_arrived[slice] = 0;
+  }
+  __syncthreads();
+  if (last) __threadfence();  // the others' writes, before this thread reads them
+  return last;
+}
+
+// s[k] = sum over the lanes of part[k][lane][this column].
+template <int kSums, int kLanes>
+__device__ void add_lanes(const double (&part)[kSums][kLanes][kChannelLanes], double* s) {
+  for (int k = 0; k < kSums; ++k) {
+    s[k] = 0;
+    for (int lane = 0; lane < kLanes; ++lane) s[k] += part[k][lane][threadIdx.x];
+  }
+}
+
+struct NoMap {};
+
+// add(r, c, s) adds row r of channel c to the sums s [kSums]; finish(c, s) gets the sums over all
+// rows; then map(i, c) for all elements i, where one tile holds all rows. Where there are several
+// tiles of rows, their sums go to partial [tiles, kSums, C], and the block that comes last adds
+// them: the lanes of a block share the tiles of one column, since one thread alone would wait for
+// memory a thousand times.
+template <int kSums, class Add, class Finish, class Map>
 __global__ void column_sums_kernel(int64_t rows, int64_t channels, int64_t tile_rows, Add add,
-                                   double* partial, Finish finish) {
+                                   double* partial, Finish finish, Map map) {
   __shared__ double part[kSums][kRowLanes][kChannelLanes];
   const int64_t c = static_cast<int64_t>(blockIdx.x) * kChannelLanes + threadIdx.x;
   const int64_t first = blockIdx.y * tile_rows;
@@ -73,40 +110,30 @@ __global__ void column_sums_kernel(int64_t rows, int64_t channels, int64_t tile_
   }
   for (int k = 0; k < kSums; ++k) part[k][threadIdx.y][threadIdx.x] = s[k];
   __syncthreads();
-  if (threadIdx.y != 0 || c >= channels) return;
-  for (int k = 0; k < kSums; ++k) {
-    s[k] = 0;
-    for (int lane = 0; lane < kRowLanes; ++lane) s[k] += part[k][lane][threadIdx.x];
-  }
-  if (partial == nullptr) {
-    finish(c, s);
-    return;
-  }
-  for (int k = 0; k < kSums; ++k) partial[(blockIdx.y * kSums + k) * channels + c] = s[k];
-}
-
-// finish(c, s) with s[k] = sum over the tiles t of partial[t, k, c]. Lanes of a block share the
-// tiles of one column: one thread alone would wait for memory a thousand times.
-template <int kSums, class Finish>
-__global__ void finish_sums_kernel(const double* partial, int64_t tiles, int64_t channels,
-                                   Finish finish) {
-  __shared__ double part[kSums][kTileLanes][kChannelLanes];
-  const int64_t c = static_cast<int64_t>(blockIdx.x) * kChannelLanes + threadIdx.x;
-  double s[kSums] = {};
-  if (c < channels) {
-    for (int64_t t = threadIdx.y; t < tiles; t += kTileLanes) {
-      BASIN_UNROLL
-      for (int k = 0; k < kSums; ++k) s[k] += partial[(t * kSums + k) * channels + c];
+  const bool own = threadIdx.y == 0 && c < channels;
+  if (own) add_lanes(part, s);
+  if (partial != nullptr) {
+    if (own) {
+      for (int k = 0; k < kSums; ++k) partial[(blockIdx.y * kSums + k) * channels + c] = s[k];
     }
+    if (!last_to_arrive(blockIdx.x, gridDim.y)) return;
+    for (int k = 0; k < kSums; ++k) s[k] = 0;
+    if (c < channels) {
+      for (int64_t t = threadIdx.y; t < gridDim.y; t += kRowLanes) {
+        BASIN_UNROLL
+        for (int k = 0; k < kSums; ++k) s[k] += partial[(t * kSums + k) * channels + c];
+      }
+    }
+    for (int k = 0; k < kSums; ++k) part[k][threadIdx.y][threadIdx.x] = s[k];
+    __syncthreads();
+    if (own) add_lanes(part, s);
   }
-  for (int k = 0; k < kSums; ++k) part[k][threadIdx.y][threadIdx.x] = s[k];
-  __syncthreads();
-  if (threadIdx.y != 0 || c >= channels) return;
-  for (int k = 0; k < kSums; ++k) {
-    s[k] = 0;
-    for (int lane = 0; lane < kTileLanes; ++lane) s[k] += part[k][lane][threadIdx.x];
+  if (own) finish(c, s);
+  if constexpr (!std::is_same_v<Map, NoMap>) {
+    __syncthreads();
+    if (c >= channels) return;
+    for (int64_t r = threadIdx.y; r < rows; r += kRowLanes) map(r * channels + c, c);
   }
-  finish(c, s);
 }
 
 // [kinds, C] f64. Not in the templates: nvcc loses the braces of a shape beside a device lambda.
@@ -114,44 +141,49 @@ inline Tensor sum_storage(int64_t kinds, int64_t channels) {
   return Tensor::empty({kinds, channels}, DType::f64, Device::cuda);
 }
 
-// finish(c, s) for every channel with the sums over the rows, zero where there are none: one launch
-// where one tile holds them, else two. Fewer rows per tile suit bodies that do much work per row:
-// there are then more blocks.
+// finish(c, s) for every channel with the sums over the rows, zero where there are none, in one
+// launch. Fewer rows per tile suit bodies that do much work per row: there are then more blocks.
 template <int kSums, class Add, class Finish>
 void finish_column_sums(const char* name, int64_t rows, int64_t channels, Add add, Finish finish,
                         int64_t least_tile_rows = 512) {
   if (channels == 0) return;
   constexpr int64_t kMaxTiles = 1024;
-  const int64_t tile_rows = std::max(least_tile_rows, (rows + kMaxTiles - 1) / kMaxTiles);
+  const int64_t least = tile_length(least_tile_rows, std::min<int64_t>(least_tile_rows, 16));
+  const int64_t tile_rows = std::max(least, (rows + kMaxTiles - 1) / kMaxTiles);
   const int64_t tiles = std::max<int64_t>(1, (rows + tile_rows - 1) / tile_rows);
   const Tensor parts = tiles > 1 ? sum_storage(tiles * kSums, channels) : Tensor();
   double* partial = const_cast<double*>(in_ptr<double>(parts));
   const int64_t slices = (channels + kChannelLanes - 1) / kChannelLanes;
+  check(tiles == 1 || slices <= kMostSlices, name, ": ", channels,
+        " channels, a GPU sums the rows of at most ", kMostSlices * kChannelLanes);
   run(name, Grid{grid_of(name, slices, tiles), dim3(kChannelLanes, kRowLanes)},
-      column_sums_kernel<kSums, Add, Finish>, rows, channels, tile_rows, add, partial, finish);
-  if (tiles == 1) return;
-  run(name, Grid{grid_of(name, slices), dim3(kChannelLanes, kTileLanes)},
-      finish_sums_kernel<kSums, Finish>, partial, tiles, channels, finish);
+      column_sums_kernel<kSums, Add, Finish, NoMap>, rows, channels, tile_rows, add, partial,
+      finish, NoMap{});
 }
 
-// Keeps the sums as they are.
-template <int kSums>
-struct StoreSums {
-  double* total;  // [kSums, C]
+template <class Map>
+struct MapItem {
+  Map map;
   int64_t channels;
-  __device__ void operator()(int64_t c, const double* s) const {
-    for (int k = 0; k < kSums; ++k) total[k * channels + c] = s[k];
-  }
+  __device__ void operator()(int64_t i) const { map(i, i % channels); }
 };
 
-// [kSums, C] f64
-template <int kSums, class Add>
-Tensor column_sums(const char* name, int64_t rows, int64_t channels, Add add,
-                   int64_t least_tile_rows = 512) {
-  Tensor sums = sum_storage(kSums, channels);
-  const StoreSums<kSums> store{out_ptr<double>(sums), channels};
-  finish_column_sums<kSums>(name, rows, channels, add, store, least_tile_rows);
-  return sums;
+// The same, then map(i, c) for the elements i of all rows and channels, which may read what finish
+// has written: one launch for few rows, else two.
+template <int kSums, class Add, class Finish, class Map>
+void map_by_column_sums(const char* name, int64_t rows, int64_t channels, Add add, Finish finish,
+                        Map map) {
+  const int64_t most = tile_length(512, 24);  // rows of the one tile
+  if (rows > most || channels == 0) {
+    finish_column_sums<kSums>(name, rows, channels, add, finish);
+    for_items(name, rows * channels, MapItem<Map>{map, channels});
+    return;
+  }
+  double* none = nullptr;
+  run(name,
+      Grid{grid_of(name, (channels + kChannelLanes - 1) / kChannelLanes),
+           dim3(kChannelLanes, kRowLanes)},
+      column_sums_kernel<kSums, Add, Finish, Map>, rows, channels, most, add, none, finish, map);
 }
 
 }  // namespace basin::cuda

@@ -21,6 +21,20 @@ void blend(std::span<BlendItem> items, double momentum) {
                      });
 }
 
+template <class T>
+void scale_each(std::span<ScaleItem> items) {
+  const auto slot_of = [](ScaleItem& item) {
+    cuda::Slot<T> s;
+    s.a = cuda::out_ptr<T>(item.to);
+    s.g = cuda::in_ptr<T>(item.from);
+    s.n = item.to.numel();
+    s.p = static_cast<T>(item.factor);
+    return s;
+  };
+  cuda::for_slots<T>(ScaleEach::name, items, &ScaleItem::to, slot_of,
+                     [=] __device__(const cuda::Slot<T>& s, int64_t i) { s.a[i] = s.g[i] * s.p; });
+}
+
 struct Counters {
   static constexpr int kMost = 256;  // pointers among a kernel's arguments
   int64_t* at[kMost];
@@ -35,6 +49,11 @@ void count_up(const Counters& counters, int64_t n) {
 void Blend::cuda(std::span<BlendItem> items, double momentum) {
   blend<float>(items, momentum);
   blend<double>(items, momentum);
+}
+
+void ScaleEach::cuda(std::span<ScaleItem> items) {
+  scale_each<float>(items);
+  scale_each<double>(items);
 }
 
 void CountUp::cuda(std::span<Tensor> counters) {

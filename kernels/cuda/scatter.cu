@@ -3,8 +3,10 @@
 // integer atomics fix how many rows a target has and which ones; the lists are sorted afterwards,
 // so the bits do not depend on the order in which the atomics arrive.
 #include "basin/kernels/cuda/by_target.cuh"
+#include "basin/kernels/cuda/edge_conv.cuh"
 #include "basin/kernels/cuda/grid.cuh"
 #include "basin/kernels/index.h"
+#include "basin/kernels/index_map.h"
 
 namespace basin {
 namespace {
@@ -106,6 +108,98 @@ cuda::ByTarget cuda::sort_by_target(const char* name, const Tensor& index, int64
   for_items(name, rows, [=] __device__(int64_t n) {
     sort_ascending(order + start[n], start[n + 1] - start[n]);
   });
+  return s;
+}
+
+namespace {
+
+constexpr int kMostThreads = 1024;
+
+// The running sum of `own` over the threads of the block up to and with this one; `total` gets that
+// of all. All threads take part.
+__device__ inline int32_t sum_through(int32_t own, int32_t& total) {
+  __shared__ int32_t warp_total[kMostThreads / 32];
+  const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
+  int32_t through = own;  // of the lanes up to this one
+  BASIN_UNROLL
+  for (int apart = 1; apart < 32; apart *= 2) {
+    const int32_t other = __shfl_up_sync(0xffffffffu, through, apart);
+    if (lane >= apart) through += other;
+  }
+  if (lane == 31) warp_total[warp] = through;
+  __syncthreads();
+  total = 0;
+  for (int w = 0; w < static_cast<int>(blockDim.x / 32); ++w) {
+    if (w < warp) through += warp_total[w];
+    total += warp_total[w];
+  }
+  __syncthreads();  // the totals are read before the next call writes its own
+  return through;
+}
+
+// A block for one cloud: counts in shared memory, their running sums, then each edge to the place
+// that its point's cursor gives, and each list sorted.
+__global__ void __launch_bounds__(kMostThreads)
+    sort_clouds_kernel(const int32_t* index, int64_t points, int64_t per_cloud, int32_t* degree,
+                       int32_t* start, int32_t* order) {
+  int32_t* cursor = cuda::dynamic_shared<int32_t>();  // [points]
+  const int64_t first_point = blockIdx.x * points, first = blockIdx.x * per_cloud;
+  for (int64_t p = threadIdx.x; p < points; p += blockDim.x) cursor[p] = 0;
+  __syncthreads();
+  for (int64_t e = threadIdx.x; e < per_cloud; e += blockDim.x) {
+    atomicAdd(cursor + index[first + e], 1);
+  }
+  __syncthreads();
+  int32_t before = 0;  // edges of the points already done
+  for (int64_t base = 0; base < points; base += blockDim.x) {
+    const int64_t p = base + threadIdx.x;
+    const int32_t own = p < points ? cursor[p] : 0;
+    int32_t total;
+    const int32_t begin = before + sum_through(own, total) - own;
+    before += total;
+    if (p >= points) continue;
+    cursor[p] = begin;
+    degree[first_point + p] = own;
+    start[first_point + p] = static_cast<int32_t>(first) + begin;
+  }
+  if (blockIdx.x + 1 == gridDim.x && threadIdx.x == 0) {
+    start[first_point + points] = static_cast<int32_t>(first + per_cloud);
+  }
+  __syncthreads();
+  for (int64_t e = threadIdx.x; e < per_cloud; e += blockDim.x) {
+    order[first + atomicAdd(cursor + index[first + e], 1)] = static_cast<int32_t>(first + e);
+  }
+  __syncthreads();  // a cursor is now where the next point's list begins
+  for (int64_t p = threadIdx.x; p < points; p += blockDim.x) {
+    const int32_t begin = p == 0 ? 0 : cursor[p - 1];
+    sort_ascending(order + first + begin, cursor[p] - begin);
+  }
+}
+
+void count_lists(const char* name, const int32_t* start, int32_t* degree, int64_t n) {
+  cuda::for_items(name, n, [=] __device__(int64_t i) { degree[i] = start[i + 1] - start[i]; });
+}
+
+}  // namespace
+
+cuda::ByTarget cuda::sort_clouds(const char* name, const Tensor& index, Tensor& degree) {
+  const int64_t points = index.size(1), per_cloud = points * index.size(2);
+  check(index.numel() < int64_t{1} << 31, name, ": more edges than an i32 counts, index ",
+        index.shape());
+  if (points > tile_length((48 << 10) / sizeof(int32_t), 48) || index.numel() == 0) {
+    Tensor rows = Tensor::empty({index.numel()}, DType::i32, Device::cuda);
+    CloudRows::cuda(index, per_cloud, points, rows);
+    ByTarget s = sort_by_target(name, rows, index.size(0) * points);
+    count_lists(name, in_ptr<int32_t>(s.start), out_ptr<int32_t>(degree), degree.numel());
+    return s;
+  }
+  ByTarget s{Tensor::empty({index.size(0) * points + 1}, DType::i32, Device::cuda),
+             Tensor::empty({index.numel()}, DType::i32, Device::cuda)};
+  const Grid grid{grid_of(name, index.size(0)),
+                  dim3(static_cast<unsigned>(tile_length(kMostThreads, 32))),
+                  static_cast<size_t>(points) * sizeof(int32_t)};
+  run(name, grid, sort_clouds_kernel, in_ptr<int32_t>(index), points, per_cloud,
+      out_ptr<int32_t>(degree), out_ptr<int32_t>(s.start), out_ptr<int32_t>(s.order));
   return s;
 }
 

@@ -1,7 +1,6 @@
 // Softmax and cross-entropy on the device: one warp per row, each by the functions of row_maps.h.
 #include "basin/kernels/softmax.h"
 
-#include "basin/kernels/cuda/column_sums.cuh"
 #include "basin/kernels/cuda/warp_rows.cuh"
 
 namespace basin {
@@ -72,7 +71,7 @@ void softmax_vjp_jvp(bool log, Rows rows, const T* y, const T* c, const T* t, co
 }
 
 // Not in the templates: nvcc loses the braces of a shape beside a device lambda.
-Tensor doubles(int64_t n) { return Tensor::zeros({n}, DType::f64, Device::cuda); }
+Tensor doubles(int64_t n) { return Tensor::empty({n}, DType::f64, Device::cuda); }
 
 struct Targets {
   Targets(const Tensor& labels, int64_t classes, double smoothing)
@@ -84,17 +83,28 @@ struct Targets {
   double hit, other;
 };
 
-// mean <- the mean of part [rows], summed by tiles in their order
+constexpr int kMeanThreads = 1024;
+
+// One block: a thread's parts in their order, then a tree over the threads.
+template <class T>
+__global__ void __launch_bounds__(kMeanThreads)
+    mean_kernel(const double* part, int64_t rows, T* mean) {
+  __shared__ double sum[kMeanThreads];
+  double own = 0;
+  for (int64_t r = threadIdx.x; r < rows; r += kMeanThreads) own += part[r];
+  sum[threadIdx.x] = own;
+  __syncthreads();
+  for (int width = kMeanThreads / 2; width > 0; width /= 2) {
+    if (static_cast<int>(threadIdx.x) < width) sum[threadIdx.x] += sum[threadIdx.x + width];
+    __syncthreads();
+  }
+  if (threadIdx.x == 0) *mean = static_cast<T>(sum[0] / static_cast<double>(rows));
+}
+
+// mean <- the mean of part [rows]
 template <class T>
 void mean_of(const char* name, const double* part, int64_t rows, T* mean) {
-  Tensor scratch = doubles(cuda::column_tiles(rows)), total = doubles(1);
-  double* sum = cuda::out_ptr<double>(total);
-  cuda::add_columns(
-      name, rows, 1, [=] __device__(int64_t r, int64_t) { return part[r]; },
-      cuda::out_ptr<double>(scratch), sum);
-  cuda::for_items(name, 1, [=] __device__(int64_t) {
-    *mean = static_cast<T>(*sum / static_cast<double>(rows));
-  });
+  cuda::run(name, {1, kMeanThreads}, mean_kernel<T>, part, rows, mean);
 }
 
 template <class T>

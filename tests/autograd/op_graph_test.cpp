@@ -57,6 +57,61 @@ Fn edge_composite(const Tensor& index, Act act, double slope) {
 
 }  // namespace
 
+OP_ROW(split_edge_map) {
+  Cases cases;
+  for (const Shape& shape : std::vector<Shape>{{3, 4}, {1, 2}, {5, 6}, {2, 0}, {70, 66}}) {
+    Case c = one(
+        str("w ", shape), uniform(rng, shape),
+        [](const Tensor& w) {
+          const EdgeMap halves = split_edge_map(w);
+          return square(halves.neighbour) + exp(halves.centre);
+        },
+        [](const Tensor& w) {
+          const int64_t in = w.size(1) / 2;
+          const Tensor left = slice(w, 1, 0, in), right = slice(w, 1, in, 2 * in);
+          return square(left) + exp(right - left);
+        });
+    cases.push_back(shape[0] == 70 ? large(std::move(c)) : std::move(c));
+  }
+  // One half alone: the cotangent of the other is zero.
+  cases.push_back(one(
+      "neighbour alone", uniform(rng, {2, 6}),
+      [](const Tensor& w) { return square(split_edge_map(w).neighbour); },
+      [](const Tensor& w) { return square(slice(w, 1, 0, 3)); }));
+  Case value = one("values", Tensor::from(std::vector<double>{1, 2, 5, 9}, {1, 4}),
+                   [](const Tensor& w) { return split_edge_map(w).centre; });
+  value.values = {4, 7};
+  cases.push_back(std::move(value));
+  return cases;
+}
+
+OP_ROW(join_edge_map) {
+  Cases cases;
+  for (const Shape& shape : std::vector<Shape>{{3, 2}, {1, 1}, {2, 0}, {70, 33}}) {
+    Case c = two(
+        str("halves ", shape), uniform(rng, shape), uniform(rng, shape),
+        [](const Tensor& a, const Tensor& b) { return square(join_edge_map(a, b)); },
+        [](const Tensor& a, const Tensor& b) {
+          return square(concat({a - b, b}, 1));
+        });
+    cases.push_back(shape[0] == 70 ? large(std::move(c)) : std::move(c));
+  }
+  Case value = two("values", Tensor::from(std::vector<double>{1, 2}, {1, 2}),
+                   Tensor::from(std::vector<double>{5, 9}, {1, 2}), join_edge_map);
+  value.values = {-4, -7, 5, 9};
+  cases.push_back(std::move(value));
+  return cases;
+}
+
+TEST_CASE("split_edge_map, join_edge_map: refusals") {
+  const Tensor odd = Tensor::zeros({2, 3}, DType::f64), half = Tensor::zeros({2, 2}, DType::f64);
+  CHECK_THROWS_WITH(split_edge_map(odd),
+                    "split_edge_map: expects w [out, 2 in] of floats, got [2, 3] f64");
+  CHECK_THROWS_WITH(join_edge_map(odd, half),
+                    "join_edge_map: expects two halves [out, in] of one type of floats, got [2, 3] "
+                    "f64 and [2, 2] f64");
+}
+
 OP_ROW(edge_bn_act_max) {
   Cases cases;
   for (const auto& [act, slope] : kActs) {

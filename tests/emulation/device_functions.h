@@ -76,7 +76,7 @@ inline int __syncthreads_or(int predicate, EMULATION_HERE) {
 inline void __syncwarp(unsigned mask = 0xffffffffu, EMULATION_HERE) {
   basin::emu::warp_meet({"__syncwarp()", at}, mask, 0, true);
 }
-inline void __threadfence() {}
+inline void __threadfence() { basin::emu::fence(); }
 inline void __threadfence_block() {}
 
 // --- warp operations ---

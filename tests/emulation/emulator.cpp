@@ -69,7 +69,7 @@ struct Scheduler {
   char barrier_edge[2] = {};  // what orders memory across a barrier, for the race detector
   uint64_t barriers = 0;
   std::vector<char> warp_edge;
-  char block_edge = 0;
+  char block_edge = 0, fence_edge = 0;
 };
 
 Scheduler& scheduler() {
@@ -281,6 +281,12 @@ int64_t launches_of(const std::string& kernel) {
   const std::map<std::string, int64_t>& launches = counts_so_far().by_kernel;
   const auto it = launches.find(kernel);
   return it == launches.end() ? 0 : it->second;
+}
+
+void fence() {
+  [[maybe_unused]] Scheduler& s = scheduler();
+  EMULATION_RELEASE(&s.fence_edge);
+  EMULATION_ACQUIRE(&s.fence_edge);
 }
 
 int block_barrier(Site site, Vote vote, int predicate) {

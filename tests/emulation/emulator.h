@@ -44,6 +44,7 @@ struct WarpValues {
 // Waits until all lanes of `mask` have arrived here; the values that they brought. Only __syncwarp
 // orders memory.
 const WarpValues& warp_meet(Site site, unsigned mask, uint64_t value, bool orders_memory = false);
+void fence();  // orders the memory of this thread and of those that came here before
 int lane_id();
 // Ends the launch: "<what> <number> <where>".
 [[noreturn]] void stop(const char* what, int number, Site site);

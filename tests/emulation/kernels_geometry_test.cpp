@@ -185,8 +185,19 @@ void compare_edge_conv(const EdgeCase& c, int round) {
   const auto point = [&](const Place& on) {
     Tensor mean, var, y;
     const EdgeConvSaved s = forward({Device::cpu, on.dtype}, mean, var, y);
-    const EdgeConvSaved saved{s.argmax.to(on.device), s.winner.to(on.device), s.sums.to(on.device),
-                              s.degree.to(on.device), s.centre.to(on.device)};
+    EdgeConvSaved saved{s.argmax.to(on.device),
+                        s.winner.to(on.device),
+                        s.sums.to(on.device),
+                        s.degree.to(on.device),
+                        s.centre.to(on.device),
+                        {},
+                        {}};
+    if (on.device != Device::cpu && round % 2 == 0) {  // else the edges are sorted again
+      Tensor other_mean, other_var, other_y;
+      const EdgeConvSaved own = forward(on, other_mean, other_var, other_y);
+      saved.start = own.start;
+      saved.order = own.order;
+    }
     return EdgeConvPoint{on(u), on(v), on(index), on(gamma), on(var), saved, on(y)};
   };
   const auto results = [&](const Place& on) {
@@ -230,9 +241,52 @@ TEST_CASE("emulation: edge convolution and its derivatives") {
                             {1, 12, 20, 130, Act::leaky_relu, false, false},
                             {2, 11, 6, 40, Act::relu, true, true},
                             {2, 15, 9, 7, Act::none, false, true},
-                            {1, 6, 255, 2, Act::leaky_relu, false, false}};
+                            {1, 6, 255, 2, Act::leaky_relu, false, false},
+                            {2, 40, 3, 2, Act::relu, false, false}};
   int round = 0;
   for (const EdgeCase& c : cases) compare_edge_conv(c, round++);
+}
+
+// The lists that the forward pass leaves: every edge once, under its point, rising. Clouds beyond
+// and within what a block holds, more points than it has threads, a point that takes every edge.
+TEST_CASE("emulation: the edges into each point of an edge convolution") {
+  struct Sizes {
+    int64_t batch, points, neighbours;
+  };
+  for (const Sizes& c : {Sizes{1, 1, 1}, {3, 33, 5}, {2, 48, 4}, {2, 49, 4}, {2, 7, 40}}) {
+    for (const bool one : {false, true}) {
+      Rng rng = stream("edges into", static_cast<int>(c.points));
+      const Shape nodes{c.batch, c.points, 2};
+      const Tensor index = testing::indices(rng, {c.batch, c.points, c.neighbours},
+                                            one ? c.points - 1 : 0, c.points);
+      const Tensor u = uniform(rng, nodes).to(Device::cuda),
+                   gain = uniform(rng, {2}).to(Device::cuda);
+      const auto lists = [&] {
+        EdgeConvSaved saved = EdgeConvSaved::empty(nodes, DType::f64, Device::cuda, false);
+        Tensor mean = gain.clone(), var = gain.clone(), y = u.clone();
+        launch<EdgeBnActMaxForward>(Device::cuda, u, u, index.to(Device::cuda), gain, gain,
+                                    BnAct{1e-5, Act::none, 0, false}, y, mean, var, saved);
+        return Tensors{saved.start, saved.order, saved.degree};
+      };
+      const Tensors got = lists();
+      const std::vector<int32_t> from = index.to_vector<int32_t>();
+      std::vector<int32_t> start{0}, order, degree;
+      for (int64_t row = 0; row < c.batch * c.points; ++row) {
+        const int64_t cloud = row / c.points, edges = c.points * c.neighbours;
+        for (int64_t e = cloud * edges; e < (cloud + 1) * edges; ++e) {
+          if (from[static_cast<size_t>(e)] == row % c.points) {
+            order.push_back(static_cast<int32_t>(e));
+          }
+        }
+        degree.push_back(static_cast<int32_t>(order.size()) - start.back());
+        start.push_back(static_cast<int32_t>(order.size()));
+      }
+      CHECK(got[0].to_vector<int32_t>() == start);
+      CHECK(got[1].to_vector<int32_t>() == order);
+      CHECK(got[2].to_vector<int32_t>() == degree);
+      testing::each_further_run([&] { CHECK(testing::same_values(lists(), got)); });
+    }
+  }
 }
 
 namespace {

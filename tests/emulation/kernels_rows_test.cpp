@@ -5,9 +5,11 @@
 
 #include <cmath>
 
+#include "basin/kernels/copy.h"
 #include "basin/kernels/index.h"
 #include "basin/kernels/index_map.h"
 #include "basin/kernels/layer_norm.h"
+#include "basin/kernels/running_stats.h"
 #include "basin/kernels/softmax.h"
 #include "basin/tests/emulation/compare.h"
 
@@ -144,4 +146,33 @@ TEST_CASE("emulation: segments, one with all rows, empty ones around it, ties an
   launch<SegmentArgmax>(Device::cpu, level, skewed, here);
   launch<SegmentArgmax>(Device::cuda, level.to(Device::cuda), skewed.to(Device::cuda), there);
   CHECK(here.to_vector<int32_t>() == there.to_vector<int32_t>());
+}
+
+TEST_CASE("emulation: identity") {
+  for (const int64_t n : {1, 3, 33, 0}) {
+    compare("identity", str("n ", n), [&](const Place& on) {
+      Tensor out = on.empty({n, n});
+      launch<Identity>(on.device, out);
+      return Tensors{out};
+    });
+  }
+}
+
+// More tensors than one launch takes, tensors of several blocks and of none.
+TEST_CASE("emulation: scales of many tensors") {
+  Rng rng = stream("scale_each", 0);
+  Tensors from;
+  for (int i = 0; i < 90; ++i) {
+    from.push_back(testing::uniform(rng, {i == 7 ? 5000 : i == 8 ? 0 : 1 + rng.below(40)}));
+  }
+  compare("scale_each", "90 tensors", [&](const Place& on) {
+    std::vector<ScaleItem> items;
+    Tensors out;
+    for (const Tensor& t : from) {
+      out.push_back(on.empty(t.shape()));
+      items.push_back({on(t), out.back(), 1 + 1 / static_cast<double>(items.size() + 1)});
+    }
+    launch<ScaleEach>(on.device, std::span(items));
+    return out;
+  });
 }
