@@ -1,9 +1,9 @@
 // Edge convolution with batch norm, activation and maximum on CUDA (formulas in edge_conv.h).
 // Forward: the edges are sorted by the point that they lead to, for the passes to come; one pass
-// over them leaves the extreme value, its place and the sums for the statistics; then the affine map
-// and the activation. Backward: a pass over [B, N, C] for the sums
-// over the batch, then each point sums over the edges into it, in the order of the edges: no float
-// atomics, same bits from run to run.
+// over them leaves the extreme value, its place and the sums for the statistics; then the affine
+// map and the activation. Backward: a pass over [B, N, C] for the sums over the batch, then each
+// point sums over the edges into it, in the order of the edges: no float atomics, same bits from
+// run to run.
 #include "basin/kernels/cuda/edge_conv.cuh"
 #include "basin/kernels/index.h"
 

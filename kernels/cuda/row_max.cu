@@ -1,8 +1,8 @@
 // row_max on CUDA: a matrix product in tiles whose result never leaves the registers. A block holds
 // 64 points x 128 channels, 8 x 8 of them per thread, and walks a run of 256 points of its cloud;
-// the maxima of the runs are joined by whoever reads them. No library call: each product is one chain of
-// multiply-adds over the depth, the same for every point, so that equal points give equal bits and
-// a tie is a tie (a BLAS does not promise that), and nothing of size N x Cout is stored.
+// the maxima of the runs are joined by whoever reads them. No library call: each product is one
+// chain of multiply-adds over the depth, the same for every point, so that equal points give equal
+// bits and a tie is a tie (a BLAS does not promise that), and nothing of size N x Cout is stored.
 #include "basin/kernels/cuda/row_max.cuh"
 
 namespace basin {
