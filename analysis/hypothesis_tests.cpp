@@ -68,9 +68,9 @@ PermutationResult counted(const Count& count, int64_t splits, bool exact, double
           false};
 }
 
-// P(T <= x) of the noncentral t distribution: T = (Z + shift) / S with S^2 = chi^2_df / df, so it is
-// the mean of Phi(x s - shift) over the law of S, whose density falls like exp(-df (s - 1)^2): by
-// Simpson's rule over twelve standard deviations to each side of 1.
+// P(T <= x) of the noncentral t distribution: T = (Z + shift) / S with S^2 = chi^2_df / df, so it
+// is the mean of Phi(x s - shift) over the law of S, whose density falls like exp(-df (s - 1)^2):
+// by Simpson's rule over twelve standard deviations to each side of 1.
 double noncentral_t_cdf(double x, double df, double shift) {
   constexpr int kPieces = 2000;  // even
   const double wide = 12 / std::sqrt(2 * df);

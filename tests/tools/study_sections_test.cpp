@@ -37,8 +37,8 @@ larger = false
 
 bool is_muon(const Job& job) { return job.settings.at("o") == "muon"; }
 
-// Lines of metrics.jsonl. Muon's ranks lie above Adam's from step 20 on, its test accuracy and λ max
-// nowhere apart. Its loss falls twice as fast, and its trace is three times Adam's at equal loss.
+// Lines of metrics.jsonl. Muon's ranks lie above Adam's from step 20 on, its test accuracy and
+// λ max nowhere apart. Its loss falls twice as fast, its trace is three times Adam's at equal loss.
 std::string metrics_of_run(const Job& job, bool probed) {
   const double jitter = 0.01 * static_cast<double>(job.seed);
   std::string out;
