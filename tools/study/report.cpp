@@ -361,7 +361,10 @@ std::string write_study_report(const fs::path& dir, const Study& study, const Sc
   ReportSection measured{"Every run", {}};
   if (auto bars = bars_figure(study, results, conditions)) measured.blocks.emplace_back(*bars);
   for (const StudyMetric& metric : study.metrics) {
-    if (&metric == &study.metrics.front()) continue;
+    const bool known = std::ranges::any_of(results.values, [&metric](const PairValues& v) {
+      return v.metric == &metric && !v.present.empty();
+    });
+    if (&metric == &study.metrics.front() || !known) continue;
     measured.blocks.emplace_back(dots_of(metric, study, results, conditions));
   }
   if (!measured.blocks.empty()) report.sections.push_back(std::move(measured));
