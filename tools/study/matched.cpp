@@ -164,6 +164,7 @@ std::vector<PartSection> matched_sections(const Study& study, const Schedule& sc
     Scatter drawn{.name = "matched-" + model.name,
                   .title = "Curvature over loss along the training: " + model.name,
                   .conditions = conditions};
+    drawn.conditions.level = 0;  // no intervals here
     for (size_t q = 0; q < std::size(kCurvatures); ++q) {
       ScatterPanel panel{.x = "loss on the probe's examples",
                          .y = kCurvatures[q].name,
