@@ -189,16 +189,19 @@ TEST_CASE("study report: parts over the seeds, courses, corruptions and all netw
   // the way to it, though it is smaller at the end: 3 / 8.
   const std::string matched = read_text_file(dir / "out" / "tables" / "matched.csv");
   CHECK(contains(matched, "wide,muon,adam,trace,0.5,3,3,"));
+  CHECK(contains(matched, "wide,muon,adam,trace,end,3,3,"));
   std::vector<double> ratios;
   TextReader lines(matched);
   for (std::string line; std::getline(lines, line);) {
     if (!contains(line, ",trace,")) continue;
     const std::string tail = line.substr(line.find(",3,3,") + 5);
     CHECK(parse_double(tail.substr(0, tail.find(',')), ratios.emplace_back()));
-    CHECK(line.ends_with("larger"));
+    CHECK(line.ends_with(contains(line, ",end,") ? "smaller" : "larger"));
   }
-  REQUIRE(ratios.size() == 4);  // two networks, two losses
-  for (const double r : ratios) CHECK(r == doctest::Approx(3));
+  REQUIRE(ratios.size() == 6);  // two networks, the end and two losses
+  for (size_t i = 0; i < 6; ++i) {
+    CHECK(ratios[i] == doctest::Approx(i % 3 == 0 ? 3.0 / 8 : 3));
+  }
   CHECK(contains(page, "Curvature at equal loss"));
   CHECK(contains(csv("matched-wide"), "trace,muon,seed 2,0.0625,"));
   // Ranks: shares of 4, over the seeds; the start in grey.

@@ -143,6 +143,10 @@ TEST_CASE("study file: one sentence per fault, with its line") {
   refused(replaced(text, "arguments = \"run {run}\"", "arguments = \"run\""), {"[measure.probe]"});
   refused(replaced(text, "title =", "titel ="), {"two.toml:1", "title"});
   refused(text + "[search.halving]\nepochs = [1]\nsteps = [2]\n", {"one setting"});
+  refused(text + "lambda_mix = 3\n", {"published.small.muon.lambda_mix"});
+  // What probes along the trainings know may be published without a metric of that name.
+  const Study known = study_from_text(text + "lambda_max = 3\n", "two.toml");
+  CHECK(known.published.at("small.muon.lambda_max") == 3);
   refused("title = [", {"two.toml:1", "TOML"});
 }
 
@@ -161,6 +165,26 @@ TEST_CASE("study file: those of the repository are read, and plan what they say"
     const Study study = read_study(fs::path(BASIN_SOURCE_DIR) / "studies" / (name + ".toml"));
     Ledger ledger(dir / "out", {});
     CHECK(Schedule(study, ledger).expected() == jobs);
+  }
+}
+
+TEST_CASE("study results: the tables of the repository follow from its records") {
+  const fs::path kept =
+      fs::path(BASIN_SOURCE_DIR) / "studies" / "results" / "2026-11-29-modelnet40";
+  const test::TempDir dir;
+  fs::copy(kept / "records", dir / "out" / "records", fs::copy_options::recursive);
+  Study study = read_study(fs::path(BASIN_SOURCE_DIR) / "studies" / "paper_table1.toml");
+  keep_models(study, "pointnet");
+  Ledger ledger(dir / "out", {});
+  Schedule schedule(study, ledger);
+  while (schedule.next()) {
+  }
+  CHECK(schedule.finished() == 20);  // 12 cells and 8 trainings
+  write_study_report(dir / "out", study, schedule, ledger, "study report");
+  for (const char* table : {"results", "contrasts", "matched", "power", "cost"}) {
+    const std::string name = str("tables/", table, ".md");
+    INFO(name);
+    CHECK(read_text_file(dir / "out" / name) == read_text_file(kept / name));
   }
 }
 

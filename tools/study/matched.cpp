@@ -10,15 +10,12 @@
 namespace basin::tools {
 namespace {
 
-struct Curvature {
-  const char* name;
-  const char* key;  // in a probe, and in a study's file the metric's name
-};
-constexpr Curvature kCurvatures[] = {{"λ max", "lambda_max"}, {"trace", "trace"}};
+constexpr size_t kQuantities = std::size(kProbedCurvatures);
+constexpr const char* kNames[kQuantities] = {"λ max", "trace"};
 
 struct Probe {
   double loss = 0;
-  double curvature[std::size(kCurvatures)] = {};
+  double curvature[kQuantities] = {};
 };
 
 struct ProbedRuns {
@@ -32,8 +29,9 @@ std::vector<Probe> probes_of(const std::vector<RecordFields>& lines) {
   for (const RecordFields& f : lines) {
     if (f.text("event") != "probe" || !f.has("probe_loss")) continue;
     Probe probe{f.number("probe_loss")};
-    for (size_t q = 0; q < std::size(kCurvatures); ++q) {
-      probe.curvature[q] = f.has(kCurvatures[q].key) ? f.number(kCurvatures[q].key) : NAN;
+    for (size_t q = 0; q < kQuantities; ++q) {
+      const std::string key(kProbedCurvatures[q]);
+      probe.curvature[q] = f.has(key) ? f.number(key) : NAN;
     }
     if (probe.loss > 0 && std::isfinite(probe.loss)) out.push_back(probe);
   }
@@ -88,17 +86,35 @@ std::vector<double> shared_losses(const ProbedRuns& a, const ProbedRuns& b) {
   return {low, std::sqrt(low * high)};
 }
 
-std::vector<double> logs_at(const ProbedRuns& of, double level, size_t quantity) {
+// Where two optimizers are compared: logarithms of a quantity, one of each run that has it.
+struct Comparison {
+  double loss = NAN;  // NaN: each run's last probe
+  std::vector<double> with = {}, baseline = {};
+};
+
+std::vector<double> logs_of(const ProbedRuns& of, double loss, size_t quantity) {
   std::vector<double> out;
   for (const std::vector<Probe>& run : of.runs) {
-    const double v = log_at(run, level, quantity);
+    const double v = std::isfinite(loss) ? log_at(run, loss, quantity)
+                                         : std::log(run.back().curvature[quantity]);
     if (std::isfinite(v)) out.push_back(v);
   }
   return out;
 }
 
+std::vector<Comparison> comparisons_of(const ProbedRuns& with, const ProbedRuns& baseline,
+                                       size_t quantity) {
+  std::vector<double> losses = shared_losses(with, baseline);
+  losses.insert(losses.begin(), NAN);
+  std::vector<Comparison> out;
+  for (const double loss : losses) {
+    out.push_back({loss, logs_of(with, loss, quantity), logs_of(baseline, loss, quantity)});
+  }
+  return out;
+}
+
 std::optional<double> published_ratio(const Study& study, const std::string& model,
-                                      const std::string& optimizer, const char* metric) {
+                                      const std::string& optimizer, std::string_view metric) {
   const auto a = study.published.find(str(model, ".", optimizer, ".", metric));
   const auto b = study.published.find(str(model, ".", study.baseline, ".", metric));
   if (a == study.published.end() || b == study.published.end()) return std::nullopt;
@@ -111,9 +127,10 @@ NamedTable matched_table(const Study& study, const Schedule& schedule, Ledger& l
   NamedTable out{"matched", {}, {}};
   out.page.caption =
       str("Curvature over that of ", study.baseline,
-          " where both have the same loss on the examples of the probes: ratio of the geometric "
-          "means over the seeds, with Welch's 95 % interval, p not adjusted. An optimizer that "
-          "fits faster passes a loss earlier, at a larger learning rate.");
+          " at the last probe of each run, and where both have the same loss on the examples of "
+          "the probes: ratio of the geometric means over the seeds, with Welch's 95 % interval, p "
+          "not adjusted. An optimizer that fits faster passes a loss earlier, at a larger learning "
+          "rate.");
   out.page.columns = {"network", "optimizer", "quantity",  "at loss", "seeds",
                       "ratio",   "Welch p",   "published", "verdict"};
   out.page.numeric = {false, false, false, true, true, true, true, true, false};
@@ -125,22 +142,24 @@ NamedTable matched_table(const Study& study, const Schedule& schedule, Ledger& l
     if (baseline == all.end()) continue;
     for (const ProbedRuns& with : all) {
       if (&with == &*baseline) continue;
-      for (size_t q = 0; q < std::size(kCurvatures); ++q) {
-        for (const double loss : shared_losses(with, *baseline)) {
-          const std::vector<double> a = logs_at(with, loss, q), b = logs_at(*baseline, loss, q);
+      for (size_t q = 0; q < kQuantities; ++q) {
+        for (const Comparison& pair : comparisons_of(with, *baseline, q)) {
+          const std::vector<double>&a = pair.with, &b = pair.baseline;
           if (a.size() < 2 || b.size() < 2) continue;
           const TestResult welch = welch_test(a, b);
           const double ratio = std::exp(welch.difference), low = std::exp(welch.lower),
                        high = std::exp(welch.upper);
           const auto published =
-              published_ratio(study, model.name, with.optimizer, kCurvatures[q].key);
+              published_ratio(study, model.name, with.optimizer, kProbedCurvatures[q]);
           const std::string verdict = verdict_of(low, high, 1, published);
           out.page.rows.push_back(
-              {model.name, with.optimizer, kCurvatures[q].name, readable(loss),
+              {model.name, with.optimizer, kNames[q],
+               std::isfinite(pair.loss) ? readable(pair.loss) : "each at its end",
                str(a.size(), " and ", b.size()),
                str(readable(ratio), " [", readable(low), ", ", readable(high), "]"),
                short_text(welch.p, 2), published ? readable(*published) : "-", verdict});
-          csv.row({model.name, with.optimizer, study.baseline, kCurvatures[q].key, loss,
+          csv.row({model.name, with.optimizer, study.baseline, std::string(kProbedCurvatures[q]),
+                   std::isfinite(pair.loss) ? CsvCell(pair.loss) : CsvCell("end"),
                    static_cast<int64_t>(a.size()), static_cast<int64_t>(b.size()), ratio, low, high,
                    welch.p, published ? CsvCell(*published) : CsvCell(""), verdict});
         }
@@ -165,11 +184,9 @@ std::vector<PartSection> matched_sections(const Study& study, const Schedule& sc
                   .title = "Curvature over loss along the training: " + model.name,
                   .conditions = conditions};
     drawn.conditions.level = 0;  // no intervals here
-    for (size_t q = 0; q < std::size(kCurvatures); ++q) {
-      ScatterPanel panel{.x = "loss on the probe's examples",
-                         .y = kCurvatures[q].name,
-                         .log_x = true,
-                         .log_y = true};
+    for (size_t q = 0; q < kQuantities; ++q) {
+      ScatterPanel panel{
+          .x = "loss on the probe's examples", .y = kNames[q], .log_x = true, .log_y = true};
       for (const ProbedRuns& of : all) {
         ScatterSeries series{.optimizer = of.optimizer};
         for (size_t i = 0; i < of.runs.size(); ++i) {

@@ -34,8 +34,9 @@ std::vector<RecordFields> lines_of(const StudyRun& run, Ledger& ledger);
 // better the data are fitted, so that a ratio at the ends, where the losses differ, mixes two
 // effects. From the probes along the trainings, each with the loss on its own examples: λ max and
 // trace of a run at a loss are read where its probes first pass it, on a straight line between the
-// logarithms. The losses are the lowest that every run of the two reached, and the middle (of the
-// logarithms) between that and the highest from which all of them came.
+// logarithms. The places are the last probe of each run, the lowest loss that every run of the two
+// reached, and the middle (of the logarithms) between that and the highest from which all of them
+// came.
 NamedTable matched_table(const Study& study, const Schedule& schedule, Ledger& ledger);
 // The same table with a picture: every probe of every run, curvature over loss.
 std::vector<PartSection> matched_sections(const Study& study, const Schedule& schedule,

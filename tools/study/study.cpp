@@ -256,6 +256,11 @@ void read_measurements(Study& study, const Config& config) {
   }
 }
 
+bool may_be_published(const Study& study, const std::string& name) {
+  return study.metric(name) != nullptr ||
+         std::ranges::find(kProbedCurvatures, name) != std::end(kProbedCurvatures);
+}
+
 void read_published(Study& study, const Config& config) {
   Section published(config, "published");
   for (const auto& [key, value] : published.rest()) {
@@ -267,7 +272,7 @@ void read_published(Study& study, const Config& config) {
     check(
         first != last && std::ranges::any_of(study.models, named(key.substr(0, first))) &&
             std::ranges::any_of(study.optimizers, named(key.substr(first + 1, last - first - 1))) &&
-            study.metric(key.substr(last + 1)) != nullptr && parse_double(value, number),
+            may_be_published(study, key.substr(last + 1)) && parse_double(value, number),
         config.origin("published." + key), ": expected [published.MODEL.OPTIMIZER] with METRIC = ",
         "number, by names of this study, given ", key, " = ", value);
     study.published[key] = number;

@@ -27,7 +27,9 @@
 //   [metrics.NAME]                      value (a field of the results), from (a measurement), unit,
 //                                       scale, larger, logarithmic (compare by ratio), leads (the
 //                                       one of the answer)
-//   [published.MODEL.OPTIMIZER]         METRIC = a value that others have published
+//   [published.MODEL.OPTIMIZER]         METRIC = a value that others have published; lambda_max and
+//                                       trace also without such a metric, for the table of curvature
+//                                       at equal loss
 // A pair without [grid] is not searched. Names are those of the tables.
 #pragma once
 #include <map>
@@ -40,6 +42,9 @@
 namespace basin::tools {
 
 inline constexpr std::string_view kMetricsOf = "{metrics ";  // NAME or a job's hash, then "}"
+
+// What probes along the trainings know of the Hessian.
+inline constexpr std::string_view kProbedCurvatures[] = {"lambda_max", "trace"};
 
 using StudySettings = std::map<std::string, std::string>;  // KEY, VALUE of a program
 
