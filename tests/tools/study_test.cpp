@@ -143,7 +143,7 @@ TEST_CASE("study file: one sentence per fault, with its line") {
   refused(replaced(text, "arguments = \"run {run}\"", "arguments = \"run\""), {"[measure.probe]"});
   refused(replaced(text, "title =", "titel ="), {"two.toml:1", "title"});
   refused(text + "[search.halving]\nepochs = [1]\nsteps = [2]\n", {"one setting"});
-  refused(text + "lambda_mix = 3\n", {"published.small.muon.lambda_mix"});
+  refused(text + "lambda_mix = 3\n", {"small.muon.lambda_mix"});
   // What probes along the trainings know may be published without a metric of that name.
   const Study known = study_from_text(text + "lambda_max = 3\n", "two.toml");
   CHECK(known.published.at("small.muon.lambda_max") == 3);
@@ -172,6 +172,7 @@ TEST_CASE("study results: the tables of the repository follow from its records")
   const fs::path kept =
       fs::path(BASIN_SOURCE_DIR) / "studies" / "results" / "2026-11-29-modelnet40";
   const test::TempDir dir;
+  fs::create_directories(dir / "out");
   fs::copy(kept / "records", dir / "out" / "records", fs::copy_options::recursive);
   Study study = read_study(fs::path(BASIN_SOURCE_DIR) / "studies" / "paper_table1.toml");
   keep_models(study, "pointnet");
@@ -491,7 +492,7 @@ sleep 0.03
 echo '{"exit_reason": "completed"}' >"$out/run.json"
 echo "$sum" >"$out/value"
 case $lr in 0.1) echo "stub: loss is nan" >&2 && exit 4 ;; esac
-echo "{\"completed\": true, \"data\": \"$data\", \"best_val_value\": 0.$sum, \"best_val_accuracy\": 0.$sum}" >"$json"
+echo "{\"completed\": true, \"data\": \"$data\", \"dtype\": \"f32\", \"best_val_value\": 0.$sum, \"best_val_accuracy\": 0.$sum}" >"$json"
 )sh");
   write_file_atomic(bin / "stub_probe", head + R"sh(echo "{\"lambda_max\": $sum}" >"$json"
 )sh");

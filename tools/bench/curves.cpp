@@ -23,7 +23,8 @@ double exponent_of(const std::vector<double>& x, const std::vector<double>& y) {
 
 PlotPanel panel_of(const std::string& title, const std::string& variable, const std::string& label,
                    const std::vector<Curve>& curves, bool memory) {
-  PlotPanel panel{.title = title};
+  PlotPanel panel;
+  panel.title = title;
   panel.x = {.label = variable, .scale = AxisScale::log};
   panel.y = {.label = label, .scale = AxisScale::log};
   for (size_t i = 0; i < curves.size(); ++i) {

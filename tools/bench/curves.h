@@ -24,7 +24,9 @@ double fitted_exponent(const std::vector<double>& x, const std::vector<double>& 
 // One measurement over the values of a sweep.
 struct Curve {
   std::string key, label;
-  std::vector<double> sizes, seconds, bytes;  // median seconds; peak of the allocator
+  std::vector<double> sizes = {};
+  std::vector<double> seconds = {};  // medians
+  std::vector<double> bytes = {};    // peak of the allocator
   double time_exponent = 0, memory_exponent = 0;
 };
 // What all of `rows`, those of one value each, have measured. Exponents are those of the larger
