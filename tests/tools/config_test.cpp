@@ -166,7 +166,7 @@ TEST_CASE("config: the recorded file reads back as itself, actions are left out"
 TEST_CASE("config: a setting that came later leaves the hash alone at its default") {
   const auto hash_with = [](bool added, const char* value) {
     std::vector<Setting> settings{{"lr", Kind::number, "0.001", "rate"}};
-    if (added) settings.push_back({.name = "later", .initial = "keep", .added = true});
+    if (added) settings.push_back({.name = "later", .initial = "keep", .help = "", .added = true});
     Config config(std::move(settings), {});
     if (added) config.set("later", value, Layer::flag, "--later");
     return config.hash();

@@ -51,7 +51,7 @@ void add_paired(const LoadedProbe& a, const LoadedProbe& b, const std::string& q
       }
     }
     if (in_a.empty()) continue;
-    Estimate ratio = {.value = NAN, .standard_error = NAN, .interval = {NAN, NAN, 0.95}};
+    Estimate ratio;
     if (logs.size() == in_a.size()) {
       ratio = mean_estimate(logs);
       ratio.value = std::exp(ratio.value);
