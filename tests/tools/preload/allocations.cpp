@@ -3,7 +3,7 @@
 //   ALLOC_KIND   new: operator new, wherever it is called from; storage: what the program itself
 //                (not a library) maps, the memory of tensors
 //   ALLOC_FAULT  paths | fail:N | stays:N (all later ones fail as well)
-//   ALLOC_LOG    gets the number of allocations at the end (paths), after a line "N" for each
+//   ALLOC_LOG    gets the number of allocations at the end, after (paths) a line "N" for each
 //                allocation whose chain of callers was not seen before
 // malloc and what other libraries map for themselves is not touched: OpenBLAS, zlib and the C
 // library have their own answers.
@@ -108,7 +108,7 @@ int watched_main(int argc, char** argv, char** envp) {
   armed = plan.mode != Mode::off;
   const int code = real_main(argc, argv, envp);
   armed = false;
-  if (plan.mode == Mode::paths) log_number(calls);
+  if (plan.mode != Mode::off) log_number(calls);
   return code;
 }
 
