@@ -28,8 +28,8 @@
 //                                       scale, larger, logarithmic (compare by ratio), leads (the
 //                                       one of the answer)
 //   [published.MODEL.OPTIMIZER]         METRIC = a value that others have published; lambda_max and
-//                                       trace also without such a metric, for the table of curvature
-//                                       at equal loss
+//                                       trace also without such a metric, for the table of
+//                                       curvature at equal loss
 // A pair without [grid] is not searched. Names are those of the tables.
 #pragma once
 #include <map>
