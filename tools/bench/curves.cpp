@@ -5,6 +5,7 @@
 
 #include "basin/core/error.h"
 #include "basin/core/io.h"
+#include "basin/core/lines.h"
 #include "basin/core/text.h"
 #include "basin/figures/line_plot.h"
 
@@ -51,8 +52,7 @@ Sweep sweep_from(const std::string& text, const std::string& origin) {
   check(sign != text.npos && std::find(std::begin(kVariables), std::end(kVariables),
                                        out.variable) != std::end(kVariables),
         origin, ": expected batch, points or k, '=' and values, given '", text, "'");
-  TextReader words(text.substr(sign + 1));
-  for (std::string word; std::getline(words, word, ',');) {
+  for (const std::string& word : comma_list(text.substr(sign + 1))) {
     int64_t value = 0;
     check(parse_int64(word, value) && value >= 1 && value <= 1000000 &&
               (out.values.empty() || value > out.values.back()),

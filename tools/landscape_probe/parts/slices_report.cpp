@@ -5,6 +5,7 @@
 #include "basin/analysis/slice_file.h"
 #include "basin/figures/contour.h"
 #include "basin/figures/line_plot.h"
+#include "basin/figures/optimizer_figures.h"
 #include "basin/tools/landscape_probe/detail/slices.h"
 
 namespace basin::tools {
@@ -40,25 +41,19 @@ void add_paired(const LoadedProbe& a, const LoadedProbe& b, const std::string& q
                 const std::function<double(const Measured&)>& of, VerdictList& out) {
   const std::vector<Measured> all_a = all_slices({a}), all_b = all_slices({b});
   for (const char* kind : {"random", "random1d"}) {
-    std::vector<double> in_a, in_b, logs;
+    std::vector<double> in_a, in_b, ratios;
     for (const Measured& ma : all_a) {
       for (const Measured& mb : all_b) {
         if (!is_of(ma.record, kind) || mb.record.name != ma.record.name) continue;
         const double va = of(ma), vb = of(mb);
         if (!std::isfinite(va) || !std::isfinite(vb)) continue;
         in_a.push_back(va), in_b.push_back(vb);
-        if (va > 0 && vb > 0) logs.push_back(std::log(vb / va));
+        if (va > 0 && vb > 0) ratios.push_back(vb / va);
       }
     }
     if (in_a.empty()) continue;
     Estimate ratio;
-    if (logs.size() == in_a.size()) {
-      ratio = mean_estimate(logs);
-      ratio.value = std::exp(ratio.value);
-      ratio.standard_error *= ratio.value;
-      ratio.interval.low = std::exp(ratio.interval.low);
-      ratio.interval.high = std::exp(ratio.interval.high);
-    }
+    if (ratios.size() == in_a.size()) ratio = mean_of_runs(ratios, true);
     out.add({str(a.network, ": ", kind == std::string_view("random") ? "slice " : "line ", quantity,
                  " (", in_a.size(), in_a.size() == 1 ? " pair" : " pairs", " of directions)"),
              mean_estimate(in_b), mean_estimate(in_a), ratio, ""});
