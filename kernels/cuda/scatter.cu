@@ -12,41 +12,50 @@ namespace basin {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int kMostThreads = 1024;
+
+// The running sum of `own` over the threads of the block up to and with this one; `total` gets that
+// of all. All threads take part.
+__device__ inline int32_t sum_through(int32_t own, int32_t& total) {
+  __shared__ int32_t warp_total[kMostThreads / 32];
+  const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
+  int32_t through = own;  // of the lanes up to this one
+  BASIN_UNROLL
+  for (int apart = 1; apart < 32; apart *= 2) {
+    const int32_t other = __shfl_up_sync(0xffffffffu, through, apart);
+    if (lane >= apart) through += other;
+  }
+  if (lane == 31) warp_total[warp] = through;
+  __syncthreads();
+  total = 0;
+  for (int w = 0; w < static_cast<int>(blockDim.x / 32); ++w) {
+    if (w < warp) through += warp_total[w];
+    total += warp_total[w];
+  }
+  __syncthreads();  // the totals are read before the next call writes its own
+  return through;
+}
 
 // start[n + 1] holds the count of target n on entry, the rows up to and with it on return. One
 // block walks the targets in chunks of 16 per thread; within a chunk the sums go through shuffles.
 __global__ void scan_kernel(int32_t* start, int64_t n) {
-  constexpr int kRun = 16, kWarps = kThreads / 32;
-  __shared__ int32_t warp_total[kWarps];
-  const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
+  constexpr int kRun = 16;
   int32_t before = 0;  // rows of the chunks already done
   for (int64_t base = 0; base < n; base += kThreads * kRun) {
     const int64_t first = base + threadIdx.x * kRun;
-    int32_t own[kRun], sum = 0;
+    int32_t own[kRun], sum = 0, total = 0;
     BASIN_UNROLL
     for (int k = 0; k < kRun; ++k) {
       own[k] = first + k < n ? start[first + k + 1] : 0;
       sum += own[k];
     }
-    int32_t through = sum;  // of the lanes up to this one
-    BASIN_UNROLL
-    for (int apart = 1; apart < 32; apart *= 2) {
-      const int32_t other = __shfl_up_sync(0xffffffffu, through, apart);
-      if (lane >= apart) through += other;
-    }
-    if (lane == 31) warp_total[warp] = through;
-    __syncthreads();
-    int32_t value = before + through - sum;
-    for (int w = 0; w < kWarps; ++w) {
-      if (w < warp) value += warp_total[w];
-      before += warp_total[w];
-    }
+    int32_t value = before + sum_through(sum, total) - sum;
+    before += total;
     BASIN_UNROLL
     for (int k = 0; k < kRun; ++k) {
       value += own[k];
       if (first + k < n) start[first + k + 1] = value;
     }
-    __syncthreads();  // the totals are read before the next chunk writes its own
   }
 }
 
@@ -112,30 +121,6 @@ cuda::ByTarget cuda::sort_by_target(const char* name, const Tensor& index, int64
 }
 
 namespace {
-
-constexpr int kMostThreads = 1024;
-
-// The running sum of `own` over the threads of the block up to and with this one; `total` gets that
-// of all. All threads take part.
-__device__ inline int32_t sum_through(int32_t own, int32_t& total) {
-  __shared__ int32_t warp_total[kMostThreads / 32];
-  const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
-  int32_t through = own;  // of the lanes up to this one
-  BASIN_UNROLL
-  for (int apart = 1; apart < 32; apart *= 2) {
-    const int32_t other = __shfl_up_sync(0xffffffffu, through, apart);
-    if (lane >= apart) through += other;
-  }
-  if (lane == 31) warp_total[warp] = through;
-  __syncthreads();
-  total = 0;
-  for (int w = 0; w < static_cast<int>(blockDim.x / 32); ++w) {
-    if (w < warp) through += warp_total[w];
-    total += warp_total[w];
-  }
-  __syncthreads();  // the totals are read before the next call writes its own
-  return through;
-}
 
 // A block for one cloud: counts in shared memory, their running sums, then each edge to the place
 // that its point's cursor gives, and each list sorted.
