@@ -7,6 +7,8 @@
 
 #include "basin/autograd/ops/edge_message.h"
 #include "basin/models/detail/egnn_layer.h"
+#include "basin/models/detail/moments.h"
+#include "basin/models/detail/point_graph.h"
 #include "basin/models/detail/points.h"
 
 namespace basin {
@@ -17,13 +19,21 @@ struct Egnn {
   Layout layout;
   Linear embedding;
   std::vector<EgnnLayer> layers;
+  Linear pooled;  // with an embedding
   Perceptron readout;
 };
 
 constexpr int64_t kMostTypes = 1000;
+constexpr int64_t kMostEmbedding = 1 << 20;
+
+bool of_cloud(EgnnMoments m) { return m == EgnnMoments::cloud || m == EgnnMoments::both; }
+bool of_neighbours(EgnnMoments m) { return m == EgnnMoments::neighbours || m == EgnnMoments::both; }
 
 // Of a node, those of the frame not counted.
-int64_t node_inputs(const EgnnConfig& config) { return 1 + (config.radius ? 1 : 0) + config.types; }
+int64_t node_inputs(const EgnnConfig& config) {
+  return 1 + (config.radius ? 1 : 0) + (of_cloud(config.moments) ? kCloudMoments : 0) +
+         (of_neighbours(config.moments) ? kNeighbourMoments : 0) + config.types;
+}
 
 std::shared_ptr<const Egnn> declare(const EgnnConfig& config) {
   auto net = std::make_shared<Egnn>();
@@ -38,22 +48,40 @@ std::shared_ptr<const Egnn> declare(const EgnnConfig& config) {
     net->layers.push_back(
         declare_egnn_layer(layout, str("gcl_", i, "."), d, config.attention, moves, framed));
   }
-  net->readout.first = layout.linear("readout.0", 2 * d, d, Role::matrix, torch_linear_init(2 * d));
+  int64_t width = d;
+  if (config.embedding > 0) {
+    const int64_t features = config.layers * d;
+    width = config.embedding;
+    net->pooled =
+        layout.linear("embedding", features, width, Role::matrix, torch_linear_init(features));
+  }
+  net->readout.first =
+      layout.linear("readout.0", 2 * width, width, Role::matrix, torch_linear_init(2 * width));
   net->readout.second =
-      layout.linear("embedding_out", d, config.classes, Role::head, torch_linear_init(d));
+      layout.linear("embedding_out", width, config.classes, Role::head, torch_linear_init(width));
   return net;
 }
 
 // The maximum over the points in the read-out is taken of each feature: they permute, no more.
 std::vector<HiddenUnits> hidden_units(const Egnn& net) {
   const int64_t d = net.config.hidden;
-  HiddenUnits h{"features", d}, readout{"readout.0", d};
+  HiddenUnits h{"features", d};
   std::vector<HiddenUnits> out;
   h.made_by(net.embedding);
   for (size_t i = 0; i < net.layers.size(); ++i) {
     add_egnn_units(net.layers[i], str("gcl_", i, "."), d, h, out);
   }
-  h.read_by(net.readout.first).read_by(net.readout.first, d);
+  int64_t width = d;
+  if (net.config.embedding > 0) {
+    width = net.config.embedding;
+    HiddenUnits pooled{"embedding", width};
+    for (int64_t i = 0; i < net.config.layers; ++i) h.read_by(net.pooled, i * d);
+    pooled.made_by(net.pooled).read_by(net.readout.first).read_by(net.readout.first, width);
+    out.push_back(std::move(pooled));
+  } else {
+    h.read_by(net.readout.first).read_by(net.readout.first, d);
+  }
+  HiddenUnits readout{"readout.0", width};
   out.push_back(readout.made_by(net.readout.first).read_by(net.readout.second));
   out.insert(out.begin(), std::move(h));
   return out;
@@ -76,9 +104,11 @@ class Forward {
   }
 
   ForwardResult run() {
+    Tensors behind;  // the features of every layer
     for (size_t i = 0; i < net_.layers.size(); ++i) {
       const bool last = i + 1 == net_.layers.size();
       apply(net_.layers[i], !last || options_.keep_activations);
+      if (net_.config.embedding > 0) behind.push_back(h_);
       if (options_.keep_activations) {
         const std::string number = str(i + 1);
         result_.activations.push_back({"features" + number, per_point(h_), Rows::point});
@@ -86,7 +116,8 @@ class Forward {
             {"coordinates" + number, per_point(x_), Rows::point, 1, true, net_.config.scale});
       }
     }
-    const Tensor h = per_point(h_);
+    const Tensor h =
+        per_point(behind.empty() ? h_ : silu(pass_.apply(net_.pooled, concat(behind, 1))));
     Tensor y = concat({mean(h, 1), max(h, 1)}, 1);
     if (options_.keep_activations) result_.activations.push_back({"global_feature", y});
     y = silu(pass_.apply(net_.readout.first, y));
@@ -102,6 +133,14 @@ class Forward {
     if (net_.config.radius) {
       const Tensor square = sum(basin::square(points - mean(points, 1, true)), 2);
       columns.push_back(reshape(square, {nodes, 1}));
+    }
+    if (of_cloud(net_.config.moments)) {
+      columns.push_back(reshape(cloud_moments(points), {nodes, kCloudMoments}));
+    }
+    if (of_neighbours(net_.config.moments)) {
+      const Tensor moments =
+          neighbour_moments(points, neighbour_rows(points, net_.config.k, false), net_.config.k);
+      columns.push_back(reshape(moments, {nodes, kNeighbourMoments}));
     }
     if (types.defined()) {
       columns.push_back(one_hot(types.view({nodes}), net_.config.types, points.dtype()));
@@ -158,6 +197,9 @@ Model egnn_from_options(const ModelConfig& config, const OptionReader& options) 
   net.k = options.sizes("k", 1)[0];
   net.attention = options.flag("attention");
   net.radius = options.flag("radius");
+  net.moments =
+      static_cast<EgnnMoments>(options.choice("moments", {"none", "cloud", "neighbours", "both"}));
+  net.embedding = options.integer_in("embedding", 0, kMostEmbedding);
   net.types = options.integer_in("types", 0, kMostTypes);
   net.scale = options.number_in("scale", 1e-6, 1e6);
   net.frame = static_cast<EgnnFrame>(options.choice("frame", {"none", "fixed", "radial"}));
@@ -193,6 +235,8 @@ Model make_egnn(const EgnnConfig& config) {
         "egnn: classes, hidden, layers and k must be positive");
   check(config.dropout >= 0 && config.dropout < 1, "egnn: dropout must be in [0, 1), got ",
         config.dropout);
+  check(config.embedding >= 0 && config.embedding <= kMostEmbedding,
+        "egnn: embedding must be from 0 to ", kMostEmbedding, ", got ", config.embedding);
   check(config.scale > 0, "egnn: scale must be positive, got ", config.scale);
   check(config.types >= 0 && config.types <= kMostTypes, "egnn: types must be from 0 to ",
         kMostTypes, ", got ", config.types);
@@ -230,7 +274,10 @@ ModelInfo egnn_info() {
   info.name = "egnn";
   info.summary = "EGNN: messages between nearest neighbours, invariant under O(3) and translations";
   info.presets = {{"cloud", "64 channels, 4 layers, constant node input"},
-                  {"wide", "128 channels", {{"hidden", "128"}}}};
+                  {"wide", "128 channels", {{"hidden", "128"}}},
+                  {"trainable",
+                   "10 neighbours, moments as node inputs, 256 channels pooled: fits ModelNet40",
+                   {{"k", "10"}, {"scale", "4"}, {"moments", "both"}, {"embedding", "256"}}}};
   info.options = {
       {"k", "20", "neighbours of a point, without itself", OptionKind::integer},
       {"hidden", "64", "channels of nodes and messages", OptionKind::integer},
@@ -238,6 +285,12 @@ ModelInfo egnn_info() {
       {"attention", "false", "a learned gate per message", OptionKind::flag},
       {"radius", "false", "squared distance from the centroid as second node input",
        OptionKind::flag},
+      {"moments", "none",
+       "second and third moments as node inputs: none, cloud, neighbours (of each point), both",
+       OptionKind::text, true},
+      {"embedding", "0",
+       "channels of a map of every layer's features before the points are pooled; 0: none",
+       OptionKind::integer, true},
       {"types", "0", "kinds of points, told by a second input; 0: all are alike",
        OptionKind::integer},
       {"scale", "1", "unit of length: coordinates are multiplied by it first", OptionKind::number},

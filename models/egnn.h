@@ -4,10 +4,10 @@
 //   d_ij = x_i - x_j,  m_ij = phi_e(h_i, h_j, |d_ij|^2)   [attention: m_ij sigmoid(w m_ij + b)]
 //   x_i' = x_i + mean_j d_ij phi_x(m_ij),  h_i' = h_i + phi_h(h_i, sum_j m_ij)
 //   outputs from the mean and the maximum of h over the points.
-// The node input is constant (or invariant: options `radius`, and `types` for points of several
-// kinds, such as atoms), so outputs are invariant under O(3), translations and permutations, and
-// coordinates equivariant. Only squared distances are used:
-// every derivative exists at coinciding points.
+// The node input is constant or invariant (options `radius`, `moments`, and `types` for points of
+// several kinds, such as atoms), so outputs are invariant under O(3), translations and
+// permutations, and coordinates equivariant. Messages use squared distances alone: every
+// derivative exists at coinciding points.
 //   Relaxed equivariance (option `frame`): beside the equivariant term stands one that obeys no
 // symmetry, weighted by the dial r = `relax`, in the first map of phi_e and in the node input,
 //   m_ij = phi_e(h_i, h_j, |d_ij|^2, r (c_i - c_j)),   h_i = W (1, .., r c_i) + b at first,
@@ -26,6 +26,7 @@
 namespace basin {
 
 enum class EgnnFrame : uint8_t { none, fixed, radial };
+enum class EgnnMoments : uint8_t { none, cloud, neighbours, both };
 
 struct EgnnConfig {
   int64_t classes = 40;  // outputs per cloud; 1 of a regression
@@ -34,6 +35,9 @@ struct EgnnConfig {
   int64_t k = 20;
   bool attention = false;
   bool radius = false;  // |x_i - mean x|^2 as second node input
+  // Node inputs from the second and third moments of the cloud, of the neighbours of each point, or
+  // of both (detail/moments.h); as invariant as the constant.
+  EgnnMoments moments = EgnnMoments::none;
   // Kinds of points: a second input [B, N] i64 tells the kind of each, 0 <= kind < types, and the
   // node inputs gain as many columns, one of them 1. 0: there is no second input.
   int64_t types = 0;
@@ -46,6 +50,9 @@ struct EgnnConfig {
   bool last_coordinates = true;
   EgnnFrame frame = EgnnFrame::none;
   double relax = 0;  // of a frame, from 0 to 1
+  // Channels of a map per node, before the mean and the maximum over the points, of the features
+  // behind every layer; the read-out is as wide. 0: they are taken of the last features themselves.
+  int64_t embedding = 0;
   double dropout = 0.5;
   bool fused = true;  // false: the same network from plain ops only, which store every edge
 };

@@ -48,6 +48,12 @@ std::vector<Subject> subjects() {
        {clouds}});
   out.push_back({"dgcnn", named("dgcnn", {{"k", "4"}, {"widths", "5,6,7,8,9,7,5"}}), {clouds}});
   out.push_back({"egnn", named("egnn", {{"k", "4"}, {"hidden", "6"}, {"layers", "2"}}), {clouds}});
+  out.push_back(
+      {"egnn with an embedding",
+       named(
+           "egnn",
+           {{"k", "4"}, {"hidden", "6"}, {"layers", "2"}, {"moments", "both"}, {"embedding", "9"}}),
+       {clouds}});
   out.push_back({"egnn with attention",
                  named("egnn", {{"k", "4"},
                                 {"hidden", "6"},

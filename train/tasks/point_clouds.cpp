@@ -347,6 +347,11 @@ std::vector<RecipeRow> recipe_rows() {
 
       // Whoever picks the variant `original` of PointNet gets its augmentation.
       {"original", "pointnet", "", "augment", "pointnet_original"},
+      // Isotropic scales: stretching a shape along the axes of the data is no similarity, and moves
+      // every invariant that this variant of EGNN sees.
+      {"trainable", "egnn", "", "augment", "iso_scale,shift,shuffle"},
+      {"trainable", "egnn", "", "label_smoothing", "0.2"},
+      {"trainable", "egnn", "muon", "lr", "0.008"},
   };
 }
 
