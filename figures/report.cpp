@@ -158,9 +158,11 @@ std::string cell_html(const ReportTable& t, size_t column, const ReportCell& cel
 
 std::string table_html(const ReportTable& t) {
   check_table(t);
-  std::string out = str("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"",
-                        xml_escape(t.caption), "\">\n<table", t.stacked ? " class=\"stacked\"" : "",
-                        ">\n<caption>", xml_escape(t.caption), "</caption>\n<thead><tr>");
+  // The caption stays outside of the box that scrolls: a wide table would take it along.
+  const std::string caption = xml_escape(t.caption);
+  std::string out = str("<figure class=\"table\">\n<figcaption>", caption, "</figcaption>\n",
+                        "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"", caption,
+                        "\">\n<table", t.stacked ? " class=\"stacked\"" : "", ">\n<thead><tr>");
   for (size_t c = 0; c < t.columns.size(); ++c) {
     out += str(is_numeric(t, c) ? "<th scope=\"col\" class=\"n\">" : "<th scope=\"col\">",
                xml_escape(t.columns[c]), "</th>");
@@ -171,7 +173,7 @@ std::string table_html(const ReportTable& t) {
     for (size_t c = 0; c < row.size(); ++c) out += cell_html(t, c, row[c]);
     out += "</tr>\n";
   }
-  return out + "</tbody>\n</table>\n</div>\n";
+  return out + "</tbody>\n</table>\n</div>\n</figure>\n";
 }
 
 // Neither number is the better one by itself, so nothing is bold but a verdict that is significant.

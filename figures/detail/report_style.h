@@ -25,7 +25,7 @@ h2 { font-size: 1.25rem; line-height: 1.25; margin: 2.4rem 0 .7rem; padding-top:
 p, li { max-width: 76ch; overflow-wrap: anywhere; }
 a { color: var(--link); }
 .summary { font-size: 1.06rem; }
-.hint, figcaption, caption, dt { color: var(--soft); font-size: .875rem; }
+.hint, figcaption, dt { color: var(--soft); font-size: .875rem; }
 .scroll { overflow-x: auto; max-width: 100%; }
 .scroll:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 nav { background: var(--tint); border: 1px solid var(--rule); border-radius: 8px;
@@ -36,7 +36,6 @@ nav ol { margin: 0; padding-left: 1.4rem; columns: 2 220px; }
 .warnings ul { margin: .3rem 0; padding-left: 1.1rem; }
 table { border-collapse: collapse; margin: .4rem 0; font-size: .94rem;
   font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding-bottom: .4rem; }
 th, td { text-align: left; vertical-align: top; padding: .38rem .8rem .38rem 0;
   border-bottom: 1px solid var(--rule); }
 th { font-weight: 600; }
@@ -48,6 +47,8 @@ figure { margin: 1.4rem 0 2rem; }
 .card > * { display: block; width: 100%; height: auto; margin: 0 auto;
   max-width: var(--natural); min-width: calc(.82 * var(--natural)); border-radius: 7px; }
 figcaption { margin-top: .5rem; max-width: 90ch; overflow-wrap: anywhere; }
+figure.table { margin: .4rem 0; }
+.table figcaption { margin: 0 0 .4rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; margin: 0; }
 dd { margin: 0; overflow-wrap: anywhere; font: .875rem/1.55 ui-monospace, Menlo, Consolas, monospace; }
 @media (max-width: 600px) {
@@ -56,7 +57,7 @@ dd { margin: 0; overflow-wrap: anywhere; font: .875rem/1.55 ui-monospace, Menlo,
   dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: .5rem; }
   .stacked thead { position: absolute; left: -9999px; }
-  .stacked, .stacked caption, .stacked tbody, .stacked tr, .stacked th, .stacked td { display: block; }
+  .stacked, .stacked tbody, .stacked tr, .stacked th, .stacked td { display: block; }
   .stacked { width: 100%; }
   .stacked tr { border-bottom: 1px solid var(--rule); padding: .5rem 0; }
   .stacked tbody th { border: 0; padding: 0 0 .2rem; font-weight: 600; }
