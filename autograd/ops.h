@@ -156,6 +156,15 @@ struct EdgeLists {
 EdgeLists edge_lists(const Tensor& sender, const Tensor& receiver, const Tensor& kind,
                      int64_t nodes);
 
+// Neighbour lists [B, N, k] i32 as knn gives them, and what a GPU makes of them once for all the
+// layers that walk them and their derivatives; on a CPU, which needs none of it, undefined.
+struct NeighbourLists {
+  Tensor index;   // [B, N, k]: numbers within the cloud
+  Tensor sender;  // [B N k] i32: the same as rows of the batch
+  Csr by_sender;  // edges of sender j, by rising number of the edge
+};
+NeighbourLists neighbour_lists(const Tensor& index);
+
 // --- normalisation and regularisation ---
 struct BatchNormResult {
   Tensor y;     // [rows, C]
@@ -220,7 +229,7 @@ Tensor edge_bn_act_max_frozen(const Tensor& u, const Tensor& v, const Tensor& in
 //   with attention m <- m sigmoid(w_a . m + b_a),       phi = w_x . silu(w_c m + b_c),
 //   sum_i = sum_j m,     shift_i = mean_j (x_i - x_j) phi.
 // p, r [R, d] (the node features times the centre's and the neighbour's weights), x [R, 3], R = B
-// N; index [B, N, k] i32 as knn gives it, a constant. Smooth everywhere.
+// N; the lists are constants. Smooth everywhere.
 struct EnMessageWeights {
   Tensor w_s, w2, b2;    // [d], [d, d], [d]
   Tensor w_a, b_a;       // [d], [1]; undefined: no attention
@@ -230,8 +239,8 @@ struct EnMessages {
   Tensor sum;    // [R, d]
   Tensor shift;  // [R, 3], or undefined
 };
-EnMessages en_message_pass(const Tensor& p, const Tensor& r, const Tensor& x, const Tensor& index,
-                           const EnMessageWeights& w);
+EnMessages en_message_pass(const Tensor& p, const Tensor& r, const Tensor& x,
+                           const NeighbourLists& near, const EnMessageWeights& w);
 
 // Messages of GotenNet (Aykent, Xia 2025; models/gotennet.h) along the edges j -> i, without
 // storing any of them: with C = cutoff, heads eta of d / heads channels, Y^l the harmonics,

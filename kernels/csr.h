@@ -15,4 +15,13 @@ struct SortByRow {
   static Run cpu, cuda;
 };
 
+struct SortClouds {
+  static constexpr const char* name = "sort_clouds";
+  // Neighbour lists index [B, N, k] i32, numbers 0..N-1 within the cloud (usage error outside; on a
+  // GPU with BASIN_SYNC=1) -> sender [B N k] i32, what they name as rows of the batch, and the
+  // edges by sender: offsets [B N + 1], order [B N k] i32 as of SortByRow. All new tensors.
+  using Run = void(const Tensor& index, Tensor& sender, Tensor& offsets, Tensor& order);
+  static Run cpu, cuda;
+};
+
 }  // namespace basin

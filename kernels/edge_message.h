@@ -27,11 +27,18 @@ struct EdgeMessageTensors {
   Tensor w_c, b_c, w_x;  // [d, d], [d], [d]
 };
 
-// index [B, N, k] i32: numbers 0..N-1 within the cloud; usage error outside. Results: M and D side
-// by side, [R, d + 3], or [R, d] where coordinates do not move; preallocated.
+// What the messages walk along. A GPU wants all of it, made once for all layers and passes over the
+// same neighbours (SortClouds, csr.h); the CPU reads the index alone.
+struct MessageEdges {
+  Tensor index;         // [B, N, k] i32: numbers 0..N-1 within the cloud; usage error outside
+  Tensor sender;        // [R k] i32: row of the sender of each edge
+  Tensor start, order;  // [R + 1], [R k] i32: the edges by sender
+};
+
+// Results: M and D side by side, [R, d + 3], or [R, d] where coordinates do not move; preallocated.
 struct EdgeMessage {
   static constexpr const char* name = "edge_message";
-  using Run = void(const EdgeMessageTensors& in, const Tensor& index, Tensor& out);
+  using Run = void(const EdgeMessageTensors& in, const MessageEdges& edges, Tensor& out);
   static Run cpu, cuda;
 };
 
@@ -39,7 +46,7 @@ struct EdgeMessage {
 // that result. Values and several tangents share the work on the values.
 struct EdgeMessageJvp {
   static constexpr const char* name = "edge_message_jvp";
-  using Run = void(const EdgeMessageTensors& in, const Tensor& index,
+  using Run = void(const EdgeMessageTensors& in, const MessageEdges& edges,
                    std::span<const EdgeMessageTensors> tangents, Tensor* value,
                    std::span<Tensor> out);
   static Run cpu, cuda;
@@ -48,7 +55,7 @@ struct EdgeMessageJvp {
 // grads: the gradient of <ct, result> for every defined argument, all preallocated.
 struct EdgeMessageVjp {
   static constexpr const char* name = "edge_message_vjp";
-  using Run = void(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
+  using Run = void(const EdgeMessageTensors& in, const MessageEdges& edges, const Tensor& ct,
                    EdgeMessageTensors& grads);
   static Run cpu, cuda;
 };
@@ -58,7 +65,7 @@ struct EdgeMessageVjp {
 // EdgeMessageVjp gives.
 struct EdgeMessageVjpJvp {
   static constexpr const char* name = "edge_message_vjp_jvp";
-  using Run = void(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
+  using Run = void(const EdgeMessageTensors& in, const MessageEdges& edges, const Tensor& ct,
                    std::span<const EdgeMessageTensors> tangents,
                    std::span<const Tensor> ct_tangents, EdgeMessageTensors* value,
                    std::span<EdgeMessageTensors> grads);

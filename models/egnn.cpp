@@ -97,7 +97,7 @@ class Forward {
         pass_(net.layout, params, buffers, options.batch_statistics),
         clouds_(points.size(0)),
         points_(points.size(1)),
-        index_(knn(points, net.config.k, false)) {
+        near_(neighbour_lists(knn(points, net.config.k, false))) {
     const Tensor x = net.config.scale == 1 ? points : points * net.config.scale;
     x_ = reshape(x, {clouds_ * points_, 3});
     h_ = embedded(node_inputs(x, types));
@@ -169,9 +169,9 @@ class Forward {
 
   void apply(const EgnnLayer& layer, bool move) {
     const EgnnEdges e = egnn_edges(pass_, layer, h_, move, frame());
-    const EnMessages m = net_.config.fused
-                             ? en_message_pass(e.centre, e.neighbour, x_, index_, e.weights)
-                             : en_message_composite(e.centre, e.neighbour, x_, index_, e.weights);
+    const EnMessages m =
+        net_.config.fused ? en_message_pass(e.centre, e.neighbour, x_, near_, e.weights)
+                          : en_message_composite(e.centre, e.neighbour, x_, near_.index, e.weights);
     if (m.shift.defined()) x_ = x_ + m.shift;
     h_ = h_ + basin::apply(pass_, layer.node, concat({h_, m.sum}, 1));
   }
@@ -184,8 +184,8 @@ class Forward {
   const ForwardOptions& options_;
   Pass pass_;
   int64_t clouds_, points_;
-  Tensor index_;  // [B, N, k], the neighbours
-  Tensor x_, h_;  // [B N, 3], [B N, d]
+  NeighbourLists near_;  // of all layers
+  Tensor x_, h_;         // [B N, 3], [B N, d]
   ForwardResult result_;
 };
 

@@ -126,7 +126,9 @@ class MoleculeForward {
     const Tensor atoms = inputs[3].to(Device::cpu);
     for (const SizeRun& run : runs_of(atoms.data<int64_t>(), molecules_.count())) {
       runs_.push_back(run);
-      others_.push_back(run.size > 1 ? all_others(run, molecules_.positions.device()) : Tensor{});
+      others_.push_back(run.size > 1
+                            ? neighbour_lists(all_others(run, molecules_.positions.device()))
+                            : NeighbourLists{});
     }
     const Tensor elements =
         net.inputs.to(molecules_.positions.dtype()).to(molecules_.positions.device());
@@ -164,8 +166,9 @@ class MoleculeForward {
         continue;
       }
       const Tensor p = rows(e.centre), r = rows(e.neighbour), x = rows(molecules_.positions);
-      const EnMessages m = net_.config.fused ? en_message_pass(p, r, x, others_[i], e.weights)
-                                             : en_message_composite(p, r, x, others_[i], e.weights);
+      const EnMessages m = net_.config.fused
+                               ? en_message_pass(p, r, x, others_[i], e.weights)
+                               : en_message_composite(p, r, x, others_[i].index, e.weights);
       sums.push_back(m.sum);
     }
     return sums.size() == 1 ? sums.front() : concat(sums, 0);
@@ -176,8 +179,8 @@ class MoleculeForward {
   Pass pass_;
   Molecules molecules_;
   std::vector<SizeRun> runs_;
-  Tensors others_;  // of each run
-  Tensor h_;        // [A, d]
+  std::vector<NeighbourLists> others_;  // of each run
+  Tensor h_;                            // [A, d]
   ForwardResult result_;
 };
 

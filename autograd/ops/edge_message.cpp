@@ -12,12 +12,16 @@
 namespace basin {
 namespace {
 
-// The order of the op's inputs. The index has no derivative.
-enum Input { kP, kR, kX, kIndex, kWs, kW2, kB2, kWa, kBa, kWc, kBc, kWx, kInputs };
+// The order of the op's inputs. The edges have no derivative.
+enum Input { kP, kR, kX, kIndex, kWs, kW2, kB2, kWa, kBa, kWc, kBc, kWx };
+enum Lists { kSender = kWx + 1, kStart, kOrder, kInputs };
+bool is_edges(size_t i) { return i == kIndex || i >= kSender; }
 
 EdgeMessageTensors named(const Tensors& t) {
   return {t[kP], t[kR], t[kX], t[kWs], t[kW2], t[kB2], t[kWa], t[kBa], t[kWc], t[kBc], t[kWx]};
 }
+
+MessageEdges edges_of(const Tensors& t) { return {t[kIndex], t[kSender], t[kStart], t[kOrder]}; }
 
 Tensor result_for(const Tensors& in) {
   const int64_t rows = in[kP].size(0), d = in[kP].size(1);
@@ -28,7 +32,7 @@ Tensor result_for(const Tensors& in) {
 struct Gradients {
   explicit Gradients(const Tensors& in) : all(kInputs) {
     for (size_t i = 0; i < in.size(); ++i) {
-      if (i != kIndex && in[i].defined()) {
+      if (!is_edges(i) && in[i].defined()) {
         all[i] = Tensor::empty(in[i].shape(), in[i].dtype(), in[i].device());
       }
     }
@@ -59,7 +63,7 @@ FusedTangents forward_tangents(const Tensors& in, const std::vector<FusedLane>& 
   Tensors results;
   for (size_t lane = 0; lane < lanes.size(); ++lane) results.push_back(result_for(in));
   const std::vector<EdgeMessageTensors> tangents = named_inputs(lanes);
-  launch<EdgeMessageJvp>(in[kP].device(), named(in), in[kIndex],
+  launch<EdgeMessageJvp>(in[kP].device(), named(in), edges_of(in),
                          std::span<const EdgeMessageTensors>(tangents),
                          want_value ? &value : nullptr, std::span<Tensor>(results));
   FusedTangents out;
@@ -86,7 +90,7 @@ FusedTangents vjp_tangents(const Tensors& in, const Tensor& ct, const std::vecto
     value = g.by_name;
   }
   const std::vector<EdgeMessageTensors> tangents = named_inputs(lanes);
-  launch<EdgeMessageVjpJvp>(ct.device(), named(in), in[kIndex], ct,
+  launch<EdgeMessageVjpJvp>(ct.device(), named(in), edges_of(in), ct,
                             std::span<const EdgeMessageTensors>(tangents),
                             std::span<const Tensor>(ct_tangents), want_value ? &value : nullptr,
                             std::span<EdgeMessageTensors>(grads));
@@ -101,12 +105,12 @@ struct MessageRule final : FusedRule {
   }
   Tensors forward(const Tensors& in) const override {
     Tensor out = result_for(in);
-    launch<EdgeMessage>(out.device(), named(in), in[kIndex], out);
+    launch<EdgeMessage>(out.device(), named(in), edges_of(in), out);
     return {out};
   }
   Tensors vjp(const Tensors& in, const Tensors&, const Tensor& ct) const override {
     Gradients g(in);
-    launch<EdgeMessageVjp>(ct.device(), named(in), in[kIndex], ct, g.by_name);
+    launch<EdgeMessageVjp>(ct.device(), named(in), edges_of(in), ct, g.by_name);
     return g.all;
   }
   Tensor reference(const Tensors& in, const Tensors&) const override {
@@ -153,7 +157,7 @@ void check_arguments(const Tensors& in) {
     expect("w_x", kWx, {d});
   }
   for (size_t i = 0; i < in.size(); ++i) {
-    check(i == kIndex || !in[i].defined() || in[i].dtype() == p.dtype(), op,
+    check(is_edges(i) || !in[i].defined() || in[i].dtype() == p.dtype(), op,
           ": all float arguments need one dtype, got ", name_of(p.dtype()), " and ",
           name_of(in[i].dtype()));
   }
@@ -182,9 +186,10 @@ EnMessages en_message_composite(const Tensor& p, const Tensor& r, const Tensor& 
   return out;
 }
 
-EnMessages en_message_pass(const Tensor& p, const Tensor& r, const Tensor& x, const Tensor& index,
-                           const EnMessageWeights& w) {
-  const Tensors in{p, r, x, index.detach(), w.w_s, w.w2, w.b2, w.w_a, w.b_a, w.w_c, w.b_c, w.w_x};
+EnMessages en_message_pass(const Tensor& p, const Tensor& r, const Tensor& x,
+                           const NeighbourLists& near, const EnMessageWeights& w) {
+  Tensors in{p, r, x, near.index.detach(), w.w_s, w.w2, w.b2, w.w_a, w.b_a, w.w_c, w.b_c, w.w_x};
+  in.insert(in.end(), {near.sender, near.by_sender.offsets, near.by_sender.order});
   check_arguments(in);
   const Tensor out = fused_op(std::make_shared<MessageRule>(), in)[0];
   const int64_t d = p.size(1);

@@ -24,6 +24,21 @@ Csr csr(const Tensor& index, int64_t rows) {
   return {out[0], out[1]};
 }
 
+NeighbourLists neighbour_lists(const Tensor& index) {
+  check(index.defined() && index.dtype() == DType::i32 && index.rank() == 3 && index.numel() > 0,
+        "neighbour_lists: expects the index [B, N, k] i32, got ", index);
+  if (index.device() == Device::cpu) return {index, Tensor(), {}};
+  const Tensors out =
+      opaque_op("neighbour_lists",
+                [](const Tensors& in) {
+                  Tensors made(3);
+                  launch<SortClouds>(in[0].device(), in[0], made[0], made[1], made[2]);
+                  return made;
+                },
+                {index});
+  return {index, out[0], {out[1], out[2]}};
+}
+
 EdgeList radius_graph(const Tensor& x, const Tensor& offsets, double cutoff, bool loops) {
   check(x.rank() == 2 && x.size(1) == 3 && x.numel() > 0 && is_float(x.dtype()),
         "radius_graph: expects points [N, 3], got ", x);

@@ -198,12 +198,12 @@ BASIN_EDGE_INSTANTIATE(double)
 
 namespace basin {
 
-void EdgeMessageVjp::cpu(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
+void EdgeMessageVjp::cpu(const EdgeMessageTensors& in, const MessageEdges& edges, const Tensor& ct,
                          EdgeMessageTensors& grads) {
   if (ct.dtype() == DType::f32) {
-    edge::backward<float>(in, index, ct, grads);
+    edge::backward<float>(in, edges.index, ct, grads);
   } else {
-    edge::backward<double>(in, index, ct, grads);
+    edge::backward<double>(in, edges.index, ct, grads);
   }
 }
 

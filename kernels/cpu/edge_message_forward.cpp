@@ -184,11 +184,11 @@ BASIN_EDGE_INSTANTIATE(double)
 
 namespace basin {
 
-void EdgeMessage::cpu(const EdgeMessageTensors& in, const Tensor& index, Tensor& out) {
+void EdgeMessage::cpu(const EdgeMessageTensors& in, const MessageEdges& edges, Tensor& out) {
   if (out.dtype() == DType::f32) {
-    edge::forward<float>(in, index, out);
+    edge::forward<float>(in, edges.index, out);
   } else {
-    edge::forward<double>(in, index, out);
+    edge::forward<double>(in, edges.index, out);
   }
 }
 

@@ -273,14 +273,14 @@ void second(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
 
 namespace basin {
 
-void EdgeMessageVjpJvp::cpu(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
-                            std::span<const EdgeMessageTensors> tangents,
+void EdgeMessageVjpJvp::cpu(const EdgeMessageTensors& in, const MessageEdges& edges,
+                            const Tensor& ct, std::span<const EdgeMessageTensors> tangents,
                             std::span<const Tensor> ct_tangents, EdgeMessageTensors* value,
                             std::span<EdgeMessageTensors> grads) {
   if (ct.dtype() == DType::f32) {
-    edge::second<float>(in, index, ct, tangents, ct_tangents, value, grads);
+    edge::second<float>(in, edges.index, ct, tangents, ct_tangents, value, grads);
   } else {
-    edge::second<double>(in, index, ct, tangents, ct_tangents, value, grads);
+    edge::second<double>(in, edges.index, ct, tangents, ct_tangents, value, grads);
   }
 }
 

@@ -177,13 +177,13 @@ template void tangent_tile(const Sizes&, const Weights<double>&, const Weights<d
 
 namespace basin {
 
-void EdgeMessageJvp::cpu(const EdgeMessageTensors& in, const Tensor& index,
+void EdgeMessageJvp::cpu(const EdgeMessageTensors& in, const MessageEdges& edges,
                          std::span<const EdgeMessageTensors> tangents, Tensor* value,
                          std::span<Tensor> out) {
   if (in.p.dtype() == DType::f32) {
-    edge::tangent<float>(in, index, tangents, value, out);
+    edge::tangent<float>(in, edges.index, tangents, value, out);
   } else {
-    edge::tangent<double>(in, index, tangents, value, out);
+    edge::tangent<double>(in, edges.index, tangents, value, out);
   }
 }
 

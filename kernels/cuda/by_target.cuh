@@ -16,4 +16,10 @@ void add_up(const char* name, int32_t* start, int64_t n);
 // index [E] i32, numbers 0..rows-1. `name`: the kernel that asks, for its launches.
 ByTarget sort_by_target(const char* name, const Tensor& index, int64_t rows);
 
+// The edges into each point of clouds: index [B, N, k] i32 within the cloud, positions over the
+// whole batch, rows b N + n. Where they are defined, degree [B, N] i32 gets their numbers and rows
+// [B N k] i32 the row that each edge names. One launch, a block for each cloud, where the counts of
+// a cloud fit 48 KiB of shared memory.
+ByTarget sort_clouds(const char* name, const Tensor& index, Tensor& degree, Tensor& rows);
+
 }  // namespace basin::cuda

@@ -14,4 +14,13 @@ void SortByRow::cuda(const Tensor& index, Tensor& offsets, Tensor& order) {
   order.copy_from(sorted.order);
 }
 
+void SortClouds::cuda(const Tensor& index, Tensor& sender, Tensor& offsets, Tensor& order) {
+  check_index(index, index.size(1), 0, name);
+  sender = Tensor::empty({index.numel()}, DType::i32, Device::cuda);
+  Tensor degree;
+  const cuda::ByTarget sorted = cuda::sort_clouds(name, index, degree, sender);
+  offsets = sorted.start;
+  order = sorted.order;
+}
+
 }  // namespace basin

@@ -191,7 +191,7 @@ void EdgeBnActMaxForward::cuda(const Tensor& u, const Tensor& v, const Tensor& i
                                const Tensor& gamma, const Tensor& beta, const BnAct& how, Tensor& y,
                                Tensor& mean, Tensor& var, EdgeConvSaved& saved) {
   check_index(index, u.size(1), 0, name);
-  const cuda::ByTarget into = cuda::sort_clouds(name, index, saved.degree);
+  const cuda::ByTarget into = cuda::sort_edges(name, index, saved.degree);
   saved.start = into.start;
   saved.order = into.order;
   dispatch_float(u.dtype(), name, [&](auto zero) {

@@ -64,16 +64,17 @@ EdgeArrays<T> edge_arrays(const EdgeConvPoint& at, const BnAct& how) {
   return a;
 }
 
-// The edges into each point of clouds (kernels/cuda/scatter.cu): index [B, N, k] i32 within the
-// cloud, positions over the whole batch, rows b N + n; degree [B, N] i32 gets their numbers. One
-// launch, a block for each cloud, where the counts of a cloud fit 48 KiB of shared memory.
-ByTarget sort_clouds(const char* name, const Tensor& index, Tensor& degree);
+// The edges into each point, and their numbers in degree [B, N] i32.
+inline ByTarget sort_edges(const char* name, const Tensor& index, Tensor& degree) {
+  Tensor rows;
+  return sort_clouds(name, index, degree, rows);
+}
 
 // The same, as the forward pass left it.
 inline ByTarget edges_into(const char* name, const EdgeConvPoint& at) {
   if (at.saved.order.defined()) return {at.saved.start, at.saved.order};
   Tensor degree = Tensor::empty({at.index.size(0), at.index.size(1)}, DType::i32, Device::cuda);
-  return sort_clouds(name, at.index, degree);
+  return sort_edges(name, at.index, degree);
 }
 
 // [kinds, C]. Apart from the passes: nvcc loses the braces of a shape beside a device lambda.

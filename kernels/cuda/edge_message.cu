@@ -28,11 +28,10 @@ void sum_nodes(const char* name, const Sizes& s, int64_t nodes, const Chunk<V>& 
 }
 
 template <class V>
-void messages(const char* name, const EdgeMessageTensors& in, const Tensor& index,
+void messages(const char* name, const EdgeMessageTensors& in, const MessageEdges& edges,
               const EdgeMessageTensors* tangents, Tensor& out) {
-  const Sizes s = sizes_of(in, index);
-  const Tensor senders = sender_rows(s, index, name);
-  const int32_t* sender = in_ptr<int32_t>(senders);
+  const Sizes s = sizes_of(name, in, edges);
+  const int32_t* sender = in_ptr<int32_t>(edges.sender);
   const Arguments<V> arguments(in, tangents);
   const auto in_tiles = [&](auto shape) {
     using Shape = decltype(shape);
@@ -56,18 +55,18 @@ void messages(const char* name, const EdgeMessageTensors& in, const Tensor& inde
 
 namespace basin {
 
-void EdgeMessage::cuda(const EdgeMessageTensors& in, const Tensor& index, Tensor& out) {
+void EdgeMessage::cuda(const EdgeMessageTensors& in, const MessageEdges& edges, Tensor& out) {
   dispatch_float(out.dtype(), name,
-                 [&](auto z) { cuda::edge::messages<decltype(z)>(name, in, index, nullptr, out); });
+                 [&](auto z) { cuda::edge::messages<decltype(z)>(name, in, edges, nullptr, out); });
 }
 
-void EdgeMessageJvp::cuda(const EdgeMessageTensors& in, const Tensor& index,
+void EdgeMessageJvp::cuda(const EdgeMessageTensors& in, const MessageEdges& edges,
                           std::span<const EdgeMessageTensors> tangents, Tensor* value,
                           std::span<Tensor> out) {
-  if (value) EdgeMessage::cuda(in, index, *value);
+  if (value) EdgeMessage::cuda(in, edges, *value);
   for (size_t lane = 0; lane < out.size(); ++lane) {
     dispatch_float(in.p.dtype(), name, [&](auto z) {
-      cuda::edge::messages<Dual<decltype(z)>>(name, in, index, &tangents[lane], out[lane]);
+      cuda::edge::messages<Dual<decltype(z)>>(name, in, edges, &tangents[lane], out[lane]);
     });
   }
 }

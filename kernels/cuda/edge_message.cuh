@@ -11,8 +11,6 @@
 #include "basin/kernels/cuda/grid.cuh"
 #include "basin/kernels/cuda/warp_rows.cuh"
 #include "basin/kernels/edge_message.h"
-#include "basin/kernels/index.h"
-#include "basin/kernels/index_map.h"
 
 namespace basin::cuda::edge {
 
@@ -39,17 +37,12 @@ struct Sizes {
   int64_t chunk_edges() const { return std::min(rows(), chunk_nodes()) * k; }
 };
 
-inline Sizes sizes_of(const EdgeMessageTensors& in, const Tensor& index) {
+inline Sizes sizes_of(const char* name, const EdgeMessageTensors& in, const MessageEdges& edges) {
+  const Tensor& index = edges.index;
+  check(edges.sender.defined() && edges.start.defined() && edges.order.defined(), name,
+        ": a GPU wants the edges by sender too, as sort_clouds makes them");
   return {index.size(0), index.size(1),    index.size(2),
           in.p.size(1),  in.w_a.defined(), in.w_c.defined()};
-}
-
-// [B, N, k] within the clouds -> [B N k] rows of the batch
-inline Tensor sender_rows(const Sizes& s, const Tensor& index, const char* name) {
-  check_index(index, s.nodes, 0, name);
-  Tensor rows = Tensor::empty({index.numel()}, DType::i32, Device::cuda);
-  CloudRows::cuda(index, s.nodes * s.k, s.nodes, rows);
-  return rows;
 }
 
 template <class V>

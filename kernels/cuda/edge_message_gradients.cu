@@ -337,31 +337,30 @@ void gradients_in_tiles(const char* name, const Sizes& s, const Arguments<typena
 }
 
 template <class V>
-void gradients(const char* name, const EdgeMessageTensors& in, const Tensor& index,
+void gradients(const char* name, const EdgeMessageTensors& in, const MessageEdges& edges,
                const Tensor& ct, const EdgeMessageTensors* tangents, const Tensor& ct_tangent,
                EdgeMessageTensors& grads) {
   using T = BaseOf<V>;
-  const Sizes s = sizes_of(in, index);
-  const Tensor senders = sender_rows(s, index, name);
-  const ByTarget by_sender = sort_by_target(name, senders, s.rows());
+  const Sizes s = sizes_of(name, in, edges);
+  const int32_t* sender = in_ptr<int32_t>(edges.sender);
+  const ByTarget by_sender{edges.start, edges.order};
   const Arguments<V> a(in, tangents);
   const Input<V> bar{in_ptr<T>(ct), in_ptr<T>(ct_tangent)};
   grads.r.fill(0);
   grads.x.fill(0);
   const auto in_tiles = [&](auto shape) {
-    gradients_in_tiles<decltype(shape)>(name, s, a, in_ptr<int32_t>(senders), bar, by_sender,
-                                        grads);
+    gradients_in_tiles<decltype(shape)>(name, s, a, sender, bar, by_sender, grads);
   };
   if (with_tile<V, kGradientEdges<V>, GradientTileBytes>(s, in_tiles)) return;
-  const int64_t edges = s.chunk_edges(), width = s.width();
-  Memory<V> memory(Chunk<V>::elements(edges, s.d) + Bars<V>::elements(edges, s.d));
+  const int64_t most = s.chunk_edges(), width = s.width();
+  Memory<V> memory(Chunk<V>::elements(most, s.d) + Bars<V>::elements(most, s.d));
   const Chunk<V> c(s, true, memory);
   const Bars<V> bars(s, memory);
   const WeightSums<T> sums(s);
   const NodeGradients<T> nodes_of{out_ptr<T>(grads.p), out_ptr<T>(grads.r), out_ptr<T>(grads.x)};
   for_chunks(s, [&](int64_t first, int64_t nodes) {
     const int64_t n = nodes * s.k;
-    forward_chunk(name, s, a, in_ptr<int32_t>(senders), first, nodes, c);
+    forward_chunk(name, s, a, sender, first, nodes, c);
     const Input<V> rows{bar.v + first * width, bar.t ? bar.t + first * width : nullptr};
     if (s.moves) {
       pull_shifts(name, s, a, n, rows, c, bars, sums);
@@ -391,21 +390,21 @@ void gradients(const char* name, const EdgeMessageTensors& in, const Tensor& ind
 
 namespace basin {
 
-void EdgeMessageVjp::cuda(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
+void EdgeMessageVjp::cuda(const EdgeMessageTensors& in, const MessageEdges& edges, const Tensor& ct,
                           EdgeMessageTensors& grads) {
   dispatch_float(ct.dtype(), name, [&](auto z) {
-    cuda::edge::gradients<decltype(z)>(name, in, index, ct, nullptr, Tensor(), grads);
+    cuda::edge::gradients<decltype(z)>(name, in, edges, ct, nullptr, Tensor(), grads);
   });
 }
 
-void EdgeMessageVjpJvp::cuda(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
-                             std::span<const EdgeMessageTensors> tangents,
+void EdgeMessageVjpJvp::cuda(const EdgeMessageTensors& in, const MessageEdges& edges,
+                             const Tensor& ct, std::span<const EdgeMessageTensors> tangents,
                              std::span<const Tensor> ct_tangents, EdgeMessageTensors* value,
                              std::span<EdgeMessageTensors> grads) {
-  if (value) EdgeMessageVjp::cuda(in, index, ct, *value);
+  if (value) EdgeMessageVjp::cuda(in, edges, ct, *value);
   for (size_t lane = 0; lane < grads.size(); ++lane) {
     dispatch_float(ct.dtype(), name, [&](auto z) {
-      cuda::edge::gradients<Dual<decltype(z)>>(name, in, index, ct, &tangents[lane],
+      cuda::edge::gradients<Dual<decltype(z)>>(name, in, edges, ct, &tangents[lane],
                                                ct_tangents[lane], grads[lane]);
     });
   }

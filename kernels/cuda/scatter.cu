@@ -3,7 +3,6 @@
 // integer atomics fix how many rows a target has and which ones; the lists are sorted afterwards,
 // so the bits do not depend on the order in which the atomics arrive.
 #include "basin/kernels/cuda/by_target.cuh"
-#include "basin/kernels/cuda/edge_conv.cuh"
 #include "basin/kernels/cuda/grid.cuh"
 #include "basin/kernels/index.h"
 #include "basin/kernels/index_map.h"
@@ -123,16 +122,18 @@ cuda::ByTarget cuda::sort_by_target(const char* name, const Tensor& index, int64
 namespace {
 
 // A block for one cloud: counts in shared memory, their running sums, then each edge to the place
-// that its point's cursor gives, and each list sorted.
+// that its point's cursor gives, and each list sorted. degree and rows may be null.
 __global__ void __launch_bounds__(kMostThreads)
     sort_clouds_kernel(const int32_t* index, int64_t points, int64_t per_cloud, int32_t* degree,
-                       int32_t* start, int32_t* order) {
+                       int32_t* rows, int32_t* start, int32_t* order) {
   int32_t* cursor = cuda::dynamic_shared<int32_t>();  // [points]
   const int64_t first_point = blockIdx.x * points, first = blockIdx.x * per_cloud;
   for (int64_t p = threadIdx.x; p < points; p += blockDim.x) cursor[p] = 0;
   __syncthreads();
   for (int64_t e = threadIdx.x; e < per_cloud; e += blockDim.x) {
-    atomicAdd(cursor + index[first + e], 1);
+    const int32_t p = index[first + e];
+    atomicAdd(cursor + p, 1);
+    if (rows) rows[first + e] = static_cast<int32_t>(first_point) + p;
   }
   __syncthreads();
   int32_t before = 0;  // edges of the points already done
@@ -144,7 +145,7 @@ __global__ void __launch_bounds__(kMostThreads)
     before += total;
     if (p >= points) continue;
     cursor[p] = begin;
-    degree[first_point + p] = own;
+    if (degree) degree[first_point + p] = own;
     start[first_point + p] = static_cast<int32_t>(first) + begin;
   }
   if (blockIdx.x + 1 == gridDim.x && threadIdx.x == 0) {
@@ -167,24 +168,28 @@ void count_lists(const char* name, const int32_t* start, int32_t* degree, int64_
 
 }  // namespace
 
-cuda::ByTarget cuda::sort_clouds(const char* name, const Tensor& index, Tensor& degree) {
+cuda::ByTarget cuda::sort_clouds(const char* name, const Tensor& index, Tensor& degree,
+                                 Tensor& rows) {
   const int64_t points = index.size(1), per_cloud = points * index.size(2);
   check(index.numel() < int64_t{1} << 31, name, ": more edges than an i32 counts, index ",
         index.shape());
   if (points > tile_length((48 << 10) / sizeof(int32_t), 48) || index.numel() == 0) {
-    Tensor rows = Tensor::empty({index.numel()}, DType::i32, Device::cuda);
-    CloudRows::cuda(index, per_cloud, points, rows);
-    ByTarget s = sort_by_target(name, rows, index.size(0) * points);
-    count_lists(name, in_ptr<int32_t>(s.start), out_ptr<int32_t>(degree), degree.numel());
+    Tensor named = rows.defined() ? rows : Tensor::empty({index.numel()}, DType::i32, Device::cuda);
+    CloudRows::cuda(index, per_cloud, points, named);
+    ByTarget s = sort_by_target(name, named, index.size(0) * points);
+    if (degree.defined()) {
+      count_lists(name, in_ptr<int32_t>(s.start), out_ptr<int32_t>(degree), degree.numel());
+    }
     return s;
   }
+  const auto optional = [](Tensor& t) { return t.defined() ? out_ptr<int32_t>(t) : nullptr; };
   ByTarget s{Tensor::empty({index.size(0) * points + 1}, DType::i32, Device::cuda),
              Tensor::empty({index.numel()}, DType::i32, Device::cuda)};
   const Grid grid{grid_of(name, index.size(0)),
                   dim3(static_cast<unsigned>(tile_length(kMostThreads, 32))),
                   static_cast<size_t>(points) * sizeof(int32_t)};
-  run(name, grid, sort_clouds_kernel, in_ptr<int32_t>(index), points, per_cloud,
-      out_ptr<int32_t>(degree), out_ptr<int32_t>(s.start), out_ptr<int32_t>(s.order));
+  run(name, grid, sort_clouds_kernel, in_ptr<int32_t>(index), points, per_cloud, optional(degree),
+      optional(rows), out_ptr<int32_t>(s.start), out_ptr<int32_t>(s.order));
   return s;
 }
 

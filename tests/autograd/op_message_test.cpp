@@ -100,7 +100,8 @@ Case message_case(Rng& rng, const Layer& l) {
   c.label = l.label();
   c.x = arguments(rng, l);
   c.f = [=](const Tensors& x) {
-    const EnMessages m = en_message_pass(x[0], x[1], x[2], like(index, x[0]), weights_of(x, l));
+    const EnMessages m =
+        en_message_pass(x[0], x[1], x[2], neighbour_lists(like(index, x[0])), weights_of(x, l));
     return l.moves ? Tensors{m.sum, m.shift} : Tensors{m.sum};
   };
   c.reference = [=](const Tensors& x) { return composite(x, index, l); };
@@ -131,14 +132,46 @@ OP_ROW(en_message_pass) {
   return cases;
 }
 
+// Two passes and their derivatives over the same lists.
+OP_ROW(neighbour_lists) {
+  const Layer l{2, 5, 3, 5, true, true};
+  const Tensor index = some_neighbours(rng, l);
+  const auto twice = [](Tensors x, const auto& pass) {
+    const Tensors first = pass(x);
+    x[1] = first[0];
+    x[2] = x[2] + first[1];
+    return pass(x);
+  };
+  Case c;
+  c.label = "two passes, one list";
+  c.x = arguments(rng, l);
+  c.f = [=](const Tensors& x) {
+    const NeighbourLists near = neighbour_lists(like(index, x[0]));
+    return twice(x, [&](const Tensors& y) {
+      const EnMessages m = en_message_pass(y[0], y[1], y[2], near, weights_of(y, l));
+      return Tensors{m.sum, m.shift};
+    });
+  };
+  c.reference = [=](const Tensors& x) {
+    return twice(x, [&](const Tensors& y) { return composite(y, index, l); });
+  };
+  return {c};
+}
+
+TEST_CASE("neighbour_lists: an index of another rank is refused") {
+  CHECK_THROWS_WITH_AS(neighbour_lists(Tensor::zeros({4, 3}, DType::i32)),
+                       "neighbour_lists: expects the index [B, N, k] i32, got [4, 3] i32", Error);
+}
+
 TEST_CASE("en_message_pass: wrong arguments are refused by name") {
   Rng rng(1, 2);
   const Layer l{2, 5, 3, 4, true, true};
   const Tensors x = arguments(rng, l);
   const Tensor index = some_neighbours(rng, l);
   const auto refuses = [&](const Tensors& in, const Tensor& neighbours, const char* message) {
-    CHECK_THROWS_WITH_AS(en_message_pass(in[0], in[1], in[2], neighbours, weights_of(in, l)),
-                         message, Error);
+    CHECK_THROWS_WITH_AS(
+        en_message_pass(in[0], in[1], in[2], neighbour_lists(neighbours), weights_of(in, l)),
+        message, Error);
   };
   Tensors bad = x;
   bad[1] = Tensor::zeros({10, 3}, DType::f64);

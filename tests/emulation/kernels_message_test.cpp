@@ -3,6 +3,7 @@
 // chunks, slices, warps and clouds, with self edges, repeated neighbours and coinciding points.
 #include <doctest/doctest.h>
 
+#include "basin/kernels/csr.h"
 #include "basin/kernels/edge_message.h"
 #include "basin/tests/emulation/compare.h"
 
@@ -72,6 +73,12 @@ Tensors list(const EdgeMessageTensors& t) {
   return all;
 }
 
+MessageEdges sorted(const Place& on, const Tensor& index) {
+  MessageEdges e{on(index), Tensor(), Tensor(), Tensor()};
+  launch<SortClouds>(on.device, e.index, e.sender, e.start, e.order);
+  return e;
+}
+
 void compare_layer(const Layer& l) {
   Rng rng(11, stream_id("edge_message", static_cast<uint64_t>(l.rows() * 1000 + l.k * 100 + l.d)));
   EdgeMessageTensors in = tensors(rng, l), t = tensors(rng, l), u = tensors(rng, l);
@@ -84,23 +91,27 @@ void compare_layer(const Layer& l) {
   const Tensor ct = testing::uniform(rng, l.result()), ct_t = testing::uniform(rng, l.result());
   const std::string shapes = str("[", l.clouds, ", ", l.nodes, ", ", l.k, "], d ", l.d,
                                  l.attention ? ", attention" : "", l.moves ? ", moves" : "");
+  compare("sort_clouds", shapes, [&](const Place& on) {
+    const MessageEdges e = sorted(on, index);
+    return Tensors{e.sender, e.start, e.order};
+  });
   compare("edge_message", shapes, [&](const Place& on) {
     Tensor y = on.empty(l.result());
-    launch<EdgeMessage>(on.device, at(on, in), on(index), y);
+    launch<EdgeMessage>(on.device, at(on, in), sorted(on, index), y);
     return Tensors{y};
   });
   compare("edge_message_jvp", shapes, [&](const Place& on) {
     Tensor value = on.empty(l.result());
     Tensors both{on.empty(l.result()), on.empty(l.result())};
     const std::vector<EdgeMessageTensors> lanes{at(on, t), at(on, u)};
-    launch<EdgeMessageJvp>(on.device, at(on, in), on(index),
+    launch<EdgeMessageJvp>(on.device, at(on, in), sorted(on, index),
                            std::span<const EdgeMessageTensors>(lanes), &value,
                            std::span<Tensor>(both));
     return Tensors{value, both[0], both[1]};
   });
   compare("edge_message_vjp", shapes, [&](const Place& on) {
     EdgeMessageTensors g = like(on, in);
-    launch<EdgeMessageVjp>(on.device, at(on, in), on(index), on(ct), g);
+    launch<EdgeMessageVjp>(on.device, at(on, in), sorted(on, index), on(ct), g);
     return list(g);
   });
   compare("edge_message_vjp_jvp", shapes, [&](const Place& on) {
@@ -108,9 +119,10 @@ void compare_layer(const Layer& l) {
     std::vector<EdgeMessageTensors> both{like(on, in), like(on, in)};
     const std::vector<EdgeMessageTensors> lanes{at(on, t), at(on, u)};
     const Tensors ct_lanes{on(ct_t), Tensor()};
-    launch<EdgeMessageVjpJvp>(
-        on.device, at(on, in), on(index), on(ct), std::span<const EdgeMessageTensors>(lanes),
-        std::span<const Tensor>(ct_lanes), &value, std::span<EdgeMessageTensors>(both));
+    launch<EdgeMessageVjpJvp>(on.device, at(on, in), sorted(on, index), on(ct),
+                              std::span<const EdgeMessageTensors>(lanes),
+                              std::span<const Tensor>(ct_lanes), &value,
+                              std::span<EdgeMessageTensors>(both));
     Tensors all = list(value);
     for (const EdgeMessageTensors& g : both) {
       for (const Tensor& tensor : list(g)) all.push_back(tensor);

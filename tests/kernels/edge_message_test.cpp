@@ -66,6 +66,8 @@ Tensor neighbours(const Layer& l) {
   return Tensor::from(index, {l.clouds, l.nodes, l.k});
 }
 
+MessageEdges edges(const Tensor& index) { return {index, Tensor(), Tensor(), Tensor()}; }
+
 EdgeMessageTensors converted(EdgeMessageTensors t, DType dtype) {
   for (Field f : kFields) {
     if ((t.*f).defined()) t.*f = (t.*f).to(dtype).clone();
@@ -97,16 +99,16 @@ double inner(const EdgeMessageTensors& a, const EdgeMessageTensors& b) {
 
 void jvp(const EdgeMessageTensors& in, const Tensor& index,
          const std::vector<EdgeMessageTensors>& t, Tensor* value, Tensors& out) {
-  launch<EdgeMessageJvp>(Device::cpu, in, index, std::span<const EdgeMessageTensors>(t), value,
-                         std::span<Tensor>(out));
+  launch<EdgeMessageJvp>(Device::cpu, in, edges(index), std::span<const EdgeMessageTensors>(t),
+                         value, std::span<Tensor>(out));
 }
 
 void vjp_jvp(const EdgeMessageTensors& in, const Tensor& index, const Tensor& ct,
              const std::vector<EdgeMessageTensors>& t, const Tensors& ct_t,
              EdgeMessageTensors* value, std::vector<EdgeMessageTensors>& out) {
-  launch<EdgeMessageVjpJvp>(Device::cpu, in, index, ct, std::span<const EdgeMessageTensors>(t),
-                            std::span<const Tensor>(ct_t), value,
-                            std::span<EdgeMessageTensors>(out));
+  launch<EdgeMessageVjpJvp>(Device::cpu, in, edges(index), ct,
+                            std::span<const EdgeMessageTensors>(t), std::span<const Tensor>(ct_t),
+                            value, std::span<EdgeMessageTensors>(out));
 }
 
 // Everything the four kernels give for one layer.
@@ -117,8 +119,8 @@ struct Results {
   Results(const Layer& l, const Tensor& index, const EdgeMessageTensors& in, const Tensor& ct,
           const EdgeMessageTensors& t, const EdgeMessageTensors& u, const Tensor& ct_t)
       : y(l.result(ct.dtype())), y_t(y.clone()), g(like(in)), g_t(like(in)), g_tt(like(in)) {
-    launch<EdgeMessage>(Device::cpu, in, index, y);
-    launch<EdgeMessageVjp>(Device::cpu, in, index, ct, g);
+    launch<EdgeMessage>(Device::cpu, in, edges(index), y);
+    launch<EdgeMessageVjp>(Device::cpu, in, edges(index), ct, g);
     Tensors tangents{y_t};
     jvp(in, index, {t}, nullptr, tangents);
     std::vector<EdgeMessageTensors> one{g_t}, other{g_tt};
@@ -193,7 +195,7 @@ TEST_CASE("edge_message: the definition in scalar loops") {
     const EdgeMessageTensors in = tensors(l, DType::f64, 3);
     const Tensor index = neighbours(l);
     Tensor y = l.result(DType::f64);
-    launch<EdgeMessage>(Device::cpu, in, index, y);
+    launch<EdgeMessage>(Device::cpu, in, edges(index), y);
     for (int64_t i = 0; i < l.rows(); i += 1 + l.rows() / 30) {
       const std::vector<double> row = expected_row(l, in, index, i);
       for (int64_t c = 0; c < y.size(1); ++c) {
@@ -226,8 +228,8 @@ TEST_CASE("edge_message: duality of the tangent kernels, symmetry of the second 
       }
     }
     EdgeMessageTensors a = like(in), b = like(in);
-    launch<EdgeMessageVjp>(Device::cpu, up, index, ct, a);
-    launch<EdgeMessageVjp>(Device::cpu, down, index, ct, b);
+    launch<EdgeMessageVjp>(Device::cpu, up, edges(index), ct, a);
+    launch<EdgeMessageVjp>(Device::cpu, down, edges(index), ct, b);
     const double slope = (inner(a, u) - inner(b, u)) / 2e-5;
     CHECK(slope == doctest::Approx(inner(r.g_t, u)).epsilon(1e-6));
   }
@@ -275,8 +277,8 @@ TEST_CASE("edge_message: several tangents and the value at once give the bits of
       std::vector<EdgeMessageTensors> grads{like(in), like(in), like(in)};
       jvp(in, index, t, &value, out);
       vjp_jvp(in, index, ct, t, ct_t, &gradient, grads);
-      launch<EdgeMessage>(Device::cpu, in, index, y);
-      launch<EdgeMessageVjp>(Device::cpu, in, index, ct, g);
+      launch<EdgeMessage>(Device::cpu, in, edges(index), y);
+      launch<EdgeMessageVjp>(Device::cpu, in, edges(index), ct, g);
       CHECK(same_bits(value, y));
       for (Field f : kFields) {
         if ((in.*f).defined()) CHECK(same_bits(gradient.*f, g.*f));
@@ -302,7 +304,7 @@ TEST_CASE("edge_message: a NaN reaches the nodes that see it and no others") {
   in.x.mutable_data<float>()[3 * 20] = NAN;
   const Tensor index = neighbours(l);
   Tensor y = l.result(DType::f32);
-  launch<EdgeMessage>(Device::cpu, in, index, y);
+  launch<EdgeMessage>(Device::cpu, in, edges(index), y);
   for (int64_t i = 0; i < l.rows(); ++i) {
     bool sees = i == 7 || i == 20;
     for (int64_t q = 0; q < l.k; ++q) sees |= i < 30 && index.at(i * l.k + q) == 20;
@@ -337,7 +339,7 @@ TEST_CASE("edge_message: neighbours outside the cloud are refused") {
   for (const int32_t wrong : {-1, 5}) {
     Tensor index = neighbours(l);
     index.mutable_data<int32_t>()[11] = wrong;
-    CHECK_THROWS_AS(launch<EdgeMessage>(Device::cpu, in, index, y), Error);
+    CHECK_THROWS_AS(launch<EdgeMessage>(Device::cpu, in, edges(index), y), Error);
   }
 }
 

@@ -69,10 +69,11 @@ Work edge_conv_case() {
 
 Work edge_message_case() {
   constexpr int64_t d = 64;
-  const Tensor points = random({2, 64, 3}, 9), index = knn(points, 8, false);
+  const Tensor points = random({2, 64, 3}, 9);
+  const NeighbourLists near = neighbour_lists(knn(points, 8, false));
   return gradient_case(
-      [index](const Tensors& x) {
-        const EnMessages m = en_message_pass(x[0], x[1], x[2], index,
+      [near](const Tensors& x) {
+        const EnMessages m = en_message_pass(x[0], x[1], x[2], near,
                                              {x[3], x[4], x[5], x[6], x[7], x[8], x[9], x[10]});
         return concat({m.sum, m.shift}, -1);
       },
