@@ -160,9 +160,10 @@ std::string table_html(const ReportTable& t) {
   check_table(t);
   // The caption stays outside of the box that scrolls: a wide table would take it along.
   const std::string caption = xml_escape(t.caption);
-  std::string out = str("<figure class=\"table\">\n<figcaption>", caption, "</figcaption>\n",
-                        "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"", caption,
-                        "\">\n<table", t.stacked ? " class=\"stacked\"" : "", ">\n<thead><tr>");
+  std::string out =
+      str("<figure class=\"table\">\n<figcaption>", caption, "</figcaption>\n",
+          "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"", caption,
+          "\">\n<table", t.stacked ? " class=\"stacked\"" : "", ">\n<thead><tr>");
   for (size_t c = 0; c < t.columns.size(); ++c) {
     out += str(is_numeric(t, c) ? "<th scope=\"col\" class=\"n\">" : "<th scope=\"col\">",
                xml_escape(t.columns[c]), "</th>");
