@@ -4,6 +4,9 @@
 #include "basin/core/parallel.h"
 
 #include <sched.h>
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -22,6 +25,23 @@ namespace {
 
 thread_local bool inside_tile = false;
 
+// What parallel.h says of subnormal numbers: flush to zero and denormals are zero, as long as it
+// lives. Other processors compute with them at full speed.
+class SubnormalsAreZero {
+ public:
+#if defined(__SSE__)
+  SubnormalsAreZero() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040u); }
+  ~SubnormalsAreZero() { _mm_setcsr(before_); }
+  SubnormalsAreZero(const SubnormalsAreZero&) = delete;
+  SubnormalsAreZero& operator=(const SubnormalsAreZero&) = delete;
+
+ private:
+  unsigned before_;
+#else
+  SubnormalsAreZero() {}
+#endif
+};
+
 struct Job {
   detail::TileFn fn = nullptr;
   void* body = nullptr;
@@ -32,6 +52,7 @@ struct Job {
   std::exception_ptr error;
 
   void work() {
+    const SubnormalsAreZero mode;
     inside_tile = true;
     for (int64_t t = next.fetch_add(1); t < tiles; t = next.fetch_add(1)) {
       try {
@@ -158,16 +179,20 @@ void set_num_threads(int n) {
 namespace detail {
 
 void run_tiles(int64_t tiles, TileFn fn, void* body) {
-  if (tiles == 1 || inside_tile || pool().threads() == 1) {
-    const bool outer = inside_tile;
+  if (inside_tile) {
+    for (int64_t t = 0; t < tiles; ++t) fn(body, t);
+    return;
+  }
+  if (tiles == 1 || pool().threads() == 1) {
+    const SubnormalsAreZero mode;
     inside_tile = true;
     try {
       for (int64_t t = 0; t < tiles; ++t) fn(body, t);
     } catch (...) {
-      inside_tile = outer;
+      inside_tile = false;
       throw;
     }
-    inside_tile = outer;
+    inside_tile = false;
     return;
   }
   pool().run(tiles, fn, body);

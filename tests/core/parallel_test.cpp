@@ -30,6 +30,31 @@ class ThreadCount {
 
 }  // namespace
 
+#if defined(__SSE__)
+TEST_CASE("parallel: subnormal numbers are zero within a body, and only there") {
+  volatile float least = 1e-38f;  // below the least normal number, 1.18e-38
+  volatile double small = 1e-300;
+  for (int threads : {1, 2}) {
+    const ThreadCount guard(threads);
+    for (int64_t tiles : {1, 8}) {
+      std::vector<float> read(tiles);
+      std::vector<double> made(tiles);
+      parallel_tiles(tiles, [&](int64_t t) {
+        read[t] = least * 4;
+        parallel_tiles(1, [&](int64_t) { made[t] = small * 1e-10; });
+      });
+      CHECK(std::count(read.begin(), read.end(), 0.f) == tiles);
+      CHECK(std::count(made.begin(), made.end(), 0.0) == tiles);
+      CHECK(least * 4 > 0);
+      CHECK(small * 1e-10 > 0);
+      CHECK_THROWS_AS(parallel_tiles(tiles, [](int64_t) { throw std::runtime_error("no"); }),
+                      std::runtime_error);
+      CHECK(small * 1e-10 > 0);
+    }
+  }
+}
+#endif
+
 TEST_CASE("parallel: every element once, in tiles that depend on n and grain only") {
   for (int threads : {1, 2, 3, 8}) {
     const ThreadCount guard(threads);

@@ -224,7 +224,7 @@ TEST_CASE("emulation: Newton-Schulz, every coefficient set and shape") {
 
 TEST_CASE("emulation: Newton-Schulz of zero, tiny, huge and non-finite matrices") {
   const Tensor g = random_tensor({6, 9}, DType::f64, 8);
-  for (const double scale : {0.0, 1e-310, 1e-170, 1e200}) {
+  for (const double scale : {0.0, 1e-300, 1e-170, 1e200}) {
     const Tensor m = times(g, scale);
     const Tensor expected = orthogonalise(m, {.norm = NormMode::relative});
     const Tensor got = orthogonalise(m.to(Device::cuda), {.norm = NormMode::relative});

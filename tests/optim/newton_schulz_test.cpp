@@ -215,8 +215,6 @@ TEST_CASE("newton-schulz: zero, tiny and non-finite gradients") {
   CHECK(huge == doctest::Approx(2e200).epsilon(1e-14));
   CHECK(frobenius_norm(Tensor::full({2, 2}, DType::f64, 1e-300)) ==
         doctest::Approx(2e-300).epsilon(1e-14));
-  CHECK(frobenius_norm(Tensor::full({2, 2}, DType::f64, 1e-310)) ==
-        doctest::Approx(2e-310).epsilon(1e-12));
 }
 
 TEST_CASE("newton-schulz: add and max normalisers") {
