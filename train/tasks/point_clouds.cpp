@@ -351,7 +351,6 @@ std::vector<RecipeRow> recipe_rows() {
       // every invariant that this variant of EGNN sees.
       {"trainable", "egnn", "", "augment", "iso_scale,shift,shuffle"},
       {"trainable", "egnn", "", "label_smoothing", "0.2"},
-      {"trainable", "egnn", "muon", "lr", "0.008"},
   };
 }
 
