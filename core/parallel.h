@@ -4,8 +4,8 @@
 // parallel_tiles).
 //   Within a body numbers below 1.2e-38 (f32) or 2.2e-308 (f64), the subnormal ones, count as zero
 // on x86, whatever the caller's mode, which is restored. The tails of SiLU and its slopes make so
-// many of them late in a training that products of matrices, where each costs a detour through
-// microcode, took seven times as long.
+// many of them late in a training that the products of matrices, where each costs a detour through
+// microcode, made a step take six times as long.
 #pragma once
 #include <cstdint>
 #include <type_traits>
