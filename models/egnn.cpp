@@ -8,7 +8,6 @@
 #include "basin/autograd/ops/edge_message.h"
 #include "basin/models/detail/egnn_layer.h"
 #include "basin/models/detail/moments.h"
-#include "basin/models/detail/point_graph.h"
 #include "basin/models/detail/points.h"
 
 namespace basin {
@@ -138,9 +137,8 @@ class Forward {
       columns.push_back(reshape(cloud_moments(points), {nodes, kCloudMoments}));
     }
     if (of_neighbours(net_.config.moments)) {
-      const Tensor moments =
-          neighbour_moments(points, neighbour_rows(points, net_.config.k, false), net_.config.k);
-      columns.push_back(reshape(moments, {nodes, kNeighbourMoments}));
+      columns.push_back(
+          reshape(neighbour_moments(points, near_.index), {nodes, kNeighbourMoments}));
     }
     if (types.defined()) {
       columns.push_back(one_hot(types.view({nodes}), net_.config.types, points.dtype()));

@@ -1,9 +1,8 @@
 // Moments of a cloud and of the neighbours of its points.
 #include "basin/models/detail/moments.h"
 
-#include <cmath>
-
 #include "basin/autograd/ops.h"
+#include "basin/models/detail/point_graph.h"
 
 namespace basin {
 namespace {
@@ -49,12 +48,13 @@ Tensor cloud_moments(const Tensor& points) {
                 2);
 }
 
-Tensor neighbour_moments(const Tensor& points, const Tensor& rows, int64_t k) {
+Tensor neighbour_moments(const Tensor& points, const Tensor& index) {
+  const int64_t k = index.size(2);
   const int64_t clouds = points.size(0), n = points.size(1), nodes = clouds * n;
   const CloudShape cloud = cloud_shape(points);
   const Tensor at = reshape(cloud.u, {nodes, 3});
   const Tensor u = reshape(cloud.u, {nodes, 1, 3});
-  const Tensor d = reshape(gather(at, rows), {nodes, k, 3}) - u;
+  const Tensor d = reshape(gather(at, neighbour_rows(index)), {nodes, k, 3}) - u;
   // Of the cloud, for each of its nodes.
   const auto each = [&](const Tensor& x) {
     return reshape(broadcast_to(reshape(x, {clouds, 1, x.size(1), 3}), {clouds, n, x.size(1), 3}),

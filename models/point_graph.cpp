@@ -10,12 +10,15 @@
 namespace basin {
 
 Tensor neighbour_rows(const Tensor& x, int64_t k, bool include_self) {
-  const Tensor index = knn(x, k, include_self);
-  const int64_t edges = x.size(1) * k;
-  check(x.size(0) * x.size(1) <= std::numeric_limits<int32_t>::max(), "neighbour_rows: too many ",
-        "points in a batch, got ", x.shape());
+  return neighbour_rows(knn(x, k, include_self));
+}
+
+Tensor neighbour_rows(const Tensor& index) {
+  const int64_t points = index.size(1);
+  check(index.size(0) * points <= std::numeric_limits<int32_t>::max(),
+        "neighbour_rows: too many points in a batch, got lists ", index.shape());
   Tensor rows = Tensor::empty({index.numel()}, DType::i32, index.device());
-  launch<CloudRows>(index.device(), index, edges, x.size(1), rows);
+  launch<CloudRows>(index.device(), index, points * index.size(2), points, rows);
   return rows;
 }
 

@@ -23,7 +23,7 @@ constexpr int64_t kNeighbourMoments = 10;
 
 // points [B, N, 3] -> [B, N, kCloudMoments]
 Tensor cloud_moments(const Tensor& points);
-// index [B N k] i32, rows of neighbours (point_graph.h) -> [B, N, kNeighbourMoments]
-Tensor neighbour_moments(const Tensor& points, const Tensor& rows, int64_t k);
+// index [B, N, k] i32, neighbours within the cloud as knn gives them -> [B, N, kNeighbourMoments]
+Tensor neighbour_moments(const Tensor& points, const Tensor& index);
 
 }  // namespace basin

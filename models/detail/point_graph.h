@@ -8,5 +8,7 @@ namespace basin {
 
 // x [B, N, D] -> [B N k] i32, a constant; neighbours by rising distance, ties by rising number
 Tensor neighbour_rows(const Tensor& x, int64_t k, bool include_self);
+// Of lists that are there already: index [B, N, k] i32, numbers within the cloud
+Tensor neighbour_rows(const Tensor& index);
 
 }  // namespace basin

@@ -4,7 +4,6 @@
 
 #include <doctest/doctest.h>
 
-#include "basin/models/detail/point_graph.h"
 #include "basin/models/egnn.h"
 #include "basin/models/symmetry.h"
 #include "basin/tests/models/pointnet_fixture.h"
@@ -21,7 +20,7 @@ using Matrix3x3 = std::array<std::array<double, 3>, 3>;
 using Vector3 = std::array<double, 3>;
 
 Tensor of_neighbours(const Tensor& points, int64_t k) {
-  return neighbour_moments(points, neighbour_rows(points, k, false), k);
+  return neighbour_moments(points, knn(points, k, false));
 }
 
 TEST_CASE("moments: a square with its centre on one side of its plane, by hand") {
