@@ -89,7 +89,10 @@ MemoryCounts exhaust_training(CrashBench& bench, const MemoryPlan& plan) {
     CHECK(bench.damage() == "");
     CHECK_FALSE(bench.has_temporaries());
     if (!noticed) {
-      if (ended_before(n, bench.calls())) continue;
+      if (ended_before(n, bench.calls())) {
+        ++counts.early;
+        continue;
+      }
       ++counts.unnoticed;
       CHECK(bench.difference() == "");
     } else if (counts.faults % plan.complete_every == 0) {
@@ -188,16 +191,23 @@ MemoryCounts ProbeBench::exhaust(const MemoryPlan& plan) const {
   fs::remove(log);
   const Ended counted = start(memory_environment(plan, "paths", log), kCountingHangs);
   REQUIRE_MESSAGE(counted.code == 0, counted.err);
-  std::vector<std::string> lines;
-  TextReader in(read_text_file(log));
-  for (std::string line; std::getline(in, line);) lines.push_back(line);
-  for (const int64_t n : allocations_of(lines, plan, counts)) {
+  const auto lines = [&log] {
+    std::vector<std::string> read;
+    TextReader in(read_text_file(log));
+    for (std::string line; std::getline(in, line);) read.push_back(line);
+    return read;
+  };
+  for (const int64_t n : allocations_of(lines(), plan, counts)) {
     fs::remove_all(out());
     const Ended ended = start(memory_environment(plan, str(plan.how, ":", n), log));
     CAPTURE(n);
     CAPTURE(ended.err);
     const bool noticed = check_ending(ended, "landscape_probe");
     CHECK(damage(!noticed) == "");
+    if (!noticed && ended_before(n, lines())) {
+      ++counts.early;
+      continue;
+    }
     if (!noticed) ++counts.unnoticed;
     if (noticed && counts.faults % plan.complete_every == 0) {
       ++counts.completed;
@@ -222,7 +232,7 @@ bool allocations_can_fail() {
 
 std::string text_of(const MemoryCounts& c) {
   return str(c.allocations, " allocations on ", c.paths, " paths, ", c.faults, " failed, ",
-             c.unnoticed, " unnoticed, ", c.completed, " carried to the end, ", c.seconds, " s");
+             c.unnoticed, " unnoticed, ", c.early, " ended before, ", c.completed, " carried to the end, ", c.seconds, " s");
 }
 
 }  // namespace basin::tools
