@@ -201,6 +201,15 @@ Tensor linear_bn_act_max_frozen(const Tensor& x, const Tensor& w, const Tensor& 
                                 const Tensor& var, double eps = 1e-5, Act act = Act::relu,
                                 double slope = 0);
 
+// The maximum and the mean over points of act(BN(x)), y[b] = (max_n, mean_n), without ever storing
+// act(BN(x)): x [B, N, C], gamma, beta [C] -> y [B, 2 C], mean, var [C]. Arg-max and batch
+// statistics as in linear_bn_act_max.
+BatchNormResult bn_act_max_mean(const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                                double eps = 1e-5, Act act = Act::relu, double slope = 0);
+Tensor bn_act_max_mean_frozen(const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                              const Tensor& mean, const Tensor& var, double eps = 1e-5,
+                              Act act = Act::relu, double slope = 0);
+
 // The linear map of an edge convolution, w [out, 2 in] on (x_j - x_i, x_i), as one map of x_j and
 // one of x_i: neighbour = w[:, :in], centre = w[:, in:] - w[:, :in]. And its transpose, the w with
 // halves neighbour - centre and centre.

@@ -94,9 +94,15 @@ class Forward {
       keep(str("edge", i + 1), x, Rows::point);
       levels.push_back(x);
     }
-    x = activate(net_.points, concat(levels, 2));
-    keep("point_features", x, Rows::point);
-    x = concat({max(x, 1), mean(x, 1)}, 1);
+    x = concat(levels, 2);
+    if (net_.config.fused && !options_.keep_activations) {
+      x = pass_.apply_max_mean(net_.points.norm, pass_.apply(net_.points.map, x), Act::leaky_relu,
+                               kSlope);
+    } else {  // the features of the points are asked for
+      x = activate(net_.points, x);
+      keep("point_features", x, Rows::point);
+      x = concat({max(x, 1), mean(x, 1)}, 1);
+    }
     keep("global_feature", x, Rows::example);
     x = activate(net_.fc1, x);
     keep("fc1", x, Rows::example);

@@ -206,7 +206,7 @@ export -f build_all gpu_tests sanitize basin_bench peers all_peers compiled_peer
 medians() { sed -n 's/^ *"\([^"]*\)\.median_ms": \([0-9.eE+-]*\),\{0,1\}$/\1 \2/p' "$1"; }
 
 ratio_table() { # Basin, and each peer's time over it
-  local file
+  local file name
   [ -s "$work/bench.json" ] || return 0
   echo '| case | Basin, ms | peer | peer, ms | ratio |'
   echo '|---|---|---|---|---|'
@@ -219,6 +219,7 @@ ratio_table() { # Basin, and each peer's time over it
 }
 
 report_markdown() {
+  local s name code seconds text
   if [ "$rehearse" = 1 ]; then
     echo "# Rehearsal of the check of a GPU on the emulated device, $day: no time here is a device's"
   else

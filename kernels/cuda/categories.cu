@@ -1,7 +1,7 @@
 // Rows of categories on CUDA: one thread per value, or per row.
 #include "basin/kernels/categories.h"
 
-#include "basin/kernels/cuda/grid.cuh"
+#include "basin/kernels/cuda/elements.cuh"
 
 namespace basin {
 namespace {
@@ -21,11 +21,11 @@ struct Columns {
 };
 
 template <class T>
-void multi_hot(const int64_t* index, const Columns& columns, int64_t width, T* out, int64_t n) {
-  cuda::for_items(MultiHot::name, n, [=] __device__(int64_t i) {
-    const int64_t f = i % columns.count;
+void multi_hot(const int64_t* index, const Columns& columns, int64_t width, T* out, int64_t rows) {
+  cuda::map_elements(MultiHot::name, rows, columns.count, [=] __device__(int64_t r, int64_t f) {
+    const int64_t i = r * columns.count + f;
     if (index[i] < 0 || index[i] >= columns.size[f]) return;
-    out[i / columns.count * width + columns.base[f] + index[i]] = T(1);
+    out[r * width + columns.base[f] + index[i]] = T(1);
   });
 }
 
@@ -37,7 +37,7 @@ void MultiHot::cuda(const Tensor& index, const ColumnSizes& sizes, Tensor& out) 
   dispatch_float(out.dtype(), name, [&](auto z) {
     using T = decltype(z);
     multi_hot(cuda::in_ptr<int64_t>(index), Columns(sizes), sizes.sum(), cuda::out_ptr<T>(out),
-              index.numel());
+              index.size(0));
   });
 }
 

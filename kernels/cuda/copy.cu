@@ -1,16 +1,16 @@
 // CUDA copies and fills: one thread per element.
 #include "basin/kernels/copy.h"
 
-#include "basin/kernels/cuda/grid.cuh"
+#include "basin/kernels/cuda/elements.cuh"
 #include "basin/kernels/reduce.h"
 
 namespace basin {
 namespace {
 
 struct StridedPlan {
-  int rank;
-  int64_t sizes[kMaxRank];
-  int64_t strides[kMaxRank];
+  int rank = 0;
+  cuda::FastDivide sizes[kMaxRank];
+  int64_t strides[kMaxRank] = {};
 };
 
 template <class Word>
@@ -19,11 +19,12 @@ void strided_copy(const Tensor& x, const StridedPlan& plan, Tensor& out) {
   Word* o = cuda::out_ptr<Word>(out);
   cuda::for_items(StridedCopy::name, out.numel(), [=] __device__(int64_t i) {
     int64_t rest = i, at = 0;
-    for (int k = plan.rank - 1; k >= 0; --k) {
-      at += rest % plan.sizes[k] * plan.strides[k];
-      rest /= plan.sizes[k];
+    for (int k = plan.rank - 1; k > 0; --k) {
+      const int64_t outer = plan.sizes[k].quotient(rest);
+      at += plan.sizes[k].remainder(rest, outer) * plan.strides[k];
+      rest = outer;
     }
-    o[i] = p[at];
+    o[i] = p[at + rest * plan.strides[0]];
   });
 }
 
@@ -33,8 +34,7 @@ void copy_axis(const Tensor& x, AxisView in, int64_t from, int64_t count, Tensor
   const Word* p = cuda::in_ptr<Word>(x);
   Word* o = cuda::out_ptr<Word>(out);
   const int64_t run = count * in.inner;
-  cuda::for_items(CopyAxis::name, in.outer * run, [=] __device__(int64_t i) {
-    const int64_t outer = i / run, rest = i % run;
+  cuda::map_elements(CopyAxis::name, in.outer, run, [=] __device__(int64_t outer, int64_t rest) {
     o[(outer * dst.n + to) * in.inner + rest] = p[(outer * in.n + from) * in.inner + rest];
   });
 }
@@ -45,17 +45,19 @@ void fill(T value, T* out, int64_t n) {
 }
 
 template <class T>
-void identity(T* out, int64_t side, int64_t n) {
-  cuda::for_items(Identity::name, n,
-                  [=] __device__(int64_t i) { out[i] = i % (side + 1) == 0 ? T(1) : T(0); });
+void identity(T* out, int64_t side) {
+  cuda::map_elements(Identity::name, side, side, [=] __device__(int64_t r, int64_t c) {
+    out[r * side + c] = r == c ? T(1) : T(0);
+  });
 }
 
 }  // namespace
 
 void StridedCopy::cuda(const Tensor& x, const std::array<int64_t, kMaxRank>& strides, Tensor& out) {
-  StridedPlan plan{out.rank(), {}, {}};
+  StridedPlan plan;
+  plan.rank = out.rank();
   for (int k = 0; k < plan.rank; ++k) {
-    plan.sizes[k] = out.size(k);
+    plan.sizes[k] = cuda::FastDivide(out.size(k), out.numel());
     plan.strides[k] = strides[k];
   }
   if (size_of(x.dtype()) == 4) {
@@ -85,7 +87,7 @@ void Fill::cuda(double value, Tensor& out) {
 void Identity::cuda(Tensor& out) {
   dispatch_float(out.dtype(), name, [&](auto z) {
     using T = decltype(z);
-    identity(cuda::out_ptr<T>(out), out.size(0), out.numel());
+    identity(cuda::out_ptr<T>(out), out.size(0));
   });
 }
 

@@ -109,8 +109,8 @@ void reduce_edges(const EdgeArrays<T>& in, T* winner, uint8_t* argmax, T* sums,
 template <class T>
 void normalise(const EdgeArrays<T>& in, const T* k, const T* beta, T* y) {
   const int64_t n = in.channels;
-  cuda::for_items(EdgeBnActMaxForward::name, in.rows() * n, [=] __device__(int64_t i) {
-    const int64_t c = i % n;
+  cuda::map_elements(EdgeBnActMaxForward::name, in.rows(), n, [=] __device__(int64_t r, int64_t c) {
+    const int64_t i = r * n + c;
     y[i] = cuda::activate(in.act, (in.winner[i] - k[c]) * k[n + c] + beta[c], in.slope);
   });
 }
@@ -178,8 +178,8 @@ void sweep_edges(const EdgeArrays<T>& in, const cuda::ByTarget& into, const T* k
     const T each = in.given ? T(0) : k[2 * n + c] + k2 * (in.v[at] - in.centre_v(c));
     dv[at] = sum + static_cast<T>(in.degree[j]) * each;
   });
-  cuda::for_items(name, in.rows() * n, [=] __device__(int64_t at) {
-    const int64_t c = at % n;
+  cuda::map_elements(name, in.rows(), n, [=] __device__(int64_t r, int64_t c) {
+    const int64_t at = r * n + c;
     const T spread = in.given ? T(0) : k[n + c] * in.sums[at];
     du[at] = k[c] * du[at] + (k[3 * n + c] + spread);
   });

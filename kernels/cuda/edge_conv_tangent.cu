@@ -97,8 +97,9 @@ Moved<T> move(const char* name, const EdgeArrays<T>& in, const EdgeConvPoint& po
 
 template <class T>
 void push_outputs(const EdgeArrays<T>& in, const Moved<T>& m, const T* y, T* y_t) {
-  cuda::for_items(EdgeBnActMaxTangent::name, in.rows() * in.channels, [=] __device__(int64_t i) {
-    const int64_t c = i % in.channels;
+  const int64_t n = in.channels;
+  cuda::map_elements(EdgeBnActMaxTangent::name, in.rows(), n, [=] __device__(int64_t r, int64_t c) {
+    const int64_t i = r * n + c;
     const T zc = in.winner[i] - static_cast<T>(in.mean_offset(c));
     const T zc_t = m.zt[i] - static_cast<T>(m.at(kMeanT, c));
     const T moved = static_cast<T>(m.at(kScaleT, c)) * zc + static_cast<T>(m.at(kScale, c)) * zc_t;
@@ -181,8 +182,8 @@ void sweep_edges(const EdgeArrays<T>& in, const Moved<T>& m, const cuda::ByTarge
     dv_t[at] = sum + static_cast<T>(in.degree[j]) * each;
   });
   if (in.given) return;
-  cuda::for_items(name, in.rows() * n, [=] __device__(int64_t at) {
-    const int64_t c = at % n;
+  cuda::map_elements(name, in.rows(), n, [=] __device__(int64_t r, int64_t c) {
+    const int64_t at = r * n + c;
     const T moved = static_cast<T>(in.neighbours) * m.ut[at] + m.neighbour_sum[at];
     du_t[at] += k[3 * n + c] + k[n + c] * in.sums[at] + k[c] * moved;
   });

@@ -1,23 +1,40 @@
 // CUDA elementwise kernels: the formulas of kernels/scalar.h, one thread per element.
 #include "basin/kernels/elementwise.h"
 
-#include "basin/kernels/cuda/grid.cuh"
+#include "basin/kernels/cuda/elements.cuh"
 
 namespace basin {
 namespace {
+
+// A BroadcastPlan whose element numbers are taken apart without a division.
+struct Plan {
+  Plan(const BroadcastPlan& plan, int64_t count) : rank(plan.rank) {
+    for (int k = 0; k < rank; ++k) {
+      sizes[k] = cuda::FastDivide(plan.sizes[k], count);
+      a[k] = plan.a_strides[k];
+      b[k] = plan.b_strides[k];
+    }
+  }
+  int rank;
+  cuda::FastDivide sizes[kMaxRank];
+  int64_t a[kMaxRank] = {}, b[kMaxRank] = {};
+};
 
 // Offsets of one output element in both inputs.
 struct Offsets {
   int64_t a, b;
 };
-__device__ inline Offsets locate(const BroadcastPlan& plan, int64_t i) {
+__device__ inline Offsets locate(const Plan& plan, int64_t i) {
   Offsets at{0, 0};
-  for (int k = plan.rank - 1; k >= 0; --k) {
-    const int64_t position = i % plan.sizes[k];
-    i /= plan.sizes[k];
-    at.a += position * plan.a_strides[k];
-    at.b += position * plan.b_strides[k];
+  for (int k = plan.rank - 1; k > 0; --k) {
+    const int64_t outer = plan.sizes[k].quotient(i);
+    const int64_t position = plan.sizes[k].remainder(i, outer);
+    i = outer;
+    at.a += position * plan.a[k];
+    at.b += position * plan.b[k];
   }
+  at.a += i * plan.a[0];
+  at.b += i * plan.b[0];
   return at;
 }
 
@@ -34,7 +51,12 @@ void chain_items(const T* t, const T* x, const T* y, T p, T* out, int64_t n) {
 }
 
 template <class F, class T>
-void binary_items(const BroadcastPlan& plan, const T* a, const T* b, T* out, int64_t n) {
+void equal_items(const T* a, const T* b, T* out, int64_t n) {
+  cuda::for_items(BinaryMap::name, n, [=] __device__(int64_t i) { out[i] = F::f(a[i], b[i]); });
+}
+
+template <class F, class T>
+void binary_items(const Plan& plan, const T* a, const T* b, T* out, int64_t n) {
   cuda::for_items(BinaryMap::name, n, [=] __device__(int64_t i) {
     const Offsets at = locate(plan, i);
     out[i] = F::f(a[at.a], b[at.b]);
@@ -71,9 +93,12 @@ void BinaryMap::cuda(Binary op, const Tensor& a, const Tensor& b, Tensor& out) {
   const BroadcastPlan plan = plan_broadcast(a.shape(), b.shape(), out.shape());
   dispatch_float(out.dtype(), name, [&](auto z) {
     using T = decltype(z);
+    const T *pa = cuda::in_ptr<T>(a), *pb = cuda::in_ptr<T>(b);
+    T* to = cuda::out_ptr<T>(out);
+    const int64_t n = out.numel();
     visit_binary(op, [&](auto f) {
-      binary_items<decltype(f)>(plan, cuda::in_ptr<T>(a), cuda::in_ptr<T>(b), cuda::out_ptr<T>(out),
-                                out.numel());
+      if (a.shape() == b.shape()) return equal_items<decltype(f)>(pa, pb, to, n);
+      binary_items<decltype(f)>(Plan(plan, n), pa, pb, to, n);
     });
   });
 }

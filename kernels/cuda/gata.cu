@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "basin/kernels/cuda/dual.cuh"
-#include "basin/kernels/cuda/grid.cuh"
+#include "basin/kernels/cuda/elements.cuh"
 #include "basin/kernels/cuda/rows.cuh"
 #include "basin/kernels/detail/edge_product_maps.h"
 #include "basin/kernels/index.h"
@@ -113,9 +113,8 @@ void attend(const char* name, const Call<V>& call) {
   cuda::for_warps(name, g.edges * s.heads, [=] __device__(int64_t n, int lane) {
     maps::logit(Warp{lane}, g, s, in, n / s.heads, n % s.heads, w);
   });
-  cuda::for_items(name, g.nodes * s.heads, [=] __device__(int64_t n) {
-    maps::softmax(g, s.heads, n / s.heads, n % s.heads, w);
-  });
+  cuda::map_elements(name, g.nodes, s.heads,
+                     [=] __device__(int64_t r, int64_t c) { maps::softmax(g, s.heads, r, c, w); });
 }
 
 template <int kDegree, class V>
@@ -126,8 +125,8 @@ void forward(const Call<V>& call, Tensor& out) {
   const auto in = call.in;
   const auto w = call.attention.field;
   const Out<V> to = out_of<V>(out);
-  cuda::for_items(GataMessage::name, g.nodes * g.channels, [=] __device__(int64_t n) {
-    maps::gather_messages<kDegree>(g, s, in, w, n / g.channels, n % g.channels, to);
+  cuda::map_elements(GataMessage::name, g.nodes, g.channels, [=] __device__(int64_t r, int64_t c) {
+    maps::gather_messages<kDegree>(g, s, in, w, r, c, to);
   });
 }
 
@@ -147,15 +146,14 @@ void backward(const Call<V>& call, const Tensor& ct, const Tensor& ct_tangent, G
   cuda::for_warps(name, g.edges, [=] __device__(int64_t e, int lane) {
     maps::edge_gradients<kDegree>(Warp{lane}, g, s, in, w, up, e, f, bar, c_out, y);
   });
-  cuda::for_items(name, g.nodes * s.heads, [=] __device__(int64_t n) {
-    maps::softmax_gradient(g, s, n / s.heads, n % s.heads, w, bar);
+  cuda::map_elements(name, g.nodes, s.heads, [=] __device__(int64_t r, int64_t c) {
+    maps::softmax_gradient(g, s, r, c, w, bar);
   });
-  cuda::for_items(name, g.nodes * g.channels, [=] __device__(int64_t n) {
-    maps::receiver_gradients(g, s, in, bar, n / g.channels, n % g.channels, q, a);
+  cuda::map_elements(name, g.nodes, g.channels, [=] __device__(int64_t r, int64_t c) {
+    maps::receiver_gradients(g, s, in, bar, r, c, q, a);
   });
-  cuda::for_items(name, g.nodes * g.channels, [=] __device__(int64_t n) {
-    maps::sender_gradients<kDegree>(g, s, in, w, bar, up, n / g.channels, n % g.channels, k, s_out,
-                                    v, x);
+  cuda::map_elements(name, g.nodes, g.channels, [=] __device__(int64_t r, int64_t c) {
+    maps::sender_gradients<kDegree>(g, s, in, w, bar, up, r, c, k, s_out, v, x);
   });
 }
 
@@ -170,8 +168,8 @@ void products(const Graph& graph, const Factors<V>& in, Tensor& out) {
   const Graph g = graph;
   const Factors<V> factors = in;
   const Out<V> to = out_of<V>(out);
-  cuda::for_items(EdgeProducts::name, g.edges * g.channels, [=] __device__(int64_t n) {
-    maps::product<kDegree>(g, factors, n / g.channels, n % g.channels, to);
+  cuda::map_elements(EdgeProducts::name, g.edges, g.channels, [=] __device__(int64_t r, int64_t c) {
+    maps::product<kDegree>(g, factors, r, c, to);
   });
 }
 
@@ -183,11 +181,11 @@ void product_gradients(const Graph& graph, const Factors<V>& in, const Tensor& c
   const Factors<V> factors = in;
   const In<V> up = in_of<V>(ct, &ct_tangent);
   const Out<V> q = out_of<V>(grads.q), k = out_of<V>(grads.k), y = out_of<V>(grads.y);
-  cuda::for_items(name, g.nodes * g.channels, [=] __device__(int64_t n) {
-    maps::product_gradient<kDegree>(g, factors, up, false, n / g.channels, n % g.channels, q);
+  cuda::map_elements(name, g.nodes, g.channels, [=] __device__(int64_t r, int64_t c) {
+    maps::product_gradient<kDegree>(g, factors, up, false, r, c, q);
   });
-  cuda::for_items(name, g.nodes * g.channels, [=] __device__(int64_t n) {
-    maps::product_gradient<kDegree>(g, factors, up, true, n / g.channels, n % g.channels, k);
+  cuda::map_elements(name, g.nodes, g.channels, [=] __device__(int64_t r, int64_t c) {
+    maps::product_gradient<kDegree>(g, factors, up, true, r, c, k);
   });
   if (!grads.y.defined()) return;
   cuda::for_warps(name, g.edges, [=] __device__(int64_t e, int lane) {

@@ -1,7 +1,7 @@
 // CUDA kernels that make index tensors: one thread per element.
 #include "basin/kernels/index_map.h"
 
-#include "basin/kernels/cuda/grid.cuh"
+#include "basin/kernels/cuda/elements.cuh"
 
 namespace basin {
 namespace {
@@ -16,9 +16,9 @@ void segment_inverse(const int32_t* start, T* out, int64_t n) {
 
 // A label outside the classes gives a row of zeros, never a write outside the row.
 template <class T>
-void one_hot(const int64_t* label, int64_t classes, T* out, int64_t n) {
-  cuda::for_items(OneHot::name, n, [=] __device__(int64_t i) {
-    out[i] = label[i / classes] == i % classes ? T(1) : T(0);
+void one_hot(const int64_t* label, int64_t classes, T* out, int64_t rows) {
+  cuda::map_elements(OneHot::name, rows, classes, [=] __device__(int64_t r, int64_t c) {
+    out[r * classes + c] = label[r] == c ? T(1) : T(0);
   });
 }
 
@@ -27,8 +27,9 @@ void one_hot(const int64_t* label, int64_t classes, T* out, int64_t n) {
 void CloudRows::cuda(const Tensor& index, int64_t per_cloud, int64_t points, Tensor& rows) {
   const int32_t* from = cuda::in_ptr<int32_t>(index);
   int32_t* to = cuda::out_ptr<int32_t>(rows);
+  const cuda::FastDivide clouds(per_cloud, rows.numel());
   cuda::for_items(name, rows.numel(), [=] __device__(int64_t e) {
-    to[e] = static_cast<int32_t>(e / per_cloud * points) + from[e];
+    to[e] = static_cast<int32_t>(clouds.quotient(e) * points) + from[e];
   });
 }
 
@@ -37,8 +38,10 @@ void PickNeighbours::cuda(const Tensor& q, const Tensor& index, Tensor& out) {
   const uint8_t* at = cuda::in_ptr<uint8_t>(q);
   const int32_t* from = cuda::in_ptr<int32_t>(index);
   int32_t* to = cuda::out_ptr<int32_t>(out);
-  cuda::for_items(name, out.numel(),
-                  [=] __device__(int64_t i) { to[i] = from[i / channels * neighbours + at[i]]; });
+  const cuda::FastDivide rows(channels, out.numel());
+  cuda::for_items(name, out.numel(), [=] __device__(int64_t i) {
+    to[i] = from[rows.quotient(i) * neighbours + at[i]];
+  });
 }
 
 void SegmentInverse::cuda(const Tensor& offsets, Tensor& out) {
@@ -51,7 +54,7 @@ void SegmentInverse::cuda(const Tensor& offsets, Tensor& out) {
 void OneHot::cuda(const Tensor& labels, Tensor& out) {
   dispatch_float(out.dtype(), name, [&](auto z) {
     using T = decltype(z);
-    one_hot(cuda::in_ptr<int64_t>(labels), out.size(1), cuda::out_ptr<T>(out), out.numel());
+    one_hot(cuda::in_ptr<int64_t>(labels), out.size(1), cuda::out_ptr<T>(out), out.size(0));
   });
 }
 

@@ -39,8 +39,9 @@ void finish_outputs(const WideLayer<T>& in, const cuda::RunMaxima& maxima, const
   const T* value = cuda::in_ptr<T>(maxima.value);
   const int32_t* place = cuda::in_ptr<int32_t>(maxima.place);
   const int64_t runs = maxima.runs;
-  cuda::for_items(LinearBnActMaxForward::name, in.batch * in.out, [=] __device__(int64_t i) {
-    const int64_t b = i / in.out, c = i - b * in.out;
+  const char* name = LinearBnActMaxForward::name;
+  cuda::map_elements(name, in.batch, in.out, [=] __device__(int64_t b, int64_t c) {
+    const int64_t i = b * in.out + c;
     const cuda::Best<T> top = cuda::join_runs(value, place, runs, in.out, b, c);
     const double gamma = in.gamma[c], sign = gamma < 0 ? -1 : gamma > 0 ? 1 : 0;
     const double product = sign * top.value;

@@ -119,8 +119,9 @@ Pushed<T> push(const char* name, const WideLayer<T>& in, const LinearMaxPoint& p
 template <class T>
 void push_outputs(const WideLayer<T>& in, const Pushed<T>& p, const T* t_beta, double slope,
                   T* t_y) {
-  cuda::for_items(LinearBnActMaxTangent::name, in.batch * in.out, [=] __device__(int64_t i) {
-    const int64_t c = i % in.out;
+  const char* name = LinearBnActMaxTangent::name;
+  cuda::map_elements(name, in.batch, in.out, [=] __device__(int64_t b, int64_t c) {
+    const int64_t i = b * in.out + c;
     const double t_z = p.t_gamma[c] * p.zhat[i] + in.gamma[c] * p.t_zhat[i] + t_beta[c];
     t_y[i] = static_cast<T>(cuda::pull(in.act, t_z, in.y, i, slope));
   });

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "basin/kernels/cuda/dual.cuh"
+#include "basin/kernels/cuda/elements.cuh"
 #include "basin/kernels/cuda/gemm.cuh"
 #include "basin/kernels/cuda/symmetric.cuh"
 #include "basin/kernels/cuda/tensor_core.cuh"
@@ -159,8 +160,7 @@ __device__ In outcome_of(const Scale& s, double value) {
 template <class In>
 void vectors(const Batch<In>& batch, const Scale* scale) {
   const int64_t n = batch.size();
-  cuda::for_items(kName, batch.count * n, [=] __device__(int64_t at) {
-    const int64_t m = at / n, i = at % n;
+  cuda::map_elements(kName, batch.count, n, [=] __device__(int64_t m, int64_t i) {
     const Scale& s = scale[m];
     batch.out[m][i] = outcome_of<In>(s, static_cast<double>(batch.in[m][i]) / s.norm * s.gain);
   });

@@ -85,8 +85,9 @@ void widen(const char* name, const T* from, double* to, int64_t n) {
 }
 
 void add_transpose(const char* name, const double* from, double* to, int64_t n) {
-  cuda::for_items(name, n * n,
-                  [=] __device__(int64_t i) { to[i] = from[i] + from[i % n * n + i / n]; });
+  cuda::map_elements(name, n, n, [=] __device__(int64_t r, int64_t c) {
+    to[r * n + c] = from[r * n + c] + from[c * n + r];
+  });
 }
 
 }  // namespace

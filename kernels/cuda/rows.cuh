@@ -6,7 +6,7 @@
 #pragma once
 #include <type_traits>
 
-#include "basin/kernels/cuda/grid.cuh"
+#include "basin/kernels/cuda/elements.cuh"
 
 namespace basin::cuda {
 
@@ -24,7 +24,7 @@ __global__ void rows_kernel(int64_t rows, int64_t channels, Body body) {
 }
 
 // body(r, c) for every row and channel: for bodies that loop over other rows. A plain map is
-// for_items, which wastes no lanes where C is small.
+// map_elements.
 template <class Body>
 void for_rows(const char* name, int64_t rows, int64_t channels, Body body) {
   if (rows * channels == 0) return;
@@ -93,7 +93,7 @@ __device__ void add_lanes(const double (&part)[kSums][kLanes][kChannelLanes], do
 struct NoMap {};
 
 // add(r, c, s) adds row r of channel c to the sums s [kSums]; finish(c, s) gets the sums over all
-// rows; then map(i, c) for all elements i, where one tile holds all rows. Where there are several
+// rows; then map(r, c) for all elements, where one tile holds all rows. Where there are several
 // tiles of rows, their sums go to partial [tiles, kSums, C], and the block that comes last adds
 // them: the lanes of a block share the tiles of one column, since one thread alone would wait for
 // memory a thousand times.
@@ -132,7 +132,7 @@ __global__ void column_sums_kernel(int64_t rows, int64_t channels, int64_t tile_
   if constexpr (!std::is_same_v<Map, NoMap>) {
     __syncthreads();
     if (c >= channels) return;
-    for (int64_t r = threadIdx.y; r < rows; r += kRowLanes) map(r * channels + c, c);
+    for (int64_t r = threadIdx.y; r < rows; r += kRowLanes) map(r, c);
   }
 }
 
@@ -161,22 +161,15 @@ void finish_column_sums(const char* name, int64_t rows, int64_t channels, Add ad
       finish, NoMap{});
 }
 
-template <class Map>
-struct MapItem {
-  Map map;
-  int64_t channels;
-  __device__ void operator()(int64_t i) const { map(i, i % channels); }
-};
-
-// The same, then map(i, c) for the elements i of all rows and channels, which may read what finish
-// has written: one launch for few rows, else two.
+// finish_column_sums, then map(r, c) for the elements of all rows and channels, which may read what
+// finish has written: one launch for few rows, else two.
 template <int kSums, class Add, class Finish, class Map>
 void map_by_column_sums(const char* name, int64_t rows, int64_t channels, Add add, Finish finish,
                         Map map) {
   const int64_t most = tile_length(512, 24);  // rows of the one tile
   if (rows > most || channels == 0) {
     finish_column_sums<kSums>(name, rows, channels, add, finish);
-    for_items(name, rows * channels, MapItem<Map>{map, channels});
+    map_elements(name, rows, channels, map);
     return;
   }
   double* none = nullptr;

@@ -3,7 +3,7 @@
 // integer atomics fix how many rows a target has and which ones; the lists are sorted afterwards,
 // so the bits do not depend on the order in which the atomics arrive.
 #include "basin/kernels/cuda/by_target.cuh"
-#include "basin/kernels/cuda/grid.cuh"
+#include "basin/kernels/cuda/elements.cuh"
 #include "basin/kernels/index.h"
 #include "basin/kernels/index_map.h"
 
@@ -197,12 +197,11 @@ namespace {
 
 template <class T>
 void sum_lists(const T* x, const int32_t* start, const int32_t* order, int64_t width, T* out,
-               int64_t n) {
-  cuda::for_items(ScatterSum::name, n, [=] __device__(int64_t i) {
-    const int64_t row = i / width, f = i % width;
+               int64_t rows) {
+  cuda::map_elements(ScatterSum::name, rows, width, [=] __device__(int64_t row, int64_t f) {
     T sum = 0;
     for (int32_t k = start[row]; k < start[row + 1]; ++k) sum += x[order[k] * width + f];
-    out[i] = sum;
+    out[row * width + f] = sum;
   });
 }
 
@@ -216,7 +215,7 @@ void ScatterSum::cuda(const Tensor& x, const Tensor& index, Tensor& out) {
     using T = decltype(z);
     sum_lists(cuda::in_ptr<T>(x), cuda::in_ptr<int32_t>(sorted.start),
               cuda::in_ptr<int32_t>(sorted.order), out.numel() / out.size(0), cuda::out_ptr<T>(out),
-              out.numel());
+              out.size(0));
   });
 }
 

@@ -44,6 +44,29 @@ inline Tensor linear_bn_act_max_frozen_composite(const Tensors& x, const Tensor&
   return max(reshape(y, {batch, points, out}), 1);
 }
 
+// y [B N, C] -> [B, 2 C]
+inline Tensor max_mean(const Tensor& y, const Shape& clouds) {
+  const Tensor x = reshape(y, clouds);
+  return concat({max(x, 1), mean(x, 1)}, 1);
+}
+
+// x = {x [B, N, C], gamma, beta [C]}
+inline BatchNormResult bn_act_max_mean_composite(const Tensors& x, double eps, Act act,
+                                                 double slope) {
+  const Shape rows{x[0].size(0) * x[0].size(1), x[0].size(2)};
+  BatchNormResult r = batch_norm_composite(reshape(x[0], rows), x[1], x[2], eps, act, slope);
+  r.y = max_mean(r.y, x[0].shape());
+  return r;
+}
+
+inline Tensor bn_act_max_mean_frozen_composite(const Tensors& x, const Tensor& mean,
+                                               const Tensor& var, double eps, Act act,
+                                               double slope) {
+  const Shape rows{x[0].size(0) * x[0].size(1), x[0].size(2)};
+  return max_mean(normalise_composite(reshape(x[0], rows), x[1], x[2], mean, var, eps, act, slope),
+                  x[0].shape());
+}
+
 // z [B N k, C] = u_i + v_j of every edge; u, v [B, N, C], index [B, N, k] i32 within the cloud
 inline Tensor edge_sums(const Tensor& u, const Tensor& v, const Tensor& index) {
   const int64_t nodes = u.size(0) * u.size(1), channels = u.size(2), k = index.size(2);

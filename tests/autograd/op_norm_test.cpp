@@ -178,3 +178,57 @@ OP_ROW(linear_bn_act_max_frozen) {
   }
   return cases;
 }
+
+namespace {
+
+const std::vector<Shape> kClouds{{2, 7, 3}, {1, 9, 1}, {3, 2, 5}, {2, 5, 258}};
+
+Tensors cloud_arguments(Rng& rng, const Shape& clouds) {
+  return {uniform(rng, clouds, -2, 2), both_signs(rng, clouds[2]), uniform(rng, {clouds[2]})};
+}
+
+}  // namespace
+
+OP_ROW(bn_act_max_mean) {
+  Cases cases;
+  for (const auto& [act, slope] : kActs) {
+    const auto a = act;
+    const double s = slope;
+    const Fn f = [=](const Tensors& x) -> Tensors {
+      return {bn_act_max_mean(x[0], x[1], x[2], 1e-5, a, s).y};
+    };
+    const Fn reference = [=](const Tensors& x) -> Tensors {
+      return {bn_act_max_mean_composite(x, 1e-5, a, s).y};
+    };
+    for (const Shape& clouds : kClouds) {
+      cases.push_back(
+          several(str(clouds, ", ", name_of(a)), cloud_arguments(rng, clouds), f, reference));
+    }
+    cases.push_back(
+        large(several("[3, 700, 200], " + name_of(a), cloud_arguments(rng, {3, 700, 200}), f)));
+  }
+  return cases;
+}
+
+OP_ROW(bn_act_max_mean_frozen) {
+  Cases cases;
+  for (const auto& [act, slope] : kActs) {
+    const auto a = act;
+    const double s = slope;
+    for (const Shape& clouds :
+         {kClouds[0], kClouds[1], kClouds[2], kClouds[3], Shape{2, 1, 3}, Shape{3, 700, 200}}) {
+      const Tensor mean = uniform(rng, {clouds[2]}), var = uniform(rng, {clouds[2]}, 0.3, 2);
+      Case c = several(
+          str(clouds, ", ", name_of(a)), cloud_arguments(rng, clouds),
+          [=](const Tensors& x) -> Tensors {
+            return {bn_act_max_mean_frozen(x[0], x[1], x[2], like(mean, x[0]), like(var, x[0]),
+                                           1e-5, a, s)};
+          },
+          [=](const Tensors& x) -> Tensors {
+            return {bn_act_max_mean_frozen_composite(x, mean, var, 1e-5, a, s)};
+          });
+      cases.push_back(clouds[1] == 700 ? large(c) : c);
+    }
+  }
+  return cases;
+}

@@ -280,6 +280,39 @@ TEST_CASE("singular: batch statistics of batch_norm and linear_bn_act_max are co
   CHECK(norm(grad(pooled_statistics)(p)) == 0);
 }
 
+// Points that occur twice, a gain of zero (every point ties), and a NaN, which is the maximum.
+TEST_CASE("singular: bn_act_max_mean with duplicated points, with gamma 0 and with a NaN") {
+  Rng rng(13, 0);
+  const auto zeros = [](const Shape& s) { return Tensor::zeros(s, DType::f64); };
+  for (Act act : {Act::none, Act::relu}) {
+    for (bool zero_gain : {false, true}) {
+      CAPTURE(zero_gain);
+      Tensors p = random_like(rng, {zeros({2, 4, 5}), zeros({5}), zeros({5})});
+      p[0] = concat({p[0], p[0]}, 1);  // points 4..7 repeat 0..3
+      if (zero_gain) p[1] = vec({0, 0.7, 0, -0.7, 0});
+      const Fn fused = [act](const Tensors& x) -> Tensors {
+        return {bn_act_max_mean(x[0], x[1], x[2], 1e-5, act).y};
+      };
+      const Fn plain = [act](const Tensors& x) -> Tensors {
+        return {table::bn_act_max_mean_composite(x, 1e-5, act, 0).y};
+      };
+      const Tensors u = random_like(rng, fused(p));
+      const Tensors g = vjp(fused, p, u).second, h = vjp(plain, p, u).second;
+      for (size_t i = 0; i < g.size(); ++i) {
+        CAPTURE(i);
+        CHECK(relative_error({g[i]}, {h[i]}, 1e-3) <= 1e-12);
+      }
+    }
+  }
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const Tensor x = Tensor::from<double>({1, 5, nan, 2, 0, 7}, {1, 3, 2});  // of channel 0, point 1
+  const Tensor y = bn_act_max_mean_frozen(x, vec({1, 1}), vec({0, 0}), vec({0, 0}), vec({1, 1}), 0);
+  CHECK(std::isnan(y.at(0)));
+  CHECK(std::isnan(y.at(2)));
+  CHECK(y.at(1) == 7);
+  CHECK(std::abs(y.at(3) - 14.0 / 3) <= 1e-15);
+}
+
 TEST_CASE("singular: a bias in front of batch statistics has no derivative") {
   Rng rng(6, 0);
   const auto zeros = [](const Shape& s) { return Tensor::zeros(s, DType::f64); };

@@ -11,6 +11,7 @@
 #include "basin/kernels/index_map.h"
 #include "basin/kernels/knn.h"
 #include "basin/kernels/linear_max.h"
+#include "basin/kernels/norm_pool.h"
 #include "basin/tests/emulation/compare.h"
 
 using namespace basin;
@@ -377,6 +378,86 @@ TEST_CASE("emulation: the wide layer in closed form and its derivatives") {
       {1, 6, 130, 3, Act::none, false, false}};
   int round = 0;
   for (const WideCase& c : cases) compare_linear_max(c, round++);
+}
+
+namespace {
+
+struct PoolCase {
+  int64_t batch, points, channels;
+  Act act;
+  bool given, ties;
+};
+
+// Forward, then the derivatives at the CPU's results, as above.
+void compare_norm_pool(const PoolCase& c, int round) {
+  Rng rng = stream("norm_pool", round);
+  const Shape points{c.batch, c.points, c.channels}, pooled{c.batch, 2 * c.channels};
+  const Shape row{c.channels}, places{c.batch, c.channels};
+  const Tensor x = c.ties ? gridded(rng, points, 2) : uniform(rng, points, -1, 3);
+  const Tensor gamma = gains(rng, c.channels), beta = uniform(rng, row), mean0 = uniform(rng, row);
+  const Tensor var0 = uniform(rng, row, 0.5, 2), ct = uniform(rng, pooled);
+  const Tensor t_ct = uniform(rng, pooled);
+  const BatchNormTensors t{uniform(rng, points), uniform(rng, row), uniform(rng, row)};
+  const BnAct how{1e-5, c.act, 0.2, c.given};
+  struct Result {
+    NormPoolPoint at;
+    Tensor y;
+  };
+  const auto forward = [&](const Place& on) {
+    Result r{{on(x), on(gamma), on(beta), on(mean0).clone(), on(var0).clone(),
+              on.empty(places, DType::i32)},
+             on.empty(pooled)};
+    launch<NormPoolForward>(on.device, r.at.x, r.at.gamma, r.at.beta, how, r.at.mean, r.at.var, r.y,
+                            r.at.argmax);
+    return r;
+  };
+  const auto primal = [&](const Place& on) {
+    const NormPoolPoint p = forward({Device::cpu, on.dtype}).at;
+    const auto here = [&](const Tensor& v) { return v.to(on.device); };
+    return NormPoolPoint{here(p.x),    here(p.gamma), here(p.beta),
+                         here(p.mean), here(p.var),   here(p.argmax)};
+  };
+  const auto tangents = [&](const Place& on) {
+    return BatchNormTensors{on(t.x), on(t.gamma), on(t.beta)};
+  };
+  const auto results = [&](const Place& on) {
+    return BatchNormTensors{on.empty(points), on.empty(row), on.empty(row)};
+  };
+  const std::string shapes =
+      str("x ", points, ", act ", static_cast<int>(c.act), c.given ? ", given" : "");
+  compare("norm_pool", shapes, [&](const Place& on) {
+    const Result r = forward(on);
+    return Tensors{r.y, r.at.mean, r.at.var, r.at.argmax};
+  });
+  compare("norm_pool_vjp", shapes, [&](const Place& on) {
+    BatchNormTensors d = results(on), none;
+    launch<NormPoolBackward>(on.device, primal(on), on(ct), how, d);
+    if (round == 0) launch<NormPoolBackward>(on.device, primal(on), on(ct), how, none);
+    return Tensors{d.x, d.gamma, d.beta};
+  });
+  compare("norm_pool_jvp", shapes, [&](const Place& on) {
+    Tensor t_y = on.empty(pooled);
+    launch<NormPoolTangent>(on.device, primal(on), tangents(on), how, t_y);
+    return Tensors{t_y};
+  });
+  compare("norm_pool_vjp_jvp", shapes, [&](const Place& on) {
+    BatchNormTensors d = results(on);
+    launch<NormPoolBackwardTangent>(on.device, primal(on), on(ct), tangents(on), on(t_ct), how, d);
+    return Tensors{d.x, d.gamma, d.beta};
+  });
+}
+
+}  // namespace
+
+TEST_CASE("emulation: batch norm under the maximum and the mean, and its derivatives") {
+  const PoolCase cases[] = {
+      {3, 2, 1, Act::relu, false, false},        {1, 1, 3, Act::leaky_relu, true, false},
+      {2, 5, 7, Act::leaky_relu, true, false},   {2, 70, 33, Act::leaky_relu, false, false},
+      {3, 9, 130, Act::none, false, false},      {1, 300, 5, Act::relu, false, false},
+      {2, 8, 64, Act::relu, true, true},         {2, 20, 9, Act::leaky_relu, false, true},
+      {4, 7, 300, Act::leaky_relu, false, false}};
+  int round = 0;
+  for (const PoolCase& c : cases) compare_norm_pool(c, round++);
 }
 
 TEST_CASE("emulation: a NaN, an infinity and repeated points in the wide layer") {

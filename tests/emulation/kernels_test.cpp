@@ -6,6 +6,7 @@
 
 #include "basin/kernels/batch_norm.h"
 #include "basin/kernels/copy.h"
+#include "basin/kernels/cuda/elements.cuh"
 #include "basin/kernels/elementwise.h"
 #include "basin/kernels/gemm.h"
 #include "basin/kernels/index.h"
@@ -52,6 +53,54 @@ TEST_CASE("emulation: elementwise kernels") {
   }
 }
 
+TEST_CASE("emulation: equal shapes, and broadcasts over outer, middle and several axes") {
+  const std::pair<Shape, Shape> cases[] = {
+      {{37, 9}, {37, 9}},           {{3, 1, 5}, {3, 7, 5}}, {{4, 1}, {1, 6}},
+      {{2, 1, 3, 1}, {1, 4, 1, 5}}, {{}, {5, 3}},           {{0, 4}, {4}},
+      {{2, 3, 1, 5}, {3, 4, 1}}};
+  int round = 0;
+  for (const auto& [left, right] : cases) {
+    Rng rng = stream("broadcasts", round++);
+    const Tensor a = testing::uniform(rng, left), b = testing::uniform(rng, right);
+    const Shape shape = broadcast_shapes(left, right, "binary");
+    compare("binary", str("a ", left, ", b ", right), [&](const Place& on) {
+      Tensor y = on.empty(shape);
+      launch<BinaryMap>(on.device, Binary::sub, on(a), on(b), y);
+      return Tensors{y};
+    });
+  }
+}
+
+TEST_CASE("emulation: element numbers are divided without a division") {
+  const int64_t most = int64_t{1} << 31;
+  std::vector<int64_t> numbers;
+  for (int64_t i = 0; i < 300; ++i) numbers.push_back(i);
+  for (int bits = 8; bits <= 31; ++bits) {
+    for (int64_t near = -2; near <= 1; ++near) numbers.push_back((int64_t{1} << bits) + near);
+  }
+  Rng rng = stream("divisors", 0);
+  for (int k = 0; k < 500; ++k) numbers.push_back(static_cast<int64_t>(rng.below(1u << 31)));
+  for (const int64_t d : numbers) {
+    if (d < 1 || d > most) continue;
+    const cuda::FastDivide by(d, most);
+    int64_t wrong = 0;
+    const auto look = [&](int64_t i) {
+      if (i < 0 || i >= most) return;
+      const int64_t q = by.quotient(i);
+      if (q != i / d || by.remainder(i, q) != i % d) ++wrong;
+    };
+    for (const int64_t i : numbers) {
+      look(i);
+      look(i / d * d);
+      look(i / d * d - 1);
+    }
+    CHECK_MESSAGE(wrong == 0, "divisor ", d);
+  }
+  const cuda::FastDivide wide(1000, most + 1);  // 64 bits
+  CHECK(wide.quotient(most * 5000) == most * 5);
+  CHECK(cuda::FastDivide(0, 0).divisor() == 1);  // of an empty tensor
+}
+
 TEST_CASE("emulation: copies and fills") {
   for (int round = 0; round < kRounds; ++round) {
     Rng rng = stream("copies", round);
@@ -60,6 +109,11 @@ TEST_CASE("emulation: copies and fills") {
     compare("strided_copy", str("x ", x.shape(), " -> ", Shape{c, a, b}), [&](const Place& on) {
       Tensor y = on.empty({c, a, b});
       launch<StridedCopy>(on.device, on(x), std::array<int64_t, kMaxRank>{1, b * c, c}, y);
+      return Tensors{y};
+    });
+    compare("strided_copy", str("x ", Shape{a, 1, c}, " -> ", x.shape()), [&](const Place& on) {
+      Tensor y = on.empty(x.shape());
+      launch<StridedCopy>(on.device, on(x), std::array<int64_t, kMaxRank>{c, 0, 1}, y);
       return Tensors{y};
     });
     const int64_t count = between(rng, 1, b), from = b - count;
@@ -74,7 +128,8 @@ TEST_CASE("emulation: copies and fills") {
 
 TEST_CASE("emulation: reductions") {
   for (const Shape& shape :
-       {Shape{5, 63, 1}, Shape{5, 64, 1}, Shape{3, 1000, 1}, Shape{4, 7, 33}, Shape{1, 300, 5}}) {
+       {Shape{5, 63, 1}, Shape{5, 64, 1}, Shape{3, 1000, 1}, Shape{4, 7, 33}, Shape{1, 300, 5},
+        Shape{1, 64, 33}, Shape{1, 1000, 70}, Shape{3, 100, 40}, Shape{2, 64, 1030}}) {
     Rng rng = stream("reductions", static_cast<int>(shape.numel()));
     const Tensor x = testing::uniform(rng, shape);
     const AxisView view{shape[0], shape[1], shape[2]};

@@ -22,12 +22,12 @@ struct MemoryCounts {
   int64_t allocations = 0;  // of the run
   int64_t paths = 0;        // different chains of callers among them: each first one is on the list
   int64_t faults = 0, unnoticed = 0, completed = 0;
-  int64_t early = 0;  // runs that ended before the allocation that was to fail: not among the faults
+  int64_t early = 0;  // runs that ended before the allocation that was to fail; not in faults
   double seconds = 0;
 };
 
-// That at least so many allocations were taken, and that hardly a run ended before its own: how many
-// there are hangs a little on how the threads take turns.
+// That at least so many allocations were taken, and that hardly a run ended before its own: how
+// many there are hangs a little on how the threads take turns.
 inline void check_reached(const MemoryCounts& counts, int64_t taken) {
   CHECK(counts.faults + counts.early >= taken);
   CHECK(counts.early <= 1 + counts.faults / 50);
