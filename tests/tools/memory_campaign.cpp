@@ -232,7 +232,8 @@ bool allocations_can_fail() {
 
 std::string text_of(const MemoryCounts& c) {
   return str(c.allocations, " allocations on ", c.paths, " paths, ", c.faults, " failed, ",
-             c.unnoticed, " unnoticed, ", c.early, " ended before, ", c.completed, " carried to the end, ", c.seconds, " s");
+             c.unnoticed, " unnoticed, ", c.early, " ended before, ", c.completed,
+             " carried to the end, ", c.seconds, " s");
 }
 
 }  // namespace basin::tools
