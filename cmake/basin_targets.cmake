@@ -151,6 +151,9 @@ function(basin_emulated_cuda_sources result)
   list(FILTER emulator EXCLUDE REGEX "_test\\.cpp$")
   set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX
     INCLUDE_DIRECTORIES "${PROJECT_SOURCE_DIR}/tests/emulation")
+  if(BASIN_EMULATED_FMA)  # shows whether a comparison's bound would hold on a device
+    set_source_files_properties(${kernels} PROPERTIES COMPILE_OPTIONS "-O2;-mfma;-ffp-contract=fast")
+  endif()
   if(CMAKE_CXX_FLAGS MATCHES "fsanitize=thread")
     set_source_files_properties(${emulator} PROPERTIES
       COMPILE_OPTIONS "-fno-sanitize=thread;-DBASIN_EMULATION_RACES")

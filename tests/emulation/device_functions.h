@@ -245,10 +245,18 @@ inline unsigned __umulhi(unsigned a, unsigned b) {
 }
 inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
 inline double __fma_rn(double a, double b, double c) { return std::fma(a, b, c); }
-inline float __fadd_rn(float a, float b) { return a + b; }
-inline float __fmul_rn(float a, float b) { return a * b; }
-inline double __dadd_rn(double a, double b) { return a + b; }
-inline double __dmul_rn(double a, double b) { return a * b; }
+// Rounded on its own, also where products and sums are fused (BASIN_EMULATED_FMA).
+template <class T>
+T rounded_alone(T v) {
+#if defined(__FMA__)
+  asm("" : "+x"(v));
+#endif
+  return v;
+}
+inline float __fadd_rn(float a, float b) { return rounded_alone(a + b); }
+inline float __fmul_rn(float a, float b) { return rounded_alone(a * b); }
+inline double __dadd_rn(double a, double b) { return rounded_alone(a + b); }
+inline double __dmul_rn(double a, double b) { return rounded_alone(a * b); }
 inline float rsqrtf(float v) { return 1.0f / std::sqrt(v); }
 inline double rsqrt(double v) { return 1.0 / std::sqrt(v); }
 template <class T>
