@@ -34,9 +34,9 @@ nav ol { margin: 0; padding-left: 1.4rem; columns: 2 220px; }
 .warnings { border-left: 4px solid var(--warn); background: var(--warn-ground); color: var(--warn);
   border-radius: 4px; margin: 1.2rem 0; padding: .4rem 1rem; }
 .warnings ul { margin: .3rem 0; padding-left: 1.1rem; }
-table { border-collapse: collapse; margin: .4rem 0; font-size: .94rem;
+table { border-collapse: collapse; margin: .4rem 0; font-size: .875rem;
   font-variant-numeric: tabular-nums; }
-th, td { text-align: left; vertical-align: top; padding: .38rem .8rem .38rem 0;
+th, td { text-align: left; vertical-align: top; padding: .38rem .65rem .38rem 0;
   border-bottom: 1px solid var(--rule); }
 th { font-weight: 600; }
 tbody th { font-weight: 400; }
