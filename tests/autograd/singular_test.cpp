@@ -52,6 +52,18 @@ bool finite(const Values& v) {
   return std::all_of(v.begin(), v.end(), [](double d) { return std::isfinite(d); });
 }
 
+// Gradients input by input, and tangents, along random directions.
+void check_same_derivatives(Rng& rng, const Fn& fused, const Fn& plain, const Tensors& p) {
+  const Tensors u = random_like(rng, fused(p));
+  const Tensors g = vjp(fused, p, u).second, h = vjp(plain, p, u).second;
+  for (size_t i = 0; i < g.size(); ++i) {
+    CAPTURE(i);
+    CHECK(relative_error({g[i]}, {h[i]}, 1e-3) <= 1e-12);
+  }
+  const Tensors t = random_like(rng, p);
+  CHECK(relative_error(jvp(fused, p, t).second, jvp(plain, p, t).second) <= 1e-12);
+}
+
 }  // namespace
 
 TEST_CASE("singular: relu, leaky_relu, abs, step, sign at 0") {
@@ -296,12 +308,7 @@ TEST_CASE("singular: bn_act_max_mean with duplicated points, with gamma 0 and wi
       const Fn plain = [act](const Tensors& x) -> Tensors {
         return {table::bn_act_max_mean_composite(x, 1e-5, act, 0).y};
       };
-      const Tensors u = random_like(rng, fused(p));
-      const Tensors g = vjp(fused, p, u).second, h = vjp(plain, p, u).second;
-      for (size_t i = 0; i < g.size(); ++i) {
-        CAPTURE(i);
-        CHECK(relative_error({g[i]}, {h[i]}, 1e-3) <= 1e-12);
-      }
+      check_same_derivatives(rng, fused, plain, p);
     }
   }
   const double nan = std::numeric_limits<double>::quiet_NaN();
@@ -345,14 +352,7 @@ TEST_CASE("singular: linear_bn_act_max with duplicated points and with gamma 0")
       const Fn plain = [act](const Tensors& x) -> Tensors {
         return {table::linear_bn_act_max_composite(x, 1e-5, act, 0).y};
       };
-      const Tensors u = random_like(rng, fused(p));
-      const Tensors g = vjp(fused, p, u).second, h = vjp(plain, p, u).second;
-      for (size_t i = 0; i < g.size(); ++i) {
-        CAPTURE(i);
-        CHECK(relative_error({g[i]}, {h[i]}, 1e-3) <= 1e-12);
-      }
-      const Tensors t = random_like(rng, p);
-      CHECK(relative_error(jvp(fused, p, t).second, jvp(plain, p, t).second) <= 1e-12);
+      check_same_derivatives(rng, fused, plain, p);
     }
   }
 }
