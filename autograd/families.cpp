@@ -258,6 +258,10 @@ Tensors fused_op(FusedRulePtr rule, const Tensors& in) {
   return out;
 }
 
+Tensor empty_like(const Tensor& meta) {
+  return meta.defined() ? Tensor::empty(meta.shape(), meta.dtype(), meta.device()) : Tensor();
+}
+
 Tensor or_zeros(const Tensor& tangent, const Tensor& meta) {
   return tangent.defined() ? tangent.detach()
                            : Tensor::zeros(meta.shape(), meta.dtype(), meta.device());

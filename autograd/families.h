@@ -80,6 +80,9 @@ Tensors fused_op(FusedRulePtr rule, const Tensors& in);
 // For tangent kernels that want every tangent: an undefined one as zeros like `meta`.
 Tensor or_zeros(const Tensor& tangent, const Tensor& meta);
 
+// A place for a result of this shape, type and device; undefined for an undefined tensor.
+Tensor empty_like(const Tensor& meta);
+
 // A value without derivative: runs the kernel on detached inputs.
 Tensors opaque_op(std::string_view name, const std::function<Tensors(const Tensors&)>& kernel,
                   const Tensors& in);

@@ -80,8 +80,7 @@ EdgeConvPoint point(const Tensors& in, const Tensors& out) {
 EdgeConvTensors tangents_of(const Tensors& t) { return {t[0], t[1], t[3], t[4]}; }
 
 EdgeConvTensors empty_gradients(const Tensors& in) {
-  const auto like = [](const Tensor& t) { return Tensor::empty(t.shape(), t.dtype(), t.device()); };
-  return {like(in[0]), like(in[1]), like(in[3]), like(in[4])};
+  return {empty_like(in[0]), empty_like(in[1]), empty_like(in[3]), empty_like(in[4])};
 }
 
 // One per input; nothing for the index and given statistics.

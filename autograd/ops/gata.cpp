@@ -33,10 +33,6 @@ EdgeList edge_list_at(const Tensors& in, size_t first) {
   return {in[first], in[first + 1], in[first + 2], {in[first + 4], in[first + 3]}};
 }
 
-Tensor empty_like(const Tensor& t) {
-  return t.defined() ? Tensor::empty(t.shape(), t.dtype(), t.device()) : Tensor();
-}
-
 // Geometry is what depends on positions alone: where these are constants, its gradients are not
 // made.
 struct GataRule final : LaneByLaneRule {

@@ -55,8 +55,8 @@ LinearMaxTensors tangents_of(const Tensors& in, const Tensors& t) {
 }
 
 LinearMaxTensors empty_gradients(const Tensors& in) {
-  const auto like = [](const Tensor& t) { return Tensor::empty(t.shape(), t.dtype(), t.device()); };
-  return {like(in[0]), like(in[1]), like(in[2]), like(in[3]), like(in[4])};
+  return {empty_like(in[0]), empty_like(in[1]), empty_like(in[2]), empty_like(in[3]),
+          empty_like(in[4])};
 }
 
 // One per input; nothing for given statistics.

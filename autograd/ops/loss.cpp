@@ -10,8 +10,6 @@
 namespace basin {
 namespace {
 
-Tensor like(const Tensor& t) { return Tensor::empty(t.shape(), t.dtype(), t.device()); }
-
 // y = x - logsumexp(x)
 Tensor log_softmax_reference(const Tensor& x) {
   // x - max first: a common shift of the logits then costs no digits.
@@ -23,12 +21,12 @@ struct SoftmaxRule final : LaneByLaneRule {
   explicit SoftmaxRule(bool logarithm) : log(logarithm) {}
   std::string_view name() const override { return log ? "log_softmax" : "softmax"; }
   Tensors forward(const Tensors& in) const override {
-    Tensor y = like(in[0]);
+    Tensor y = empty_like(in[0]);
     launch<Softmax>(y.device(), log, in[0], y);
     return {y};
   }
   Tensors vjp(const Tensors& in, const Tensors& out, const Tensor& ct) const override {
-    Tensor dx = like(in[0]);
+    Tensor dx = empty_like(in[0]);
     launch<SoftmaxVjp>(dx.device(), log, out[0], ct, dx);
     return {dx};
   }
@@ -37,13 +35,13 @@ struct SoftmaxRule final : LaneByLaneRule {
     return log ? y : exp(y);
   }
   Tensor forward_tangent(const Tensors& in, const Tensors& out, const Tensors& t) const override {
-    Tensor y_t = like(in[0]);
+    Tensor y_t = empty_like(in[0]);
     launch<SoftmaxJvp>(y_t.device(), log, out[0], t[0], y_t);
     return y_t;
   }
   Tensors vjp_tangent(const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
                       const Tensor& ct_t) const override {
-    Tensor dx_t = like(in[0]);
+    Tensor dx_t = empty_like(in[0]);
     launch<SoftmaxVjpJvp>(dx_t.device(), log, out[0], ct, t[0], ct_t, dx_t);
     return {dx_t};
   }
@@ -56,12 +54,12 @@ struct CrossEntropyRule final : LaneByLaneRule {
   std::string_view name() const override { return "cross_entropy"; }
   Positions differentiable() const override { return Positions::of({0}); }
   Tensors forward(const Tensors& in) const override {
-    Tensor y = like(in[0]), loss = Tensor::empty({}, y.dtype(), y.device());
+    Tensor y = empty_like(in[0]), loss = Tensor::empty({}, y.dtype(), y.device());
     launch<CrossEntropy>(y.device(), in[0], in[1], smoothing, y, loss);
     return {loss, y};
   }
   Tensors vjp(const Tensors& in, const Tensors& out, const Tensor& ct) const override {
-    Tensor dx = like(in[0]);
+    Tensor dx = empty_like(in[0]);
     launch<CrossEntropyVjp>(dx.device(), out[1], in[1], smoothing, ct, dx);
     return {dx, Tensor()};
   }
@@ -76,13 +74,13 @@ struct CrossEntropyRule final : LaneByLaneRule {
     return scale(sum(mul(y, target)), -1.0 / static_cast<double>(batch));
   }
   Tensor forward_tangent(const Tensors& in, const Tensors& out, const Tensors& t) const override {
-    Tensor loss_t = like(out[0]);
+    Tensor loss_t = empty_like(out[0]);
     launch<CrossEntropyJvp>(loss_t.device(), out[1], in[1], smoothing, t[0], loss_t);
     return loss_t;
   }
   Tensors vjp_tangent(const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
                       const Tensor& ct_t) const override {
-    Tensor dx_t = like(in[0]);
+    Tensor dx_t = empty_like(in[0]);
     launch<CrossEntropyVjpJvp>(dx_t.device(), out[1], in[1], smoothing, ct, t[0], ct_t, dx_t);
     return {dx_t, Tensor()};
   }

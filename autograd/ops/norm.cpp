@@ -24,8 +24,6 @@ void check_activation(const char* op, Act act, double slope) {
   check(act != Act::leaky_relu || slope > 0, op, ": the leaky slope must be positive, got ", slope);
 }
 
-Tensor like(const Tensor& t) { return Tensor::empty(t.shape(), t.dtype(), t.device()); }
-
 // gamma (x - mean) / sqrt(var + eps) + beta, then the activation.
 Tensor normalise(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                  const Tensor& var, const BnAct& s) {
@@ -43,8 +41,9 @@ struct BatchNormRule final : LaneByLaneRule {
 
   Tensors forward(const Tensors& in) const override {
     const Tensor &x = in[0], &gamma = in[1];
-    Tensor y = like(x);
-    Tensor mu = s.given_stats ? in[3] : like(gamma), var = s.given_stats ? in[4] : like(gamma);
+    Tensor y = empty_like(x);
+    Tensor mu = s.given_stats ? in[3] : empty_like(gamma),
+           var = s.given_stats ? in[4] : empty_like(gamma);
     launch<BatchNormForward>(y.device(), x, gamma, in[2], s, mu, var, y);
     return {y, mu, var};
   }
@@ -60,7 +59,7 @@ struct BatchNormRule final : LaneByLaneRule {
     return all;
   }
   Tensors vjp(const Tensors& in, const Tensors& out, const Tensor& ct) const override {
-    BatchNormTensors g{like(in[0]), like(in[1]), like(in[2])};
+    BatchNormTensors g{empty_like(in[0]), empty_like(in[1]), empty_like(in[2])};
     launch<BatchNormBackward>(ct.device(), point(in, out), ct, s, g);
     return list(g, in.size());
   }
@@ -71,13 +70,13 @@ struct BatchNormRule final : LaneByLaneRule {
     return normalise(in[0], in[1], in[2], mu, var, s);
   }
   Tensor forward_tangent(const Tensors& in, const Tensors& out, const Tensors& t) const override {
-    Tensor y_t = like(in[0]);
+    Tensor y_t = empty_like(in[0]);
     launch<BatchNormTangent>(y_t.device(), point(in, out), tangents_of(in, t), s, y_t);
     return y_t;
   }
   Tensors vjp_tangent(const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
                       const Tensor& ct_t) const override {
-    BatchNormTensors g{like(in[0]), like(in[1]), like(in[2])};
+    BatchNormTensors g{empty_like(in[0]), empty_like(in[1]), empty_like(in[2])};
     launch<BatchNormBackwardTangent>(ct.device(), point(in, out), ct, tangents_of(in, t),
                                      or_zeros(ct_t, ct), s, g);
     return list(g, in.size());
@@ -90,12 +89,12 @@ struct LayerNormRule final : LaneByLaneRule {
   explicit LayerNormRule(double e) : eps(e) {}
   std::string_view name() const override { return "layer_norm"; }
   Tensors forward(const Tensors& in) const override {
-    Tensor y = like(in[0]);
+    Tensor y = empty_like(in[0]);
     launch<LayerNormForward>(y.device(), in[0], in[1], in[2], eps, y);
     return {y};
   }
   Tensors vjp(const Tensors& in, const Tensors&, const Tensor& ct) const override {
-    Tensors g{like(in[0]), like(in[1]), like(in[2])};
+    Tensors g{empty_like(in[0]), empty_like(in[1]), empty_like(in[2])};
     launch<LayerNormVjp>(ct.device(), in[0], in[1], ct, eps, g[0], g[1], g[2]);
     return g;
   }
@@ -105,13 +104,13 @@ struct LayerNormRule final : LaneByLaneRule {
     return add(mul(mul(centred, rsqrt(shift(var, eps))), in[1]), in[2]);
   }
   Tensor forward_tangent(const Tensors& in, const Tensors&, const Tensors& t) const override {
-    Tensor y_t = like(in[0]);
+    Tensor y_t = empty_like(in[0]);
     launch<LayerNormJvp>(y_t.device(), in[0], in[1], t[0], t[1], t[2], eps, y_t);
     return y_t;
   }
   Tensors vjp_tangent(const Tensors& in, const Tensors&, const Tensor& ct, const Tensors& t,
                       const Tensor& ct_t) const override {
-    Tensors g{like(in[0]), like(in[1]), like(in[2])};
+    Tensors g{empty_like(in[0]), empty_like(in[1]), empty_like(in[2])};
     launch<LayerNormVjpJvp>(ct.device(), in[0], in[1], ct, t[0], t[1], ct_t, eps, g[0], g[1], g[2]);
     return g;
   }

@@ -10,8 +10,6 @@ namespace basin {
 
 namespace {
 
-Tensor blank(const Tensor& t) { return Tensor::empty(t.shape(), t.dtype(), t.device()); }
-
 NormPoolPoint point(const Tensors& in, const Tensors& out) {
   return {in[0], in[1], in[2], out[1], out[2], out[3]};
 }
@@ -39,12 +37,13 @@ struct NormPoolRule final : LaneByLaneRule {
     const int64_t batch = x.size(0), channels = x.size(2);
     Tensor y = Tensor::empty({batch, 2 * channels}, x.dtype(), x.device());
     Tensor argmax = Tensor::empty({batch, channels}, DType::i32, x.device());
-    Tensor mu = s.given_stats ? in[3] : blank(gamma), var = s.given_stats ? in[4] : blank(gamma);
+    Tensor mu = s.given_stats ? in[3] : empty_like(gamma),
+           var = s.given_stats ? in[4] : empty_like(gamma);
     launch<NormPoolForward>(x.device(), x, gamma, in[2], s, mu, var, y, argmax);
     return {y, mu, var, argmax};
   }
   Tensors vjp(const Tensors& in, const Tensors& out, const Tensor& ct) const override {
-    BatchNormTensors g{blank(in[0]), blank(in[1]), blank(in[2])};
+    BatchNormTensors g{empty_like(in[0]), empty_like(in[1]), empty_like(in[2])};
     launch<NormPoolBackward>(ct.device(), point(in, out), ct, s, g);
     return list(g, in.size());
   }
@@ -58,13 +57,13 @@ struct NormPoolRule final : LaneByLaneRule {
     return concat({max(clouds, 1), mean(clouds, 1)}, 1);
   }
   Tensor forward_tangent(const Tensors& in, const Tensors& out, const Tensors& t) const override {
-    Tensor y_t = blank(out[0]);
+    Tensor y_t = empty_like(out[0]);
     launch<NormPoolTangent>(y_t.device(), point(in, out), tangents_of(in, t), s, y_t);
     return y_t;
   }
   Tensors vjp_tangent(const Tensors& in, const Tensors& out, const Tensor& ct, const Tensors& t,
                       const Tensor& ct_t) const override {
-    BatchNormTensors g{blank(in[0]), blank(in[1]), blank(in[2])};
+    BatchNormTensors g{empty_like(in[0]), empty_like(in[1]), empty_like(in[2])};
     launch<NormPoolBackwardTangent>(ct.device(), point(in, out), ct, tangents_of(in, t),
                                     or_zeros(ct_t, ct), s, g);
     return list(g, in.size());
