@@ -98,7 +98,8 @@ std::string readable(const Estimate& e) {
 std::string conditions_line(const FigureConditions& c) {
   std::vector<std::string> parts;
   if (c.runs > 0) {
-    parts.push_back(str("n = ", c.runs, c.runs == 1 ? " run each" : " runs each",
+    parts.push_back(str("n = ", c.fewest > 0 && c.fewest < c.runs ? str(c.fewest, " to ") : "",
+                        c.runs, c.runs == 1 ? " run each" : " runs each",
                         c.seeds.empty() ? "" : str(" (", seeds_text(c.seeds), ")")));
   } else if (!c.seeds.empty()) {
     parts.push_back(seeds_text(c.seeds));

@@ -26,6 +26,7 @@ struct Figure {
 // What stands behind the numbers; the caption's last sentences.
 struct FigureConditions {
   int64_t runs = 0;                  // n per optimizer; 0: not stated
+  int64_t fewest = 0;                // where n differs, the smallest; 0: it does not
   std::vector<uint64_t> seeds = {};  // of those runs
   std::string probes = {};           // e.g. "100 Rademacher probes"; empty: none are used
   std::string data = {};             // which examples, e.g. "1,024 training shapes"

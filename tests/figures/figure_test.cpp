@@ -81,6 +81,8 @@ TEST_CASE("figure: the caption states the conditions and the holes, the picture 
   CHECK(conditions_line(c) ==
         "n = 2 runs each (seeds 3, 4); 100 probes; data: 1,024 training shapes; f64; 95 % "
         "intervals.");
+  CHECK(conditions_line({.runs = 4, .fewest = 2, .level = 0}) == "n = 2 to 4 runs each.");
+  CHECK(conditions_line({.runs = 4, .fewest = 4, .level = 0}) == "n = 4 runs each.");
   CHECK(conditions_line({.level = 0}).empty());
   CHECK(conditions_line({.seeds = {7}, .level = 0}) == "seed 7.");
   Svg svg(100, 80, "a title");

@@ -73,6 +73,13 @@ TEST_CASE("study run: killed again and again, the tables are the bytes of an und
   INFO(status);
   CHECK(contains(status, "32 of 32 jobs done"));
   CHECK(contains(status, "nothing is running"));
+  // A report elsewhere reads the same records, and leaves nothing beside them.
+  fs::remove_all(dir / "parts" / "tables");
+  REQUIRE(run_built(dir, "study", "report two.toml --out parts --report apart/page").code == 0);
+  CHECK(read_text_file(dir / "whole" / "tables/results.csv") ==
+        read_text_file(dir / "apart" / "page" / "tables/results.csv"));
+  CHECK(fs::exists(dir / "apart" / "page" / "report.html"));
+  CHECK_FALSE(fs::exists(dir / "parts" / "tables"));
 
   SUBCASE("shards do it too") {
     CHECK(run("shards", "true &&") == 0);

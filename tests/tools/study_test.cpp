@@ -272,6 +272,32 @@ TEST_CASE("study: search, choice, seeds, measurements, each when it can") {
     }
     CHECK(contains(status_text(study, schedule, ledger), "48 of 48 jobs done"));
   }
+  SUBCASE("a picture says how many runs it has, and has no panel of none") {
+    const auto lambda_max = [&] {
+      Ledger now(dir / "out", {});
+      Schedule then(study, now);
+      write_study_report(dir / "report", study, then, now, "study run");
+      return read_text_file(dir / "report" / "figures" / "seeds-lambda.svg");
+    };
+    const auto drop = [&](const std::string& model, size_t runs) {
+      for (const StudyPair& pair : schedule.pairs()) {
+        if (pair.model->name != model) continue;
+        for (size_t i = 0; i < runs; ++i) {
+          fs::remove(dir / "out" / "records" / (pair.runs[i].measured.at("probe").hash + ".json"));
+        }
+      }
+    };
+    CHECK(contains(lambda_max(), "n = 4 runs each (seeds 0, 1, 2, 3)"));
+    drop("small", 1);
+    const std::string some = lambda_max();
+    CHECK(contains(some, "n = 3 to 4 runs each;"));
+    CHECK(contains(some, "small"));
+    drop("small", 4);
+    const std::string none = lambda_max();
+    CHECK(contains(none, "n = 4 runs each"));
+    CHECK_FALSE(contains(none, "small"));
+    CHECK(contains(none, "wide"));
+  }
 }
 
 TEST_CASE("study: an optimizer like another takes its cell, and follows what a third recorded") {

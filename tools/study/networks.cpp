@@ -39,14 +39,16 @@ std::optional<Figure> ratios_figure(const Study& study, const StudyResults& resu
   plot.axis = str("optimizer / ", study.baseline, ", logarithmic axis");
   plot.below = str("smaller than with ", study.baseline);
   plot.above = str("larger than with ", study.baseline);
-  plot.conditions = conditions;
+  std::vector<const PairValues*> drawn;
   for (const Contrast& c : results.contrasts) {
-    if (c.with->metric != &metric) continue;
+    if (c.with->metric != &metric || !std::isfinite(c.difference)) continue;
+    drawn.insert(drawn.end(), {c.with, c.baseline});
     plot.rows.push_back({c.with->pair->model->name, c.with->pair->optimizer->name, c.difference,
                          c.low, c.high,
                          c.published ? "published: " + readable(*c.published) : std::string()});
   }
   if (plot.rows.empty()) return std::nullopt;
+  plot.conditions = conditions_over(conditions, drawn);
   std::ranges::stable_sort(plot.rows, {}, &ForestRow::group);
   Figure out = forest_figure(plot);
   out.name = "networks-" + metric.name;

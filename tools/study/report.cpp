@@ -73,10 +73,14 @@ Figure dots_of(const StudyMetric& metric, const Study& study, const StudyResults
                 .title = str("Every run: ", metric.name),
                 .quantity = metric_title(metric),
                 .log_axis = metric.logarithmic};
+  std::vector<const PairValues*> drawn;
+  std::vector<SeedPanel> without;
   for (const StudySubject& model : study.models) {
     SeedPanel panel{.network = model.name};
+    const size_t before = drawn.size();
     for (const PairValues& v : results.values) {
       if (v.metric->name != metric.name || v.pair->model->name != model.name) continue;
+      if (!v.present.empty()) drawn.push_back(&v);
       SeedColumn column{.optimizer = v.pair->optimizer->name, .values = v.values, .mean = v.mean};
       for (const StudyRun& run : v.pair->runs) column.runs.push_back(str("seed ", run.job.seed));
       panel.columns.push_back(std::move(column));
@@ -88,9 +92,12 @@ Figure dots_of(const StudyMetric& metric, const Study& study, const StudyResults
         panel.note = str("p = ", short_text(c.holm_p, 2), " (Holm)");
       }
     }
-    dots.panels.push_back(std::move(panel));
+    // A network that has none of this metric gets no empty panel, unless that is all there is.
+    if (drawn.size() > before) dots.panels.push_back(std::move(panel));
+    if (drawn.size() == before) without.push_back(std::move(panel));
   }
-  dots.conditions = std::move(conditions);
+  if (dots.panels.empty()) dots.panels = std::move(without);
+  dots.conditions = conditions_over(std::move(conditions), drawn);
   return seed_dots_figure(dots);
 }
 
@@ -270,8 +277,10 @@ std::optional<Figure> bars_figure(const Study& study, const StudyResults& result
                                   FigureConditions conditions) {
   CurvatureBars bars;
   bars.title = "Measured at the end of training";
+  std::vector<const PairValues*> drawn;
   for (const PairValues& v : results.values) {
     if (v.metric->from.empty() || !v.metric->logarithmic || v.present.empty()) continue;
+    drawn.push_back(&v);
     bars.bars.push_back(
         {v.pair->model->name, v.metric->name, v.pair->optimizer->name, v.mean, v.values});
   }
@@ -285,7 +294,7 @@ std::optional<Figure> bars_figure(const Study& study, const StudyResults& result
     bars.ratios.push_back({c.with->pair->model->name, metric.name,
                            c.with->pair->optimizer->name + " / " + study.baseline, ratio});
   }
-  bars.conditions = std::move(conditions);
+  bars.conditions = conditions_over(std::move(conditions), drawn);
   Figure figure = curvature_bars_figure(bars);
   figure.name = "measured";
   return figure;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <ranges>
 
 #include "basin/analysis/statistics.h"
 
@@ -128,6 +129,19 @@ StudyResults results_of(const Study& study, const Schedule& schedule, Ledger& le
   }
   adjust(out.contrasts);
   return out;
+}
+
+FigureConditions conditions_over(FigureConditions conditions,
+                                 std::span<const PairValues* const> drawn) {
+  if (drawn.empty()) return conditions;
+  const auto count = [](const PairValues* v) { return std::ssize(v->present); };
+  const auto [fewest, most] = std::ranges::minmax(drawn | std::views::transform(count));
+  conditions.runs = most;
+  conditions.fewest = fewest;
+  const bool whole = std::ranges::all_of(
+      drawn, [](const PairValues* v) { return v->present.size() == v->values.size(); });
+  if (!whole) conditions.seeds.clear();
+  return conditions;
 }
 
 std::vector<std::string> edge_warnings(const Study& study, const Schedule& schedule) {

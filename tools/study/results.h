@@ -6,6 +6,7 @@
 #pragma once
 #include "basin/analysis/estimate.h"
 #include "basin/analysis/hypothesis_tests.h"
+#include "basin/figures/figure.h"
 #include "basin/tools/study/schedule.h"
 
 namespace basin::tools {
@@ -51,6 +52,11 @@ struct StudyResults {
 std::string verdict_of(double low, double high, double none, std::optional<double> published);
 
 StudyResults results_of(const Study& study, const Schedule& schedule, Ledger& ledger);
+
+// `conditions` with the numbers of runs that a figure of these values really has; the seeds are
+// named only where none of them is missing.
+FigureConditions conditions_over(FigureConditions conditions,
+                                 std::span<const PairValues* const> drawn);
 
 // Where a chosen cell lies at the end of a searched axis with a better neighbour not to be ruled
 // out: "pointnet adamw: lr = 0.003 is the largest value searched".

@@ -3,6 +3,7 @@
 
 #include <iostream>
 
+#include "basin/core/folder.h"
 #include "basin/tools/shell/cli.h"
 #include "basin/tools/shell/environment.h"
 #include "basin/tools/shell/progress.h"
@@ -20,6 +21,7 @@ std::vector<Setting> study_settings() {
   const auto record = Purpose::record, action = Purpose::action;
   return {
       {"out", text, "", "Folder of the study (default: runs/NAME of the file)", record},
+      {"report", text, "", "Folder of tables, figures and report.html (default: OUT)", record},
       {"runs", text, "", "Folder of the run directories (default: OUT/runs)", record},
       {"data", text, "",
        "Where this machine has the data; the file's setting `data` is then a name alone", record},
@@ -69,6 +71,16 @@ fs::path out_folder(const Config& config, const Study& study) {
                                     : fs::path(config.text("out"));
 }
 
+int report(const Config& config, const Study& study, const Schedule& schedule, Ledger& ledger,
+           const std::string& command) {
+  const std::string& named = config.text("report");
+  const fs::path dir = named.empty() ? ledger.folder() : fs::path(named);
+  make_folder(dir);
+  std::cout << write_study_report(dir, study, schedule, ledger, command) << '\n';
+  log_line("study: " + (dir / "report.html").string());
+  return 0;
+}
+
 std::string models_flag(const Config& config) {
   const std::string& names = config.text("models");
   return names.empty() ? names : " --models " + shell_word(names);
@@ -101,9 +113,7 @@ int run(const Config& config, const Study& study, Ledger& ledger, const std::str
     log_line(str("study: ", outcome.elsewhere, " jobs are left to others"));
   }
   if (config.flag("no_report")) return 0;
-  std::cout << write_study_report(ledger.folder(), study, schedule, ledger, command) << '\n';
-  log_line("study: " + (ledger.folder() / "report.html").string());
-  return 0;
+  return report(config, study, schedule, ledger, command);
 }
 
 int submit(const Config& config, const Study& study) {
@@ -117,7 +127,7 @@ int submit(const Config& config, const Study& study) {
         "--tasks and --cores are expected to be at least 1");
   std::string arguments = shell_word(fs::absolute(study.file).string()) + " --out " +
                           shell_word(fs::absolute(out).string());
-  for (const char* key : {"runs", "data"}) {
+  for (const char* key : {"runs", "data", "report"}) {
     const std::string& place = config.text(key);
     if (!place.empty()) {
       arguments += str(" --", key, " ", shell_word(fs::absolute(place).string()));
@@ -156,11 +166,8 @@ int act(int argc, const char* const* argv) {
   const std::string command = str("study ", action, " ", study.file.string(), models_flag(config));
   if (action == "run") return run(config, study, ledger, command);
   const Schedule schedule(study, ledger);
-  if (action == "status") {
-    std::cout << status_text(study, schedule, ledger);
-  } else {
-    std::cout << write_study_report(ledger.folder(), study, schedule, ledger, command) << '\n';
-  }
+  if (action == "report") return report(config, study, schedule, ledger, command);
+  std::cout << status_text(study, schedule, ledger);
   return 0;
 }
 
