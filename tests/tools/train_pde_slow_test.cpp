@@ -91,7 +91,7 @@ TEST_CASE("train_pde: trains, resumes to the same bits, predicts, is probed") {
   const Finished probed =
       run_built(dir, "landscape_probe",
                 "run a --threads 1 --dtype f64 --examples 0 --top 2 --bottom 1 --density-probes 0 "
-                "--tolerance 1e-10 --lanczos-steps 67 --json p.json");
+                "--tolerance 1e-10 --lanczos-steps 67 --paper-protocol --json p.json");
   CHECK_MESSAGE(probed.code == 0, probed.err);
   CHECK(contains(probed.out, "report: a/probe/report.html"));
   // The largest of all eigenvalues is the one that Lanczos found.
@@ -111,6 +111,10 @@ TEST_CASE("train_pde: trains, resumes to the same bits, predicts, is probed") {
   CHECK(numbers.number("trace_low") < numbers.number("trace"));
   CHECK(numbers.number("trace") < numbers.number("trace_high"));
   CHECK(numbers.has("weights_stable_rank_share"));
+  // The plain estimators beside them state no interval.
+  CHECK(numbers.number("plain_lambda_max") == doctest::Approx(whole_top).epsilon(0.05));
+  CHECK(numbers.number("plain_trace") == doctest::Approx(numbers.number("trace")).epsilon(0.5));
+  CHECK_FALSE(numbers.has("plain_trace_low"));
   const Finished unasked = run_built(dir, "landscape_probe", "compare a a --json c.json");
   CHECK(unasked.code == 2);
   CHECK_MESSAGE(contains(unasked.err, "--json is for run, path, barriers and gauge"), unasked.err);

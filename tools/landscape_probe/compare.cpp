@@ -206,9 +206,9 @@ Record probe_numbers(const fs::path& probe) {
   if (!std::isnan(p.test_metric())) out.add("test_" + p.metric.name, p.test_metric());
   for (const Verdict& v : list.list()) {
     const std::string name = field_name(v.quantity);
-    out.add(name, v.a.value)
-        .add(name + "_low", v.a.interval.low)
-        .add(name + "_high", v.a.interval.high);
+    out.add(name, v.a.value);
+    if (!std::isfinite(v.a.interval.low)) continue;
+    out.add(name + "_low", v.a.interval.low).add(name + "_high", v.a.interval.high);
   }
   return out;
 }

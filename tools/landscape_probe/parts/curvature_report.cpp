@@ -33,6 +33,13 @@ std::vector<ReportCell> hessian_row(const LoadedProbe& p, const CurvatureRecord&
           c.copies.empty() ? "-" : c.copies};
 }
 
+// Of the plain estimators: they say nothing of their error.
+Estimate value_alone(double value) {
+  Estimate out;
+  out.value = value;
+  return out;
+}
+
 void add_eigenvalues(CsvTable& csv, const LoadedProbe& p, const CurvatureRecord& c) {
   for (const auto& [end, pairs] : {std::pair{"top", &c.top}, std::pair{"bottom", &c.bottom}}) {
     for (size_t i = 0; i < pairs->size(); ++i) {
@@ -163,6 +170,12 @@ void add_curvature_verdicts(const LoadedProbe& a, const LoadedProbe& b, VerdictL
                 eigen_estimate(cb.top.front()));
       }
       out.add(a, b, where + "trace", ca.trace, cb.trace);
+      // Published numbers come from these; what they differ by from the two above is no curvature.
+      if (!ca.paper.measured || !cb.paper.measured) continue;
+      out.add(a, b, where + "plain λ max", value_alone(ca.paper.lambda),
+              value_alone(cb.paper.lambda));
+      out.add(a, b, where + "plain trace", value_alone(ca.paper.trace),
+              value_alone(cb.paper.trace));
     }
   }
 }
