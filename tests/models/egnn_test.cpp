@@ -5,12 +5,10 @@
 
 #include <doctest/doctest.h>
 
-#include <optional>
-
 #include "basin/datasets/shapes.h"
 #include "basin/models/symmetry.h"
 #include "basin/optim/registry.h"
-#include "basin/tests/models/dense_hessian.h"
+#include "basin/tests/models/egnn_loops.h"
 
 namespace basin {
 namespace {
@@ -19,15 +17,7 @@ using testing::difference;
 using testing::generic_state;
 using testing::random_clouds;
 using testing::random_tensor;
-
-EgnnConfig tiny_egnn() {
-  EgnnConfig config;
-  config.classes = 2;
-  config.hidden = 3;
-  config.layers = 2;
-  config.k = 3;
-  return config;
-}
+using testing::tiny_egnn;
 
 int64_t parameters(std::map<std::string, std::string> options, const std::string& preset = "") {
   return make_model({.name = "egnn", .preset = preset, .options = std::move(options)})
@@ -140,115 +130,8 @@ TEST_CASE("egnn: invariance in f32 at the size of the preset") {
   CHECK(gap(DType::f32) < 1e-4);
 }
 
-// The definition in scalar loops over nodes and edges, for one cloud.
-struct Loops {
-  const ModelState& state;
-  std::optional<double> relax = {};  // of a fixed frame
-  using Row = std::vector<double>;
-
-  Row map(const std::string& name, const Row& x) const {
-    const Tensor& w = state.params.at(name + ".weight").value;
-    REQUIRE(w.size(1) == static_cast<int64_t>(x.size()));
-    const bool has_bias = state.params.find(name + ".bias") >= 0;
-    Row y;
-    for (int64_t o = 0; o < w.size(0); ++o) {
-      double sum = has_bias ? state.params.at(name + ".bias").value.at(o) : 0;
-      for (int64_t i = 0; i < w.size(1); ++i) sum += w.at(o * w.size(1) + i) * x[i];
-      y.push_back(sum);
-    }
-    return y;
-  }
-
-  static Row silu_of(Row x) {
-    for (double& v : x) v = v / (1 + std::exp(-v));
-    return x;
-  }
-
-  static Row joined(std::initializer_list<Row> parts) {
-    Row all;
-    for (const Row& p : parts) all.insert(all.end(), p.begin(), p.end());
-    return all;
-  }
-
-  static std::vector<size_t> nearest(const std::vector<Row>& x, size_t i, size_t k) {
-    std::vector<std::pair<double, size_t>> all;
-    for (size_t j = 0; j < x.size(); ++j) {
-      if (j != i) all.emplace_back(squared(x[i], x[j]), j);
-    }
-    std::sort(all.begin(), all.end());
-    std::vector<size_t> out;
-    for (size_t q = 0; q < k; ++q) out.push_back(all[q].second);
-    return out;
-  }
-
-  static double squared(const Row& a, const Row& b) {
-    double sum = 0;
-    for (size_t c = 0; c < 3; ++c) sum += (a[c] - b[c]) * (a[c] - b[c]);
-    return sum;
-  }
-
-  Row logits(std::vector<Row> x, size_t k, int layers) const {
-    const std::vector<Row> input = x;
-    std::vector<Row> h;
-    for (const Row& p : x) {
-      h.push_back(map("embedding_in",
-                      relax ? Row{1, *relax * p[0], *relax * p[1], *relax * p[2]} : Row{1}));
-    }
-    for (int l = 0; l < layers; ++l) {
-      const std::string gcl = str("gcl_", l, ".");
-      std::vector<Row> next_x = x, next_h = h;
-      for (size_t i = 0; i < x.size(); ++i) {
-        Row total(h[i].size(), 0.0);
-        for (const size_t j : nearest(input, i, k)) {
-          Row seen = joined({h[i], h[j], {squared(x[i], x[j])}});
-          for (size_t c = 0; relax && c < 3; ++c) seen.push_back(*relax * (x[i][c] - x[j][c]));
-          Row m = silu_of(map(gcl + "edge_mlp.0", seen));
-          m = silu_of(map(gcl + "edge_mlp.2", m));
-          const double gate = 1 / (1 + std::exp(-map(gcl + "att_mlp.0", m)[0]));
-          for (double& v : m) v *= gate;
-          const double step = map(gcl + "coord_mlp.2", silu_of(map(gcl + "coord_mlp.0", m)))[0];
-          for (size_t c = 0; c < 3; ++c) {
-            next_x[i][c] += (x[i][c] - x[j][c]) * step / static_cast<double>(k);
-          }
-          for (size_t c = 0; c < m.size(); ++c) total[c] += m[c];
-        }
-        const Row update =
-            map(gcl + "node_mlp.2", silu_of(map(gcl + "node_mlp.0", joined({h[i], total}))));
-        for (size_t c = 0; c < update.size(); ++c) next_h[i][c] += update[c];
-      }
-      x = next_x;
-      h = next_h;
-    }
-    Row average(h[0].size(), 0.0), top = h[0];
-    for (const Row& row : h) {
-      for (size_t c = 0; c < row.size(); ++c) {
-        average[c] += row[c] / static_cast<double>(h.size());
-        top[c] = std::max(top[c], row[c]);
-      }
-    }
-    return map("embedding_out", silu_of(map("readout.0", joined({average, top}))));
-  }
-};
-
 TEST_CASE("egnn: the definition, evaluated in scalar loops") {
-  EgnnConfig config = tiny_egnn();
-  config.attention = true;
-  config.layers = 3;
-  const Model model = make_egnn(config);
-  const ModelState state = generic_state(model, 17);
-  const Tensor points = random_clouds(3, 10, 4);
-  const Tensor logits = model.forward(state.params.values(), {}, {points}, {}).outputs[0];
-  for (int64_t b = 0; b < 3; ++b) {
-    std::vector<Loops::Row> cloud;
-    for (int64_t i = 0; i < 10; ++i) {
-      const int64_t at = (b * 10 + i) * 3;
-      cloud.push_back({points.at(at), points.at(at + 1), points.at(at + 2)});
-    }
-    const Loops::Row expected = Loops{state}.logits(cloud, 3, 3);
-    for (int64_t c = 0; c < 2; ++c) {
-      CHECK(logits.at(2 * b + c) == doctest::Approx(expected[c]).epsilon(1e-11));
-    }
-  }
+  testing::check_loops(tiny_egnn(), 3);
 }
 
 TEST_CASE("egnn: one layer with constant inputs sees only the neighbour distances") {
@@ -410,169 +293,6 @@ TEST_CASE("egnn: scale is a unit of length") {
   CHECK(difference(a.outputs[0], plain.forward(params, {}, {points}, {}).outputs[0]) > 1e-3);
   config.scale = 0;
   CHECK_THROWS_WITH_AS(make_egnn(config), "egnn: scale must be positive, got 0", Error);
-}
-
-EgnnConfig relaxed_egnn(EgnnFrame frame, double relax) {
-  EgnnConfig config = tiny_egnn();
-  config.frame = frame;
-  config.relax = relax;
-  return config;
-}
-
-// The same values without the columns of a frame: the last three of the maps that have them.
-ModelState without_frame(const ModelState& framed, const Model& plain) {
-  ModelState out = init_model(plain, 0, framed.params[0].value.dtype());
-  for (Param& p : out.params) {
-    const Tensor& from = framed.params.at(p.name).value;
-    const bool wider = from.shape() != p.value.shape();
-    CHECK(wider == (p.name == "embedding_in.weight" || p.name.ends_with("edge_mlp.0.weight")));
-    if (wider) REQUIRE(from.size(1) == p.value.size(1) + 3);
-    p.value.copy_from(wider ? slice(from, 1, 0, p.value.size(1)) : from);
-  }
-  return out;
-}
-
-TEST_CASE("egnn: relax 0 is the network without a frame, bit for bit, with gradients") {
-  const Tensor labels = Tensor::from(std::vector<int64_t>{0, 1}, {2});
-  for (const EgnnFrame frame : {EgnnFrame::fixed, EgnnFrame::radial}) {
-    for (const bool fused : {true, false}) {
-      EgnnConfig config = relaxed_egnn(frame, 0);
-      config.radius = config.fused = fused;
-      const Model framed = make_egnn(config);
-      config.frame = EgnnFrame::none;
-      const Model plain = make_egnn(config);
-      CHECK(framed.layout.total_elements() == plain.layout.total_elements() + 3 * 3 * (1 + 2));
-      const ModelState a = generic_state(framed, 6).to(DType::f32), b = without_frame(a, plain);
-      const Tensor points = random_clouds(2, 9, 4).to(DType::f32);
-      const auto of = [&](const Model& model, const ModelState& state) {
-        return value_and_grad(classification_loss(
-            model, {}, points, labels, ForwardOptions::training(1, 2), 0.2))(state.params.values());
-      };
-      const ValueGrad x = of(framed, a), y = of(plain, b);
-      CHECK(difference(x.value, y.value) == 0);
-      CHECK(difference(x.aux[0], y.aux[0]) == 0);
-      for (size_t i = 0; i < x.grads.size(); ++i) {
-        const Tensor &wide = x.grads[i], &narrow = y.grads[i];
-        if (wide.shape() == narrow.shape()) {
-          CHECK(difference(wide, narrow) == 0);
-          continue;
-        }
-        const int64_t columns = narrow.size(1);
-        CHECK(difference(slice(wide, 1, 0, columns), narrow) == 0);
-        const Tensor rest = slice(wide, 1, columns, columns + 3);
-        CHECK(difference(rest, Tensor::zeros(rest.shape(), DType::f32)) == 0);
-      }
-    }
-  }
-}
-
-TEST_CASE("egnn: parameters and layout are the same along the dial") {
-  const auto layout = [](const char* frame, const char* relax) {
-    return make_model({.name = "egnn", .options = {{"frame", frame}, {"relax", relax}}}).layout;
-  };
-  const Layout start = layout("fixed", "0");
-  CHECK(start.total_elements() == 127464 + 3 * 64 * (1 + 4));
-  const std::pair<const char*, const char*> others[] = {
-      {"fixed", "0.3"}, {"fixed", "1"}, {"radial", "0"}, {"radial", "1"}};
-  for (const auto& [frame, relax] : others) {
-    const Layout other = layout(frame, relax);
-    const ModelState a = start.init(3, DType::f32), b = other.init(3, DType::f32);
-    REQUIRE(a.params.size() == b.params.size());
-    for (size_t i = 0; i < a.params.size(); ++i) {
-      CHECK(a.params[i].name == b.params[i].name);
-      CHECK(a.params[i].role == b.params[i].role);
-      CHECK(difference(a.params[i].value, b.params[i].value) == 0);
-    }
-  }
-  CHECK_THROWS_WITH_AS(layout("none", "0.5"),
-                       doctest::Contains("give the option frame, fixed or radial"), Error);
-  CHECK_THROWS_AS(layout("fixed", "1.5"), Error);
-}
-
-double symmetry_error(const Model& model, SymmetryKind kind) {
-  const SymmetryReport report =
-      measure_symmetry(model, generic_state(model, 3), {random_clouds(3, 40, 8)}, {6, 1});
-  CHECK(report.at(kind, DType::f64, "logits").declared == model.declares(kind));
-  return report.at(kind, DType::f64, "logits").mean();
-}
-
-TEST_CASE("egnn: the error of equivariance grows with the dial, that of the control stays 0") {
-  const auto relaxed = [](EgnnFrame frame, double relax) {
-    EgnnConfig config = relaxed_egnn(frame, relax);
-    config.hidden = 8;
-    config.layers = 3;
-    config.k = 5;
-    return make_egnn(config);
-  };
-  const SymmetryKind moving[] = {SymmetryKind::rotation, SymmetryKind::reflection,
-                                 SymmetryKind::translation};
-  for (const SymmetryKind kind : moving) {
-    CAPTURE(name_of(kind));
-    CHECK(symmetry_error(relaxed(EgnnFrame::fixed, 0), kind) < 1e-9);
-    double before = 1e-6;
-    for (const double relax : {1e-3, 1e-2, 0.1, 0.3, 1.0}) {
-      const double error = symmetry_error(relaxed(EgnnFrame::fixed, relax), kind);
-      CAPTURE(relax);
-      CHECK(error > 1.5 * before);
-      before = error;
-    }
-    CHECK(before > 0.05);
-    CHECK(symmetry_error(relaxed(EgnnFrame::radial, 1), kind) < 1e-9);
-  }
-  CHECK(symmetry_error(relaxed(EgnnFrame::fixed, 1), SymmetryKind::permutation) < 1e-9);
-  CHECK(symmetry_error(relaxed(EgnnFrame::radial, 1), SymmetryKind::permutation) < 1e-9);
-  const Tensor points = random_clouds(2, 30, 5);
-  const Model control = relaxed(EgnnFrame::radial, 1), exact = relaxed(EgnnFrame::radial, 0);
-  const Tensors params = generic_state(control, 3).params.values();
-  CHECK(difference(control.forward(params, {}, {points}, {}).outputs[0],
-                   exact.forward(params, {}, {points}, {}).outputs[0]) > 1e-2);
-}
-
-TEST_CASE("egnn: a relaxed network is the definition, evaluated in scalar loops") {
-  for (const double relax : {0.4, 1.0}) {
-    EgnnConfig config = relaxed_egnn(EgnnFrame::fixed, relax);
-    config.attention = true;
-    config.layers = 3;
-    const Model model = make_egnn(config);
-    const ModelState state = generic_state(model, 17);
-    const Tensor points = random_clouds(2, 10, 4);
-    const Tensor logits = model.forward(state.params.values(), {}, {points}, {}).outputs[0];
-    for (int64_t b = 0; b < 2; ++b) {
-      std::vector<Loops::Row> cloud;
-      for (int64_t i = 0; i < 10; ++i) {
-        const int64_t at = (b * 10 + i) * 3;
-        cloud.push_back({points.at(at), points.at(at + 1), points.at(at + 2)});
-      }
-      const Loops::Row expected = Loops{state, relax}.logits(cloud, 3, 3);
-      for (int64_t c = 0; c < 2; ++c) {
-        CHECK(logits.at(2 * b + c) == doctest::Approx(expected[c]).epsilon(1e-11));
-      }
-    }
-  }
-}
-
-TEST_CASE("egnn: permuted hidden units of a relaxed network are the same function") {
-  const Model model = make_egnn(relaxed_egnn(EgnnFrame::fixed, 0.7));
-  const ModelState state = generic_state(model, 2);
-  const ModelState other = reordered(state, model.hidden, random_orders(model.hidden, 4));
-  const Tensor points = random_clouds(2, 9, 4);
-  const auto logits = [&](const ModelState& s) {
-    return model.forward(s.params.values(), {}, {points}, {}).outputs[0];
-  };
-  CHECK(difference(state.params[0].value, other.params[0].value) > 1e-3);
-  CHECK(difference(logits(state), logits(other)) < 1e-12);
-}
-
-TEST_CASE("egnn hessian: a relaxed network") {
-  EgnnConfig config = relaxed_egnn(EgnnFrame::fixed, 0.6);
-  config.last_coordinates = false;
-  testing::check_hessian(make_egnn(config), ForwardOptions::evaluation(), 3);
-}
-
-TEST_CASE("egnn hessian: the radial control") {
-  EgnnConfig config = relaxed_egnn(EgnnFrame::radial, 1);
-  config.last_coordinates = false;
-  testing::check_hessian(make_egnn(config), ForwardOptions::evaluation(), 3);
 }
 
 TEST_CASE("egnn hessian: with the unused map") {
