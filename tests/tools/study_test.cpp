@@ -11,6 +11,7 @@
 #include "basin/tests/tools/study_file.h"
 #include "basin/tools/shell/environment.h"
 #include "basin/tools/study/report.h"
+#include "basin/tools/study/sections.h"
 #include "basin/tools/study/status.h"
 
 namespace basin::tools {
@@ -92,7 +93,7 @@ TEST_CASE("study file: those of the repository are read, and plan what they say"
   for (const auto& [name, jobs] :
        std::vector<std::pair<std::string, int64_t>>{{"quick", 48},
                                                     {"paper_table1", 108},
-                                                    {"paper_hessian", 135},
+                                                    {"paper_hessian", 171},
                                                     {"paper_qm9", 60},
                                                     {"paper_graphs", 10},
                                                     {"specmuon_burgers", 63},
@@ -357,6 +358,64 @@ TEST_CASE("study: an optimizer like another takes its cell, and follows what a t
                  "is not searched"));
   CHECK(contains(refused("[optimizers.x]\nlike = \"adam\"\n[grid.x]\nlr = [1, 2]\n"),
                  "is not searched"));
+}
+
+TEST_CASE("study: a measurement of the search is set out over the grid") {
+  const test::TempDir dir;
+  const std::string text = replaced(
+      std::string(kFile) +
+          "\n[metrics.sharp]\nfrom = \"cells\"\nvalue = \"lambda_max\"\n"
+          "logarithmic = true\n",
+      "[metrics.accuracy]",
+      "[measure.cells]\nprogram = \"stub_probe\"\narguments = \"run {run}\"\nof = \"search\"\n"
+      "[metrics.accuracy]");
+  const auto refused = [&](const std::string& what, const std::string& by,
+                           const std::vector<std::string>& words) {
+    test::check_error(ErrorKind::usage, words,
+                      [&] { study_from_text(replaced(text, what, by), "two.toml"); });
+  };
+  refused("of = \"search\"", "of = \"grid\"", {"[measure.cells] of", "search", "'grid'"});
+  refused("from = \"cells\"", "from = \"cells\"\nleads = true", {"[metrics.sharp]", "lead"});
+
+  const Study study = study_from_text(text, "two.toml");
+  CHECK(study.metrics.size() == 2);
+  CHECK(study.grid_metrics.size() == 1);
+  Ledger ledger(dir / "out", {});
+  Schedule schedule(study, ledger);
+  CHECK(schedule.expected() == 4 * (4 + 4 + 4 + 4));
+  do_all(schedule, ledger);
+  CHECK(schedule.finished() == schedule.expected());
+  const NamedTable table = grid_table(study, schedule, ledger);
+  REQUIRE(table.page.rows.size() == 16);
+  for (const StudyPair& pair : schedule.pairs()) {
+    for (const StudyTrial& t : pair.rounds.front()) {
+      const Job& job = t.measured.at("cells");
+      CHECK(job.parents == std::vector<std::string>{t.job.hash});
+      CHECK(metric_of(study.grid_metrics.front(), t, ledger) ==
+            ledger.record(job.hash)->number("lambda_max"));
+    }
+    for (const StudyRun& run : pair.runs) CHECK_FALSE(run.measured.contains("cells"));
+  }
+  write_study_report(dir / "out", study, schedule, ledger, "study run");
+  const std::string page = read_text_file(dir / "out" / "report.html");
+  CHECK(contains(page, "by the choice of a cell of each"));
+  CHECK(fs::exists(dir / "out" / "tables" / "grid.csv"));
+  CHECK(contains(read_text_file(dir / "out" / "figures" / "grid-small.csv"), "lr=0.01 wd=0.1"));
+  CHECK(contains(status_text(study, schedule, ledger), "64 of 64 jobs done"));
+
+  SUBCASE("a cell that failed is not measured, nor waited for") {
+    const test::TempDir other;
+    Ledger with(other / "out", {});
+    Schedule second(study, with);
+    while (const auto job = second.next()) {
+      const bool fails = job->stage == Stage::search && job->cell.at("lr") == "0.1";
+      with.write(
+          *job, fails ? Record().add("completed", false).add("failure", "nan") : stub_result(*job));
+      second.done(*job);
+    }
+    CHECK(second.finished() == second.expected());
+    CHECK(second.expected() == 64 - 4);  // two of Muon's four cells on each network
+  }
 }
 
 TEST_CASE("study: halving keeps the best of every round") {

@@ -32,7 +32,7 @@ std::vector<PartSection> measured_sections(const Study& study, const Schedule& s
                                            std::vector<std::string>& absent) {
   std::vector<PartSection> out;
   for (const StudyMeasurement& m : study.measurements) {
-    if (m.program != "landscape_probe") continue;
+    if (m.program != "landscape_probe" || m.of == Measured::search) continue;  // search: grid.cpp
     for (const StudySubject& model : study.models) {
       const std::vector<SeedProbes> probes = seed_probes(schedule, ledger, model, m.name);
       if (probes.empty()) {
@@ -44,7 +44,7 @@ std::vector<PartSection> measured_sections(const Study& study, const Schedule& s
       FigureConditions here = conditions;
       here.runs = 0;
       for (const SeedProbes& s : probes) here.runs = std::max(here.runs, std::ssize(s.probes));
-      if (m.nearest) here.seeds.clear();
+      if (m.of == Measured::nearest) here.seeds.clear();
       for (const PartInfo& part : parts()) {
         if (!part.over_seeds) continue;
         PartReport report = part.over_seeds(model.name, probes, here);

@@ -309,7 +309,10 @@ std::vector<std::string> failures_of(const Schedule& schedule, Ledger& ledger) {
   };
   for (const StudyPair& pair : schedule.pairs()) {
     for (const auto& round : pair.rounds) {
-      for (const StudyTrial& t : round) note(t.job);
+      for (const StudyTrial& t : round) {
+        note(t.job);
+        for (const auto& [name, job] : t.measured) note(job);
+      }
     }
     for (const StudyRun& run : pair.runs) {
       note(run.job);
@@ -390,6 +393,7 @@ std::string write_study_report(const fs::path& dir, const Study& study, const Sc
   add_sections(report, corruption_sections(study, schedule, ledger, conditions, absent), dir);
   add_sections(report, along_sections(study, schedule, ledger, conditions, absent), dir);
   add_sections(report, matched_sections(study, schedule, ledger, conditions), dir);
+  add_sections(report, grid_sections(study, schedule, ledger, conditions), dir);
   add_sections(report, measured_sections(study, schedule, ledger, conditions, absent), dir);
   add_sections(report, between_sections(schedule, ledger, command), dir);
   ReportSection search{"Search", {}};

@@ -15,17 +15,12 @@ double field_of(const RecordFields& record, const std::string& field) {
   return record.has(field) ? record.number(field) : NAN;
 }
 
-}  // namespace
-
-bool completed(const RecordFields& record) {
-  return !record.has("completed") || record.flag("completed");
-}
-
-double metric_of(const StudyMetric& metric, const StudyRun& run, Ledger& ledger) {
-  std::string hash = run.job.hash;
+double value_of(const StudyMetric& metric, const Job& training,
+                const std::map<std::string, Job>& measured, Ledger& ledger) {
+  std::string hash = training.hash;
   if (!metric.from.empty()) {
-    const auto found = run.measured.find(metric.from);
-    if (found == run.measured.end()) return NAN;
+    const auto found = measured.find(metric.from);
+    if (found == measured.end()) return NAN;
     hash = found->second.hash;
   }
   const RecordFields* record = ledger.record(hash);
@@ -33,6 +28,19 @@ double metric_of(const StudyMetric& metric, const StudyRun& run, Ledger& ledger)
   return metric.scale * field_of(*record, metric.field);
 }
 
+}  // namespace
+
+bool completed(const RecordFields& record) {
+  return !record.has("completed") || record.flag("completed");
+}
+
+double metric_of(const StudyMetric& metric, const StudyRun& run, Ledger& ledger) {
+  return value_of(metric, run.job, run.measured, ledger);
+}
+
+double metric_of(const StudyMetric& metric, const StudyTrial& trial, Ledger& ledger) {
+  return value_of(metric, trial.job, trial.measured, ledger);
+}
 int64_t expected_jobs(const Study& study, Stage stage, const std::string& optimizer) {
   int64_t out = 0;
   switch (stage) {
@@ -43,7 +51,9 @@ int64_t expected_jobs(const Study& study, Stage stage, const std::string& optimi
     case Stage::final: return std::ssize(study.seeds);
     case Stage::measure:
       for (const StudyMeasurement& m : study.measurements) {
-        out += m.nearest ? 1 : std::ssize(study.seeds);
+        out += m.of == Measured::nearest  ? 1
+               : m.of == Measured::search ? expected_jobs(study, Stage::search, optimizer)
+                                          : std::ssize(study.seeds);
       }
       return out;
     case Stage::between: break;
@@ -176,9 +186,8 @@ void Schedule::end(StudyPair& pair) {
 }
 
 void Schedule::give_up(StudyPair& pair) {
-  for (const Stage stage : {Stage::final, Stage::measure}) {
-    expected_ -= expected_jobs(study_, stage, pair.optimizer->name);
-  }
+  expected_ -= std::ssize(study_.seeds) * (1 + measurements(Measured::all)) +
+               measurements(Measured::nearest);
   end(pair);
 }
 
@@ -204,9 +213,10 @@ void Schedule::begin_round(StudyPair& pair) {
       if (std::ssize(order) > wanted) order.resize(static_cast<size_t>(wanted));
       alive.clear();
       for (const StudyTrial* t : order) alive.push_back(t->job.cell);
-      if (round < rounds.size()) expected_ -= rounds[round].cells - std::ssize(alive);
+      const int64_t each = 1 + measurements(Measured::search);
+      if (round < rounds.size()) expected_ -= each * (rounds[round].cells - std::ssize(alive));
       if (alive.empty()) {  // every cell failed
-        for (auto r = round + 1; r < rounds.size(); ++r) expected_ -= rounds[r].cells;
+        for (auto r = round + 1; r < rounds.size(); ++r) expected_ -= each * rounds[r].cells;
         return give_up(pair);
       }
       if (round == rounds.size()) return begin_final(pair, alive.front());
@@ -236,6 +246,11 @@ void Schedule::record_arrived(const Job& job) {
       for (StudyRun& run : pair.runs) {
         if (run.job.hash == job.parents.front()) run.measured[job.measurement] = job;
       }
+      for (auto& round : pair.rounds) {
+        for (StudyTrial& t : round) {
+          if (t.job.hash == job.parents.front()) t.measured[job.measurement] = job;
+        }
+      }
       return;
     case Stage::between: return;
   }
@@ -251,6 +266,11 @@ void Schedule::search_done(StudyPair& pair, const Job& job) {
     if (t.job.hash != job.hash || t.judged) continue;
     t.judged = completed(record) ? record.number(study_.judge) : NAN;
     --pair.waiting;
+    if (completed(record)) {
+      measure(t.job, Measured::search);
+    } else {
+      expected_ -= measurements(Measured::search);
+    }
     break;
   }
   if (pair.waiting == 0) begin_round(pair);
@@ -265,7 +285,7 @@ void Schedule::begin_final(StudyPair& pair, const StudySettings& cell) {
       const auto& of = pairs_[index_.at({pair.model->name, optimizer.reads})].runs;
       const auto run = std::ranges::find(of, seed, [](const StudyRun& r) { return r.job.seed; });
       if (run == of.end() || run->failed) {  // nothing to follow
-        expected_ -= 1 + measurements(false);
+        expected_ -= 1 + measurements(Measured::all);
         continue;
       }
       reads = run->job.hash;
@@ -275,7 +295,7 @@ void Schedule::begin_final(StudyPair& pair, const StudySettings& cell) {
   pair.waiting = std::ssize(pair.runs);
   for (const StudyRun& run : pair.runs) give(run.job);
   if (pair.runs.empty()) {
-    expected_ -= measurements(true);
+    expected_ -= measurements(Measured::nearest);
     return end(pair);
   }
   begin_derived(pair.model->name);
@@ -288,28 +308,28 @@ void Schedule::final_done(StudyPair& pair, const Job& job) {
     run.failed = !completed(*ledger_.record(job.hash));
     --pair.waiting;
     if (run.failed) {
-      expected_ -= measurements(false);
+      expected_ -= measurements(Measured::all);
     } else {
-      measure(run, false);
+      measure(run.job, Measured::all);
     }
     break;
   }
   if (pair.waiting > 0) return;
   if (const StudyRun* nearest = nearest_run(pair)) {
-    measure(*nearest, true);
+    measure(nearest->job, Measured::nearest);
   } else {
-    expected_ -= measurements(true);
+    expected_ -= measurements(Measured::nearest);
   }
   end(pair);
 }
 
-int64_t Schedule::measurements(bool nearest) const {
-  return std::ranges::count(study_.measurements, nearest, &StudyMeasurement::nearest);
+int64_t Schedule::measurements(Measured of) const {
+  return std::ranges::count(study_.measurements, of, &StudyMeasurement::of);
 }
 
-void Schedule::measure(const StudyRun& run, bool nearest) {
+void Schedule::measure(const Job& training, Measured of) {
   for (const StudyMeasurement& m : study_.measurements) {
-    if (m.nearest == nearest) give(measure_job(m, run.job));
+    if (m.of == of) give(measure_job(m, training));
   }
 }
 

@@ -1,5 +1,6 @@
 // What may run when. Each pair of network and optimizer goes its own way: the rounds of its search,
-// the choice of a cell, the trainings at that cell, the measurements of each as soon as it ends. So
+// the choice of a cell, the trainings at that cell, the measurements of each as soon as it ends (of
+// the search's trainings too, where a measurement asks for them; nothing waits for these). So
 // no pair waits for another, and the work for n jobs grows as n; what is measured between the
 // trainings of a network waits for all of them, and for no other network. A job with a record is
 // done without being run.
@@ -13,7 +14,8 @@ namespace basin::tools {
 
 struct StudyTrial {  // one cell in one round of the search
   Job job;
-  std::optional<double> judged = {};  // absent: not done; NaN: failed
+  std::optional<double> judged = {};         // absent: not done; NaN: failed
+  std::map<std::string, Job> measured = {};  // as those of a run
 };
 
 struct StudyRun {  // one training at the chosen cell
@@ -74,8 +76,8 @@ class Schedule {
   void end(StudyPair& pair);
   void give_up(StudyPair& pair);  // no training of it can be made
   void final_done(StudyPair& pair, const Job& job);
-  void measure(const StudyRun& run, bool nearest);
-  int64_t measurements(bool nearest) const;  // how many are made of one training
+  void measure(const Job& training, Measured of);
+  int64_t measurements(Measured of) const;  // how many are made of one training
   StudyRun* nearest_run(StudyPair& pair);
 
   const Study& study_;
@@ -89,6 +91,7 @@ class Schedule {
 
 // The metric of a run from its records, in the metric's unit; NaN where it is missing.
 double metric_of(const StudyMetric& metric, const StudyRun& run, Ledger& ledger);
+double metric_of(const StudyMetric& metric, const StudyTrial& trial, Ledger& ledger);
 // Jobs of a stage for one network and this optimizer, where nothing fails; of the stage between, 0.
 int64_t expected_jobs(const Study& study, Stage stage, const std::string& optimizer);
 // Whether a training's record says that it came to its end.

@@ -42,6 +42,15 @@ NamedTable matched_table(const Study& study, const Schedule& schedule, Ledger& l
 std::vector<PartSection> matched_sections(const Study& study, const Schedule& schedule,
                                           Ledger& ledger, const FigureConditions& conditions);
 
+// What measurements of the search found, cell by cell: how far a quantity depends on the learning
+// rate and its like, beside how far it depends on the optimizer. Without rows where nothing measures
+// the search.
+NamedTable grid_table(const Study& study, const Schedule& schedule, Ledger& ledger);
+// The same table with a picture per network, over the first setting of the grid that is a positive
+// number in every cell.
+std::vector<PartSection> grid_sections(const Study& study, const Schedule& schedule, Ledger& ledger,
+                                       FigureConditions conditions);
+
 // Of several networks: the ratios of every logarithmic metric to the baseline in one picture, and
 // on how many networks an optimizer is better, with the sign test.
 std::vector<PartSection> network_sections(const Study& study, const StudyResults& results,

@@ -43,12 +43,15 @@ class Status {
         tally_[s].expected += expected_jobs(study, static_cast<Stage>(s), pair.optimizer->name);
       }
       for (const auto& round : pair.rounds) {
-        for (const StudyTrial& t : round) add(t.job);
+        for (const StudyTrial& t : round) {
+          add(t.job);
+          if (t.judged) add_measured(study, t.job, true);
+        }
       }
       for (const StudyRun& run : pair.runs) {
         add(run.job);
         if (!run.done || run.failed) continue;
-        for (const StudyMeasurement& m : study.measurements) add(measure_job(m, run.job));
+        add_measured(study, run.job, false);
       }
     }
     for (const StudyBetween& b : schedule.between()) {
@@ -87,6 +90,11 @@ class Status {
   }
 
  private:
+  void add_measured(const Study& study, const Job& training, bool of_search) {
+    for (const StudyMeasurement& m : study.measurements) {
+      if ((m.of == Measured::search) == of_search) add(measure_job(m, training));
+    }
+  }
   void add(const Job& job) {
     Tally& tally = tally_[static_cast<size_t>(job.stage)];
     if (const RecordFields* record = ledger_.record(job.hash)) {

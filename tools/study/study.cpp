@@ -211,10 +211,16 @@ void read_metrics(Study& study, const Config& config) {
     metric.logarithmic = one.flag("logarithmic", false);
     const bool leads = one.flag("leads", false);
     one.done("value, from, unit, scale, larger, logarithmic and leads");
-    const auto known = [&](const StudyMeasurement& m) { return m.name == metric.from; };
-    check(metric.from.empty() || std::ranges::any_of(study.measurements, known),
-          study.file.string(), ": [metrics.", name, "] is taken from '", metric.from,
-          "', which is no [measure.NAME]");
+    const auto from = std::ranges::find(study.measurements, metric.from, &StudyMeasurement::name);
+    const bool found = from != study.measurements.end();
+    check(metric.from.empty() || found, study.file.string(), ": [metrics.", name,
+          "] is taken from '", metric.from, "', which is no [measure.NAME]");
+    if (found && from->of == Measured::search) {
+      check(!leads, study.file.string(), ": [metrics.", name,
+            "] is expected not to lead: it is of the search, whose cells are not compared");
+      study.grid_metrics.push_back(metric);
+      continue;
+    }
     study.metrics.insert(leads ? study.metrics.begin() : study.metrics.end(), metric);
   }
   check(!study.metrics.empty(), study.file.string(),
@@ -232,9 +238,11 @@ void read_measurements(Study& study, const Config& config) {
     check(!m.program.empty() && m.arguments.find('{') != m.arguments.npos, study.file.string(),
           ": [measure.", name,
           "] is expected to have program, and arguments with {run} or {best_val}");
-    check(of == "all" || of == "nearest", study.file.string(), ": [measure.", name,
-          "] of is expected to be all or nearest, given '", of, "'");
-    m.nearest = of == "nearest";
+    constexpr std::string_view kOf[] = {"all", "nearest", "search"};
+    const auto found = std::ranges::find(kOf, of);
+    check(found != std::end(kOf), study.file.string(), ": [measure.", name,
+          "] of is expected to be all, nearest or search, given '", of, "'");
+    m.of = static_cast<Measured>(found - std::begin(kOf));
     study.measurements.push_back(std::move(m));
   }
   for (const auto& [name, values] : Section(config, "between").tables()) {

@@ -17,8 +17,9 @@
 //   [final]                             seeds; [final.settings]
 //   [measure.NAME]                      program, arguments, [measure.NAME.settings]: what is run on
 //                                       final trainings; {run} and {best_val} (the checkpoint best
-//                                       on validation) in the arguments; of = "all", or "nearest":
-//                                       per pair only the run nearest to the mean
+//                                       on validation) in the arguments; of = "all", "nearest":
+//                                       per pair only the run nearest to the mean, or "search":
+//                                       the trainings of the search instead, every cell of the grid
 //   [between.NAME]                      program, arguments, [between.NAME.settings]: what is run
 //                                       once per network on all its final trainings together, of
 //                                       every optimizer and seed; a word with {runs} or {best_val}
@@ -26,7 +27,8 @@
 //                                       folder of its own
 //   [metrics.NAME]                      value (a field of the results), from (a measurement), unit,
 //                                       scale, larger, logarithmic (compare by ratio), leads (the
-//                                       one of the answer)
+//                                       one of the answer). Those of measurements of the search
+//                                       are set out over the grid, and not compared
 //   [published.MODEL.OPTIMIZER]         METRIC = a value that others have published; lambda_max and
 //                                       trace also without such a metric, for the table of
 //                                       curvature at equal loss
@@ -55,10 +57,12 @@ struct StudySubject {  // a network or an optimizer
   std::string reads = {};  // whose final trainings its settings name by {metrics NAME}
 };
 
+enum class Measured : uint8_t { all, nearest, search };  // which trainings
+
 struct StudyMeasurement {
   std::string name, program, arguments;
   StudySettings settings = {};
-  bool nearest = false;
+  Measured of = Measured::all;
 };
 
 struct StudyMetric {
@@ -91,6 +95,7 @@ struct Study {
   std::vector<StudyMeasurement> measurements;  // of one training each
   std::vector<StudyMeasurement> between;       // of all final trainings of a network
   std::vector<StudyMetric> metrics;            // the first one leads
+  std::vector<StudyMetric> grid_metrics = {};  // those of measurements of the search
   std::map<std::string, double> published;     // "MODEL.OPTIMIZER.METRIC"
   std::vector<std::string> grid_keys = {};     // of any grid, sorted
 

@@ -192,7 +192,10 @@ NamedTable cost_table(const Schedule& schedule, Ledger& ledger) {
     Cost costs[kStages];
     const auto of = [&costs](Stage stage) -> Cost& { return costs[static_cast<size_t>(stage)]; };
     for (const auto& round : pair.rounds) {
-      for (const StudyTrial& t : round) add(of(Stage::search), t.job.hash);
+      for (const StudyTrial& t : round) {
+        add(of(Stage::search), t.job.hash);
+        for (const auto& [name, job] : t.measured) add(of(Stage::measure), job.hash);
+      }
     }
     for (const StudyRun& run : pair.runs) {
       add(of(Stage::final), run.job.hash);
@@ -249,7 +252,9 @@ void write_tables(const fs::path& dir, const Study& study, const Schedule& sched
   make_folder(folder);
   for (const NamedTable& table :
        {results_table(results), contrasts_table(study, results), power_table(results),
-        matched_table(study, schedule, ledger), cost_table(schedule, ledger)}) {
+        matched_table(study, schedule, ledger), grid_table(study, schedule, ledger),
+        cost_table(schedule, ledger)}) {
+    if (table.name == "grid" && table.page.rows.empty()) continue;  // nothing measures the search
     write_file_atomic(folder / (table.name + ".csv"), table.csv);
     write_file_atomic(folder / (table.name + ".md"), markdown_table(table.page));
     write_file_atomic(folder / (table.name + ".tex"), latex_table(table.page));
