@@ -1,5 +1,5 @@
-// EGNN's dial of equivariance: at 0 the network without a frame, in between an error that grows, the
-// invariant control beside it, the definition by scalar loops, permuted hidden units, the Hessian.
+// EGNN's dial of equivariance: at 0 the network without a frame, in between an error that grows,
+// the invariant control beside it, the definition by scalar loops, permuted units, the Hessian.
 #include "basin/models/egnn.h"
 
 #include <doctest/doctest.h>

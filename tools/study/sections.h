@@ -43,8 +43,8 @@ std::vector<PartSection> matched_sections(const Study& study, const Schedule& sc
                                           Ledger& ledger, const FigureConditions& conditions);
 
 // What measurements of the search found, cell by cell: how far a quantity depends on the learning
-// rate and its like, beside how far it depends on the optimizer. Without rows where nothing measures
-// the search.
+// rate and its like, beside how far it depends on the optimizer. Without rows where nothing
+// measures the search.
 NamedTable grid_table(const Study& study, const Schedule& schedule, Ledger& ledger);
 // The same table with a picture per network, over the first setting of the grid that is a positive
 // number in every cell.
