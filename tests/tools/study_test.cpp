@@ -93,7 +93,7 @@ TEST_CASE("study file: those of the repository are read, and plan what they say"
   for (const auto& [name, jobs] :
        std::vector<std::pair<std::string, int64_t>>{{"quick", 48},
                                                     {"paper_table1", 108},
-                                                    {"paper_hessian", 171},
+                                                    {"paper_hessian", 195},
                                                     {"paper_qm9", 60},
                                                     {"paper_graphs", 10},
                                                     {"specmuon_burgers", 63},
