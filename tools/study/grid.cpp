@@ -115,7 +115,7 @@ std::vector<PartSection> grid_sections(const Study& study, const Schedule& sched
   conditions.level = 0;
   PartSection out{"Over the grid",
                   "How far a quantity depends on the cell, beside how far it depends on the "
-                  "optimizer: one training per cell, as long as the search has them.",
+                  "optimizer: one training per cell, with the length and seed of the search.",
                   {std::move(table)},
                   {}};
   const std::string axis = axis_of(study);

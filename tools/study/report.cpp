@@ -93,8 +93,7 @@ Figure dots_of(const StudyMetric& metric, const Study& study, const StudyResults
       }
     }
     // A network that has none of this metric gets no empty panel, unless that is all there is.
-    if (drawn.size() > before) dots.panels.push_back(std::move(panel));
-    if (drawn.size() == before) without.push_back(std::move(panel));
+    (drawn.size() > before ? dots.panels : without).push_back(std::move(panel));
   }
   if (dots.panels.empty()) dots.panels = std::move(without);
   dots.conditions = conditions_over(std::move(conditions), drawn);

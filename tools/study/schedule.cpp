@@ -41,6 +41,7 @@ double metric_of(const StudyMetric& metric, const StudyRun& run, Ledger& ledger)
 double metric_of(const StudyMetric& metric, const StudyTrial& trial, Ledger& ledger) {
   return value_of(metric, trial.job, trial.measured, ledger);
 }
+
 int64_t expected_jobs(const Study& study, Stage stage, const std::string& optimizer) {
   int64_t out = 0;
   switch (stage) {
