@@ -119,15 +119,17 @@ std::vector<PartSection> grid_sections(const Study& study, const Schedule& sched
                   {std::move(table)},
                   {}};
   const std::string axis = axis_of(study);
-  for (const StudySubject& model : study.models) {
-    Scatter drawn{.name = "grid-" + model.name,
-                  .title = "Every cell of the search: " + model.name,
+  for (const StudyMetric& metric : study.grid_metrics) {
+    const std::vector<GridValue> values = values_of(metric, schedule, ledger);
+    Scatter drawn{.name = "grid-" + metric.name,
+                  .title = str("Every cell of the search: ", metric.name),
                   .conditions = conditions};
-    for (const StudyMetric& metric : study.grid_metrics) {
-      const std::vector<GridValue> values = values_of(metric, schedule, ledger);
+    for (const StudySubject& model : study.models) {
       out.text += span_words(metric, model.name, study, values);
-      ScatterPanel panel{
-          .x = axis, .y = metric_title(metric), .log_x = true, .log_y = metric.logarithmic};
+      ScatterPanel panel{.x = axis,
+                         .y = str(model.name, ": ", metric_title(metric)),
+                         .log_x = true,
+                         .log_y = metric.logarithmic};
       for (const StudySubject& optimizer : study.optimizers) {
         ScatterSeries series{.optimizer = optimizer.name};
         for (const GridValue& v : values) {

@@ -46,8 +46,8 @@ std::vector<PartSection> matched_sections(const Study& study, const Schedule& sc
 // rate and its like, beside how far it depends on the optimizer. Without rows where nothing
 // measures the search.
 NamedTable grid_table(const Study& study, const Schedule& schedule, Ledger& ledger);
-// The same table with a picture per network, over the first setting of the grid that is a positive
-// number in every cell.
+// The same table with a picture per metric, a panel per network, over the first setting of the grid
+// that is a positive number in every cell.
 std::vector<PartSection> grid_sections(const Study& study, const Schedule& schedule, Ledger& ledger,
                                        FigureConditions conditions);
 
