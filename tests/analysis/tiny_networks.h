@@ -3,22 +3,16 @@
 #pragma once
 #include "basin/analysis/curvature.h"
 #include "basin/models/dgcnn.h"
-#include "basin/models/egnn.h"
-#include "basin/tests/models/dense_hessian.h"
+#include "basin/tests/models/egnn_loops.h"
 
 namespace basin::testing {
 
 inline std::vector<Model> tiny_networks() {
-  EgnnConfig egnn;
-  egnn.classes = 2;
-  egnn.hidden = 3;
-  egnn.layers = 2;
-  egnn.k = 3;
   DgcnnConfig dgcnn;
   dgcnn.classes = 2;
   dgcnn.k = 3;
   dgcnn.widths = {.edge1 = 2, .edge2 = 3, .edge3 = 2, .edge4 = 3, .points = 4, .fc1 = 3, .fc2 = 2};
-  return {make_pointnet(tiny_config()), make_egnn(egnn), make_dgcnn(dgcnn)};
+  return {make_pointnet(tiny_config()), make_egnn(tiny_egnn()), make_dgcnn(dgcnn)};
 }
 
 struct TinyProblem {
