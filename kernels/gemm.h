@@ -23,6 +23,13 @@ template <class T>
 void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
                  int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc);
 
+// The same for a C [n, n] that is known to be symmetric: the tiles on and below the diagonal are
+// multiplied, the rest is mirrored. Known to be symmetric up to rounding is enough; the result then
+// is the lower half's.
+template <class T>
+void gemm_symmetric(bool trans_b, int64_t n, int64_t k, T alpha, const T* a, int64_t lda,
+                    const T* b, int64_t ldb, T beta, T* c, int64_t ldc);
+
 // What multiplies matrices here, e.g. "Basin avx512, OpenBLAS 0.3.21 SkylakeX": the own core's
 // instruction set, then the library (it also serves the decompositions) with the core type it
 // chose. Print it beside any timing: OpenBLAS picks "Prescott" for a CPU younger than itself and is

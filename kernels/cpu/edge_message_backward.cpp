@@ -39,6 +39,16 @@ BASIN_HOT void pull_shifts(const Sizes& s, int64_t count, const T* __restrict ct
   }
 }
 
+// m <- m + M_i-. ct: row of the first node
+template <class T>
+BASIN_HOT void add_nodes(const Sizes& s, int64_t count, const T* __restrict ct, T* __restrict m) {
+  for (int64_t i = 0; i < count; ++i, ct += s.width()) {
+    for (int64_t q = 0; q < s.k; ++q, m += s.ld) {
+      for (int64_t c = 0; c < s.d; ++c) m[c] += ct[c];
+    }
+  }
+}
+
 // m- -> m0- (which may be the same memory), and the sums of w_a and b_a
 template <class T>
 BASIN_HOT void pull_gate(int64_t n, int64_t ld, const T* __restrict w_a, const Tile<T>& t,
@@ -64,6 +74,20 @@ BASIN_HOT void pull_silu(int64_t n, int64_t ld, const T* __restrict f, const T* 
     for (int64_t c = 0; c < ld; ++c) {
       z[c] = y[c] * f[c];
       sum[c] += z[c];
+    }
+  }
+}
+
+// The same with y + M_i- instead of y, which is not kept.
+template <class T>
+BASIN_HOT void pull_silu_nodes(const Sizes& s, int64_t count, const T* __restrict ct,
+                               const T* __restrict f, T* __restrict z, T* __restrict sum) {
+  for (int64_t i = 0; i < count; ++i, ct += s.width()) {
+    for (int64_t q = 0; q < s.k; ++q, f += s.ld, z += s.ld) {
+      for (int64_t c = 0; c < s.d; ++c) {
+        z[c] = (z[c] + ct[c]) * f[c];
+        sum[c] += z[c];
+      }
     }
   }
 }
@@ -161,14 +185,20 @@ void pull_tile(const Sizes& s, const Weights<T>& w, int64_t count, const T* ct, 
   const auto add_outer = [&](const T* y, const T* x, T* sum) {
     if (sums.w2) add_weight_gradient<T>(s, n, y, x, packing, sum);
   };
-  spread_nodes(s, count, ct, b.m);
   if (s.moves) {
     hot([&] { pull_shifts(s, count, ct, w.w_x, t, b.phi, b.z3, b.delta, sums.b_c, sums.w_x); });
     add_outer(b.z3, t.m, sums.w_c);
-    multiply<T>(s, n, b.z3, w.w_c_back, T(1), b.m);
+    multiply<T>(s, n, b.z3, w.w_c_back, T(0), b.m);
+  } else {
+    std::fill(b.m, b.m + n * s.ld, T(0));
   }
-  if (s.attention) hot([&] { pull_gate(n, s.ld, w.w_a, t, b.m, b.m0, sums.w_a, sums.b_a); });
-  hot([&] { pull_silu(n, s.ld, t.f2, b.m0, b.z2, sums.b2); });
+  if (b.m == b.z2 && !s.attention) {  // m- is not kept: its last term goes with the next pass
+    hot([&] { pull_silu_nodes(s, count, ct, t.f2, b.z2, sums.b2); });
+  } else {
+    hot([&] { add_nodes(s, count, ct, b.m); });
+    if (s.attention) hot([&] { pull_gate(n, s.ld, w.w_a, t, b.m, b.m0, sums.w_a, sums.b_a); });
+    hot([&] { pull_silu(n, s.ld, t.f2, b.m0, b.z2, sums.b2); });
+  }
   add_outer(b.z2, t.e1, sums.w2);
   multiply<T>(s, n, b.z2, w.w2_back, T(0), b.e1);
 }

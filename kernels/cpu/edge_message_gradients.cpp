@@ -24,18 +24,6 @@ void add_parts(const T* src, int64_t parts, int64_t stride, int64_t rows, int64_
 }  // namespace
 
 template <class T>
-void spread_nodes(const Sizes& s, int64_t count, const T* ct, T* m) {
-  for (int64_t i = 0; i < count; ++i, ct += s.width()) {
-    for (int64_t q = 0; q < s.k; ++q, m += s.ld) {
-      std::copy(ct, ct + s.d, m);
-      std::fill(m + s.d, m + s.ld, T(0));
-    }
-  }
-}
-template void spread_nodes(const Sizes&, int64_t, const float*, float*);
-template void spread_nodes(const Sizes&, int64_t, const double*, double*);
-
-template <class T>
 Collector<T>::Collector(const Sizes& s, EdgeMessageTensors& grads) : s_(s), grads_(grads) {
   const int64_t tiles = tile_count(s.nodes, s.tile_nodes());
   parts_ = std::min(tile_count(kTasks, s.clouds), tiles);

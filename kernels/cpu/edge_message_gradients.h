@@ -91,10 +91,6 @@ class Collector {
   NodeSums<T> data_;  // of task or cloud 0
 };
 
-// m [n, ld] <- M_i- for every edge of i; ct: the row of the first node
-template <class T>
-void spread_nodes(const Sizes& s, int64_t count, const T* ct, T* m);
-
 // run(first, count) for the tiles of a task, in each of its clouds
 template <class Run>
 void for_tiles(const Sizes& s, const Task& task, Run&& run) {

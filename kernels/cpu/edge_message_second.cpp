@@ -3,6 +3,7 @@
 // cotangent of x, x. its tangent and x-. the tangent of the cotangent. Each product by a weight
 // gives two tangents (of the rows, of the weight), each outer product two. Several tangents share
 // the values of a tile while these are in the cache.
+#include <algorithm>
 #include <optional>
 
 #include "basin/kernels/cpu/edge_message_gradients.h"
@@ -16,6 +17,17 @@ template <class T>
 struct Pair {
   const T *value, *tangent;
 };
+
+// m [n, ld] <- M_i- for every edge of i; ct: the row of the first node
+template <class T>
+void spread_nodes(const Sizes& s, int64_t count, const T* ct, T* m) {
+  for (int64_t i = 0; i < count; ++i, ct += s.width()) {
+    for (int64_t q = 0; q < s.k; ++q, m += s.ld) {
+      std::copy(ct, ct + s.d, m);
+      std::fill(m + s.d, m + s.ld, T(0));
+    }
+  }
+}
 
 // f3_t <- z3-., delta_bar_t <- (D_i- phi / k). and the sums of b_c and w_x.
 template <class T>

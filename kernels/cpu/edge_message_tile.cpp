@@ -114,17 +114,14 @@ void add_weight_gradient(const Sizes& s, int64_t n, const T* y, const T* x, T* s
     gemm_serial<T>(true, false, s.d, s.ld, n, T(1), y, s.ld, x, s.ld, T(1), sum, s.ld);
     return;
   }
-  T* groups = scratch;
-  T* copy = groups + tile_count(n * (s.d + kRegisterRows), kLanes<T>) * kLanes<T>;
-  pack_rows<T>(y, s.ld, s.d, n, groups);
   for (int64_t p = 0; p < panel_count(s, kWidth); ++p) {
     const T* panel = x;
     if (s.ld != kWidth) {
-      pack_panel<T>(false, x + p * kWidth, s.ld, n, columns<T>(s, p), copy);
-      panel = copy;
+      pack_panel<T>(false, x + p * kWidth, s.ld, n, columns<T>(s, p), scratch);
+      panel = scratch;
     }
-    multiply_panel<T>({groups, n, 1, kRegisterRows, s.d, n, T(1), T(1), s.ld}, panel,
-                      columns<T>(s, p), sum + p * kWidth);
+    multiply_panel<T>({y, 1, 1, s.ld, s.d, n, T(1), T(1), s.ld}, panel, columns<T>(s, p),
+                      sum + p * kWidth);
   }
 }
 

@@ -86,7 +86,7 @@ template <class T>
 void add_weight_gradient(const Sizes& s, int64_t n, const T* y, const T* x, T* scratch, T* sum);
 template <class T>
 int64_t weight_scratch(const Sizes& s) {
-  return s.tile_edges() * (s.d + kRegisterRows + kPanelWidth<T>)+2 * kLanes<T>;
+  return s.ld == kPanelWidth<T> ? 0 : s.tile_edges() * kPanelWidth<T> + kLanes<T>;
 }
 
 // The edges of a tile and what the forward pass leaves, or the tangents of it all.

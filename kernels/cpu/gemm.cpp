@@ -8,11 +8,13 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
+#include <vector>
 
 #include "basin/core/parallel.h"
 #include "basin/kernels/cpu/gemm_packed.h"
 #include "basin/kernels/cpu/hot.h"
 #include "basin/kernels/cpu/isa.h"
+#include "basin/kernels/cpu/vectors.h"
 
 namespace basin {
 namespace {
@@ -21,6 +23,8 @@ constexpr int64_t kSerialWork = int64_t{1} << 20;  // multiply-adds; about 10 mi
 constexpr int64_t kMaxRows = 384, kMinRows = 48;   // of a tile of C; multiples of the register tile
 constexpr int64_t kMaxCols = 512, kMinCols = 64;   // multiples of a panel
 constexpr int64_t kEnoughTiles = 8;
+constexpr int64_t kSymmetricRows = 64;   // of a tile of a symmetric C; a multiple of a panel
+constexpr int64_t kSymmetricCols = 256;  // of it, at most; a multiple of its rows
 constexpr int64_t kNarrow = 16;          // columns of C below which a vector is mostly padding
 constexpr int64_t kChunkedDepth = 4096;  // k from which it may be cut
 constexpr int64_t kChunkedOutput = int64_t{1} << 18;  // largest m * n whose k is cut
@@ -285,6 +289,44 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, 
   });
 }
 
+template <class T>
+void gemm_symmetric(bool trans_b, int64_t n, int64_t k, T alpha, const T* a, int64_t lda,
+                    const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
+  static_assert(kSymmetricRows % kPanelWidth<T> == 0);  // a tile never reaches right of its rows
+  struct TileAt {
+    int64_t row, col;
+  };
+  std::vector<TileAt> tiles;  // the longest rows first, so that the threads end together
+  for (int64_t i = tile_count(n, kSymmetricRows); i-- > 0;) {
+    for (int64_t j = 0; j <= i * kSymmetricRows; j += kSymmetricCols) {
+      tiles.push_back({i * kSymmetricRows, j});
+    }
+  }
+  const bool library = use_library(n, k);
+  PackedB<T> packed(trans_b, b, ldb, library ? 0 : n, k);
+  parallel_tiles(packed.blocks() * packed.panels(), [&](int64_t tile) {
+    packed.pack(tile / packed.panels(), tile % packed.panels());
+  });
+  parallel_tiles(static_cast<int64_t>(tiles.size()), [&](int64_t number) {
+    const auto [i, j] = tiles[static_cast<size_t>(number)];
+    const int64_t down = std::min(n, i + kSymmetricRows);
+    const int64_t right = std::min(down, j + kSymmetricCols);
+    if (library) {
+      library_gemm<T>(false, trans_b, down - i, right - j, k, alpha, a + i * lda, lda,
+                      b + (trans_b ? j * ldb : j), ldb, beta, c + i * ldc + j, ldc);
+    } else {
+      multiply<T>(packed, false, alpha, a, lda, beta, c, ldc, i, down, j / kPanelWidth<T>,
+                  tile_count(right, kPanelWidth<T>));
+    }
+    const int64_t mirrored = std::min(i, right) - j;  // columns left of the diagonal block
+    if (mirrored > 0) transpose(c + i * ldc + j, down - i, mirrored, ldc, c + j * ldc + i, ldc);
+  });
+}
+
+template void gemm_symmetric(bool, int64_t, int64_t, float, const float*, int64_t, const float*,
+                             int64_t, float, float*, int64_t);
+template void gemm_symmetric(bool, int64_t, int64_t, double, const double*, int64_t, const double*,
+                             int64_t, double, double*, int64_t);
 template void gemm(bool, bool, int64_t, int64_t, int64_t, float, const float*, int64_t,
                    const float*, int64_t, float, float*, int64_t);
 template void gemm(bool, bool, int64_t, int64_t, int64_t, double, const double*, int64_t,

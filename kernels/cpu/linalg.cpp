@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "basin/kernels/cpu/isa.h"
+#include "basin/kernels/cpu/vectors.h"
 
 extern "C" {
 // The trailing size_t arguments are the hidden lengths of the character arguments.
@@ -139,13 +140,6 @@ SvdFactors svd_of(std::string_view op, const Tensor& a, char job) {
 }
 
 template <class T>
-void transpose(const T* from, int64_t rows, int64_t cols, T* to) {
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < cols; ++j) to[j * rows + i] = from[i * cols + j];
-  }
-}
-
-template <class T>
 Tensor qr_basis_of(const Tensor& a) {
   check_finite<T>(QrBasis::name, a);
   const int m = static_cast<int>(a.size(0)), n = static_cast<int>(a.size(1));
@@ -155,11 +149,11 @@ Tensor qr_basis_of(const Tensor& a) {
   constexpr int kPanel = 64;  // columns that the blocked form works on at a time
   const int work_size = kPanel * n;
   std::vector<T> columns(static_cast<size_t>(m) * n), tau(n), work(work_size);
-  transpose(a.data<T>(), m, n, columns.data());
+  transpose(a.data<T>(), m, n, n, columns.data(), m);
   int info = 0;
   Lapack<T>::geqrf(&m, &n, columns.data(), &m, tau.data(), work.data(), &work_size, &info);
   Lapack<T>::orgqr(&m, &n, &n, columns.data(), &m, tau.data(), work.data(), &work_size, &info);
-  transpose(columns.data(), n, m, out.mutable_data<T>());
+  transpose(columns.data(), n, m, m, out.mutable_data<T>(), n);
   return out;
 }
 

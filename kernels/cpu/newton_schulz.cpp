@@ -1,6 +1,6 @@
 // The iteration on the CPU, in stages on the Gram matrix where the matrix is not nearly square
 // (gram_stages.h). A matrix that is a large part of the work uses all threads, with its products
-// cut into fixed row tiles; the others run one per thread. The tiling of a product depends on its
+// cut into fixed tiles; the others run one per thread. The tiling of a product depends on its
 // size alone, so both ways and every thread count give the same bits. Of symmetric products only
 // the block lower triangle is multiplied, the rest is mirrored.
 #include "basin/kernels/newton_schulz.h"
@@ -14,12 +14,12 @@
 #include "basin/core/parallel.h"
 #include "basin/kernels/cpu/gram_stages.h"
 #include "basin/kernels/cpu/hot.h"
+#include "basin/kernels/cpu/vectors.h"
 #include "basin/kernels/gemm.h"
 
 namespace basin {
 namespace {
 
-constexpr int64_t kRowTile = 128;  // rows per product
 // In p^3, five steps take 5 + 15 q / p one by one and 17 + 6 q / p in two Gram stages; below, so
 // many eighths of p, and so many rows, they gain too little to change anything.
 constexpr int64_t kGramEighths = 12;
@@ -67,34 +67,6 @@ double normaliser(double norm, const NewtonSchulzPlan& plan) {
   return safe * (1 + plan.eps);
 }
 
-// dst [cols, rows] = transpose of src [rows, cols], in cache-sized squares.
-template <class T>
-void transpose(const T* src, int64_t rows, int64_t cols, int64_t ld_src, T* dst, int64_t ld_dst) {
-  constexpr int64_t kSquare = 16;
-  for (int64_t i0 = 0; i0 < rows; i0 += kSquare) {
-    const int64_t i1 = std::min(rows, i0 + kSquare);
-    for (int64_t j0 = 0; j0 < cols; j0 += kSquare) {
-      const int64_t j1 = std::min(cols, j0 + kSquare);
-      for (int64_t j = j0; j < j1; ++j) {
-        for (int64_t i = i0; i < i1; ++i) dst[j * ld_dst + i] = src[i * ld_src + j];
-      }
-    }
-  }
-}
-
-// c [p, p] = alpha x y^T (trans) or alpha x y, plus beta c, known to be symmetric.
-template <class T>
-void symmetric_product(bool trans, int64_t p, int64_t k, T alpha, const T* x, const T* y,
-                       int64_t ldy, T beta, T* c) {
-  const int64_t tiles = tile_count(p, kRowTile);
-  parallel_tiles(tiles, [&](int64_t i) {
-    const int64_t tile = tiles - 1 - i;  // the longest rows first, so that the threads end together
-    const int64_t r0 = tile * kRowTile, r1 = std::min(p, r0 + kRowTile);
-    gemm_serial(false, trans, r1 - r0, r1, k, alpha, x + r0 * k, k, y, ldy, beta, c + r0 * p, p);
-    if (r0 > 0) transpose(c + r0 * p, r1 - r0, r0, p, c + r0, p);
-  });
-}
-
 }  // namespace
 
 // The upper 16 bits of a float, after adding half of the last one kept.
@@ -117,10 +89,10 @@ template <class T>
 void iterate_bf16(const OddQuintic& step, int64_t p, int64_t q, const T* x, T* y, T* gram,
                   T* poly) {
   const T a = static_cast<T>(step.a), b = static_cast<T>(step.b), c = static_cast<T>(step.c);
-  symmetric_product(true, p, q, T(1), x, x, q, T(0), gram);
+  gemm_symmetric(true, p, q, T(1), x, q, x, q, T(0), gram, p);
   round_all(gram, p * p);
   std::copy(gram, gram + p * p, poly);
-  symmetric_product(false, p, p, c, gram, gram, p, b, poly);
+  gemm_symmetric(false, p, p, c, gram, p, gram, p, b, poly, p);
   round_all(poly, p * p);
   std::copy(x, x + p * q, y);
   gemm(false, false, p, q, p, T(1), poly, p, x, q, a, y, q);
@@ -133,10 +105,10 @@ void iterate(const OddQuintic& step, int64_t p, int64_t q, const T* x, T* y, T* 
              bool bf16) {
   if (bf16) return iterate_bf16(step, p, q, x, y, gram, poly);
   const T a = static_cast<T>(step.a), b = static_cast<T>(step.b), c = static_cast<T>(step.c);
-  symmetric_product(true, p, q, T(1), x, x, q, T(0), gram);
+  gemm_symmetric(true, p, q, T(1), x, q, x, q, T(0), gram, p);
   if (step.c != 0) {
     std::copy(gram, gram + p * p, poly);
-    symmetric_product(false, p, p, c, gram, gram, p, b, poly);
+    gemm_symmetric(false, p, p, c, gram, p, gram, p, b, poly, p);
   } else {
     for (int64_t i = 0; i < p * p; ++i) poly[i] = b * gram[i];
   }
@@ -162,11 +134,11 @@ template <class T>
 T* iterate_gram(std::span<const OddQuintic> steps, int64_t p, int64_t q, T* x, T* y, T* squares) {
   T *g = squares, *factor = g + p * p, *all = factor + p * p, *spare = all + p * p;
   const auto times = [&](const T* a, const T* b, T* c) {
-    symmetric_product(false, p, p, T(1), a, b, p, T(0), c);
+    gemm_symmetric(false, p, p, T(1), a, p, b, p, T(0), c, p);
   };
   std::vector<size_t> ends;
   for (size_t k = 0, stage = 0; k < steps.size(); ++stage) {
-    symmetric_product(true, p, q, T(1), x, x, q, T(0), g);
+    gemm_symmetric(true, p, q, T(1), x, q, x, q, T(0), g, p);
     for (const size_t begin = k; k == begin || k < ends[stage]; ++k) {
       if (steps[k].c != 0) times(g, g, factor);
       if (k == 0) {  // the largest eigenvalue is at most |G|_F, and the root of |G^2|_F
@@ -205,6 +177,12 @@ void vector_case(const In* in, In* out, int64_t n, double norm, double denominat
   for (int64_t i = 0; i < n; ++i) out[i] = static_cast<In>(in[i] / norm * gain);
 }
 
+// y = x / denominator; not by the reciprocal, which overflows for denormal norms.
+template <class In, class W>
+BASIN_HOT void divide(const In* __restrict x, double denominator, int64_t n, W* __restrict y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<W>(static_cast<double>(x[i]) / denominator);
+}
+
 // In: type of the matrix; W: type of the arithmetic.
 template <class In, class W>
 void iterate_matrix(const In* in, In* out, int64_t rows, int64_t cols, double denominator,
@@ -220,9 +198,7 @@ void iterate_matrix(const In* in, In* out, int64_t rows, int64_t cols, double de
   W* poly = gram + squares;
   const bool tall = rows > cols;
   W* first = tall ? spare : x;
-  // Division, not multiplication by the reciprocal, which overflows for denormal norms.
-  for (int64_t i = 0; i < n; ++i)
-    first[i] = static_cast<W>(static_cast<double>(in[i]) / denominator);
+  hot([&] { divide(in, denominator, n, first); });
   if (tall) transpose(spare, rows, cols, cols, x, q);
   const bool bf16 = plan.arithmetic == NsArithmetic::bf16;
   if (bf16) round_all(x, n);

@@ -2,6 +2,8 @@
 // fixed order.
 #include "basin/kernels/cpu/vectors.h"
 
+#include <algorithm>
+
 #include "basin/kernels/cpu/hot.h"
 #include "basin/kernels/gemm.h"
 
@@ -70,6 +72,20 @@ double dot_centred(const T* a, const T* centre, const T* b, int64_t n) {
   return hot([&] { return dot_centred_lanes<T>(a, centre, b, n); });
 }
 
+template <class T>
+void transpose(const T* from, int64_t rows, int64_t cols, int64_t ld_from, T* to, int64_t ld_to) {
+  constexpr int64_t kSquare = 16;
+  for (int64_t i0 = 0; i0 < rows; i0 += kSquare) {
+    const int64_t i1 = std::min(rows, i0 + kSquare);
+    for (int64_t j0 = 0; j0 < cols; j0 += kSquare) {
+      const int64_t j1 = std::min(cols, j0 + kSquare);
+      for (int64_t j = j0; j < j1; ++j) {
+        for (int64_t i = i0; i < i1; ++i) to[j * ld_to + i] = from[i * ld_from + j];
+      }
+    }
+  }
+}
+
 Tensor wide_product(const Tensor& w, const double* s) {
   const int64_t out = w.size(0), in = w.size(1);
   const Tensor wide = w.to(DType::f64);
@@ -88,5 +104,7 @@ template void add_centred(double, const float*, const float*, int64_t, double*);
 template void add_centred(double, const double*, const double*, int64_t, double*);
 template double dot_centred(const float*, const float*, const float*, int64_t);
 template double dot_centred(const double*, const double*, const double*, int64_t);
+template void transpose(const float*, int64_t, int64_t, int64_t, float*, int64_t);
+template void transpose(const double*, int64_t, int64_t, int64_t, double*, int64_t);
 
 }  // namespace basin

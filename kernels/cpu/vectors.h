@@ -23,6 +23,11 @@ void add_centred(double s, const T* x, const T* centre, int64_t n, double* y);
 template <class T>
 double dot_centred(const T* a, const T* centre, const T* b, int64_t n);
 
+// to [cols, rows] = transpose of from [rows, cols], in squares that fit the first cache; ld: their
+// row strides. The two do not overlap.
+template <class T>
+void transpose(const T* from, int64_t rows, int64_t cols, int64_t ld_from, T* to, int64_t ld_to);
+
 // w S [Cout, Cin] in double; w [Cout, Cin], s [Cin, Cin]
 Tensor wide_product(const Tensor& w, const double* s);
 

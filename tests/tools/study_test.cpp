@@ -312,6 +312,36 @@ TEST_CASE("study: a measurement of the search is set out over the grid") {
   }
 }
 
+TEST_CASE("study: cells of the search that lie as close as seeds do are told") {
+  const Study study = study_from_text(kFile, "two.toml");
+  // Of adam two cells are 0.01 apart, of muon all 0.1 or more; seeds of 0.60, 0.61, 0.60, 0.61 have
+  // a deviation of 0.00577, so that two of them lie within 0.016.
+  const auto warnings_for = [&](double seed_step) {
+    const test::TempDir dir;
+    Ledger ledger(dir / "out", {});
+    Schedule schedule(study, ledger);
+    while (const auto job = schedule.next()) {
+      double value = 0.6 + seed_step * static_cast<double>(job->seed % 2);
+      if (job->stage == Stage::search) {
+        const double rate = job->cell.at("lr") == "0.01" ? 0 : 0.1;
+        const double decay = job->cell.at("wd") == "0" ? 0 : job->optimizer == "adam" ? 0.01 : 0.2;
+        value = 0.5 - rate - decay;
+      }
+      Record out;
+      ledger.write(*job, job->parents.empty()
+                             ? out.add("completed", true).add("best_val_value", value)
+                             : out.add("lambda_max", 1.0));
+      schedule.done(*job);
+    }
+    return tie_warnings(study, schedule, ledger);
+  };
+  const auto told = warnings_for(0.01);
+  REQUIRE(told.size() == 2);
+  CHECK(contains(told[0], "small adam: 2 of 4 cells lie within 0.016 of the best"));
+  CHECK(contains(told[1], "wide adam: 2 of 4 cells"));
+  CHECK(warnings_for(0.001).empty());
+}
+
 TEST_CASE("study: halving keeps the best of every round") {
   const test::TempDir dir;
   const Study study = study_from_text(

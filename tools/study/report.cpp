@@ -359,8 +359,8 @@ std::string write_study_report(const fs::path& dir, const Study& study, const Sc
   Report report{.title = study.title, .summary = answer_of(study, results)};
   report.overview = dots_of(study.metrics.front(), study, results, conditions);
   report.warnings = edge_warnings(study, schedule);
-  for (std::string& failure : failures_of(schedule, ledger)) {
-    report.warnings.push_back(std::move(failure));
+  for (auto more : {tie_warnings(study, schedule, ledger), failures_of(schedule, ledger)}) {
+    report.warnings.insert(report.warnings.end(), more.begin(), more.end());
   }
   if (schedule.finished() < schedule.expected()) {
     report.warnings.insert(report.warnings.begin(),

@@ -167,4 +167,34 @@ std::vector<std::string> edge_warnings(const Study& study, const Schedule& sched
   return out;
 }
 
+std::vector<std::string> tie_warnings(const Study& study, const Schedule& schedule,
+                                      Ledger& ledger) {
+  std::vector<std::string> out;
+  for (const StudyPair& pair : schedule.pairs()) {
+    if (!pair.chosen || pair.rounds.empty()) continue;
+    std::vector<double> cells, seeds;
+    for (const StudyTrial& t : pair.rounds.back()) {
+      if (t.judged && std::isfinite(*t.judged)) cells.push_back(*t.judged);
+    }
+    for (const StudyRun& run : pair.runs) {
+      const RecordFields* record = run.done ? ledger.record(run.job.hash) : nullptr;
+      const bool judged = record && record->has(study.judge);
+      const double value = judged ? record->number(study.judge) : NAN;
+      if (std::isfinite(value)) seeds.push_back(value);
+    }
+    if (cells.size() < 2 || seeds.size() < 2) continue;
+    const auto [low, high] = std::ranges::minmax(cells);
+    const double best = study.judge_larger ? high : low;
+    // Two runs of equal quality differ by less with probability 0.95.
+    const double least = 1.96 * std::sqrt(2 * variance(seeds));
+    const auto near =
+        std::ranges::count_if(cells, [&](double v) { return std::abs(v - best) < least; });
+    if (near < 2) continue;
+    out.push_back(str(pair.model->name, " ", pair.optimizer->name, ": ", near, " of ", cells.size(),
+                      " cells lie within ", readable(least), " of the best in ", study.judge,
+                      ", as seeds of the chosen cell do; the search does not tell ", "them apart"));
+  }
+  return out;
+}
+
 }  // namespace basin::tools
