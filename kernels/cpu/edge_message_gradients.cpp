@@ -1,6 +1,8 @@
 // Partial sums of the edge messages' gradients, and their fixed order of addition.
 #include "basin/kernels/cpu/edge_message_gradients.h"
 
+#include "basin/kernels/cpu/vectors.h"
+
 namespace basin::edge {
 namespace {
 
@@ -13,11 +15,7 @@ void add_parts(const T* src, int64_t parts, int64_t stride, int64_t rows, int64_
   if (!to.defined()) return;
   T* dst = to.mutable_data<T>();
   for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t c = 0; c < cols; ++c) {
-      double sum = 0;
-      for (int64_t p = 0; p < parts; ++p) sum += static_cast<double>(src[p * stride + i * ld + c]);
-      dst[i * cols + c] = static_cast<T>(sum);
-    }
+    sum_rows<T>(src + i * ld, parts, stride, T(0), dst + i * cols, cols);
   }
 }
 

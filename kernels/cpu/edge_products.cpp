@@ -29,9 +29,9 @@ struct ProductRun {
     });
     if (!grads.y.defined()) return;
     const Out<S> y = out_of<S>(grads.y);
-    parallel_for(g.edges, kTileEdges, [&](int64_t e, int64_t end) {
+    each(g.edges, kTileEdges, [&](int64_t e) {
       constexpr OneThread<kWidth<V>> kLanes{};
-      for (; e < end; ++e) harmonic_gradient<kDegree>(kLanes, g, factors, up, e, y);
+      harmonic_gradient<kDegree>(kLanes, g, factors, up, e, y);
     });
   }
 

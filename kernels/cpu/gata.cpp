@@ -59,14 +59,12 @@ struct Run {
         arguments(arguments_of<V>(in, tangents)),
         attention(g.edges, heads) {
     const Field<S> w = attention.field;
-    parallel_for(g.nodes, kTileNodes, [&](int64_t i, int64_t end) {
-      for (; i < end; ++i) {
-        for (int64_t h = 0; h < s.heads; ++h) {
-          for (int64_t e = g.offsets[i]; e < g.offsets[i + 1]; ++e) {
-            logit(kLanes, g, s, arguments, e, h, w);
-          }
-          softmax(g, s.heads, i, h, w);
+    each(g.nodes, kTileNodes, [&](int64_t i) {
+      for (int64_t h = 0; h < s.heads; ++h) {
+        for (int64_t e = g.offsets[i]; e < g.offsets[i + 1]; ++e) {
+          logit(kLanes, g, s, arguments, e, h, w);
         }
+        softmax(g, s.heads, i, h, w);
       }
     });
   }
@@ -83,20 +81,16 @@ struct Run {
     const PerHead<S> back(g.edges, s.heads);
     const Out<V> f = out_of<V>(grads.f), q = out_of<V>(grads.q), a = out_of<V>(grads.a);
     const Out<S> c_out = out_of<S>(grads.c), y = out_of<S>(grads.y);
-    parallel_for(g.edges, kTileEdges, [&](int64_t e, int64_t end) {
-      for (; e < end; ++e) {
-        edge_gradients<kDegree>(kLanes, g, s, arguments, attention.field, up, e, f, back.field,
-                                c_out, y);
-      }
+    each(g.edges, kTileEdges, [&](int64_t e) {
+      edge_gradients<kDegree>(kLanes, g, s, arguments, attention.field, up, e, f, back.field, c_out,
+                              y);
     });
-    parallel_for(g.nodes, kTileNodes, [&](int64_t i, int64_t end) {
-      for (; i < end; ++i) {
-        for (int64_t h = 0; h < s.heads; ++h) {
-          softmax_gradient(g, s, i, h, attention.field, back.field);
-        }
-        for (int64_t c = 0; c < g.channels; c += kWidth<V>) {
-          receiver_gradients(g, s, arguments, back.field, i, c, q, a);
-        }
+    each(g.nodes, kTileNodes, [&](int64_t i) {
+      for (int64_t h = 0; h < s.heads; ++h) {
+        softmax_gradient(g, s, i, h, attention.field, back.field);
+      }
+      for (int64_t c = 0; c < g.channels; c += kWidth<V>) {
+        receiver_gradients(g, s, arguments, back.field, i, c, q, a);
       }
     });
     const Out<V> k = out_of<V>(grads.k), s_out = out_of<V>(grads.s), v = out_of<V>(grads.v);

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "basin/core/parallel.h"
+#include "basin/kernels/cpu/hot.h"
 #include "basin/kernels/detail/gata_maps.h"
 #include "basin/kernels/gata.h"
 #include "basin/kernels/index.h"
@@ -88,13 +89,21 @@ inline Graph graph_of(const EdgeTensors& e, int64_t channels) {
 
 inline constexpr int64_t kTileNodes = 2, kTileEdges = 16;
 
+// body(n) for all n, for the instruction set that was chosen.
+template <class Body>
+void each(int64_t n, int64_t grain, const Body& body) {
+  parallel_for(n, grain, [&](int64_t begin, int64_t end) {
+    hot([&] {
+      for (int64_t i = begin; i < end; ++i) body(i);
+    });
+  });
+}
+
 // body(n, c) for the channels of every node, in vectors.
 template <class V, class Body>
 void each_channel(int64_t nodes, int64_t channels, int64_t grain, const Body& body) {
-  parallel_for(nodes, grain, [&](int64_t n, int64_t end) {
-    for (; n < end; ++n) {
-      for (int64_t c = 0; c < channels; c += kWidth<V>) body(n, c);
-    }
+  each(nodes, grain, [&](int64_t n) {
+    for (int64_t c = 0; c < channels; c += kWidth<V>) body(n, c);
   });
 }
 

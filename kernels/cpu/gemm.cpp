@@ -12,7 +12,6 @@
 
 #include "basin/core/parallel.h"
 #include "basin/kernels/cpu/gemm_packed.h"
-#include "basin/kernels/cpu/hot.h"
 #include "basin/kernels/cpu/isa.h"
 #include "basin/kernels/cpu/vectors.h"
 
@@ -156,26 +155,6 @@ void multiply(const PackedB<T>& packed, bool trans_a, T alpha, const T* a, int64
   }
 }
 
-// c[j] = sum over chunks of parts[chunk * stride + j] (+ beta c[j]) for one row of C, in chunk
-// order.
-template <class T>
-BASIN_HOT void add_chunks(const T* parts, int64_t chunks, int64_t stride, T beta, T* c, int64_t n) {
-  constexpr int64_t kStrip = 256;
-  double sum[kStrip];
-  for (int64_t begin = 0; begin < n; begin += kStrip) {
-    const int64_t size = std::min(kStrip, n - begin);
-    for (int64_t j = 0; j < size; ++j) sum[j] = 0;
-    if (beta != T(0)) {
-      for (int64_t j = 0; j < size; ++j) sum[j] = static_cast<double>(beta) * c[begin + j];
-    }
-    for (int64_t q = 0; q < chunks; ++q) {
-      const T* part = parts + q * stride + begin;
-      for (int64_t j = 0; j < size; ++j) sum[j] += static_cast<double>(part[j]);
-    }
-    for (int64_t j = 0; j < size; ++j) c[begin + j] = static_cast<T>(sum[j]);
-  }
-}
-
 template <class T>
 void gemm_chunked(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, int64_t depth,
                   T alpha, const T* a, int64_t lda, const T* b, int64_t ldb, T beta, T* c,
@@ -192,7 +171,7 @@ void gemm_chunked(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, i
   const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 14) / n);
   parallel_for(m, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      hot([&] { add_chunks<T>(parts + i * n, chunks, m * n, beta, c + i * ldc, n); });
+      sum_rows<T>(parts + i * n, chunks, m * n, beta, c + i * ldc, n);
     }
   });
 }

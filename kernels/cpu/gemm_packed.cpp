@@ -60,15 +60,19 @@ void pack_panel(bool trans_b, const T* b, int64_t ldb, int64_t depth, int64_t co
 
 template <class T>
 void pack_rows(const T* a, int64_t lda, int64_t rows, int64_t depth, T* packed) {
-  for (int64_t i = 0; i < rows; i += kRegisterRows, packed += kRegisterRows * depth) {
-    if (i + kRegisterRows <= rows) {
-      for (int64_t l = 0; l < depth; ++l) {  // a constant size: a few vector moves
-        std::memcpy(packed + l * kRegisterRows, a + l * lda + i, kRegisterRows * sizeof(T));
+  // Some of k at a time, so that a line of A, which feeds several groups, is fetched once.
+  constexpr int64_t kDepth = 16;
+  for (int64_t first = 0; first < depth; first += kDepth) {
+    const int64_t last = std::min(depth, first + kDepth);
+    int64_t i = 0;
+    T* to = packed;
+    for (; i + kRegisterRows <= rows; i += kRegisterRows, to += kRegisterRows * depth) {
+      for (int64_t l = first; l < last; ++l) {  // a constant size: a few vector moves
+        std::memcpy(to + l * kRegisterRows, a + l * lda + i, kRegisterRows * sizeof(T));
       }
-    } else {
-      for (int64_t l = 0; l < depth; ++l) {
-        std::copy(a + l * lda + i, a + l * lda + rows, packed + l * kRegisterRows);
-      }
+    }
+    for (int64_t l = first; l < last && i < rows; ++l) {
+      std::copy(a + l * lda + i, a + l * lda + rows, to + l * kRegisterRows);
     }
   }
 }

@@ -5,6 +5,7 @@
 
 #include "basin/core/parallel.h"
 #include "basin/kernels/cpu/hot.h"
+#include "basin/kernels/cpu/vectors.h"
 
 namespace basin {
 namespace {
@@ -50,13 +51,7 @@ struct Edges {
 template <class T>
 void add_tiles(const T* partial, int64_t tiles, int64_t size, T* d_t) {
   parallel_for(size, 1024, [&](int64_t i, int64_t end) {
-    for (; i < end; ++i) {
-      double sum = 0;
-      for (int64_t tile = 0; tile < tiles; ++tile) {
-        sum += static_cast<double>(partial[tile * size + i]);
-      }
-      d_t[i] = static_cast<T>(sum);
-    }
+    sum_rows<T>(partial + i, tiles, size, T(0), d_t + i, end - i);
   });
 }
 

@@ -50,6 +50,24 @@ BASIN_HOT void add_centred_loop(double s, const T* __restrict x, const T* __rest
   for (int64_t i = 0; i < n; ++i) y[i] += s * static_cast<double>(x[i] - centre[i]);
 }
 
+template <class T>
+BASIN_HOT void sum_rows_loop(const T* x, int64_t rows, int64_t stride, T beta, T* y, int64_t n) {
+  constexpr int64_t kStrip = 256;
+  double sum[kStrip];
+  for (int64_t begin = 0; begin < n; begin += kStrip) {
+    const int64_t size = std::min(kStrip, n - begin);
+    for (int64_t j = 0; j < size; ++j) sum[j] = 0;
+    if (beta != T(0)) {
+      for (int64_t j = 0; j < size; ++j) sum[j] = static_cast<double>(beta) * y[begin + j];
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+      const T* part = x + r * stride + begin;
+      for (int64_t j = 0; j < size; ++j) sum[j] += static_cast<double>(part[j]);
+    }
+    for (int64_t j = 0; j < size; ++j) y[begin + j] = static_cast<T>(sum[j]);
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -70,6 +88,11 @@ void add_centred(double s, const T* x, const T* centre, int64_t n, double* y) {
 template <class T>
 double dot_centred(const T* a, const T* centre, const T* b, int64_t n) {
   return hot([&] { return dot_centred_lanes<T>(a, centre, b, n); });
+}
+
+template <class T>
+void sum_rows(const T* x, int64_t rows, int64_t stride, T beta, T* y, int64_t n) {
+  hot([&] { sum_rows_loop<T>(x, rows, stride, beta, y, n); });
 }
 
 template <class T>
@@ -104,6 +127,8 @@ template void add_centred(double, const float*, const float*, int64_t, double*);
 template void add_centred(double, const double*, const double*, int64_t, double*);
 template double dot_centred(const float*, const float*, const float*, int64_t);
 template double dot_centred(const double*, const double*, const double*, int64_t);
+template void sum_rows(const float*, int64_t, int64_t, float, float*, int64_t);
+template void sum_rows(const double*, int64_t, int64_t, double, double*, int64_t);
 template void transpose(const float*, int64_t, int64_t, int64_t, float*, int64_t);
 template void transpose(const double*, int64_t, int64_t, int64_t, double*, int64_t);
 
