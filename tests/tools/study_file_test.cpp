@@ -110,12 +110,13 @@ TEST_CASE("study file: the table and the Hessian study of the paper share their 
   for (size_t m = 0; m < table.models.size(); ++m) {
     for (size_t o = 0; o < table.optimizers.size(); ++o) {
       const auto& cells = table.grid.at(table.optimizers[o].name);
+      CHECK(table.search_seeds == hessian.search_seeds);
       CHECK(cells == hessian.grid.at(hessian.optimizers[o].name));
       for (const StudySettings& cell : cells) {
         CHECK(final_job(table, table.models[m], table.optimizers[o], cell, 0).hash ==
               final_job(hessian, hessian.models[m], hessian.optimizers[o], cell, 0).hash);
-        CHECK(search_job(table, table.models[m], table.optimizers[o], cell, 0).hash ==
-              search_job(hessian, hessian.models[m], hessian.optimizers[o], cell, 0).hash);
+        CHECK(search_job(table, table.models[m], table.optimizers[o], cell, 0, 100).hash ==
+              search_job(hessian, hessian.models[m], hessian.optimizers[o], cell, 0, 100).hash);
       }
     }
   }

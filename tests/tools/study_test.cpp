@@ -342,6 +342,46 @@ TEST_CASE("study: cells of the search that lie as close as seeds do are told") {
   CHECK(warnings_for(0.001).empty());
 }
 
+TEST_CASE("study: over several seeds of a search the mean decides, and a failed one counts") {
+  const test::TempDir dir;
+  const Study study = study_from_text(replaced(kFile, "seed = 9", "seeds = [9, 10]"), "two.toml");
+  Ledger ledger(dir / "out", {});
+  Schedule schedule(study, ledger);
+  CHECK(schedule.expected() == 4 * (2 * 4 + 4 + 4));
+  // Cells a, b, c, d in the order of the grid: the best one run is b's, whose other is bad; the best
+  // mean c's; d would be better than all, but for a failure.
+  const double values[2][4] = {{0.5, 0.9, 0.6, 0.95}, {0.5, 0.1, 0.7, 0.95}};
+  int64_t searched = 0;
+  while (const auto job = schedule.next()) {
+    Record out;
+    if (job->stage == Stage::search) {
+      ++searched;
+      const auto& cells = study.grid.at(job->optimizer);
+      const auto cell = std::ranges::find(cells, job->cell) - cells.begin();
+      const bool failed = cell == 3 && job->seed == 10;
+      ledger.write(
+          *job, out.add("completed", !failed).add("best_val_value", values[job->seed - 9][cell]));
+    } else {
+      ledger.write(*job, stub_result(*job));
+    }
+    schedule.done(*job);
+  }
+  CHECK(searched == 4 * 8);
+  CHECK(schedule.finished() == schedule.expected());
+  for (const StudyPair& pair : schedule.pairs()) {
+    CHECK(pair.chosen == study.grid.at(pair.optimizer->name)[2]);
+    const std::vector<CellScore> scores = scores_of(pair.rounds.front());
+    REQUIRE(scores.size() == 4);
+    CHECK(scores[1].judged == doctest::Approx(0.5));
+    CHECK(scores[2].judged == doctest::Approx(0.65));
+    CHECK(std::isnan(scores[3].judged));
+  }
+  CHECK(contains(error_of([] {
+                   study_from_text(replaced(kFile, "seed = 9", "seeds = [9, 9]"), "two.toml");
+                 }).second,
+                 "[search] seeds are expected to differ"));
+}
+
 TEST_CASE("study: halving keeps the best of every round") {
   const test::TempDir dir;
   const Study study = study_from_text(

@@ -88,13 +88,14 @@ std::string span_words(const StudyMetric& metric, const std::string& model, cons
 NamedTable grid_table(const Study& study, const Schedule& schedule, Ledger& ledger) {
   NamedTable out{"grid", {}, {}};
   out.page.caption =
-      str("Of every cell of the search, seed ", study.search_seed, ", one training each.");
+      str("Of every cell of the search, ", search_seeds_text(study), ", one training each.");
   out.page.columns = {"network", "optimizer", "round", "cell", "metric", "value", study.judge};
   out.page.numeric = {false, false, true, false, false, true, true};
   CsvTable csv({"network", "optimizer", "round", "cell", "metric", "value", "judged"});
   for (const StudyMetric& metric : study.grid_metrics) {
     for (const GridValue& v : values_of(metric, schedule, ledger)) {
-      const std::string cell = settings_text(v.trial->job.cell);
+      std::string cell = settings_text(v.trial->job.cell);
+      if (study.search_seeds.size() > 1) cell += str(" seed ", v.trial->job.seed);
       const double judged = v.trial->judged.value_or(NAN);
       out.page.rows.push_back({v.pair->model->name, v.pair->optimizer->name, str(v.round + 1), cell,
                                metric_title(metric), readable(v.value), readable(judged)});
@@ -110,12 +111,12 @@ std::vector<PartSection> grid_sections(const Study& study, const Schedule& sched
                                        FigureConditions conditions) {
   NamedTable table = grid_table(study, schedule, ledger);
   if (table.page.rows.empty()) return {};
-  conditions.runs = 1;
-  conditions.seeds = {study.search_seed};
+  conditions.runs = std::ssize(study.search_seeds);
+  conditions.seeds = study.search_seeds;
   conditions.level = 0;
   PartSection out{"Over the grid",
                   "How far a quantity depends on the cell, beside how far it depends on the "
-                  "optimizer: one training per cell, with the length and seed of the search.",
+                  "optimizer: one training per cell and seed of the search, of its length.",
                   {std::move(table)},
                   {}};
   const std::string axis = axis_of(study);

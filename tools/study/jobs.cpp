@@ -41,8 +41,8 @@ std::string Job::label() const {
 }
 
 Job search_job(const Study& study, const StudySubject& model, const StudySubject& optimizer,
-               const StudySettings& cell, int64_t round) {
-  Job job = training(study, Stage::search, model, optimizer, cell, study.search_seed);
+               const StudySettings& cell, int64_t round, uint64_t seed) {
+  Job job = training(study, Stage::search, model, optimizer, cell, seed);
   const StudyRound& of = study.rounds.at(optimizer.name)[static_cast<size_t>(round)];
   job.settings = merged(merged(job.settings, study.search_settings), of.settings);
   job.round = round;

@@ -33,7 +33,7 @@ struct Job {
 };
 
 Job search_job(const Study& study, const StudySubject& model, const StudySubject& optimizer,
-               const StudySettings& cell, int64_t round);
+               const StudySettings& cell, int64_t round, uint64_t seed);
 // `reads`: the training that stands for {metrics NAME}; it becomes part of the job's name.
 Job final_job(const Study& study, const StudySubject& model, const StudySubject& optimizer,
               const StudySettings& cell, uint64_t seed, const std::string& reads = {});

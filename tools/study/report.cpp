@@ -116,7 +116,7 @@ std::optional<Figure> search_figure(const Study& study, const StudyPair& pair) {
   }
   HeatMap map;
   map.title = str("Search: ", pair.model->name, ", ", pair.optimizer->name);
-  map.notes = {str("judged by ", study.judge, ", seed ", study.search_seed, ", round 1 of ",
+  map.notes = {str("judged by ", study.judge, ", ", search_seeds_text(study), ", round 1 of ",
                    pair.rounds.size()),
                pair.chosen ? "chosen: " + settings_text(*pair.chosen) : "nothing chosen"};
   map.column_axis = columns;
@@ -127,12 +127,11 @@ std::optional<Figure> search_figure(const Study& study, const StudyPair& pair) {
   double low = INFINITY, high = -INFINITY;
   for (const std::string& value : row_values) {
     HeatMapRow row{value, "", std::vector<double>(column_values.size(), NAN)};
-    for (const StudyTrial& t : pair.rounds.front()) {
-      if (t.job.cell.at(rows) != value || !t.judged) continue;
-      const auto at = std::ranges::find(column_values, t.job.cell.at(columns));
-      row.values[static_cast<size_t>(at - column_values.begin())] = *t.judged;
-      if (std::isfinite(*t.judged))
-        low = std::min(low, *t.judged), high = std::max(high, *t.judged);
+    for (const CellScore& s : scores_of(pair.rounds.front())) {
+      if (s.cell.at(rows) != value || !std::isfinite(s.judged)) continue;
+      const auto at = std::ranges::find(column_values, s.cell.at(columns));
+      row.values[static_cast<size_t>(at - column_values.begin())] = s.judged;
+      low = std::min(low, s.judged), high = std::max(high, s.judged);
     }
     map.rows.push_back(std::move(row));
   }
@@ -342,7 +341,7 @@ ReportSection protocol_section(const Study& study) {
   out.blocks.emplace_back(ReportList{
       {str("Trainings by ", study.program, " with ", settings_text(study.settings)),
        str("Search: cells of ", study.grid_keys.empty() ? "no setting" : joined(study.grid_keys),
-           " (", cells, "), seed ", study.search_seed, ", judged by ", study.judge,
+           " (", cells, "), ", search_seeds_text(study), ", judged by ", study.judge,
            study.judge_larger ? ", the larger the better" : ", the smaller the better"),
        str("Then ", study.seeds.size(), " trainings of the chosen cell, one per seed"),
        str("Differences are taken against ", study.baseline)}});

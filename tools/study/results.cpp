@@ -173,8 +173,8 @@ std::vector<std::string> tie_warnings(const Study& study, const Schedule& schedu
   for (const StudyPair& pair : schedule.pairs()) {
     if (!pair.chosen || pair.rounds.empty()) continue;
     std::vector<double> cells, seeds;
-    for (const StudyTrial& t : pair.rounds.back()) {
-      if (t.judged && std::isfinite(*t.judged)) cells.push_back(*t.judged);
+    for (const CellScore& s : scores_of(pair.rounds.back())) {
+      if (std::isfinite(s.judged)) cells.push_back(s.judged);
     }
     for (const StudyRun& run : pair.runs) {
       const RecordFields* record = run.done ? ledger.record(run.job.hash) : nullptr;
@@ -185,8 +185,9 @@ std::vector<std::string> tie_warnings(const Study& study, const Schedule& schedu
     if (cells.size() < 2 || seeds.size() < 2) continue;
     const auto [low, high] = std::ranges::minmax(cells);
     const double best = study.judge_larger ? high : low;
-    // Two runs of equal quality differ by less with probability 0.95.
-    const double least = 1.96 * std::sqrt(2 * variance(seeds));
+    // Two cells of equal quality differ by less with probability 0.95.
+    const auto runs = static_cast<double>(study.search_seeds.size());
+    const double least = 1.96 * std::sqrt(2 * variance(seeds) / runs);
     const auto near =
         std::ranges::count_if(cells, [&](double v) { return std::abs(v - best) < least; });
     if (near < 2) continue;

@@ -63,8 +63,9 @@ FigureConditions conditions_over(FigureConditions conditions,
 std::vector<std::string> edge_warnings(const Study& study, const Schedule& schedule);
 
 // Where several cells of the search's last round lie closer to the best than two seeds of the
-// chosen cell lie to each other (1.96 sqrt(2) standard deviations of its finished trainings, which
-// are as long as a round of the search or longer), so that another seed might choose another cell.
+// chosen cell lie to each other (1.96 sqrt(2 / n) standard deviations of its finished trainings,
+// which are as long as a round of the search or longer; n: seeds of the search), so that another
+// seed might choose another cell.
 std::vector<std::string> tie_warnings(const Study& study, const Schedule& schedule, Ledger& ledger);
 
 }  // namespace basin::tools

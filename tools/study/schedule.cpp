@@ -48,7 +48,7 @@ int64_t expected_jobs(const Study& study, Stage stage, const std::string& optimi
     case Stage::search:
       if (study.grid.at(optimizer).size() == 1) return 0;
       for (const StudyRound& round : study.rounds.at(optimizer)) out += round.cells;
-      return out;
+      return out * std::ssize(study.search_seeds);
     case Stage::final: return std::ssize(study.seeds);
     case Stage::measure:
       for (const StudyMeasurement& m : study.measurements) {
@@ -58,6 +58,21 @@ int64_t expected_jobs(const Study& study, Stage stage, const std::string& optimi
       }
       return out;
     case Stage::between: break;
+  }
+  return out;
+}
+
+std::vector<CellScore> scores_of(const std::vector<StudyTrial>& round) {
+  std::vector<CellScore> out;
+  double sum = 0;
+  int64_t count = 0;
+  for (const StudyTrial& t : round) {
+    if (out.empty() || out.back().cell != t.job.cell) {
+      out.push_back({t.job.cell});
+      sum = 0, count = 0;
+    }
+    sum += t.judged.value_or(NAN);
+    out.back().judged = sum / static_cast<double>(++count);
   }
   return out;
 }
@@ -202,19 +217,17 @@ void Schedule::begin_round(StudyPair& pair) {
     const auto round = pair.rounds.size();
     if (round > 0) {
       // The best of the round before; of equals the first.
-      std::vector<const StudyTrial*> order;
-      for (const StudyTrial& t : pair.rounds.back()) {
-        if (std::isfinite(*t.judged)) order.push_back(&t);
-      }
-      std::ranges::stable_sort(order, [&](const StudyTrial* a, const StudyTrial* b) {
-        return study_.judge_larger ? *a->judged > *b->judged : *a->judged < *b->judged;
+      std::vector<CellScore> order = scores_of(pair.rounds.back());
+      std::erase_if(order, [](const CellScore& s) { return !std::isfinite(s.judged); });
+      std::ranges::stable_sort(order, [&](const CellScore& a, const CellScore& b) {
+        return study_.judge_larger ? a.judged > b.judged : a.judged < b.judged;
       });
       const auto& rounds = study_.rounds.at(pair.optimizer->name);
       const int64_t wanted = round < rounds.size() ? rounds[round].cells : 1;
       if (std::ssize(order) > wanted) order.resize(static_cast<size_t>(wanted));
       alive.clear();
-      for (const StudyTrial* t : order) alive.push_back(t->job.cell);
-      const int64_t each = 1 + measurements(Measured::search);
+      for (const CellScore& s : order) alive.push_back(s.cell);
+      const int64_t each = (1 + measurements(Measured::search)) * std::ssize(study_.search_seeds);
       if (round < rounds.size()) expected_ -= each * (rounds[round].cells - std::ssize(alive));
       if (alive.empty()) {  // every cell failed
         for (auto r = round + 1; r < rounds.size(); ++r) expected_ -= each * rounds[r].cells;
@@ -224,9 +237,11 @@ void Schedule::begin_round(StudyPair& pair) {
     }
     std::vector<StudyTrial>& trials = pair.rounds.emplace_back();
     for (const StudySettings& cell : alive) {
-      trials.push_back(
-          {search_job(study_, *pair.model, *pair.optimizer, cell, static_cast<int64_t>(round)),
-           std::nullopt});
+      for (const uint64_t seed : study_.search_seeds) {
+        trials.push_back({search_job(study_, *pair.model, *pair.optimizer, cell,
+                                     static_cast<int64_t>(round), seed),
+                          std::nullopt});
+      }
     }
     pair.waiting = std::ssize(trials);
     for (const StudyTrial& t : trials) give(t.job);

@@ -12,11 +12,18 @@
 
 namespace basin::tools {
 
-struct StudyTrial {  // one cell in one round of the search
+struct StudyTrial {  // one cell and seed in one round of the search
   Job job;
   std::optional<double> judged = {};         // absent: not done; NaN: failed
   std::map<std::string, Job> measured = {};  // as those of a run
 };
+
+struct CellScore {
+  StudySettings cell;
+  double judged = 0;  // the mean over its seeds; NaN: one is not done, or failed
+};
+// Of a round, in the order of its trials, where those of a cell stand together.
+std::vector<CellScore> scores_of(const std::vector<StudyTrial>& round);
 
 struct StudyRun {  // one training at the chosen cell
   Job job;

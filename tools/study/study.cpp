@@ -167,14 +167,25 @@ std::vector<StudySettings> cells_of(const StudySettings& grid) {
   return out;
 }
 
+std::vector<uint64_t> seeds_of(const std::string& list, const std::string& where) {
+  std::vector<uint64_t> out;
+  for (const std::string& seed : comma_list(list)) out.push_back(Section::seed_of(seed, where));
+  const std::set<uint64_t> different(out.begin(), out.end());
+  check(different.size() == out.size(), where, " are expected to differ, given ", list);
+  return out;
+}
+
 void read_search(Study& study, const Config& config) {
   Section search(config, "search");
   study.judge = search.text("judge", study.judge);
   study.judge_larger = search.flag("larger", true);
-  study.search_seed = search.seed("seed", "0");
+  const std::string several = search.text("seeds", "");
+  study.search_seeds = several.empty()
+                           ? std::vector<uint64_t>{search.seed("seed", "0")}
+                           : seeds_of(several, study.file.string() + ": [search] seeds");
   study.search_settings = search.settings();
   StudySettings halving = search.settings("halving");
-  search.done("judge, larger, seed, and the tables settings and halving");
+  search.done("judge, larger, seed or seeds, and the tables settings and halving");
   double share = 0.5;
   if (const auto found = halving.find("share"); found != halving.end()) {
     check(parse_double(found->second, share) && share > 0 && share < 1,
@@ -326,13 +337,7 @@ Study study_of(const Config& config, const fs::path& file) {
         ": baseline is expected to name one of [optimizers.NAME], given '", study.baseline, "'");
   read_search(study, config);
   Section final(config, "final");
-  const std::string seeds = final.text("seeds", "0,1,2,3");
-  for (const std::string& seed : comma_list(seeds)) {
-    study.seeds.push_back(Section::seed_of(seed, file.string() + ": [final] seeds"));
-  }
-  std::set<uint64_t> different(study.seeds.begin(), study.seeds.end());
-  check(different.size() == study.seeds.size(), file.string(),
-        ": [final] seeds are expected to differ, given ", seeds);
+  study.seeds = seeds_of(final.text("seeds", "0,1,2,3"), file.string() + ": [final] seeds");
   study.final_settings = final.settings();
   final.done("seeds, and the table settings");
   read_measurements(study, config);
@@ -387,6 +392,14 @@ StudySettings merged(StudySettings settings, const StudySettings& over) {
 std::string settings_text(const StudySettings& settings) {
   std::string out;
   for (const auto& [key, value] : settings) out += str(out.empty() ? "" : " ", key, "=", value);
+  return out;
+}
+
+std::string search_seeds_text(const Study& study) {
+  std::string out = study.search_seeds.size() == 1 ? "seed" : "mean of seeds";
+  for (size_t i = 0; i < study.search_seeds.size(); ++i) {
+    out += str(i == 0 ? " " : ", ", study.search_seeds[i]);
+  }
   return out;
 }
 

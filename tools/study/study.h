@@ -11,7 +11,9 @@
 //                                       metrics.jsonl of OTHER's final training of the same network
 //                                       and seed, e.g. a recorded spectrum to follow
 //   [grid.NAME]                         of that optimizer: KEY = [VALUES], every combination a cell
-//   [search]                            seed, judge, larger; [search.settings]: e.g. fewer epochs
+//   [search]                            seed, or seeds whose mean decides (a cell of which one
+//                                       failed is not chosen), judge, larger; [search.settings]:
+//                                       e.g. fewer epochs
 //   [search.halving]                    KEY = [VALUES], share: rounds of the search, in each of
 //                                       which that share of the cells goes on
 //   [final]                             seeds; [final.settings]
@@ -89,7 +91,7 @@ struct Study {
   std::map<std::string, std::vector<StudyRound>> rounds;   // of the search, by optimizer
   std::string judge = "best_val_value";
   bool judge_larger = true;
-  uint64_t search_seed = 0;
+  std::vector<uint64_t> search_seeds;
   StudySettings search_settings, final_settings;
   std::vector<uint64_t> seeds;
   std::vector<StudyMeasurement> measurements;  // of one training each
@@ -113,5 +115,6 @@ void keep_models(Study& study, const std::string& names);
 // `over` wins.
 StudySettings merged(StudySettings settings, const StudySettings& over);
 std::string settings_text(const StudySettings& settings);  // "lr=0.001 wd=0"
+std::string search_seeds_text(const Study& study);         // "seed 0", "mean of seeds 0, 1"
 
 }  // namespace basin::tools

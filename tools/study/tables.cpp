@@ -215,12 +215,12 @@ NamedTable cost_table(const Schedule& schedule, Ledger& ledger) {
 }
 
 std::string search_csv(const Study& study, const Schedule& schedule) {
-  CsvTable csv({"network", "optimizer", "round", "cell", "judged_by", "value", "chosen"});
+  CsvTable csv({"network", "optimizer", "round", "cell", "seed", "judged_by", "value", "chosen"});
   for (const StudyPair& pair : schedule.pairs()) {
     for (size_t r = 0; r < pair.rounds.size(); ++r) {
       for (const StudyTrial& t : pair.rounds[r]) {
         csv.row({pair.model->name, pair.optimizer->name, static_cast<int64_t>(r + 1),
-                 settings_text(t.job.cell), study.judge,
+                 settings_text(t.job.cell), str(t.job.seed), study.judge,
                  t.judged ? CsvCell(*t.judged) : CsvCell("not done"),
                  pair.chosen == t.job.cell ? "yes" : "no"});
       }
