@@ -3,11 +3,19 @@
 # and runs each for SECONDS, from the committed seeds; what is found lands in build/fuzz/findings.
 # usage: tools/fuzz.sh [SECONDS [TARGET...]]
 # Prints per target: executions, how many of them the reader accepted, coverage, findings. Exit codes:
-# 0 none found, 1 a finding, a target that accepts nothing or no build, 5 when clang is missing.
+# 0 none found, 1 a finding, a target that accepts nothing or no build, 2 an unknown target, 5 when clang
+# is missing.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 seconds=${1:-60}
 [ $# -gt 0 ] && shift
+known=$(ls tests/fuzz/*.cpp | sed 's|.*/||; s|\.cpp$||')
+targets=${*:-$known}
+for target in $targets; do
+  [ -f "tests/fuzz/$target.cpp" ] && continue
+  echo "tools/fuzz.sh: expects targets out of $(echo $known), given '$target'" >&2
+  exit 2
+done
 if ! command -v clang++ > /dev/null; then
   echo "tools/fuzz.sh: clang++ (with libFuzzer) is missing; install the packages clang and libclang-rt-dev" >&2
   exit 5
@@ -20,7 +28,6 @@ cmake --preset fuzz > /dev/null && cmake --build --preset fuzz >&2 || exit 1
 work=build/fuzz/work
 findings=build/fuzz/findings
 mkdir -p "$findings"
-targets=${*:-$(ls tests/fuzz/*.cpp | sed 's|.*/||; s|\.cpp$||')}
 status=0
 printf '%-12s %12s %12s %10s %10s %9s\n' target executions accepted edges features findings
 for target in $targets; do
