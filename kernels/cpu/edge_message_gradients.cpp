@@ -15,7 +15,7 @@ void add_parts(const T* src, int64_t parts, int64_t stride, int64_t rows, int64_
   if (!to.defined()) return;
   T* dst = to.mutable_data<T>();
   for (int64_t i = 0; i < rows; ++i) {
-    sum_rows<T>(src + i * ld, parts, stride, T(0), dst + i * cols, cols);
+    sum_of_rows<T>(src + i * ld, parts, stride, T(0), dst + i * cols, cols);
   }
 }
 

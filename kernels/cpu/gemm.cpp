@@ -171,7 +171,7 @@ void gemm_chunked(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, i
   const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 14) / n);
   parallel_for(m, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      sum_rows<T>(parts + i * n, chunks, m * n, beta, c + i * ldc, n);
+      sum_of_rows<T>(parts + i * n, chunks, m * n, beta, c + i * ldc, n);
     }
   });
 }

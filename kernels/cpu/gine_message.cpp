@@ -51,7 +51,7 @@ struct Edges {
 template <class T>
 void add_tiles(const T* partial, int64_t tiles, int64_t size, T* d_t) {
   parallel_for(size, 1024, [&](int64_t i, int64_t end) {
-    sum_rows<T>(partial + i, tiles, size, T(0), d_t + i, end - i);
+    sum_of_rows<T>(partial + i, tiles, size, T(0), d_t + i, end - i);
   });
 }
 

@@ -51,7 +51,7 @@ BASIN_HOT void add_centred_loop(double s, const T* __restrict x, const T* __rest
 }
 
 template <class T>
-BASIN_HOT void sum_rows_loop(const T* x, int64_t rows, int64_t stride, T beta, T* y, int64_t n) {
+BASIN_HOT void sum_of_rows_loop(const T* x, int64_t rows, int64_t stride, T beta, T* y, int64_t n) {
   constexpr int64_t kStrip = 256;
   double sum[kStrip];
   for (int64_t begin = 0; begin < n; begin += kStrip) {
@@ -91,8 +91,8 @@ double dot_centred(const T* a, const T* centre, const T* b, int64_t n) {
 }
 
 template <class T>
-void sum_rows(const T* x, int64_t rows, int64_t stride, T beta, T* y, int64_t n) {
-  hot([&] { sum_rows_loop<T>(x, rows, stride, beta, y, n); });
+void sum_of_rows(const T* x, int64_t rows, int64_t stride, T beta, T* y, int64_t n) {
+  hot([&] { sum_of_rows_loop<T>(x, rows, stride, beta, y, n); });
 }
 
 template <class T>
@@ -127,8 +127,8 @@ template void add_centred(double, const float*, const float*, int64_t, double*);
 template void add_centred(double, const double*, const double*, int64_t, double*);
 template double dot_centred(const float*, const float*, const float*, int64_t);
 template double dot_centred(const double*, const double*, const double*, int64_t);
-template void sum_rows(const float*, int64_t, int64_t, float, float*, int64_t);
-template void sum_rows(const double*, int64_t, int64_t, double, double*, int64_t);
+template void sum_of_rows(const float*, int64_t, int64_t, float, float*, int64_t);
+template void sum_of_rows(const double*, int64_t, int64_t, double, double*, int64_t);
 template void transpose(const float*, int64_t, int64_t, int64_t, float*, int64_t);
 template void transpose(const double*, int64_t, int64_t, int64_t, double*, int64_t);
 

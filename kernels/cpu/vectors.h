@@ -26,7 +26,7 @@ double dot_centred(const T* a, const T* centre, const T* b, int64_t n);
 // y[j] = sum over r of x[r * stride + j], of few rows in their order, in double, plus beta y[j];
 // beta = 0 never reads y
 template <class T>
-void sum_rows(const T* x, int64_t rows, int64_t stride, T beta, T* y, int64_t n);
+void sum_of_rows(const T* x, int64_t rows, int64_t stride, T beta, T* y, int64_t n);
 
 // to [cols, rows] = transpose of from [rows, cols], in squares that fit the first cache; ld: their
 // row strides. The two do not overlap.
