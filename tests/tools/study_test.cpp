@@ -192,6 +192,16 @@ TEST_CASE("study: search, choice, seeds, measurements, each when it can") {
     CHECK(contains(none, "n = 4 runs each"));
     CHECK_FALSE(contains(none, "small"));
     CHECK(contains(none, "wide"));
+    // Nor do tables have rows of none; the CSV files do.
+    const auto table = [&](const char* name) {
+      return read_text_file(dir / "report" / "tables" / name);
+    };
+    CHECK_FALSE(contains(table("contrasts.md"), "no value"));
+    CHECK(contains(table("contrasts.csv"), "small,muon,adam,lambda,"));
+    CHECK_FALSE(contains(table("results.md"), "| lambda | 0 |"));
+    const std::string page = read_text_file(dir / "report" / "report.html");
+    CHECK(contains(page, "Left out, since nothing of them is measured: 2 rows, which the CSV"));
+    CHECK(contains(page, "Left out, since nothing of them is measured: 1 row, which the CSV"));
   }
 }
 
@@ -348,7 +358,7 @@ TEST_CASE("study: over several seeds of a search the mean decides, and a failed 
   Ledger ledger(dir / "out", {});
   Schedule schedule(study, ledger);
   CHECK(schedule.expected() == 4 * (2 * 4 + 4 + 4));
-  // Cells a, b, c, d in the order of the grid: the best one run is b's, whose other is bad; the best
+  // Cells a, b, c, d in the order of the grid: the best run is b's, whose other is bad; the best
   // mean c's; d would be better than all, but for a failure.
   const double values[2][4] = {{0.5, 0.9, 0.6, 0.95}, {0.5, 0.1, 0.7, 0.95}};
   int64_t searched = 0;

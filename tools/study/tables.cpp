@@ -46,6 +46,17 @@ std::string published_text(const Contrast& c) {
   return readable(*c.published) + (c.excluded ? " (outside)" : "");
 }
 
+bool measured(const PairValues& v) { return !v.present.empty() || v.failed > 0; }
+
+// Of rows that a page goes without, while the CSV file has them.
+std::string left_out_text(size_t all, const ReportTable& page) {
+  const size_t rows = all - page.rows.size();
+  return rows == 0
+             ? ""
+             : str(" Left out, since nothing of them is measured: ", rows,
+                   rows == 1 ? " row, which the CSV file has." : " rows, which the CSV file has.");
+}
+
 }  // namespace
 
 std::string metric_title(const StudyMetric& metric) {
@@ -76,18 +87,20 @@ NamedTable results_table(const StudyResults& results) {
   CsvTable csv({"network", "optimizer", "cell", "metric", "unit", "n", "mean", "standard_error",
                 "low", "high", "level", "samples", "method", "std", "best_of_n", "failed"});
   for (const PairValues& v : results.values) {
-    const bool best = leads(results, v);
-    out.page.rows.push_back({v.pair->model->name,
-                             v.pair->optimizer->name,
-                             cell_text(*v.pair),
-                             metric_title(*v.metric),
-                             str(v.present.size()),
-                             {interval_text(v.mean)},
-                             readable(v.deviation),
-                             readable(v.best),
-                             str(v.failed)});
-    ReportCell& mean = out.page.rows.back()[5];
-    mean.best = best, mean.significant = best && significant(results, v);
+    if (measured(v)) {
+      const bool best = leads(results, v);
+      out.page.rows.push_back({v.pair->model->name,
+                               v.pair->optimizer->name,
+                               cell_text(*v.pair),
+                               metric_title(*v.metric),
+                               str(v.present.size()),
+                               {interval_text(v.mean)},
+                               readable(v.deviation),
+                               readable(v.best),
+                               str(v.failed)});
+      ReportCell& mean = out.page.rows.back()[5];
+      mean.best = best, mean.significant = best && significant(results, v);
+    }
     std::vector<CsvCell> cells{v.pair->model->name, v.pair->optimizer->name,
                                cell_text(*v.pair),  v.metric->name,
                                v.metric->unit,      static_cast<int64_t>(v.present.size())};
@@ -95,6 +108,7 @@ NamedTable results_table(const StudyResults& results) {
     cells.insert(cells.end(), {v.deviation, v.best, v.failed});
     csv.row(cells);
   }
+  out.page.caption += left_out_text(results.values.size(), out.page);
   out.csv = csv.text();
   return out;
 }
@@ -119,15 +133,18 @@ NamedTable contrasts_table(const Study& study, const StudyResults& results) {
   for (const Contrast& c : results.contrasts) {
     const StudyPair& pair = *c.with->pair;
     const bool ratio = c.with->metric->logarithmic;
-    out.page.rows.push_back({pair.model->name, pair.optimizer->name, metric_title(*c.with->metric),
-                             contrast_text(c), p_text(c.welch_p), p_text(c.holm_p),
-                             p_text(c.permutation_p), p_text(c.floor_p), published_text(c),
-                             c.verdict});
+    if (measured(*c.with) || measured(*c.baseline)) {
+      out.page.rows.push_back({pair.model->name, pair.optimizer->name,
+                               metric_title(*c.with->metric), contrast_text(c), p_text(c.welch_p),
+                               p_text(c.holm_p), p_text(c.permutation_p), p_text(c.floor_p),
+                               published_text(c), c.verdict});
+    }
     csv.row({pair.model->name, pair.optimizer->name, study.baseline, c.with->metric->name,
              ratio ? "ratio" : "difference", c.difference, c.low, c.high, c.welch_p, c.holm_p,
              c.permutation_p, c.floor_p, c.published ? CsvCell(*c.published) : CsvCell(""),
              c.verdict, c.excluded ? "yes" : "no"});
   }
+  out.page.caption += left_out_text(results.contrasts.size(), out.page);
   out.csv = csv.text();
   return out;
 }
