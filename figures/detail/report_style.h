@@ -30,7 +30,7 @@ a { color: var(--link); }
 .scroll:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 nav { background: var(--tint); border: 1px solid var(--rule); border-radius: 8px;
   margin: 1.6rem 0; padding: .7rem 1rem; }
-nav ol { margin: 0; padding-left: 1.4rem; columns: 2 220px; }
+nav ol { margin: 0; padding-left: 1.4rem; columns: 2 220px; column-gap: 2.6rem; }
 .warnings { border-left: 4px solid var(--warn); background: var(--warn-ground); color: var(--warn);
   border-radius: 4px; margin: 1.2rem 0; padding: .4rem 1rem; }
 .warnings ul { margin: .3rem 0; padding-left: 1.1rem; }
