@@ -1,7 +1,8 @@
 #!/bin/sh
 # Documentation lint: the links of README.md, docs/ and bench/results/ lead to files and headings that
 # exist, so do the source files that the pages name, every page of docs/ can be reached from the
-# README, lines have at most 120 columns (rows of tables apart), pages at most 150 lines.
+# README, lines have at most 120 columns (rows of tables apart), pages at most 150 lines. No page, record
+# or figure that is published has a path of the machine that made it.
 # usage: docs.sh SOURCE_DIR
 set -u
 cd "$1" || exit 2
@@ -49,5 +50,8 @@ for page in README.md docs/*.md; do
   [ "$page" != README.md ] || most=130
   [ "$lines" -le $most ] || fault "$page: $lines lines, more than $most"
   [ "$page" = README.md ] || grep -qF "]($page)" README.md || fault "README.md: no link to $page"
+done
+for file in $(grep -rlE '(^|[ "=(>])/(tmp|home|root|work|mnt)/' README.md CHANGELOG.md docs bench studies); do
+  fault "$file: a path of one machine: $(grep -oE '/(tmp|home|root|work|mnt)/[^ "<]*' "$file" | head -1)"
 done
 exit $status

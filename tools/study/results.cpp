@@ -193,7 +193,7 @@ std::vector<std::string> tie_warnings(const Study& study, const Schedule& schedu
     if (near < 2) continue;
     out.push_back(str(pair.model->name, " ", pair.optimizer->name, ": ", near, " of ", cells.size(),
                       " cells lie within ", readable(least), " of the best in ", study.judge,
-                      ", as seeds of the chosen cell do; the search does not tell ", "them apart"));
+                      ", as seeds of the chosen cell do; the search does not tell them apart"));
   }
   return out;
 }
