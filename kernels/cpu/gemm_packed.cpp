@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "basin/kernels/cpu/isa.h"
+#include "basin/kernels/cpu/vectors.h"
 
 namespace basin {
 namespace {
@@ -46,15 +47,9 @@ void pack_panel(bool trans_b, const T* b, int64_t ldb, int64_t depth, int64_t co
     }
     return;
   }
-  // A cache line of each source row at a time, so that reads and writes both stay in L1.
-  for (int64_t first = 0; first < depth; first += kVector) {
-    const int64_t last = std::min(depth, first + kVector);
-    for (int64_t j = 0; j < cols; ++j) {
-      for (int64_t l = first; l < last; ++l) panel[l * kWidth + j] = b[j * ldb + l];
-    }
-    for (int64_t l = first; l < last; ++l) {
-      std::fill(panel + l * kWidth + cols, panel + l * kWidth + padded, T(0));
-    }
+  transpose<T>(b, cols, depth, ldb, panel, kWidth);
+  for (int64_t l = 0; l < depth; ++l) {
+    std::fill(panel + l * kWidth + cols, panel + l * kWidth + padded, T(0));
   }
 }
 

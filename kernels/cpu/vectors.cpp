@@ -68,6 +68,56 @@ BASIN_HOT void sum_of_rows_loop(const T* x, int64_t rows, int64_t stride, T beta
   }
 }
 
+typedef float Eight __attribute__((vector_size(32), may_alias, aligned(4)));
+
+// A square of 8 x 8 in registers: single numbers, then pairs, then fours change places.
+BASIN_HOT void transpose_eight(const float* from, int64_t ld_from, float* to, int64_t ld_to) {
+  Eight row[8], pair[8], four[8];
+  for (int i = 0; i < 8; ++i) row[i] = *reinterpret_cast<const Eight*>(from + i * ld_from);
+  for (int i = 0; i < 8; i += 2) {
+    pair[i] = __builtin_shufflevector(row[i], row[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    pair[i + 1] = __builtin_shufflevector(row[i], row[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    for (int c = 0; c < 2; ++c) {
+      const Eight above = pair[i + c], below = pair[i + 2 + c];
+      four[i + 2 * c] = __builtin_shufflevector(above, below, 0, 1, 8, 9, 4, 5, 12, 13);
+      four[i + 2 * c + 1] = __builtin_shufflevector(above, below, 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  }
+  for (int c = 0; c < 4; ++c) {
+    *reinterpret_cast<Eight*>(to + c * ld_to) =
+        __builtin_shufflevector(four[c], four[c + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    *reinterpret_cast<Eight*>(to + (c + 4) * ld_to) =
+        __builtin_shufflevector(four[c], four[c + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+}
+
+template <class T>
+BASIN_HOT void transpose_squares(const T* from, int64_t rows, int64_t cols, int64_t ld_from, T* to,
+                                 int64_t ld_to) {
+  constexpr int64_t kSquare = 16;
+  for (int64_t i0 = 0; i0 < rows; i0 += kSquare) {
+    const int64_t i1 = std::min(rows, i0 + kSquare);
+    for (int64_t j0 = 0; j0 < cols; j0 += kSquare) {
+      const int64_t j1 = std::min(cols, j0 + kSquare);
+      if constexpr (sizeof(T) == 4) {
+        if (i1 - i0 == kSquare && j1 - j0 == kSquare) {
+          for (int64_t i = i0; i < i1; i += 8) {
+            for (int64_t j = j0; j < j1; j += 8) {
+              transpose_eight(from + i * ld_from + j, ld_from, to + j * ld_to + i, ld_to);
+            }
+          }
+          continue;
+        }
+      }
+      for (int64_t j = j0; j < j1; ++j) {
+        for (int64_t i = i0; i < i1; ++i) to[j * ld_to + i] = from[i * ld_from + j];
+      }
+    }
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -97,16 +147,7 @@ void sum_of_rows(const T* x, int64_t rows, int64_t stride, T beta, T* y, int64_t
 
 template <class T>
 void transpose(const T* from, int64_t rows, int64_t cols, int64_t ld_from, T* to, int64_t ld_to) {
-  constexpr int64_t kSquare = 16;
-  for (int64_t i0 = 0; i0 < rows; i0 += kSquare) {
-    const int64_t i1 = std::min(rows, i0 + kSquare);
-    for (int64_t j0 = 0; j0 < cols; j0 += kSquare) {
-      const int64_t j1 = std::min(cols, j0 + kSquare);
-      for (int64_t j = j0; j < j1; ++j) {
-        for (int64_t i = i0; i < i1; ++i) to[j * ld_to + i] = from[i * ld_from + j];
-      }
-    }
-  }
+  hot([&] { transpose_squares<T>(from, rows, cols, ld_from, to, ld_to); });
 }
 
 Tensor wide_product(const Tensor& w, const double* s) {
