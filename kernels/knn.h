@@ -2,9 +2,11 @@
 // is sum_d (x_jd - x_id)^2 evaluated in double; neighbours come by rising distance, equal ones by
 // rising number, so the lists are those of brute force and independent of threads and instruction
 // set. Method: distances in the input's precision (by differences in few dimensions, as a matrix
-// product of centred points in many) for a strip of points that stays in cache, never N x N; an
-// upper bound of the k-th from the minima of interleaved groups; candidates below it ranked; those
-// that the rounding error of the first pass cannot tell apart are measured again in double.
+// product of centred points in many) for a strip of points that stays in cache; where a quarter of
+// N x N is at most 8 MB and there are clouds enough, a pair is multiplied once and kept for the
+// other point. An upper bound of the k-th from the minima of interleaved groups; candidates below
+// it ranked; those that the rounding error of the first pass cannot tell apart are measured again
+// in double.
 #pragma once
 #include <cstdint>
 

@@ -3,7 +3,9 @@
 //   |a_j|^2 - 2 a_i . a_j = |a_i - a_j|^2 - |a_i|^2
 // is one product of depth D + 1: rows (a_i, 1) against columns (-2 a_j, |a_j|^2). Its rounding
 // error stays below (D / 2 + 16) u (|a_i| + max |a_j|)^2: u |a| per centred coordinate, D + 1
-// products of size |a_i| |a_j|, and the rounding of the squares.
+// products of size |a_i| |a_j|, and the rounding of the squares. Where clouds are searched whole, a
+// pair is multiplied once: what the row of j needs of the row of i is |a_i|^2 - |a_j|^2 more, which
+// is off by at most 3 u (|a_i| + max |a_j|)^2 in addition.
 #include "basin/kernels/knn.h"
 
 #include <algorithm>
@@ -14,6 +16,7 @@
 #include "basin/kernels/cpu/gemm_packed.h"
 #include "basin/kernels/cpu/hot.h"
 #include "basin/kernels/cpu/knn_select.h"
+#include "basin/kernels/cpu/vectors.h"
 #include "basin/kernels/gemm.h"
 
 namespace basin {
@@ -22,10 +25,19 @@ namespace {
 constexpr int64_t kFewDimensions = 8;        // up to here differences are cheaper than a product
 constexpr int64_t kPointTile = 64;           // points of one task when there is no strip
 constexpr int64_t kStripBytes = 160 * 1024;  // a strip of distances stays in L2
+constexpr int64_t kSharedRows = 48;          // of a strip where pairs are multiplied once: 8 tiles
+constexpr size_t kMostShared = size_t{8} << 20;  // bytes that wait for later strips, per cloud
 
 struct Sizes {
   int64_t batch, points, dims, k, padded;
 };
+
+// From row to row of a strip: one cache line more than a row, or the rows of 1024 points would all
+// lie in the same few sets of the first cache.
+template <class T>
+int64_t strip_stride(const Sizes& s) {
+  return s.padded + 64 / static_cast<int64_t>(sizeof(T));
+}
 
 template <class T>
 constexpr double kUnit = std::numeric_limits<T>::epsilon() / 2;
@@ -162,27 +174,152 @@ Centred<T> centre_clouds(const T* x, const Sizes& s) {
   return c;
 }
 
-// strip [count, padded]: |a_j|^2 - 2 a_i . a_j for the points first .. first + count of cloud b.
-template <class T>
+// strip [count, strip_stride()], its columns from `from` on, a multiple of a panel: |a_j|^2 - 2 a_i . a_j
+// for the points i = first .. first + count of cloud b. done(j, end) when columns j .. end are there
+// and still in the first cache.
+template <class T, class Done>
 void multiply_strip(const Centred<T>& c, const Sizes& s, int64_t b, int64_t first, int64_t count,
-                    T* strip) {
-  const int64_t depth = s.dims + 1, width = kPanelWidth<T>;
+                    int64_t from, T* strip, const Done& done) {
+  const int64_t depth = s.dims + 1, width = kPanelWidth<T>, stride = strip_stride<T>(s);
   const T* left = c.rows.template data<T>() + (b * s.points + first) * depth;
   const T* columns = c.columns.template data<T>() + b * c.columns.size(1);
   if (!c.packed) {
-    gemm_serial<T>(false, true, count, s.points, depth, T(1), left, depth, columns, depth, T(0),
-                   strip, s.padded);
+    gemm_serial<T>(false, true, count, s.points - from, depth, T(1), left, depth,
+                   columns + from * depth, depth, T(0), strip + from, stride);
+    done(from, s.points);
     return;
   }
-  const Block<T> block{left, depth, depth, 1, count, depth, T(1), T(0), s.padded};
-  for (int64_t j = 0; j < s.points; j += width) {
-    multiply_panel<T>(block, columns + j * depth, std::min(width, s.points - j), strip + j);
+  const Block<T> block{left, depth, depth, 1, count, depth, T(1), T(0), stride};
+  for (int64_t j = from; j < s.points; j += width) {
+    const int64_t cols = std::min(width, s.points - j);
+    multiply_panel<T>(block, columns + j * depth, cols, strip + j);
+    done(j, j + cols);
   }
+}
+
+template <class T>
+void select_strip(const T* x, const Centred<T>& c, const Sizes& s, int64_t b, int64_t first,
+                  int64_t count, T* strip, NearestSelector<T>& selector, int32_t* index) {
+  const double largest = c.largest[static_cast<size_t>(b)];
+  for (int64_t i = 0; i < count; ++i) {
+    T* row = strip + i * strip_stride<T>(s);
+    std::fill(row + s.points, row + s.padded, std::numeric_limits<T>::infinity());
+    const T square = c.squares.template data<T>()[b * s.points + first + i];
+    const double reach = std::sqrt(static_cast<double>(square)) + largest;
+    const double off = static_cast<double>(s.dims) / 2 + 19;
+    // Twice the error of one distance, and as much again for the exact one where T is double.
+    const double slack = 2 * off * reach * reach * (kUnit<T> + 2 * kUnit<double>)+4 * off *
+                         std::numeric_limits<T>::min();
+    selector.select(row, first + i, {static_cast<T>(slack), T(0)}, x + b * s.points * s.dims,
+                    s.dims, index + (b * s.points + first + i) * s.k);
+  }
+}
+
+// A square [rows, kSharedRows] of products for its place in a strip: kept + (column's square -
+// row's).
+template <class T>
+BASIN_HOT void add_squares(const T* __restrict kept, const T* __restrict columns,
+                           const T* __restrict mine, int64_t rows, T* __restrict strip,
+                           int64_t stride) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < kSharedRows; ++j) {
+      strip[i * stride + j] = kept[i * kSharedRows + j] + (columns[j] - mine[i]);
+    }
+  }
+}
+
+// Squares of products that wait for a later strip. Those that were used are given out again first,
+// while they are in cache.
+template <class T>
+class Squares {
+ public:
+  static constexpr int64_t kSize = kSharedRows * kSharedRows;
+  // As many as wait at a time, at most: t + (t + 1) (strips - 1 - t) while strip t is multiplied.
+  static int64_t most(int64_t strips) { return (strips + 1) * (strips + 1) / 4; }
+
+  explicit Squares(int64_t strips)
+      : memory_(Tensor::empty({most(strips) * kSize}, kDTypeOf<T>)),
+        waiting_(static_cast<size_t>(strips)) {
+    T* first = memory_.template mutable_data<T>();
+    for (int64_t q = most(strips); q-- > 0;) unused_.push_back(first + q * kSize);
+  }
+  T* square(int64_t of, int64_t later) {  // of: all strips before it have theirs
+    std::vector<T*>& squares = waiting_[static_cast<size_t>(later)];
+    if (std::ssize(squares) == of) {
+      squares.push_back(unused_.back());
+      unused_.pop_back();
+    }
+    return squares[static_cast<size_t>(of)];
+  }
+  const std::vector<T*>& waiting(int64_t strip) const {
+    return waiting_[static_cast<size_t>(strip)];
+  }
+  void done(int64_t strip) {
+    std::vector<T*>& used = waiting_[static_cast<size_t>(strip)];
+    unused_.insert(unused_.end(), used.begin(), used.end());
+    used.clear();
+  }
+
+ private:
+  Tensor memory_;
+  std::vector<T*> unused_;
+  std::vector<std::vector<T*>> waiting_;  // by strip, of the strips before it in order
+};
+
+// Strip after strip of one cloud. Each multiplies its points with those from itself on, and keeps
+// the columns of later strips, transposed, for them.
+template <class T>
+void search_cloud(const T* x, const Centred<T>& c, const Sizes& s, int64_t b, bool include_self,
+                  int32_t* index) {
+  const int64_t strips = tile_count(s.points, kSharedRows), width = kPanelWidth<T>;
+  const int64_t stride = strip_stride<T>(s);
+  const T* square = c.squares.template data<T>() + b * s.points;
+  NearestSelector<T> selector(s.points, s.k, include_self);
+  Tensor scratch = Tensor::empty({kSharedRows * stride}, kDTypeOf<T>);
+  T* strip = scratch.template mutable_data<T>();
+  Squares<T> squares(strips);
+  for (int64_t t = 0; t < strips; ++t) {
+    const int64_t first = t * kSharedRows, count = std::min(kSharedRows, s.points - first);
+    const auto keep = [&](int64_t j, int64_t end) {
+      for (j = std::max(j, first + kSharedRows); j < end;) {
+        const int64_t later = j / kSharedRows, begin = later * kSharedRows;
+        const int64_t here = std::min(end, begin + kSharedRows);
+        transpose(strip + j, count, here - j, stride,
+                  squares.square(t, later) + (j - begin) * kSharedRows, kSharedRows);
+        j = here;
+      }
+    };
+    multiply_strip<T>(c, s, b, first, count, first / width * width, strip, keep);
+    int64_t from = 0;
+    for (const T* kept : squares.waiting(t)) {
+      hot([&] {
+        add_squares<T>(kept, square + from, square + first, count, strip + from, stride);
+      });
+      from += kSharedRows;
+    }
+    squares.done(t);
+    select_strip<T>(x, c, s, b, first, count, strip, selector, index);
+  }
+}
+
+// Whether clouds are searched whole: what waits for later strips fits a cache, and threads that
+// wait for the last clouds lose less than half of the products.
+template <class T>
+bool search_whole(const Sizes& s) {
+  const int64_t strips = tile_count(s.points, kSharedRows), threads = num_threads();
+  return static_cast<size_t>(Squares<T>::most(strips) * Squares<T>::kSize) * sizeof(T) <=
+             kMostShared &&
+         2 * tile_count(s.batch, threads) * threads <= 3 * s.batch;
 }
 
 template <class T>
 void search_by_product(const T* x, const Sizes& s, bool include_self, int32_t* index) {
   const Centred<T> centred = centre_clouds<T>(x, s);
+  if (search_whole<T>(s)) {
+    parallel_tiles(s.batch,
+                   [&](int64_t b) { search_cloud<T>(x, centred, s, b, include_self, index); });
+    return;
+  }
   const int64_t fit = kStripBytes / (s.padded * static_cast<int64_t>(sizeof(T)));
   const int64_t strip_rows = std::clamp<int64_t>(fit / kRegisterRows, 1, 8) * kRegisterRows;
   const int64_t strips = tile_count(s.points, strip_rows);
@@ -190,22 +327,10 @@ void search_by_product(const T* x, const Sizes& s, bool include_self, int32_t* i
     const int64_t b = task / strips, first = task % strips * strip_rows;
     const int64_t count = std::min(strip_rows, s.points - first);
     NearestSelector<T> selector(s.points, s.k, include_self);
-    Tensor scratch = Tensor::empty({strip_rows * s.padded}, kDTypeOf<T>);
+    Tensor scratch = Tensor::empty({strip_rows * strip_stride<T>(s)}, kDTypeOf<T>);
     T* strip = scratch.template mutable_data<T>();
-    multiply_strip<T>(centred, s, b, first, count, strip);
-    const double largest = centred.largest[static_cast<size_t>(b)];
-    for (int64_t i = 0; i < count; ++i) {
-      T* row = strip + i * s.padded;
-      std::fill(row + s.points, row + s.padded, std::numeric_limits<T>::infinity());
-      const T square = centred.squares.template data<T>()[b * s.points + first + i];
-      const double reach = std::sqrt(static_cast<double>(square)) + largest;
-      const double off = static_cast<double>(s.dims) / 2 + 16;
-      // Twice the error of one distance, and as much again for the exact one where T is double.
-      const double slack = 2 * off * reach * reach * (kUnit<T> + 2 * kUnit<double>)+4 * off *
-                           std::numeric_limits<T>::min();
-      selector.select(row, first + i, {static_cast<T>(slack), T(0)}, x + b * s.points * s.dims,
-                      s.dims, index + (b * s.points + first + i) * s.k);
-    }
+    multiply_strip<T>(centred, s, b, first, count, 0, strip, [](int64_t, int64_t) {});
+    select_strip<T>(x, centred, s, b, first, count, strip, selector, index);
   });
 }
 

@@ -1,5 +1,6 @@
 // knn against brute force in double: sizes, dimensions on both sides of the switch between
-// differences and products, ties, cancellation, values that are not finite, refusals, threads.
+// differences and products, clouds whole and in strips, ties, cancellation, values that are not
+// finite, refusals, threads.
 #include "basin/kernels/knn.h"
 
 #include <doctest/doctest.h>
@@ -79,10 +80,21 @@ TEST_CASE("knn: brute force over sizes, dimensions and k") {
                         {1, 257, 64, 20}, {1, 300, 128, 9}, {1, 200, 256, 20}, {1, 150, 300, 43},
                         {1, 640, 16, 43}, {1, 640, 16, 44}, {1, 900, 12, 200}, {0, 5, 3, 2},
                         {1, 700, 3, 2},   {1, 500, 64, 3}};
-  uint64_t seed = 1;
-  for (const Case& c : cases) {
-    check_exact(random_tensor({c.batch, c.points, c.dims}, DType::f64, ++seed), c.k);
+  // One thread multiplies a pair of any of these clouds once; two do where there are two clouds.
+  const int before = num_threads();
+  for (const int threads : {1, 2}) {
+    set_num_threads(threads);
+    uint64_t seed = 1;
+    for (const Case& c : cases) {
+      check_exact(random_tensor({c.batch, c.points, c.dims}, DType::f64, ++seed), c.k);
+    }
   }
+  set_num_threads(before);
+}
+
+TEST_CASE("knn: so many points that half of all pairs is not kept") {
+  const Tensor x = random_tensor({1, 2200, 9}, DType::f32, 31);
+  CHECK(mismatches(x, 20, false) == 0);
 }
 
 TEST_CASE("knn: k = N gives every point, with and without itself") {
@@ -168,7 +180,8 @@ TEST_CASE("knn: tiny, huge and non-finite coordinates") {
 
 TEST_CASE("knn: the same bits for any thread count") {
   const int before = num_threads();
-  for (const Shape& shape : std::vector<Shape>{{3, 333, 3}, {1, 500, 3}, {3, 200, 64}}) {
+  for (const Shape& shape :
+       std::vector<Shape>{{3, 333, 3}, {1, 500, 3}, {3, 200, 64}, {1, 300, 64}, {2, 97, 12}}) {
     const Tensor x = random_tensor(shape, DType::f32, 19);
     std::vector<Tensor> index;
     for (int threads = 1; threads <= 3; ++threads) {
