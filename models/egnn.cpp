@@ -171,7 +171,7 @@ class Forward {
         net_.config.fused ? en_message_pass(e.centre, e.neighbour, x_, near_, e.weights)
                           : en_message_composite(e.centre, e.neighbour, x_, near_.index, e.weights);
     if (m.shift.defined()) x_ = x_ + m.shift;
-    h_ = h_ + basin::apply(pass_, layer.node, concat({h_, m.sum}, 1));
+    h_ = h_ + egnn_node_update(pass_, layer, h_, m.sum, net_.config.fused);
   }
 
   Tensor per_point(const Tensor& rows) const {  // [B N, C] -> [B, N, C]

@@ -84,4 +84,14 @@ EgnnEdges egnn_edges(const Pass& pass, const EgnnLayer& layer, const Tensor& h, 
   return out;
 }
 
+Tensor egnn_node_update(const Pass& pass, const EgnnLayer& layer, const Tensor& h, const Tensor& m,
+                        bool cut) {
+  if (!cut) return apply(pass, layer.node, concat({h, m}, 1));
+  const int64_t d = h.size(1);
+  const Tensor& w = pass.weight(layer.node.first);
+  const Tensor of_features = linear(h, slice(w, 1, 0, d), pass.bias(layer.node.first));
+  const Tensor of_messages = linear(m, slice(w, 1, d, 2 * d), {});
+  return pass.apply(layer.node.second, silu(of_features + of_messages));
+}
+
 }  // namespace basin

@@ -138,7 +138,7 @@ class MoleculeForward {
   ForwardResult run() {
     for (size_t i = 0; i < net_.layers.size(); ++i) {
       const EgnnLayer& layer = net_.layers[i];
-      h_ = h_ + apply(pass_, layer.node, concat({h_, messages(layer)}, 1));
+      h_ = h_ + egnn_node_update(pass_, layer, h_, messages(layer), net_.config.fused);
       keep({str("features", i + 1), h_, Rows::node});
     }
     const Tensor y = molecules_.sum(apply(pass_, net_.per_atom, h_));

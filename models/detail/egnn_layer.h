@@ -41,4 +41,10 @@ struct EgnnEdges {
 EgnnEdges egnn_edges(const Pass& pass, const EgnnLayer& layer, const Tensor& h, bool move,
                      const Tensor& frame = {});
 
+// phi_h of (h, m), both [R, d], without the residual. `cut`: by the two halves of its first map, so
+// that no copy of h and m stays for the backward pass; otherwise by the whole map, whose inputs
+// train/layer_inputs.h sees.
+Tensor egnn_node_update(const Pass& pass, const EgnnLayer& layer, const Tensor& h, const Tensor& m,
+                        bool cut);
+
 }  // namespace basin
