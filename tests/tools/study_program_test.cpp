@@ -69,6 +69,12 @@ TEST_CASE("study run: killed again and again, the tables are the bytes of an und
     INFO(name);
     CHECK(read_text_file(dir / "whole" / name) == read_text_file(dir / "parts" / name));
   }
+  for (const auto& entry : fs::directory_iterator(dir / "whole" / "records")) {
+    if (entry.path().extension() != ".json") continue;
+    const RecordFields record = parse_record(read_text_file(entry.path()), entry.path().string());
+    CHECK(record.number("job_seconds") > 0);
+    CHECK(record.number("job_cpu_seconds") > 0);
+  }
   const std::string status = run_built(dir, "study", "status two.toml --out parts").out;
   INFO(status);
   CHECK(contains(status, "32 of 32 jobs done"));

@@ -8,11 +8,13 @@
 #include "basin/analysis/statistics.h"
 #include "basin/core/random.h"
 #include "basin/figures/figure.h"
+#include "basin/figures/table_text.h"
 #include "basin/tests/tools/study_file.h"
 #include "basin/tools/shell/environment.h"
 #include "basin/tools/study/report.h"
 #include "basin/tools/study/sections.h"
 #include "basin/tools/study/status.h"
+#include "basin/tools/study/tables.h"
 
 namespace basin::tools {
 namespace {
@@ -320,6 +322,29 @@ TEST_CASE("study: a measurement of the search is set out over the grid") {
     CHECK(second.finished() == second.expected());
     CHECK(second.expected() == 64 - 4);  // two of Muon's four cells on each network
   }
+}
+
+TEST_CASE("study: core hours of a stage, where each of its jobs says all of its time") {
+  const test::TempDir dir;
+  const Study study = study_from_text(kFile, "two.toml");
+  Ledger ledger(dir / "out", {});
+  Schedule schedule(study, ledger);
+  while (const auto job = schedule.next()) {
+    Record record = stub_result(*job);  // of 2 seconds
+    if (job->stage != Stage::measure) {
+      // One training began in an earlier job, whose processors nobody counted.
+      const bool resumed = job->model == "wide" && job->stage == Stage::final && job->seed == 1;
+      record.add("seconds", resumed ? 3.0 : 2.0).add("job_cpu_seconds", 900.0);
+    }
+    ledger.write(*job, record);
+    schedule.done(*job);
+  }
+  const std::string text = markdown_table(cost_table(schedule, ledger).page);
+  INFO(text);
+  CHECK(contains(text, "| small | adam | final | 4 | 0.002 | 1.000 |"));
+  CHECK(contains(text, "| small | adam | measure | 4 | 0.001 | - |"));
+  CHECK(contains(text, "| wide | adam | search | 4 | 0.002 | 1.000 |"));
+  CHECK(contains(text, "| wide | adam | final | 4 | 0.003 | - |"));
 }
 
 TEST_CASE("study: cells of the search that lie as close as seeds do are told") {

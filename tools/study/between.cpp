@@ -15,7 +15,7 @@ NamedTable between_numbers(const StudyBetween& b, const RecordFields& record) {
   CsvTable csv({"quantity", "value"});
   for (const auto& [key, text] : record.values()) {
     double value = 0;
-    if (key == "job_seconds" || !parse_double(text, value)) continue;
+    if (key.starts_with("job") || !parse_double(text, value)) continue;
     out.page.rows.push_back({key, readable(value)});
     csv.row({key, value});
   }

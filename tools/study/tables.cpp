@@ -182,19 +182,26 @@ NamedTable power_table(const StudyResults& results) {
 NamedTable cost_table(const Schedule& schedule, Ledger& ledger) {
   struct Cost {
     int64_t jobs = 0;
-    double seconds = 0, steps = 0;
+    double seconds = 0, steps = 0, cpu = 0;  // cpu: NaN where a job does not say all of it
   };
   NamedTable out{"cost", {}, {}};
-  out.page.caption = "Wall time of the jobs, as they ran beside each other.";
-  out.page.columns = {"network", "optimizer", "stage", "jobs", "hours", "seconds per step"};
-  out.page.numeric = {false, false, false, true, true, true};
-  CsvTable csv({"network", "optimizer", "stage", "jobs", "seconds", "steps"});
+  out.page.caption =
+      "Wall time of the jobs, as they ran beside each other, and time of the processors; the "
+      "latter "
+      "is not known of a training in several parts.";
+  out.page.columns = {"network", "optimizer",  "stage",           "jobs",
+                      "hours",   "core hours", "seconds per step"};
+  out.page.numeric = {false, false, false, true, true, true, true};
+  CsvTable csv({"network", "optimizer", "stage", "jobs", "seconds", "cpu_seconds", "steps"});
   const auto add = [&](Cost& cost, const std::string& hash) {
     const RecordFields* r = ledger.record(hash);
     if (r == nullptr) return;
     ++cost.jobs;
     // A training knows its time over all its parts.
-    cost.seconds += r->number(r->has("seconds") ? "seconds" : "job_seconds");
+    const double seconds = r->number(r->has("seconds") ? "seconds" : "job_seconds");
+    cost.seconds += seconds;
+    const bool known = r->has("job_cpu_seconds") && seconds <= r->number("job_seconds");
+    cost.cpu += known ? r->number("job_cpu_seconds") : NAN;
     if (r->has("steps")) cost.steps += r->number("steps");
   };
   const auto row = [&](const std::string& model, const std::string& optimizer, Stage stage,
@@ -202,8 +209,9 @@ NamedTable cost_table(const Schedule& schedule, Ledger& ledger) {
     if (c.jobs == 0) return;
     const std::string name(name_of(stage));
     out.page.rows.push_back({model, optimizer, name, str(c.jobs), fixed_text(c.seconds / 3600, 3),
+                             std::isfinite(c.cpu) ? fixed_text(c.cpu / 3600, 3) : "-",
                              c.steps > 0 ? readable(c.seconds / c.steps) : "-"});
-    csv.row({model, optimizer, name, c.jobs, c.seconds, c.steps});
+    csv.row({model, optimizer, name, c.jobs, c.seconds, c.cpu, c.steps});
   };
   for (const StudyPair& pair : schedule.pairs()) {
     Cost costs[kStages];

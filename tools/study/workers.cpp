@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -54,6 +55,13 @@ std::string last_line(const fs::path& log) {
   return out;
 }
 
+double cpu_seconds(const rusage& usage) {
+  const auto of = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
+  return of(usage.ru_utime) + of(usage.ru_stime);
+}
+
 struct Child {
   Job job;
   pid_t process = 0;
@@ -93,7 +101,7 @@ class Crew {
   std::string filled_in(const Job& job, std::string word, const std::string& parent) const;
   void expect_run(const Job& job, const std::string& training) const;
   void watch(Child& child);
-  void finish(Child& child, int status);
+  void finish(Child& child, int status, const rusage& usage);
   void stop_all();
   bool idle() const {
     return std::ranges::none_of(children_, [](const Child& c) { return c.process != 0; });
@@ -250,8 +258,9 @@ bool Crew::start_one(Child& child) {
 
 void Crew::watch(Child& child) {
   int status = 0;
-  const pid_t ended = ::waitpid(child.process, &status, WNOHANG);
-  if (ended == child.process) return finish(child, status);
+  rusage usage{};
+  const pid_t ended = ::wait4(child.process, &status, WNOHANG, &usage);
+  if (ended == child.process) return finish(child, status, usage);
   const double now = seconds_now();
   if (now - child.beat < kHeartbeatSeconds) return;
   child.beat = now;
@@ -262,7 +271,7 @@ void Crew::watch(Child& child) {
   }
 }
 
-void Crew::finish(Child& child, int status) {
+void Crew::finish(Child& child, int status, const rusage& usage) {
   const Job job = child.job;
   const double seconds = seconds_now() - child.started;
   const bool lost = child.lost;
@@ -303,7 +312,9 @@ void Crew::finish(Child& child, int status) {
          ": ", (options_.programs / job.program).string(), " ended with ", code, ": ", said,
          "; log: ", ledger_.log(job).string());
   }
-  record.add("job_seconds", seconds).add("job_host", std::string_view(host_name()));
+  record.add("job_seconds", seconds)
+      .add("job_cpu_seconds", cpu_seconds(usage))
+      .add("job_host", std::string_view(host_name()));
   ledger_.write(job, record);
   ledger_.release(job);
   std::error_code ignored;
