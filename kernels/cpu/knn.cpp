@@ -174,9 +174,9 @@ Centred<T> centre_clouds(const T* x, const Sizes& s) {
   return c;
 }
 
-// strip [count, strip_stride()], its columns from `from` on, a multiple of a panel: |a_j|^2 - 2 a_i . a_j
-// for the points i = first .. first + count of cloud b. done(j, end) when columns j .. end are there
-// and still in the first cache.
+// strip [count, strip_stride()], its columns from `from` on, a multiple of a panel:
+//   |a_j|^2 - 2 a_i . a_j for the points i = first .. first + count of cloud b.
+// done(j, end) when columns j .. end are there and still in the first cache.
 template <class T, class Done>
 void multiply_strip(const Centred<T>& c, const Sizes& s, int64_t b, int64_t first, int64_t count,
                     int64_t from, T* strip, const Done& done) {
