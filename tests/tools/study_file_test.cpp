@@ -103,9 +103,9 @@ TEST_CASE("study results: the tables of the repository follow from its records")
   // EGNN on corrupted ones.
   follow(clouds, "", "paper_table1.toml", "", 108,
          {"results", "contrasts", "matched", "power", "cost"});
-  // Of PointNet four measurements of each training and the barriers between them, of DGCNN three, of
-  // EGNN slices and, of two trainings, two more; the curvature of all cells of DGCNN and EGNN, and of
-  // half of PointNet's.
+  // Of PointNet four measurements of each training and the barriers between them, of DGCNN three,
+  // of EGNN slices and, of two trainings, two more; the curvature of all cells of DGCNN and EGNN,
+  // and of half of PointNet's.
   follow(clouds, "hessian", "paper_hessian.toml", "", 159,
          {"results", "contrasts", "grid", "power"});
   follow(clouds, "rates", "paper_rates.toml", "", 8, {"results", "contrasts", "matched"});
