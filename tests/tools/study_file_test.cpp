@@ -61,7 +61,9 @@ TEST_CASE("study file: those of the repository are read, and plan what they say"
                                                     {"specmuon_burgers", 63},
                                                     {"stable_rank", 60},
                                                     {"equivariance_dial", 110},
-                                                    {"paper_rates", 8}}) {
+                                                    {"paper_rates", 8},
+                                                    {"paper_rates_dgcnn", 8},
+                                                    {"paper_seconds", 8}}) {
     INFO(name);
     const test::TempDir dir;
     const Study study = read_study(fs::path(BASIN_SOURCE_DIR) / "studies" / (name + ".toml"));
@@ -109,6 +111,7 @@ TEST_CASE("study results: the tables of the repository follow from its records")
   follow(clouds, "hessian", "paper_hessian.toml", "", 159,
          {"results", "contrasts", "grid", "power"});
   follow(clouds, "rates", "paper_rates.toml", "", 8, {"results", "contrasts", "matched"});
+  follow(clouds, "seconds", "paper_seconds.toml", "", 8, {"results", "contrasts", "power"});
   // Of each target six cells and four trainings.
   follow(molecules, "", "paper_qm9.toml", "egnn_mu,egnn_r2,gotennet_r2", 30,
          {"results", "contrasts", "matched", "power"});
