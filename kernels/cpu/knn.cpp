@@ -215,41 +215,40 @@ void select_strip(const T* x, const Centred<T>& c, const Sizes& s, int64_t b, in
   }
 }
 
-// A square [rows, kSharedRows] of products for its place in a strip: kept + (column's square -
-// row's).
+// A block [rows, kSharedRows] of products for its place in a strip: kept + (|a_j|^2 - |a_i|^2).
 template <class T>
-BASIN_HOT void add_squares(const T* __restrict kept, const T* __restrict columns,
-                           const T* __restrict mine, int64_t rows, T* __restrict strip,
+BASIN_HOT void add_squares(const T* __restrict kept, const T* __restrict of_columns,
+                           const T* __restrict of_rows, int64_t rows, T* __restrict strip,
                            int64_t stride) {
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t j = 0; j < kSharedRows; ++j) {
-      strip[i * stride + j] = kept[i * kSharedRows + j] + (columns[j] - mine[i]);
+      strip[i * stride + j] = kept[i * kSharedRows + j] + (of_columns[j] - of_rows[i]);
     }
   }
 }
 
-// Squares of products that wait for a later strip. Those that were used are given out again first,
+// Blocks of products that wait for a later strip. Those that were used are given out again first,
 // while they are in cache.
 template <class T>
-class Squares {
+class SharedBlocks {
  public:
   static constexpr int64_t kSize = kSharedRows * kSharedRows;
   // As many as wait at a time, at most: t + (t + 1) (strips - 1 - t) while strip t is multiplied.
   static int64_t most(int64_t strips) { return (strips + 1) * (strips + 1) / 4; }
 
-  explicit Squares(int64_t strips)
+  explicit SharedBlocks(int64_t strips)
       : memory_(Tensor::empty({most(strips) * kSize}, kDTypeOf<T>)),
         waiting_(static_cast<size_t>(strips)) {
     T* first = memory_.template mutable_data<T>();
     for (int64_t q = most(strips); q-- > 0;) unused_.push_back(first + q * kSize);
   }
-  T* square(int64_t of, int64_t later) {  // of: all strips before it have theirs
-    std::vector<T*>& squares = waiting_[static_cast<size_t>(later)];
-    if (std::ssize(squares) == of) {
-      squares.push_back(unused_.back());
+  T* block(int64_t of, int64_t later) {  // of: all strips before it have theirs
+    std::vector<T*>& blocks = waiting_[static_cast<size_t>(later)];
+    if (std::ssize(blocks) == of) {
+      blocks.push_back(unused_.back());
       unused_.pop_back();
     }
-    return squares[static_cast<size_t>(of)];
+    return blocks[static_cast<size_t>(of)];
   }
   const std::vector<T*>& waiting(int64_t strip) const {
     return waiting_[static_cast<size_t>(strip)];
@@ -273,11 +272,11 @@ void search_cloud(const T* x, const Centred<T>& c, const Sizes& s, int64_t b, bo
                   int32_t* index) {
   const int64_t strips = tile_count(s.points, kSharedRows), width = kPanelWidth<T>;
   const int64_t stride = strip_stride<T>(s);
-  const T* square = c.squares.template data<T>() + b * s.points;
+  const T* squares = c.squares.template data<T>() + b * s.points;
   NearestSelector<T> selector(s.points, s.k, include_self);
   Tensor scratch = Tensor::empty({kSharedRows * stride}, kDTypeOf<T>);
   T* strip = scratch.template mutable_data<T>();
-  Squares<T> squares(strips);
+  SharedBlocks<T> blocks(strips);
   for (int64_t t = 0; t < strips; ++t) {
     const int64_t first = t * kSharedRows, count = std::min(kSharedRows, s.points - first);
     const auto keep = [&](int64_t j, int64_t end) {
@@ -285,19 +284,19 @@ void search_cloud(const T* x, const Centred<T>& c, const Sizes& s, int64_t b, bo
         const int64_t later = j / kSharedRows, begin = later * kSharedRows;
         const int64_t here = std::min(end, begin + kSharedRows);
         transpose(strip + j, count, here - j, stride,
-                  squares.square(t, later) + (j - begin) * kSharedRows, kSharedRows);
+                  blocks.block(t, later) + (j - begin) * kSharedRows, kSharedRows);
         j = here;
       }
     };
     multiply_strip<T>(c, s, b, first, count, first / width * width, strip, keep);
     int64_t from = 0;
-    for (const T* kept : squares.waiting(t)) {
+    for (const T* kept : blocks.waiting(t)) {
       hot([&] {
-        add_squares<T>(kept, square + from, square + first, count, strip + from, stride);
+        add_squares<T>(kept, squares + from, squares + first, count, strip + from, stride);
       });
       from += kSharedRows;
     }
-    squares.done(t);
+    blocks.done(t);
     select_strip<T>(x, c, s, b, first, count, strip, selector, index);
   }
 }
@@ -307,7 +306,7 @@ void search_cloud(const T* x, const Centred<T>& c, const Sizes& s, int64_t b, bo
 template <class T>
 bool search_whole(const Sizes& s) {
   const int64_t strips = tile_count(s.points, kSharedRows), threads = num_threads();
-  return static_cast<size_t>(Squares<T>::most(strips) * Squares<T>::kSize) * sizeof(T) <=
+  return static_cast<size_t>(SharedBlocks<T>::most(strips) * SharedBlocks<T>::kSize) * sizeof(T) <=
              kMostShared &&
          2 * tile_count(s.batch, threads) * threads <= 3 * s.batch;
 }

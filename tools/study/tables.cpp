@@ -186,9 +186,8 @@ NamedTable cost_table(const Schedule& schedule, Ledger& ledger) {
   };
   NamedTable out{"cost", {}, {}};
   out.page.caption =
-      "Wall time of the jobs, as they ran beside each other, and time of the processors; the "
-      "latter "
-      "is not known of a training in several parts.";
+      "Wall time of the jobs, as they ran beside each other, and time of the processors, unknown "
+      "of a training in several parts.";
   out.page.columns = {"network", "optimizer",  "stage",           "jobs",
                       "hours",   "core hours", "seconds per step"};
   out.page.numeric = {false, false, false, true, true, true, true};
