@@ -92,9 +92,11 @@ TEST_CASE("knn: brute force over sizes, dimensions and k") {
   set_num_threads(before);
 }
 
-TEST_CASE("knn: so many points that half of all pairs is not kept") {
-  const Tensor x = random_tensor({1, 2200, 9}, DType::f32, 31);
-  CHECK(mismatches(x, 20, false) == 0);
+TEST_CASE("knn: so many points that products of pairs are not kept") {
+  const int before = num_threads();
+  set_num_threads(1);  // the number of clouds is no reason then
+  CHECK(mismatches(random_tensor({1, 2900, 9}, DType::f32, 31), 20, false) == 0);
+  set_num_threads(before);
 }
 
 TEST_CASE("knn: k = N gives every point, with and without itself") {
