@@ -63,6 +63,8 @@ Tensor sum_to(const Tensor& x, const Shape& shape);             // transpose of 
 Tensor permute(const Tensor& x, const std::vector<int>& axes);  // out axis i is in axis axes[i]
 Tensor transpose(const Tensor& x);                              // swaps the last two axes
 Tensor concat(const Tensors& parts, int axis);
+// Consecutive parts of these sizes; where several are used, cheaper to derive than slices.
+Tensors split(const Tensor& x, int axis, const std::vector<int64_t>& sizes);
 Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end);         // [begin, end)
 Tensor pad_zeros(const Tensor& x, int axis, int64_t before, int64_t after);  // transpose of slice
 Tensor stack(const Tensors& parts);                                          // new axis 0
@@ -85,6 +87,9 @@ Tensor dot(const Tensor& a, const Tensor& b);  // sum a b over all -> []
 // op(a) op(b) on the last two axes, op = transpose when asked. Batch axes equal, or one side of
 // rank 2 shared by the whole batch.
 Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a = false, bool trans_b = false);
+// The same plus an addend in one pass: [n], of the shape of the product, or undefined.
+Tensor matmul_add(const Tensor& a, const Tensor& b, const Tensor& addend, bool trans_a = false,
+                  bool trans_b = false);
 // x w^T + bias: x [.., in], w [out, in], bias [out] or undefined -> [.., out]
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias);
 

@@ -12,16 +12,26 @@
 
 namespace basin {
 
+// A matrix D in the place of C behind beta, its rows `stride` apart; stride 0: one row for all.
+template <class T>
+struct Addend {
+  const T* data = nullptr;
+  int64_t stride = 0;
+};
+
 // C [m, n], op(A) [m, k], op(B) [k, n]; lda, ldb, ldc are the row strides of the stored matrices.
-// beta = 0 never reads C. Defined for float and double.
+// With an addend C = alpha op(A) op(B) + beta D, where D is not C. beta = 0 reads neither. Defined
+// for float and double.
 template <class T>
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
-          int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc);
+          int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc,
+          const Addend<T>& addend = {});
 
 // The same in the calling thread: for use inside a tile.
 template <class T>
 void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
-                 int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc);
+                 int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc,
+                 const Addend<T>& addend = {});
 
 // The same for a C [n, n] that is known to be symmetric: the tiles on and below the diagonal are
 // multiplied, the rest is mirrored. Known to be symmetric up to rounding is enough; the result then
@@ -50,6 +60,15 @@ struct Matmul {
                    const Tensor& b,  // [.., k, n], or [.., n, k] with trans_b
                    bool trans_a, bool trans_b,
                    Tensor& out);  // [.., m, n], preallocated
+  static Run cpu, cuda;
+};
+
+// The same plus an addend.
+struct MatmulAdd {
+  static constexpr const char* name = "matmul";
+  using Run = void(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b,
+                   const Tensor& addend,  // [n], or of the shape of out
+                   Tensor& out);
   static Run cpu, cuda;
 };
 

@@ -90,8 +90,8 @@ Tensor egnn_node_update(const Pass& pass, const EgnnLayer& layer, const Tensor& 
   const int64_t d = h.size(1);
   const Tensor& w = pass.weight(layer.node.first);
   const Tensor of_features = linear(h, slice(w, 1, 0, d), pass.bias(layer.node.first));
-  const Tensor of_messages = linear(m, slice(w, 1, d, 2 * d), {});
-  return pass.apply(layer.node.second, silu(of_features + of_messages));
+  const Tensor z = matmul_add(m, slice(w, 1, d, 2 * d), of_features, false, true);
+  return pass.apply(layer.node.second, silu(z));
 }
 
 }  // namespace basin

@@ -194,7 +194,8 @@ EnMessages en_message_pass(const Tensor& p, const Tensor& r, const Tensor& x,
   const Tensor out = fused_op(std::make_shared<MessageRule>(), in)[0];
   const int64_t d = p.size(1);
   if (!w.w_c.defined()) return {out, Tensor()};
-  return {slice(out, 1, 0, d), slice(out, 1, d, d + 3)};
+  Tensors parts = split(out, 1, {d, 3});
+  return {parts[0], parts[1]};
 }
 
 }  // namespace basin

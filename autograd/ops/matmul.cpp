@@ -46,7 +46,11 @@ struct MatmulOp final : Op {
 
   Tensors forward(const Tensors& in) const override {
     Tensor out = Tensor::empty(product_shape(in[0], in[1], ta, tb), in[0].dtype(), in[0].device());
-    launch<Matmul>(out.device(), in[0], in[1], ta, tb, out);
+    if (in.size() > 2) {
+      launch<MatmulAdd>(out.device(), in[0], in[1], ta, tb, in[2], out);
+    } else {
+      launch<Matmul>(out.device(), in[0], in[1], ta, tb, out);
+    }
     return {out};
   }
 
@@ -73,18 +77,19 @@ struct MatmulOp final : Op {
     return shared ? sum_batch(g) : g;
   }
   Tensors vjp(const Node& node, const Tensors& ct, Positions needs) const override {
-    Tensors grads(2);
+    Tensors grads(node.inputs.size());
     if (needs.contains(0)) grads[0] = grad_a(node, ct[0]);
     if (needs.contains(1)) grads[1] = grad_b(node, ct[0]);
+    if (grads.size() > 2 && needs.contains(2)) {
+      grads[2] = sum_to(ct[0], node.input_meta(2).shape());
+    }
     return grads;
   }
   Tensors jvp(const Node& node, const Tensors& t) const override {
-    Tensor total;
-    if (t[0].defined()) total = matmul(t[0], node.input(1), ta, tb);
-    if (t[1].defined()) {
-      const Tensor part = matmul(node.input(0), t[1], ta, tb);
-      total = total.defined() ? add(total, part) : part;
-    }
+    Tensor total = t.size() > 2 ? t[2] : Tensor();
+    if (t[0].defined()) total = matmul_add(t[0], node.input(1), total, ta, tb);
+    if (t[1].defined()) total = matmul_add(node.input(0), t[1], total, ta, tb);
+    if (total.defined()) total = broadcast_to(total, node.output_meta(0).shape());
     return {total};
   }
   Keep keep(Positions tracked) const override {
@@ -99,22 +104,34 @@ struct MatmulOp final : Op {
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b) {
+  return matmul_add(a, b, Tensor(), trans_a, trans_b);
+}
+
+Tensor matmul_add(const Tensor& a, const Tensor& b, const Tensor& addend, bool trans_a,
+                  bool trans_b) {
   check(a.defined() && b.defined(), "matmul: an argument is undefined");
   check(is_float(a.dtype()) && a.dtype() == b.dtype(),
         "matmul: expects two f32 or two f64 tensors, got ", a, " and ", b);
-  product_shape(a, b, trans_a, trans_b);
+  const Shape shape = product_shape(a, b, trans_a, trans_b);
   static const OpRef ops[4] = {
       std::make_shared<MatmulOp>(false, false), std::make_shared<MatmulOp>(false, true),
       std::make_shared<MatmulOp>(true, false), std::make_shared<MatmulOp>(true, true)};
-  return emit1(ops[2 * trans_a + trans_b], {a, b});
+  const OpRef& op = ops[2 * trans_a + trans_b];
+  if (!addend.defined()) return emit1(op, {a, b});
+  check(addend.dtype() == a.dtype() &&
+            (addend.shape() == shape || addend.shape() == Shape{shape[shape.rank() - 1]}),
+        "matmul_add: the addend ", addend, " fits neither the product ", shape, " nor its rows");
+  return emit1(op, {a, b, addend});
 }
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
   check(x.rank() >= 1 && w.rank() == 2 && x.size(-1) == w.size(1), "linear: x ", x.shape(),
         " does not fit w ", w.shape(), "; expects [.., in] and [out, in]");
-  Tensor y = matmul(x.rank() == 1 ? reshape(x, {1, x.size(0)}) : x, w, false, true);
-  if (x.rank() == 1) y = reshape(y, {w.size(0)});
-  return bias.defined() ? add(y, bias) : y;
+  check(!bias.defined() || bias.shape() == Shape{w.size(0)}, "linear: bias ", bias.shape(),
+        " does not fit w ", w.shape());
+  const Tensor rows = x.rank() == 1 ? reshape(x, {1, x.size(0)}) : x;
+  const Tensor y = matmul_add(rows, w, bias, false, true);
+  return x.rank() == 1 ? reshape(y, {w.size(0)}) : y;
 }
 
 }  // namespace basin

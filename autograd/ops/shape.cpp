@@ -95,6 +95,11 @@ Tensor permute_kernel(const Tensor& x, const std::vector<int>& axes) {
   return out;
 }
 
+// In a rule, where the tensor keeps its node.
+Tensor or_zero_part(const Tensor& t, const Tensor& meta) {
+  return t.defined() ? t : Tensor::zeros(meta.shape(), meta.dtype(), meta.device());
+}
+
 struct ConcatOp final : Op {
   explicit ConcatOp(int a) : axis(a) {}  // from the end
   std::string_view name() const override { return "concat"; }
@@ -122,14 +127,38 @@ struct ConcatOp final : Op {
   Tensors jvp(const Node& node, const Tensors& t) const override {
     Tensors parts;
     for (size_t i = 0; i < t.size(); ++i) {
-      const Tensor& meta = node.input_meta(i);
-      parts.push_back(t[i].defined() ? t[i]
-                                     : Tensor::zeros(meta.shape(), meta.dtype(), meta.device()));
+      parts.push_back(or_zero_part(t[i], node.input_meta(i)));
     }
     return {concat(parts, axis)};
   }
   Keep keep(Positions) const override { return {}; }
   int axis;
+};
+
+// The transpose of concat.
+struct SplitOp final : Op {
+  SplitOp(int a, std::vector<int64_t> s) : axis(a), sizes(std::move(s)) {}  // axis from the end
+  std::string_view name() const override { return "split"; }
+  Tensors forward(const Tensors& in) const override {
+    Tensors parts;
+    int64_t at = 0;
+    for (const int64_t size : sizes) {
+      parts.push_back(slice_kernel(in[0], axis, at, at + size));
+      at += size;
+    }
+    return parts;
+  }
+  Tensors vjp(const Node& node, const Tensors& ct, Positions) const override {
+    Tensors parts;
+    for (size_t i = 0; i < ct.size(); ++i) {
+      parts.push_back(or_zero_part(ct[i], node.output_meta(i)));
+    }
+    return {concat(parts, axis)};
+  }
+  Tensors jvp(const Node&, const Tensors& t) const override { return split(t[0], axis, sizes); }
+  Keep keep(Positions) const override { return {}; }
+  int axis;
+  std::vector<int64_t> sizes;
 };
 
 }  // namespace
@@ -193,6 +222,18 @@ Tensor concat(const Tensors& parts, int axis) {
           "concat: ", t, " does not fit beside ", parts[0], " along axis ", axis);
   }
   return emit1(std::make_shared<ConcatOp>(from_end), parts);
+}
+
+Tensors split(const Tensor& x, int axis, const std::vector<int64_t>& sizes) {
+  const int from_end = x.shape().normalise(axis, "split") - x.rank();
+  int64_t total = 0, least = 0;
+  for (const int64_t size : sizes) {
+    total += size;
+    least = std::min(least, size);
+  }
+  check(!sizes.empty() && least >= 0 && total == x.size(from_end), "split: the parts have ", total,
+        " entries along axis ", axis, " of ", x.shape());
+  return emit(std::make_shared<SplitOp>(from_end, sizes), {x});
 }
 
 Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end) {

@@ -128,10 +128,20 @@ class PackedB {
   Tensor data_;
 };
 
+// C = D, for paths that add only to what C holds.
+template <class T>
+void copy_addend(int64_t m, int64_t n, const Addend<T>& addend, T* c, int64_t ldc) {
+  for (int64_t i = 0; i < m; ++i) {
+    const T* row = addend.data + i * addend.stride;
+    std::copy(row, row + n, c + i * ldc);
+  }
+}
+
 // Rows [first, last) of C times the panels [from, to), all of k.
 template <class T>
 void multiply(const PackedB<T>& packed, bool trans_a, T alpha, const T* a, int64_t lda, T beta,
-              T* c, int64_t ldc, int64_t first, int64_t last, int64_t from, int64_t to) {
+              T* c, int64_t ldc, const Addend<T>& addend, int64_t first, int64_t last, int64_t from,
+              int64_t to) {
   Tensor scratch = trans_a ? Tensor::empty({kMaxRows, kBlockDepth}, kDTypeOf<T>) : Tensor();
   for (int64_t block = 0; block < packed.blocks(); ++block) {
     const int64_t l = block * kBlockDepth, depth = packed.depth(block);
@@ -148,6 +158,9 @@ void multiply(const PackedB<T>& packed, bool trans_a, T alpha, const T* a, int64
         q.depth_stride = kRegisterRows;
       }
       for (int64_t p = from; p < to; ++p) {
+        if (addend.data && block == 0) {
+          q.addend = {addend.data + begin * addend.stride + p * kPanelWidth<T>, addend.stride};
+        }
         multiply_panel<T>(q, packed.panel(block, p), packed.cols(p),
                           c + begin * ldc + p * kPanelWidth<T>);
       }
@@ -195,11 +208,14 @@ void gemm_narrow(bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T
 // The batch as `count` matrices; a stride of 0 shares one side.
 template <class T>
 void matmul_batched(bool trans_a, bool trans_b, int64_t count, int64_t m, int64_t n, int64_t k,
-                    const T* a, int64_t stride_a, const T* b, int64_t stride_b, T* out) {
+                    const T* a, int64_t stride_a, const T* b, int64_t stride_b, T beta,
+                    const Addend<T>& addend, T* out) {
   const int64_t lda = trans_a ? m : k, ldb = trans_b ? k : n;
   const auto one = [&](int64_t i) {
-    gemm<T>(trans_a, trans_b, m, n, k, T(1), a + i * stride_a, lda, b + i * stride_b, ldb, T(0),
-            out + i * m * n, n);
+    const Addend<T> rows{addend.data ? addend.data + i * m * addend.stride : nullptr,
+                         addend.stride};
+    gemm<T>(trans_a, trans_b, m, n, k, T(1), a + i * stride_a, lda, b + i * stride_b, ldb, beta,
+            out + i * m * n, n, rows);
   };
   if (count < kEnoughTiles) {  // few matrices: each is cut on its own
     for (int64_t i = 0; i < count; ++i) one(i);
@@ -211,13 +227,37 @@ void matmul_batched(bool trans_a, bool trans_b, int64_t count, int64_t m, int64_
   });
 }
 
+// out = op(a) op(b), plus the addend where it is defined
+void matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, const Tensor& addend,
+            Tensor& out) {
+  dispatch_float(a.dtype(), Matmul::name, [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t m = out.size(-2), n = out.size(-1), k = a.size(trans_a ? -2 : -1);
+    if (out.numel() == 0) return;
+    const T *pa = a.data<T>(), *pb = b.data<T>();
+    T* po = out.mutable_data<T>();
+    const int64_t count = out.numel() / (m * n);
+    const T beta = addend.defined() ? T(1) : T(0);
+    Addend<T> rows;
+    if (addend.defined()) rows = {addend.data<T>(), addend.rank() == 1 ? 0 : n};
+    if (b.rank() == 2 && !trans_a) {  // one product of count * m rows
+      gemm<T>(false, trans_b, count * m, n, k, T(1), pa, k, pb, trans_b ? k : n, beta, po, n, rows);
+      return;
+    }
+    matmul_batched<T>(trans_a, trans_b, count, m, n, k, pa, a.rank() == 2 ? 0 : m * k, pb,
+                      b.rank() == 2 ? 0 : k * n, beta, rows, po);
+  });
+}
+
 }  // namespace
 
 template <class T>
 void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
-                 int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
+                 int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc,
+                 const Addend<T>& addend) {
   if (m == 0 || n == 0) return;
   if (use_library(m, k)) {
+    if (addend.data && beta != T(0)) copy_addend(m, n, addend, c, ldc);
     library_gemm<T>(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     return;
   }
@@ -225,26 +265,33 @@ void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T 
     PackedB<T> packed(trans_b, b + (trans_b ? l : l * ldb), ldb, n, std::min(kBlockDepth, k - l));
     for (int64_t p = 0; p < packed.panels(); ++p) packed.pack(0, p);
     multiply<T>(packed, trans_a, alpha, a + (trans_a ? l * lda : l), lda, l == 0 ? beta : T(1), c,
-                ldc, 0, m, 0, packed.panels());
+                ldc, l == 0 ? addend : Addend<T>{}, 0, m, 0, packed.panels());
   }
 }
 
 template <class T>
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
-          int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
+          int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc,
+          const Addend<T>& addend) {
   if (m == 0 || n == 0) return;
-  if (trans_a && n < kNarrow && m >= 2 * kNarrow && !use_library(n, k)) {
+  const Cut cut = cut_of(m, n, k);
+  const bool narrow = trans_a && n < kNarrow && m >= 2 * kNarrow && !use_library(n, k);
+  const int64_t down = tile_count(m, cut.rows), across = tile_count(n, cut.cols);
+  if (addend.data && beta != T(0) &&
+      (narrow || cut.depth < k || (down * across > 1 && use_library(m, k)))) {
+    copy_addend(m, n, addend, c, ldc);
+    return gemm<T>(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  }
+  if (narrow) {
     gemm_narrow<T>(trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     return;
   }
-  const Cut cut = cut_of(m, n, k);
   if (cut.depth < k) {
     gemm_chunked<T>(trans_a, trans_b, m, n, k, cut.depth, alpha, a, lda, b, ldb, beta, c, ldc);
     return;
   }
-  const int64_t down = tile_count(m, cut.rows), across = tile_count(n, cut.cols);
   if (down * across == 1) {
-    gemm_serial<T>(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    gemm_serial<T>(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, addend);
     return;
   }
   if (use_library(m, k)) {
@@ -263,8 +310,8 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, 
   const int64_t per_tile = cut.cols / kPanelWidth<T>;  // a whole number: both are powers of two
   parallel_tiles(down * across, [&](int64_t tile) {
     const int64_t i = tile / across * cut.rows, p = tile % across * per_tile;
-    multiply<T>(packed, trans_a, alpha, a, lda, beta, c, ldc, i, std::min(m, i + cut.rows), p,
-                std::min(packed.panels(), p + per_tile));
+    multiply<T>(packed, trans_a, alpha, a, lda, beta, c, ldc, addend, i, std::min(m, i + cut.rows),
+                p, std::min(packed.panels(), p + per_tile));
   });
 }
 
@@ -294,7 +341,7 @@ void gemm_symmetric(bool trans_b, int64_t n, int64_t k, T alpha, const T* a, int
       library_gemm<T>(false, trans_b, down - i, right - j, k, alpha, a + i * lda, lda,
                       b + (trans_b ? j * ldb : j), ldb, beta, c + i * ldc + j, ldc);
     } else {
-      multiply<T>(packed, false, alpha, a, lda, beta, c, ldc, i, down, j / kPanelWidth<T>,
+      multiply<T>(packed, false, alpha, a, lda, beta, c, ldc, {}, i, down, j / kPanelWidth<T>,
                   tile_count(right, kPanelWidth<T>));
     }
     const int64_t mirrored = std::min(i, right) - j;  // columns left of the diagonal block
@@ -307,13 +354,13 @@ template void gemm_symmetric(bool, int64_t, int64_t, float, const float*, int64_
 template void gemm_symmetric(bool, int64_t, int64_t, double, const double*, int64_t, const double*,
                              int64_t, double, double*, int64_t);
 template void gemm(bool, bool, int64_t, int64_t, int64_t, float, const float*, int64_t,
-                   const float*, int64_t, float, float*, int64_t);
+                   const float*, int64_t, float, float*, int64_t, const Addend<float>&);
 template void gemm(bool, bool, int64_t, int64_t, int64_t, double, const double*, int64_t,
-                   const double*, int64_t, double, double*, int64_t);
+                   const double*, int64_t, double, double*, int64_t, const Addend<double>&);
 template void gemm_serial(bool, bool, int64_t, int64_t, int64_t, float, const float*, int64_t,
-                          const float*, int64_t, float, float*, int64_t);
+                          const float*, int64_t, float, float*, int64_t, const Addend<float>&);
 template void gemm_serial(bool, bool, int64_t, int64_t, int64_t, double, const double*, int64_t,
-                          const double*, int64_t, double, double*, int64_t);
+                          const double*, int64_t, double, double*, int64_t, const Addend<double>&);
 
 namespace {
 std::atomic<bool> tf32{false};
@@ -333,20 +380,12 @@ std::string blas_description() {
 }
 
 void Matmul::cpu(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, Tensor& out) {
-  dispatch_float(a.dtype(), name, [&](auto zero) {
-    using T = decltype(zero);
-    const int64_t m = out.size(-2), n = out.size(-1), k = a.size(trans_a ? -2 : -1);
-    if (out.numel() == 0) return;
-    const T *pa = a.data<T>(), *pb = b.data<T>();
-    T* po = out.mutable_data<T>();
-    const int64_t count = out.numel() / (m * n);
-    if (b.rank() == 2 && !trans_a) {  // one product of count * m rows
-      gemm<T>(false, trans_b, count * m, n, k, T(1), pa, k, pb, trans_b ? k : n, T(0), po, n);
-      return;
-    }
-    matmul_batched<T>(trans_a, trans_b, count, m, n, k, pa, a.rank() == 2 ? 0 : m * k, pb,
-                      b.rank() == 2 ? 0 : k * n, po);
-  });
+  matmul(a, b, trans_a, trans_b, Tensor(), out);
+}
+
+void MatmulAdd::cpu(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b,
+                    const Tensor& addend, Tensor& out) {
+  matmul(a, b, trans_a, trans_b, addend, out);
 }
 
 }  // namespace basin

@@ -75,6 +75,11 @@ void pack_rows(const T* a, int64_t lda, int64_t rows, int64_t depth, T* packed) 
 template <class T>
 void multiply_panel(const Block<T>& block, const T* panel, int64_t cols, T* c) {
 #if BASIN_HAS_X86_TILES
+  if (!block.addend.data) {
+    Block<T> in_place = block;
+    in_place.addend = {c, block.ldc};
+    return multiply_panel<T>(in_place, panel, cols, c);
+  }
   if (chosen_isa() == Isa::avx512) {
     avx512::panel<T>(block, panel, cols, c);
   } else {

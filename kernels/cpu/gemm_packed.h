@@ -5,6 +5,8 @@
 #pragma once
 #include <cstdint>
 
+#include "basin/kernels/gemm.h"
+
 namespace basin {
 
 template <class T>
@@ -26,7 +28,7 @@ void pack_panel(bool trans_b, const T* b, int64_t ldb, int64_t depth, int64_t co
 template <class T>
 void pack_rows(const T* a, int64_t lda, int64_t rows, int64_t depth, T* packed);
 
-// C [rows, cols] = alpha A B + beta C for one packed panel. Group t of kRegisterRows rows starts at
+// C [rows, cols] = alpha A B + beta D for one packed panel, D being C where there is no addend. Group t of kRegisterRows rows starts at
 // a + t * kRegisterRows * tile_stride; inside it, A(r, l) is at r * row_stride + l * depth_stride.
 template <class T>
 struct Block {
@@ -35,6 +37,7 @@ struct Block {
   int64_t rows, depth;
   T alpha, beta;
   int64_t ldc;
+  Addend<T> addend = {};  // at the columns of C
 };
 template <class T>
 void multiply_panel(const Block<T>& block, const T* panel, int64_t cols, T* c);

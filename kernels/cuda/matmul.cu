@@ -8,6 +8,7 @@
 #include "basin/core/device_graph.h"
 #include "basin/kernels/cuda/gemm.cuh"
 #include "basin/kernels/cuda/grid.cuh"
+#include "basin/kernels/elementwise.h"
 #include "basin/kernels/gemm.h"
 
 namespace basin {
@@ -98,6 +99,12 @@ void Matmul::cuda(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, 
       cuda::multiply<T>(count, m, n, k, left, right, T(0), c);
     }
   });
+}
+
+void MatmulAdd::cuda(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b,
+                     const Tensor& addend, Tensor& out) {
+  Matmul::cuda(a, b, trans_a, trans_b, out);
+  BinaryMap::cuda(Binary::add, out, addend, out);
 }
 
 }  // namespace basin

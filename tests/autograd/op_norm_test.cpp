@@ -17,15 +17,6 @@ std::string name_of(Act act) {
   return act == Act::none ? "none" : act == Act::relu ? "relu" : "leaky relu";
 }
 
-Case several(std::string label, Tensors x, Fn f, Fn reference = nullptr) {
-  Case c;
-  c.label = std::move(label);
-  c.x = std::move(x);
-  c.f = std::move(f);
-  c.reference = std::move(reference);
-  return c;
-}
-
 // Alternating signs, so that the pooled minimum is exercised beside the maximum.
 Tensor both_signs(Rng& rng, int64_t channels) {
   std::vector<double> v(channels);

@@ -204,6 +204,50 @@ OP_ROW(matmul) {
   return cases;
 }
 
+OP_ROW(matmul_add) {
+  Cases cases;
+  struct Sizes {
+    Shape batch_a, batch_b;
+    int64_t m, k, n;
+    bool row;  // the addend
+  };
+  for (const Sizes& s : std::vector<Sizes>{{{}, {}, 3, 4, 5, true},
+                                           {{}, {}, 3, 4, 5, false},
+                                           {{}, {}, 1, 4, 2, true},
+                                           {{2}, {2}, 3, 4, 2, true},
+                                           {{2}, {}, 3, 4, 2, false},
+                                           {{}, {2}, 3, 4, 2, false},
+                                           {{9}, {9}, 2, 3, 2, false},
+                                           {{}, {}, 0, 3, 2, true},
+                                           {{}, {}, 3, 0, 2, false}}) {
+    for (int trans = 0; trans < 4; ++trans) {
+      const bool ta = trans & 1, tb = trans & 2;
+      Shape a = s.batch_a, b = s.batch_b;
+      for (int64_t d : {ta ? s.k : s.m, ta ? s.m : s.k}) a.push_back(d);
+      for (int64_t d : {tb ? s.n : s.k, tb ? s.k : s.n}) b.push_back(d);
+      Shape addend = s.row ? Shape{} : s.batch_a.rank() > 0 ? s.batch_a : s.batch_b;
+      if (!s.row) addend.push_back(s.m);
+      addend.push_back(s.n);
+      cases.push_back(several(
+          str(a, " x ", b, " + ", addend, ta ? ", a transposed" : "", tb ? ", b transposed" : ""),
+          {uniform(rng, a), uniform(rng, b), uniform(rng, addend)},
+          [=](const Tensors& x) -> Tensors {
+            return {square(matmul_add(x[0], x[1], x[2], ta, tb))};
+          },
+          [=](const Tensors& x) -> Tensors {
+            return {square(matmul(x[0], x[1], ta, tb) + x[2])};
+          }));
+    }
+  }
+  const auto plain = [](const Tensors& x) -> Tensors { return {matmul_add(x[0], x[1], x[2])}; };
+  cases.push_back(large(several(
+      "tall", {uniform(rng, {2000, 33}), uniform(rng, {33, 20}), uniform(rng, {20})}, plain)));
+  cases.push_back(large(
+      several("deep", {uniform(rng, {20, 9000}), uniform(rng, {9000, 33}), uniform(rng, {20, 33})},
+              plain)));
+  return cases;
+}
+
 OP_ROW(linear) {
   Cases cases;
   for (const Shape& shape : std::vector<Shape>{{5, 3}, {3}, {2, 4, 3}, {1, 3}, {0, 3}}) {

@@ -115,15 +115,6 @@ OP_ROW(transpose) {
 
 namespace {
 
-Case several(std::string label, Tensors x, Fn f, Fn reference = nullptr) {
-  Case c;
-  c.label = std::move(label);
-  c.x = std::move(x);
-  c.f = std::move(f);
-  c.reference = std::move(reference);
-  return c;
-}
-
 // concat as a sum of padded parts.
 Tensor padded_sum(const Tensors& parts, int axis) {
   int64_t total = 0, before = 0;
@@ -199,6 +190,36 @@ OP_ROW(slice) {
   cases.push_back(value);
   cases.push_back(large(one("columns", uniform(rng, {1000, 120}),
                             [](const Tensor& x) { return slice(x, 1, 30, 90); })));
+  return cases;
+}
+
+OP_ROW(split) {
+  Cases cases;
+  struct Cut {
+    Shape shape;
+    int axis;
+    std::vector<int64_t> sizes;
+  };
+  for (const Cut& cut : std::vector<Cut>{{{5}, 0, {2, 3}},
+                                         {{5}, 0, {5}},
+                                         {{4, 3}, 0, {1, 0, 3}},
+                                         {{4, 3}, -1, {1, 2}},
+                                         {{2, 5, 3}, 1, {1, 3, 1}},
+                                         {{0, 3}, 1, {1, 2}}}) {
+    // Not all parts are used, and each in another way: what the gradient must not confuse.
+    const auto used = [](const Tensors& parts) -> Tensors {
+      return {square(parts.front()), parts.back() * 3.0};
+    };
+    cases.push_back(several(
+        str(cut.shape, " axis ", cut.axis, ", ", cut.sizes.size(), " parts"),
+        {uniform(rng, cut.shape)},
+        [=](const Tensors& x) { return used(split(x[0], cut.axis, cut.sizes)); },
+        [=](const Tensors& x) {
+          const int64_t n = x[0].size(cut.axis);
+          return used({slice(x[0], cut.axis, 0, cut.sizes.front()),
+                       slice(x[0], cut.axis, n - cut.sizes.back(), n)});
+        }));
+  }
   return cases;
 }
 

@@ -206,6 +206,15 @@ Case two(std::string label, Tensor a, Tensor b, const Binary& f, const Binary& r
   return c;
 }
 
+Case several(std::string label, Tensors x, Fn f, Fn reference) {
+  Case c;
+  c.label = std::move(label);
+  c.x = std::move(x);
+  c.f = std::move(f);
+  c.reference = std::move(reference);
+  return c;
+}
+
 Case large(Case c) {
   c.size = Size::large;
   c.label += ", large";

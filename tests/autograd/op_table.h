@@ -78,6 +78,7 @@ Cases binary(Rng& rng, const Binary& f, const Generator& left, const Generator& 
 
 Case one(std::string label, Tensor x, const Unary& f, const Unary& reference = nullptr);
 Case two(std::string label, Tensor a, Tensor b, const Binary& f, const Binary& reference = nullptr);
+Case several(std::string label, Tensors x, Fn f, Fn reference = nullptr);
 Case large(Case c);  // marks it
 
 }  // namespace basin::table

@@ -24,18 +24,26 @@ struct Case {
   int64_t m, n, k;
 };
 
+enum class Added { result, matrix, row };  // what beta multiplies
+
 // Largest |difference| of C to the naive result, over the scale k^(1/2) of its entries.
 template <class T>
-double gemm_error(const Case& s, bool ta, bool tb, double alpha, double beta, int64_t pad) {
+double gemm_error(const Case& s, bool ta, bool tb, double alpha, double beta, int64_t pad,
+                  Added added = Added::result) {
   const int64_t lda = (ta ? s.m : s.k) + pad, ldb = (tb ? s.k : s.n) + pad, ldc = s.n + pad;
   const auto a = numbers<T>((ta ? s.k : s.m) * lda, 1), b = numbers<T>((tb ? s.n : s.k) * ldb, 2);
   const auto c0 = numbers<T>(s.m * ldc, 3);
+  const int64_t stride = added == Added::row ? 0 : s.n + 2 * pad;
+  const auto d = added == Added::result ? c0 : numbers<T>(s.m * (s.n + 2 * pad), 4);
   auto c = c0;
-  if (beta == 0) {
-    for (T& v : c) v = std::nan("");  // beta = 0 must not read C
+  if (beta == 0 || added != Added::result) {
+    for (int64_t i = 0; i < s.m * ldc; ++i) {
+      if (i % ldc < s.n) c[i] = std::nan("");  // beta = 0 must not read C, nor an addend let it
+    }
   }
   gemm<T>(ta, tb, s.m, s.n, s.k, static_cast<T>(alpha), a.data(), lda, b.data(), ldb,
-          static_cast<T>(beta), c.data(), ldc);
+          static_cast<T>(beta), c.data(), ldc,
+          added == Added::result ? Addend<T>{} : Addend<T>{d.data(), stride});
   double worst = 0;
   for (int64_t i = 0; i < s.m; ++i) {
     for (int64_t j = 0; j < s.n; ++j) {
@@ -44,7 +52,8 @@ double gemm_error(const Case& s, bool ta, bool tb, double alpha, double beta, in
         sum += static_cast<double>(a[ta ? l * lda + i : i * lda + l]) *
                b[tb ? j * ldb + l : l * ldb + j];
       }
-      const double want = alpha * sum + (beta == 0 ? 0 : beta * c0[i * ldc + j]);
+      const double term = d[i * (added == Added::result ? ldc : stride) + j];
+      const double want = alpha * sum + (beta == 0 ? 0 : beta * term);
       worst = std::fmax(worst, std::fabs(c[i * ldc + j] - want));
       if (std::isnan(c[i * ldc + j])) return INFINITY;
     }
@@ -85,6 +94,22 @@ TEST_CASE("gemm: tiles of C and chunks of k") {
     CHECK(gemm_error<float>({64, 3, 20000}, ta, tb, 1, 0, 0) < 1e-6);
     CHECK(gemm_error<double>({64, 3, 900}, ta, tb, 0.5, 2, 3) < 1e-14);
     CHECK(gemm_error<float>({1030, 40, 33}, ta, tb, 1, 1, 1) < 2e-6);
+  }
+}
+
+TEST_CASE("gemm: an addend in the place of C") {
+  const Case cases[] = {{1, 5, 7},   {3, 5, 2},      {130, 70, 9},   {300, 200, 90}, {1030, 40, 33},
+                        {50, 9, 40}, {20, 24, 5001}, {40, 130, 600}, {1, 3000, 900}};
+  for (const Case& s : cases) {
+    for (int flags = 0; flags < 8; ++flags) {
+      const bool ta = flags & 1, tb = flags & 2;
+      const Added added = flags & 4 ? Added::row : Added::matrix;
+      CAPTURE(str(s.m, " ", s.n, " ", s.k, " ", flags));
+      CHECK(gemm_error<double>(s, ta, tb, 1, 1, 0, added) < 1e-14);
+      CHECK(gemm_error<double>(s, ta, tb, -0.5, 0.75, 3, added) < 1e-14);
+      CHECK(gemm_error<float>(s, ta, tb, 1, 1, 2, added) < 2e-6);
+      CHECK(gemm_error<float>(s, ta, tb, 1, 0, 2, added) < 2e-6);
+    }
   }
 }
 
