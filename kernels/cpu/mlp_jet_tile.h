@@ -44,9 +44,9 @@ struct Memory {
     int64_t size = 2 * net.widest * slots;
     for (const Layer<V>& l : net.layers) size += (l.in + l.out) * slots + l.out;
     const size_t bytes = static_cast<size_t>(size * net.groups()) * sizeof(V);
-    all.resize(bytes + kVectorBytes);
-    void* memory = all.data();
-    size_t space = all.size();
+    size_t space = bytes + kVectorBytes;
+    all = std::make_unique_for_overwrite<std::byte[]>(space);  // zeros cost 9 % of a small step
+    void* memory = all.get();
     V* at = static_cast<V*>(std::align(kVectorBytes, bytes, memory, space));
     const auto take = [&](int64_t n) { return std::exchange(at, at + n * net.groups()); };
     for (const Layer<V>& l : net.layers) {
@@ -57,7 +57,7 @@ struct Memory {
     g = take(net.widest * slots);
     g_next = take(net.widest * slots);
   }
-  std::vector<std::byte> all;
+  std::unique_ptr<std::byte[]> all;
   std::vector<V*> a, z, aux;
   V *g, *g_next;
 };

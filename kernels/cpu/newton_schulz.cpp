@@ -9,6 +9,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "basin/core/parallel.h"
@@ -128,10 +129,11 @@ BASIN_HOT void polynomial(const OddQuintic& step, int64_t p, const T* g, T* squa
   for (int64_t i = 0; i < p; ++i) square[i * p + i] += a;
 }
 
-// All steps on x [p, q] in Gram stages; y [p, q] and squares [4, p, p] are scratch. Returns x or y,
-// where the result is.
+// All steps on x [p, q] in Gram stages; y [p, q] and squares [4, p, p] are scratch. Returns where
+// the result is: `last` unless that is null, else x or y.
 template <class T>
-T* iterate_gram(std::span<const OddQuintic> steps, int64_t p, int64_t q, T* x, T* y, T* squares) {
+T* iterate_gram(std::span<const OddQuintic> steps, int64_t p, int64_t q, T* x, T* y, T* squares,
+                T* last) {
   T *g = squares, *factor = g + p * p, *all = factor + p * p, *spare = all + p * p;
   const auto times = [&](const T* a, const T* b, T* c) {
     gemm_symmetric(false, p, p, T(1), a, p, b, p, T(0), c, p);
@@ -158,6 +160,7 @@ T* iterate_gram(std::span<const OddQuintic> steps, int64_t p, int64_t q, T* x, T
         std::swap(factor, all);
       }
     }
+    if (k == steps.size() && last) y = last;
     gemm(false, false, p, q, p, T(1), all, p, x, q, T(0), y, q);
     std::swap(x, y);
   }
@@ -202,18 +205,25 @@ void iterate_matrix(const In* in, In* out, int64_t rows, int64_t cols, double de
   if (tall) transpose(spare, rows, cols, cols, x, q);
   const bool bf16 = plan.arithmetic == NsArithmetic::bf16;
   if (bf16) round_all(x, n);
+  W* last = nullptr;  // where the last step writes
+  if constexpr (std::is_same_v<In, W>) last = tall ? nullptr : out;
   if (staged) {
-    x = iterate_gram(plan.steps, p, q, x, y, gram);
+    x = iterate_gram(plan.steps, p, q, x, y, gram, last);
   } else {
-    for (const OddQuintic& step : plan.steps) {
-      iterate(step, p, q, x, y, gram, poly, bf16);
+    for (size_t k = 0; k < plan.steps.size(); ++k) {
+      if (k + 1 == plan.steps.size() && last) y = last;
+      iterate(plan.steps[k], p, q, x, y, gram, poly, bf16);
       std::swap(x, y);
     }
   }
+  if (last && x == last) return;
   if (tall) {
-    transpose(x, p, q, q, spare, cols);
-    x = spare;
+    W* turned = spare;
+    if constexpr (std::is_same_v<In, W>) turned = out;
+    transpose(x, p, q, q, turned, cols);
+    x = turned;
   }
+  if (static_cast<const void*>(x) == out) return;
   for (int64_t i = 0; i < n; ++i) out[i] = static_cast<In>(x[i]);
 }
 
