@@ -131,11 +131,9 @@ class Forward {
   // HTR
   void refine(const goten::Refinement& htr) {
     const EdgeRefinement& how = config_.htr;
+    const Tensors rows = by_degree();
     Tensors keys;
-    for (int64_t l = 1; l <= config_.degree; ++l) {
-      const Tensor rows = slice(x_, 1, l * l - 1, (l + 1) * (l + 1) - 1);
-      keys.push_back(pass_.apply(htr.keys[static_cast<size_t>(l - 1)], rows));
-    }
+    for (size_t l = 0; l < rows.size(); ++l) keys.push_back(pass_.apply(htr.keys[l], rows[l]));
     const Tensor q = pass_.apply(htr.query, x_), k = concat(keys, 1);
     const Tensor y = how.rejection ? g_.y : Tensor();
     Tensor w = config_.fused ? edge_products(q, k, y, g_.edges)
@@ -158,16 +156,24 @@ class Forward {
     const Tensor z = pass_.apply(block.mix, x_);
     const Tensor n = sqrt(sum(square(z), 1) + kNormEps);
     const Tensor m = perceptron(block.feed, concat({h_, n}, 1));
-    h_ = h_ + slice(m, 1, 0, d);
-    x_ = x_ + reshape(slice(m, 1, d, 2 * d), {molecules_.atoms(), 1, d}) * z;
+    const Tensors parts = split(m, 1, {d, d});
+    h_ = h_ + parts[0];
+    x_ = x_ + reshape(parts[1], {molecules_.atoms(), 1, d}) * z;
+  }
+
+  Tensors by_degree() const {  // x_: rows of degree 1, of degree 2, ..
+    std::vector<int64_t> sizes;
+    for (int64_t l = 1; l <= config_.degree; ++l) sizes.push_back(2 * l + 1);
+    return split(x_, 1, sizes);
   }
 
   void keep(size_t number) {
     activations_.push_back({str("h", number), h_, Rows::node});
-    for (int64_t l = 1; l <= config_.degree; ++l) {
-      const Tensor rows = slice(x_, 1, l * l - 1, (l + 1) * (l + 1) - 1);
+    int degree = 0;
+    for (const Tensor& rows : by_degree()) {
+      ++degree;
       activations_.push_back(
-          {str("x", number, "_", l), permute(rows, {0, 2, 1}), Rows::node, static_cast<int>(l)});
+          {str("x", number, "_", degree), permute(rows, {0, 2, 1}), Rows::node, degree});
     }
   }
 

@@ -28,13 +28,12 @@ struct Gated {
 Gated apply(const GatedBlock& block, const Pass& pass, const Gated& in, bool activated) {
   const int64_t n = block.vectors;
   const Tensor mixed = pass.apply(block.mix, in.vectors);
-  const Tensor measured = slice(mixed, 2, 0, n), moved = slice(mixed, 2, n, 2 * n);
-  const Tensor length = sqrt(sum(square(measured), 1) + kNormEps);
+  const Tensors parts = split(mixed, 2, {n, n});  // V, W
+  const Tensor length = sqrt(sum(square(parts[0]), 1) + kNormEps);
   const Tensor y = pass.apply(block.net.second,
                               silu(pass.apply(block.net.first, concat({in.scalars, length}, 1))));
-  const Tensor s = slice(y, 1, 0, block.scalars);
-  const Tensor gate = slice(y, 1, block.scalars, block.scalars + n);
-  return {activated ? silu(s) : s, moved * reshape(gate, {gate.size(0), 1, n})};
+  const Tensors out = split(y, 1, {block.scalars, n});
+  return {activated ? silu(out[0]) : out[0], parts[1] * reshape(out[1], {y.size(0), 1, n})};
 }
 
 // sum_i p_i + q_i (x_i - x_com), [B, 3]

@@ -208,7 +208,8 @@ GataMessages gata_message(const GataInputs& in, const EdgeList& edges, int64_t h
   append(all, edges);
   const Tensor out = fused_op(std::make_shared<GataRule>(heads, geometry), all)[0];
   const int64_t d = in.q.size(1), rows = in.y.size(1);
-  return {slice(out, 1, 0, d), reshape(slice(out, 1, d, (1 + rows) * d), {edges.nodes(), rows, d})};
+  const Tensors parts = split(out, 1, {d, rows * d});
+  return {parts[0], reshape(parts[1], {edges.nodes(), rows, d})};
 }
 
 Tensor edge_products(const Tensor& q, const Tensor& k, const Tensor& y, const EdgeList& edges) {
