@@ -5,7 +5,8 @@ of a trained PointNet, by curvlinops (with SciPy's ARPACK) or by hessian_eigenth
 Reads WEIGHTS (safetensors under the names of the common PyTorch code, as Basin's checkpoints have them)
 and the training shapes of a ModelNet40 folder in HDF5 that `landscape_probe --limit L --examples 0`
 measures: L of them, spread evenly, the first points of each, centred, of radius 1. The loss is the mean
-cross-entropy, batch norm has its running statistics, dropout is off, products are f32. One tool per
+cross-entropy, batch norm has its running statistics, dropout is off, products and the vectors of a tool
+are f32 unless --dtype says f64. One tool per
 process, so that its wall time and its peak resident set are that tool's, imports and reading included.
 With --basin FILE (the probe's curvature.json) the two are compared: the same loss to 1e-5, the largest
 eigenvalue to 1e-4, 95 % intervals of the trace that overlap; else exit code 1.
@@ -111,8 +112,9 @@ def by_curvlinops(args, model, batches):
                                     check_deterministic=False, num_data=args.limit)
     counted = Products(hessian._matmat)
     hessian._matmat = counted
-    operator = hessian.to_scipy(dtype=np.float32)
-    start = np.random.default_rng(args.seed).standard_normal(operator.shape[0]).astype(np.float32)
+    dtype = {"f32": np.float32, "f64": np.float64}[args.dtype]
+    operator = hessian.to_scipy(dtype=dtype)
+    start = np.random.default_rng(args.seed).standard_normal(operator.shape[0]).astype(dtype)
     values = scipy.sparse.linalg.eigsh(operator, k=1, which="LA", tol=args.tolerance, v0=start,
                                        ncv=args.steps, return_eigenvectors=False)
     eigen = counted.done
@@ -169,6 +171,7 @@ def main():
     parser.add_argument("--steps", type=int, default=10,
                         help="of hessian_eigenthings' Lanczos, between restarts of ARPACK")
     parser.add_argument("--probes", type=int, default=24, help="of the trace")
+    parser.add_argument("--dtype", choices=["f32", "f64"], default="f32")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--basin", metavar="FILE", help="curvature.json of landscape_probe")
@@ -177,15 +180,17 @@ def main():
     if args.limit % args.batch:
         parser.error("--limit: a multiple of --batch, since both tools weigh batches alike")
     torch.set_num_threads(args.threads)
+    dtype = {"f32": torch.float32, "f64": torch.float64}[args.dtype]
     x, y = shapes(args.data, args.limit, args.points)
-    batches = list(zip(x.split(args.batch), y.split(args.batch)))
-    model = Classifier(args.weights)
+    batches = list(zip(x.to(dtype).split(args.batch), y.split(args.batch)))
+    model = Classifier(args.weights).to(dtype)
     value, converged, eigen, samples = TOOLS[args.tool](args, model, batches)
     seconds, used = process_seconds(), resource.getrusage(resource.RUSAGE_SELF)
     error = statistics.stdev(samples) / len(samples) ** 0.5
     half = student.ppf(0.975, len(samples) - 1) * error
     mean = statistics.fmean(samples)
     mine = {"tool": args.tool, "torch": torch.__version__, "threads": args.threads,
+            "dtype": args.dtype,
             "loss": mean_loss(model, batches), "lambda_max": value, "converged": converged,
             "eigenvalue_products": eigen, "trace": mean, "trace_standard_error": error,
             "trace_low": mean - half, "trace_high": mean + half, "products": eigen + len(samples), "seconds": seconds,

@@ -26,7 +26,7 @@ constexpr int64_t kSymmetricRows = 64;   // of a tile of a symmetric C; a multip
 constexpr int64_t kSymmetricCols = 256;  // of it, at most; a multiple of its rows
 constexpr int64_t kNarrow = 16;          // columns of C below which a vector is mostly padding
 constexpr int64_t kChunkedDepth = 4096;  // k from which it may be cut
-constexpr int64_t kChunkedOutput = int64_t{1} << 18;  // largest m * n whose k is cut
+constexpr int64_t kChunkedOutput = int64_t{1} << 19;  // largest m * n whose k is cut
 constexpr int64_t kMaxChunks = 16;
 
 struct Cut {
