@@ -11,7 +11,7 @@
 namespace basin::test {
 namespace {
 
-Settings clouds(const std::string& network, const std::string& optimizer) {
+Settings clouds_settings(const std::string& network, const std::string& optimizer) {
   Settings out = tiny_shapes(optimizer);
   out.task.options["limit"] = "24";
   out.task.options["points"] = "32";
@@ -28,7 +28,7 @@ Settings clouds(const std::string& network, const std::string& optimizer) {
 }
 
 // Its points are drawn anew after two steps.
-Settings burgers(const std::string& optimizer, const char* fused) {
+Settings burgers_settings(const std::string& optimizer, const char* fused) {
   register_builtin_tasks();
   Settings out;
   out.task = {
@@ -47,7 +47,7 @@ struct Trained {
   bool operator==(const Trained&) const = default;
 };
 
-Trained steps_of(Settings settings, GraphMode graph, int64_t steps) {
+Trained trained_steps(Settings settings, GraphMode graph, int64_t steps) {
   settings.train.graph = graph;
   const Problem problem(settings);
   Trainer trainer(problem.task, problem.options);
@@ -98,7 +98,7 @@ Batch cloud_batch(uint64_t number, int64_t points = 7) {
   return {{Tensor::from(xyz, {4, points, 3}), Tensor::from(labels, {4})}, 4, {}};
 }
 
-std::vector<std::string> weights_of(const fs::path& run) {
+std::vector<std::string> checkpoint_hashes(const fs::path& run) {
   const int64_t step = checkpoint_steps(run / "ckpt").back();
   const fs::path folder = checkpoint_path(run / "ckpt", step);
   return {str(step), sha256_hex_of_file(folder / "model.safetensors"),
@@ -112,9 +112,9 @@ TEST_CASE("recorded step: networks and optimizers have the bits of plain steps")
     for (const char* optimizer : {"adamw", "muon", "sgd"}) {
       CAPTURE(network);
       CAPTURE(optimizer);
-      const Settings s = clouds(network, optimizer);
-      const Trained plain = steps_of(s, GraphMode::off, 5);
-      CHECK(steps_of(s, GraphMode::on, 5) == plain);
+      const Settings s = clouds_settings(network, optimizer);
+      const Trained plain = trained_steps(s, GraphMode::off, 5);
+      CHECK(trained_steps(s, GraphMode::on, 5) == plain);
       CHECK(plain.numbers[0] != plain.numbers[3]);
       CHECK(plain.numbers[1] > s.train.clip);  // clipped
     }
@@ -126,20 +126,20 @@ TEST_CASE("recorded step: a Burgers PINN, with optimizers that look again too") 
     for (const char* fused : {"true", "false"}) {
       CAPTURE(optimizer);
       CAPTURE(fused);
-      const Settings s = burgers(optimizer, fused);
-      const Trained plain = steps_of(s, GraphMode::off, 6);
-      CHECK(steps_of(s, GraphMode::on, 6) == plain);
+      const Settings s = burgers_settings(optimizer, fused);
+      const Trained plain = trained_steps(s, GraphMode::off, 6);
+      CHECK(trained_steps(s, GraphMode::on, 6) == plain);
       CHECK(plain.numbers.front() != plain.numbers.back());
     }
   }
-  Settings sharp = burgers("adamw", "true");
+  Settings sharp = burgers_settings("adamw", "true");
   sharp.train.optimizer.options = {{"sam", "0.05"}};
-  CHECK(steps_of(sharp, GraphMode::on, 4) == steps_of(sharp, GraphMode::off, 4));
+  CHECK(trained_steps(sharp, GraphMode::on, 4) == trained_steps(sharp, GraphMode::off, 4));
 }
 
 TEST_CASE("recorded step: a resumed run has the bits of a plain whole one") {
   const TempDir dir;
-  Settings made = clouds("pointnet", "muon");
+  Settings made = clouds_settings("pointnet", "muon");
   const Problem plain(made);
   train(plain, dir / "plain", 0);
   made.train.graph = GraphMode::on;
@@ -147,8 +147,8 @@ TEST_CASE("recorded step: a resumed run has the bits of a plain whole one") {
   train(recorded, dir / "whole", 0);
   train(recorded, dir / "pieces", 3);
   train(recorded, dir / "pieces", 0);
-  CHECK(weights_of(dir / "whole") == weights_of(dir / "plain"));
-  CHECK(weights_of(dir / "pieces") == weights_of(dir / "plain"));
+  CHECK(checkpoint_hashes(dir / "whole") == checkpoint_hashes(dir / "plain"));
+  CHECK(checkpoint_hashes(dir / "pieces") == checkpoint_hashes(dir / "plain"));
   CHECK(timeless_lines(dir / "whole") == timeless_lines(dir / "plain"));
 }
 
