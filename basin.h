@@ -56,6 +56,7 @@
 #include "basin/core/error.h"
 #include "basin/core/folder.h"
 #include "basin/core/half.h"
+#include "basin/core/host_recording.h"
 #include "basin/core/io.h"
 #include "basin/core/lines.h"
 #include "basin/core/listing.h"

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "basin/core/error.h"
+#include "basin/core/host_recording.h"
 
 namespace basin {
 namespace {
@@ -179,6 +180,10 @@ void set_num_threads(int n) {
 namespace detail {
 
 void run_tiles(int64_t tiles, TileFn fn, void* body) {
+  // What other threads do is not seen; kernels, which may use them, are recorded whole.
+  if (HostRecording* const recording = HostRecording::current()) {
+    recording->refuse("the host works in threads of its own");
+  }
   if (inside_tile) {
     for (int64_t t = 0; t < tiles; ++t) fn(body, t);
     return;

@@ -270,14 +270,26 @@ Storage::Storage(size_t bytes, Device device)
   fence(device, data_, pool_ ? block_bytes_ : bytes, block_bytes_);
 }
 
+Storage::Storage(const Storage* lender)
+    : data_(lender->data_),
+      bytes_(lender->bytes_),
+      device_(lender->device_),
+      returned_(false),
+      pool_(lender->pool_) {}
+
+StoragePtr Storage::borrowed(const StoragePtr& storage) {
+  if (storage == nullptr || !storage->pool_) return storage;
+  return StoragePtr(new Storage(storage.get()));
+}
+
 Storage::~Storage() {
+  if (!returned_) return;
   if (!pool_) fence(device_, data_, 0, block_bytes_);
   (pool_ ? pool_->blocks() : allocator(device_)).deallocate(data_, block_bytes_);
 }
 
 MemoryPool::MemoryPool(Device device) {
-  check(device != Device::cpu, "MemoryPool: the CPU needs none");
-  device_backend(device);
+  if (device != Device::cpu) device_backend(device);
   state_ = std::make_shared<PoolState>(device);
 }
 AllocatorStats MemoryPool::stats() const { return state_->blocks().stats(); }

@@ -22,6 +22,10 @@ class Storage {
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
+  // For a recording: the memory of a block of a pool, which others may be given meanwhile; it keeps
+  // the pool and not the block. Memory that is no pool's is shared as ever.
+  static std::shared_ptr<Storage> borrowed(const std::shared_ptr<Storage>& storage);
+
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
   Device device() const { return device_; }
@@ -30,11 +34,14 @@ class Storage {
   void bump_version() { ++version_; }
 
  private:
+  explicit Storage(const Storage* lender);
+
   void* data_ = nullptr;
   size_t bytes_ = 0;
   size_t block_bytes_ = 0;  // bytes of the size class, what the allocator gets back
   uint64_t version_ = 0;
   Device device_;
+  bool returned_ = true;             // by the destructor; not of what is borrowed
   std::shared_ptr<PoolState> pool_;  // where the block returns to; null: the device's allocator
 };
 using StoragePtr = std::shared_ptr<Storage>;

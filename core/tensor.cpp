@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "basin/core/host_recording.h"
+
 namespace basin {
 namespace {
 
@@ -24,6 +26,21 @@ void require_host(const Tensor& t, const char* what) {
         "; copy it with to(Device::cpu) first");
 }
 
+// Values pass between tensors and the host, which a recording does not see.
+void pass_values(const char* what) {
+  if (HostRecording* const recording = HostRecording::current()) {
+    recording->refuse(str("the host ", what, " values of a tensor"));
+  }
+}
+
+// The recording that a write of this thread to that device belongs to.
+HostRecording* recording_on(Device device) {
+  HostRecording* const recording = HostRecording::current();
+  if (recording == nullptr || device == Device::cpu) return recording;
+  recording->refuse("a device is at work beside the CPU");
+  return nullptr;
+}
+
 void copy_bytes(void* to, Device to_device, const void* from, Device from_device, size_t bytes) {
   if (bytes == 0) return;
   if (to_device == Device::cpu && from_device == Device::cpu) {
@@ -32,6 +49,18 @@ void copy_bytes(void* to, Device to_device, const void* from, Device from_device
     const Device device = to_device == Device::cpu ? from_device : to_device;
     device_backend(device).copy(to, to_device, from, from_device, bytes);
   }
+}
+
+// Both on the CPU, of one size.
+void convert_here(const Tensor& from, const Tensor& to) {
+  visit(from.dtype(), [&](auto z) {
+    const auto* p = static_cast<const decltype(z)*>(from.storage()->data());
+    visit(to.dtype(), [&](auto w) {
+      using To = decltype(w);
+      std::transform(p, p + from.numel(), static_cast<To*>(to.storage()->data()),
+                     [](auto v) { return static_cast<To>(v); });
+    });
+  });
 }
 
 }  // namespace
@@ -56,6 +85,7 @@ Tensor Tensor::from(std::span<const T> values, const Shape& shape, Device device
   check(static_cast<int64_t>(values.size()) == shape.numel(), "Tensor::from: ", values.size(),
         " values do not fill shape ", shape);
   Tensor t = empty(shape, kDTypeOf<T>, device);
+  pass_values("writes");
   copy_bytes(t.data_->data(), device, values.data(), Device::cpu, t.bytes());
   return t;
 }
@@ -63,6 +93,7 @@ Tensor Tensor::from(std::span<const T> values, const Shape& shape, Device device
 template <class T>
 const T* Tensor::data() const {
   require_host(*this, "Tensor::data");
+  pass_values("reads");
   check(dtype_ == kDTypeOf<T>, "Tensor::data: the tensor holds ", name_of(dtype_), ", asked for ",
         name_of(kDTypeOf<T>));
   return static_cast<const T*>(data_->data());
@@ -75,7 +106,13 @@ T* Tensor::mutable_data() {
   return static_cast<T*>(data_->data());
 }
 
+const void* Tensor::raw() const {
+  pass_values("reads");
+  return data_ ? data_->data() : nullptr;
+}
+
 void* Tensor::mutable_raw() {
+  pass_values("writes");
   check(defined(), "Tensor::mutable_raw: the tensor is undefined");
   data_->bump_version();
   return data_->data();
@@ -89,6 +126,7 @@ double Tensor::item() const {
 double Tensor::at(int64_t i) const {
   check(defined(), "Tensor::at: the tensor is undefined");
   check(i >= 0 && i < numel(), "Tensor::at: index ", i, " is outside shape ", shape_);
+  pass_values("reads");
   double out = 0;
   visit(dtype_, [&](auto z) {
     copy_bytes(&z, Device::cpu, static_cast<const decltype(z)*>(data_->data()) + i, device_,
@@ -101,6 +139,7 @@ double Tensor::at(int64_t i) const {
 template <class T>
 std::vector<T> Tensor::to_vector() const {
   check(defined(), "Tensor::to_vector: the tensor is undefined");
+  pass_values("reads");
   if (device_ != Device::cpu) return to(Device::cpu).to_vector<T>();
   std::vector<T> out(numel());
   visit(dtype_, [&](auto z) {
@@ -120,24 +159,21 @@ Tensor Tensor::clone() const {
 Tensor Tensor::to(DType dtype) const {
   if (!defined() || dtype == dtype_) return detach();
   Tensor t = empty(shape_, dtype, device_);
+  if (HostRecording* const recording = recording_on(device_)) {
+    recording->add([from = borrowed(), to = t.borrowed()] { convert_here(from, to); });
+  }
   if (device_ != Device::cpu) {
     device_backend(device_).convert(t.data_->data(), dtype, data_->data(), dtype_, numel());
     return t;
   }
-  visit(dtype_, [&](auto from) {
-    const auto* p = static_cast<const decltype(from)*>(data_->data());
-    visit(dtype, [&](auto z) {
-      using To = decltype(z);
-      std::transform(p, p + numel(), static_cast<To*>(t.data_->data()),
-                     [](auto v) { return static_cast<To>(v); });
-    });
-  });
+  convert_here(*this, t);
   return t;
 }
 
 Tensor Tensor::to(Device device) const {
   if (!defined() || device == device_) return detach();
   Tensor t = empty(shape_, dtype_, device);
+  pass_values("copies");
   copy_bytes(t.data_->data(), device, data_->data(), device_, bytes());
   return t;
 }
@@ -150,6 +186,8 @@ Tensor Tensor::view(const Shape& shape) const {
 
 Tensor Tensor::detach() const { return {shape_, dtype_, data_, device_}; }
 
+Tensor Tensor::borrowed() const { return {shape_, dtype_, Storage::borrowed(data_), device_}; }
+
 Tensor Tensor::meta() const {
   Tensor t = *this;
   t.data_.reset();
@@ -160,11 +198,19 @@ void Tensor::copy_from(const Tensor& other) {
   check(defined() && other.defined(), "copy_from: a tensor is undefined");
   check(shape_ == other.shape_ && dtype_ == other.dtype_, "copy_from: expected ", name_of(dtype_),
         " ", shape_, ", got ", name_of(other.dtype_), " ", other.shape_);
-  copy_bytes(mutable_raw(), device_, other.data_->data(), other.device_, bytes());
+  if (device_ != other.device_) pass_values("copies");
+  if (HostRecording* const recording = recording_on(device_)) {
+    recording->add([to = borrowed(), from = other.borrowed()]() mutable { to.copy_from(from); });
+  }
+  data_->bump_version();
+  copy_bytes(data_->data(), device_, other.data_->data(), other.device_, bytes());
 }
 
 void Tensor::fill(double value) {
   check(defined(), "Tensor::fill: the tensor is undefined");
+  if (HostRecording* const recording = recording_on(device_)) {
+    recording->add([to = borrowed(), value]() mutable { to.fill(value); });
+  }
   data_->bump_version();
   visit(dtype_, [&](auto z) {
     using T = decltype(z);

@@ -52,7 +52,7 @@ class Tensor {
   const T* data() const;
   template <class T>
   T* mutable_data();  // counts as an in-place write (bumps the storage version)
-  const void* raw() const { return data_ ? data_->data() : nullptr; }
+  const void* raw() const;
   void* mutable_raw();
 
   // Reading values works on every device; from a GPU it waits and copies.
@@ -66,6 +66,7 @@ class Tensor {
   Tensor to(Device device) const;         // copy on the device (or this, when there), no tape
   Tensor view(const Shape& shape) const;  // same storage, other shape, no tape
   Tensor detach() const;                  // same storage, no tape
+  Tensor borrowed() const;                // for a recording (Storage::borrowed), no tape
   Tensor meta() const;                    // shape, dtype and tape place, no storage
   void copy_from(const Tensor& other);    // in-place, equal shape and dtype, any device
   void fill(double value);                // in-place

@@ -2,6 +2,7 @@
 #include "basin/train/step.h"
 
 #include <cmath>
+#include <cstring>
 
 #include "basin/core/log.h"
 #include "basin/kernels/clip.h"
@@ -29,11 +30,11 @@ TrainStep::TrainStep(const Task& task, ModelState& state, Optimizer& optimizer,
       dtype_(state.params[0].value.dtype()) {
   check(options.clip == 0 || optimizer.loss_use() != LossUse::line_search, optimizer.name(),
         ": its line search needs the gradient as it is; take --clip away");
-  check(options.graph != GraphMode::on || device_ != Device::cpu,
-        "--graph on: the CPU records nothing; add --device cuda or use --graph auto");
   // With BASIN_SYNC=1 values on the device are checked by the host, which a recording refuses.
-  const bool automatic = options.graph == GraphMode::automatic && !device_checks();
-  if (device_ != Device::cpu && (options.graph == GraphMode::on || automatic)) {
+  // On the CPU a recording saves little beside kernels of any size: it is asked for.
+  const bool automatic =
+      options.graph == GraphMode::automatic && device_ != Device::cpu && !device_checks();
+  if (options.graph == GraphMode::on || automatic) {
     repeated_ = std::make_unique<RepeatedWork>(device_);
   }
   check(options.microbatches >= 1 && options.microbatches % options.processes->size() == 0,
@@ -44,7 +45,8 @@ TrainStep::TrainStep(const Task& task, ModelState& state, Optimizer& optimizer,
           "--graph on: a step of several microbatches is not recorded; use --graph off or auto");
     repeated_.reset();
   }
-  if (device_ == Device::cpu || in_parts()) return;
+  if (at_once()) return;
+  options_.guarded |= device_ == Device::cpu;
   step_ = Tensor::zeros({}, DType::i64, device_);
   loss_ = Tensor::zeros({}, dtype_, device_);
   squares_ = Tensor::zeros({static_cast<int64_t>(state.params.size())}, DType::f64, device_);
@@ -112,8 +114,19 @@ void TrainStep::make_places(const Batch& like) {
   outputs_.clear();
 }
 
+// A recording knows parameters and buffers by their addresses.
+bool TrainStep::moved() {
+  std::vector<const void*> now;
+  for (const ParamList* list : {&state_.params, &state_.buffers}) {
+    for (const Param& p : *list) now.push_back(p.value.raw());
+  }
+  const bool moved = now != addresses_;
+  addresses_ = std::move(now);
+  return moved;
+}
+
 void TrainStep::set_batch(const Batch& batch) {
-  if (device_ == Device::cpu || in_parts()) {  // parts go to the device one by one
+  if (at_once()) {  // parts go to the device one by one
     batch_ = batch.to(dtype_);
     return;
   }
@@ -135,44 +148,57 @@ StepOutput TrainStep::output_of(const Tensor& loss, const Tensor& squares, const
   if (std::isfinite(out.norm)) out.squares.clear();
   for (const Tensor& t : terms) out.terms.push_back(t.item());
   if (task_.train_meter) {
-    for (const Tensor& t : outputs) out.outputs.push_back(t.to(Device::cpu));
+    for (const Tensor& t : outputs) {  // those of a recording are written again
+      out.outputs.push_back(device_ == Device::cpu && repeated_ ? t.clone() : t.to(Device::cpu));
+    }
   }
   return out;
 }
 
-// The results get their places before anything is recorded: what is made inside a recording belongs
-// to it. One forward pass tells their shapes.
-void TrainStep::make_results() {
+// The results get their places in the first run, which is not recorded on a device, and outside of
+// the pool: what is made inside of it is the recording's.
+void TrainStep::make_results(const Objective& asked, const LossParts& parts) {
   if (!outputs_.empty()) return;
-  const Objective asked = objective(ForwardOptions::training(options_.seed, 0));
-  for (const Tensor& t : outputs_only(asked)(state_.params.values())) {
-    outputs_.push_back(Tensor::zeros(t.shape(), t.dtype(), device_));
+  const MemoryPool::Outside outside;
+  for (const Tensor& t : parts.outputs) {
+    outputs_.push_back(Tensor::empty(t.shape(), t.dtype(), device_));
   }
   term_names_ = names_of_terms(asked);
   for (size_t i = 0; i < term_names_.size(); ++i) {
-    terms_.push_back(Tensor::zeros({}, dtype_, device_));
+    terms_.push_back(Tensor::empty({}, dtype_, device_));
   }
+}
+
+// Gradients and statistics are in the recording's memory.
+void TrainStep::record_anew() {
+  grads_.clear();
+  stats_.clear();
+  repeated_->forget();
 }
 
 void TrainStep::start(int64_t step, double lr_scale) {
   if (in_parts()) return start_in_parts(step, lr_scale);
-  if (device_ == Device::cpu) return start_here(step, lr_scale);
+  if (at_once()) return start_here(step, lr_scale);
   optimizer_.look_ahead(state_.params);
-  make_results();
   const double momentum = task_.model.bn_momentum(step * options_.batch);
-  if (repeated_ && momentum != momentum_) repeated_->forget();
+  const bool other_momentum = momentum != momentum_ && !options_.guarded;  // else not recorded
+  if (repeated_ && (moved() || other_momentum)) {
+    record_anew();
+    checked_ = false;
+  }
   momentum_ = momentum;
   step_.copy_from(Tensor::full({}, DType::i64, static_cast<double>(step)));
   StepInfo info{step, 0, lr_scale};
   if (whole()) optimizer_.prepare(state_.params, info);
   if (repeated_) {
-    if (!repeated_->recorded()) {  // their memory is the recording's
-      grads_.clear();
-      stats_.clear();
-    }
-    repeated_->run([this] { launch_all(); });
+    if (!repeated_->recorded()) record_anew();
+    const bool replayed = repeated_->recorded();
+    repeated_->run([&] { launch_all(step); });
+    if (device_ == Device::cpu && replayed && !checked_) hold_against_plain(step);
+    check(repeated_->refusal().empty(), "--graph on: a step of task '", task_.name,
+          "' cannot be recorded on the CPU, ", repeated_->refusal(), "; use --graph off or auto");
   } else {
-    launch_all();
+    launch_all(step);
   }
   evaluations_ = 1;
   if (whole()) return;
@@ -187,9 +213,25 @@ void TrainStep::start(int64_t step, double lr_scale) {
   }
 }
 
-// Nothing here may depend on a value that changes from step to step, or wait.
-void TrainStep::launch_all() {
-  auto options = ForwardOptions::training(options_.seed, 0);
+// A recording cannot see a count that a loss keeps of its own calls, or that it reads the number of
+// the step on the host. One step that is replayed and recorded anew, in the same memory, shows it.
+void TrainStep::hold_against_plain(int64_t step) {
+  const Tensor loss = loss_.clone(), squares = squares_.clone();
+  record_anew();
+  repeated_->run([&] { launch_all(step); });
+  const auto same = [](const Tensor& a, const Tensor& b) {
+    return std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
+  };
+  check(same(loss, loss_) && same(squares, squares_), "--graph on: replayed, step ", step,
+        " of task '", task_.name, "' differs from the same step made anew, so its loss depends on ",
+        "more than weights, batch and ForwardOptions::step_there; use --graph off or auto");
+  checked_ = true;
+}
+
+// Nothing here may depend on a value that changes from step to step, or wait. The step is there for
+// hold_against_plain(), which finds those who read its number all the same.
+void TrainStep::launch_all(int64_t step) {
+  auto options = ForwardOptions::training(options_.seed, static_cast<uint64_t>(step));
   options.step_there = step_;
   const Objective asked = objective(options);
   ValueGrad result = value_and_grad(training_loss(asked))(state_.params.values());
@@ -206,6 +248,7 @@ void TrainStep::launch_all() {
   } else if (!parts.batch_statistics.empty()) {
     update_running_stats(state_.buffers, parts.batch_statistics, momentum_);
   }
+  make_results(asked, parts);
   loss_.copy_from(result.value);
   for (size_t i = 0; i < terms_.size(); ++i) terms_[i].copy_from(parts.terms[i]);
   for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i].copy_from(parts.outputs[i]);
@@ -233,7 +276,7 @@ void TrainStep::start_here(int64_t step, double lr_scale) {
 }
 
 StepOutput TrainStep::finish() {
-  if (device_ == Device::cpu || in_parts()) return std::move(done_);
+  if (at_once()) return std::move(done_);
   StepOutput out = output_of(loss_, squares_, terms_, outputs_);
   out.term_names = term_names_;
   out.evaluations = evaluations_;

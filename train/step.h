@@ -1,6 +1,8 @@
 // One training step on the device of its parameters: loss and gradient, clipping, optimizer,
 // running statistics. What is trained is an Objective of the task.
-//   CPU      step by step; nothing is written when the loss or a gradient is not finite.
+//   CPU      step by step; nothing is written when the loss or a gradient is not finite. With a
+//            graph that was asked for (on) loss and gradient are recorded in the first step, and
+//            the update follows them.
 //   device   the tensors of the batch, loss, outputs and norms have fixed places; everything from
 //            the forward pass to the last weight is started without waiting, then the results are
 //            read. With a graph that part is recorded once and replayed, to the same bits: what
@@ -54,17 +56,20 @@ struct StepOutput {
 
 class TrainStep {
  public:
-  // The arguments must outlive it. usage error when a graph is asked for (on) on the CPU.
+  // The arguments must outlive it.
   TrainStep(const Task& task, ModelState& state, Optimizer& optimizer, const StepOptions& options);
 
-  // The batch of the step to come (any device). On a device it is copied to its fixed places.
+  // The batch of the step to come (any device). With fixed places it is copied to them.
   void set_batch(const Batch& batch);
   // The fixed places on a device, for who fills them there: floats in the dtype of the step.
   Batch& places() { return batch_; }
   void make_places(const Batch& like);
 
-  void start(int64_t step, double lr_scale);  // 0-based step; a device works on while the host...
-  StepOutput finish();                        // ...comes to wait here
+  // 0-based step; a device works on while the host comes to wait in finish(). usage error where a
+  // graph was asked for (on) and the CPU cannot record what the task does, or, in the first step
+  // that is replayed, where made anew it has other bits.
+  void start(int64_t step, double lr_scale);
+  StepOutput finish();
 
   Device device() const { return device_; }
   DType dtype() const { return dtype_; }
@@ -72,7 +77,10 @@ class TrainStep {
   // optimizer that looks ahead: they are where the gradient was taken (Optimizer::look_back).
   bool keeps_state() const { return device_ == Device::cpu || options_.guarded || in_parts(); }
   bool in_parts() const { return options_.microbatches > 1; }
+  // Nothing has a fixed place.
+  bool at_once() const { return in_parts() || (device_ == Device::cpu && !with_graph()); }
   bool with_graph() const { return repeated_ != nullptr; }
+  const RepeatedWork* recording() const { return repeated_.get(); }  // null: without
   std::string describe() const;  // "cuda, steps are recorded", for the log
 
  private:
@@ -91,8 +99,11 @@ class TrainStep {
   Tensors joined_outputs(const std::vector<Tensors>& own) const;
   void start_in_parts(int64_t step, double lr_scale);
   bool whole() const { return optimizer_.recordable() && !options_.guarded; }
-  void make_results();
-  void launch_all();
+  void make_results(const Objective& asked, const LossParts& parts);
+  bool moved();
+  void record_anew();
+  void hold_against_plain(int64_t step);
+  void launch_all(int64_t step);
   StepOutput output_of(const Tensor& loss, const Tensor& squares, const Tensors& terms,
                        const Tensors& outputs) const;
 
@@ -103,7 +114,7 @@ class TrainStep {
   Device device_;
   DType dtype_;
   Batch batch_;
-  // On a device:
+  // On a device, or recorded:
   Tensor step_;              // [] i64
   Tensor loss_, squares_;    // results
   Tensors terms_, outputs_;  // results; made for the shapes of the batch
@@ -112,6 +123,8 @@ class TrainStep {
   Tensors grads_;         // for an optimizer whose step is not recorded
   Tensors stats_;         // the batch statistics of a guarded step
   std::unique_ptr<RepeatedWork> repeated_;
+  std::vector<const void*> addresses_;  // of parameters and buffers in the last step
+  bool checked_ = false;                // a replay was held against a plain step
   // On the CPU, or in parts:
   StepOutput done_;
   int64_t evaluations_ = 1;  // of the step under way

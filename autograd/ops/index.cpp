@@ -149,17 +149,29 @@ Tensor put_along(const Tensor& x, const Tensor& index, int axis, int64_t size) {
                    x);
 }
 
+namespace {
+
+// A kernel, so that a recorded step looks at the labels of each batch.
+struct LabelCheck {
+  static constexpr const char* name = "label_check";
+  static void cpu(std::string_view op, const Tensor& labels, int64_t classes) {
+    const int64_t* label = labels.data<int64_t>();
+    for (int64_t b = 0; b < labels.numel(); ++b) {
+      check(label[b] >= 0 && label[b] < classes, op, ": label ", label[b], " at position ", b,
+            " is outside 0..", classes - 1);
+    }
+  }
+};
+
+}  // namespace
+
 void check_labels(std::string_view op, const Tensor& labels, int64_t classes) {
   check(labels.rank() == 1 && labels.dtype() == DType::i64, op, ": labels must be i64 [B], got ",
         labels);
-  if (labels.device() != Device::cpu) {
-    if (device_checks()) check_labels(op, labels.to(Device::cpu), classes);
-    return;
-  }
-  const int64_t* label = labels.data<int64_t>();
-  for (int64_t b = 0; b < labels.numel(); ++b) {
-    check(label[b] >= 0 && label[b] < classes, op, ": label ", label[b], " at position ", b,
-          " is outside 0..", classes - 1);
+  if (labels.device() == Device::cpu) {
+    launch<LabelCheck>(Device::cpu, op, labels, classes);
+  } else if (device_checks()) {
+    check_labels(op, labels.to(Device::cpu), classes);
   }
 }
 

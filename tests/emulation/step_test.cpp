@@ -279,12 +279,17 @@ TEST_CASE("emulation step: optimizers that look ahead or again leave the graph a
   }
 }
 
-TEST_CASE("emulation step: a graph on the CPU is refused") {
-  const Task task = testing::cloud_task(make_model({.name = "pointnet", .outputs = 5}));
-  ModelState state = init_model(task.model, 0, DType::f32);
-  const auto rule = make_optimizer({.name = "adamw"}, state.params);
-  CHECK(sentence_of([&] { TrainStep(task, state, *rule, {.graph = GraphMode::on}); }) ==
-        "--graph on: the CPU records nothing; add --device cuda or use --graph auto");
+TEST_CASE("emulation graph: a recording on the CPU holds no work of a device") {
+  const Tensor x = Tensor::full({3}, DType::f32, 2, Device::cuda);
+  Tensor y = Tensor::zeros({3}, DType::f32, Device::cuda);
+  const std::vector<std::function<void()>> cases{[&] { y.fill(1); }, [&] { y.copy_from(x); },
+                                                 [&] { x.to(DType::f64); }, [&] { exp(x); }};
+  for (const auto& work : cases) {
+    CHECK(DeviceGraph::record(Device::cpu, work).refusal() == "a device is at work beside the CPU");
+  }
+  CHECK(y.at(0) == 2);
+  CHECK(DeviceGraph::record(Device::cpu, [&] { x.to(Device::cpu); }).refusal() ==
+        "the host copies values of a tensor");
 }
 
 namespace {

@@ -53,7 +53,9 @@ TEST_CASE("program: help, version and usage errors") {
     CHECK(f.err.rfind("train_modelnet: ", 0) == 0);
     CHECK(f.out.empty());
   }
-  CHECK(run(dir, str("--graph on", kTiny)).code == 2);
+  const Finished apart = run(dir, str("--graph on --microbatches 2", kTiny));
+  CHECK(apart.code == 2);
+  CHECK(contains(apart.err, "a step of several microbatches is not recorded"));
   if (kHasCuda) return;  // with a driver and a device the next one trains
   const Finished cuda = run(dir, str("--device cuda", kTiny));
   CHECK(cuda.code == 5);

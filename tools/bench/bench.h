@@ -117,6 +117,7 @@ void run_gine(const BenchOptions& options, BenchReport& report);
 void run_pinn(const BenchOptions& options, BenchReport& report);
 const std::vector<std::string>& pinn_parts();  // that --parts chooses from
 void run_hvp(const BenchOptions& options, BenchReport& report);
+void run_replay(const BenchOptions& options, BenchReport& report);
 void run_loader(const BenchOptions& options, BenchReport& report);
 
 }  // namespace basin::tools

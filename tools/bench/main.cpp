@@ -28,6 +28,8 @@ const std::vector<BenchCase>& bench_cases() {
       {"gotennet", "the same of GotenNet S on molecules of N = 18 atoms", run_gotennet, 18},
       {"gine", "the same of GINE, preset lrgb, on graphs of about N = 151 nodes", run_gine, 151},
       {"pinn", "loss and gradient of Burgers' residual, jets and nested forward mode", run_pinn},
+      {"replay", "small steps on the CPU, recorded once and replayed, beside plain ones",
+       run_replay},
       {"loader", "batches of point clouds, as training and evaluation ask for them", run_loader},
       {"hvp", "only the Hessian-vector products of the first three, B = 32, N = 256", run_hvp, 256},
   };

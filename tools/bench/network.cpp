@@ -10,6 +10,7 @@
 #include "basin/core/safetensors.h"
 #include "basin/core/storage.h"
 #include "basin/optim/registry.h"
+#include "basin/tools/bench/replay.h"
 #include "basin/tools/shell/environment.h"
 #include "basin/train/checkpoint.h"
 #include "basin/train/step.h"
@@ -148,6 +149,11 @@ class Section {
       for (const std::string& name : network_.optimizers) {
         if (options_.wants(name)) optimizer(name, problem, counts.gradient());
       }
+    }
+    if (!options_.parts.empty() && options_.wants("replay") && options_.device == Device::cpu) {
+      Problem problem(network_, options_, options_.batch);
+      measure_replay(options_, {problem.task, problem.state, problem.batch}, prefix_ + "replay",
+                     report_);
     }
     if (options_.wants("hvp")) hessian_vector_products();
     if (options_.wants("checkpoint")) checkpoint();
@@ -312,8 +318,8 @@ int64_t integer_option(const Model& model, const std::string& name) {
 }
 
 const std::vector<std::string>& network_parts() {
-  static const std::vector<std::string> parts{"forward", "evaluation", "gradient", "adam",
-                                              "adamw",   "muon",       "hvp",      "checkpoint"};
+  static const std::vector<std::string> parts{
+      "forward", "evaluation", "gradient", "adam", "adamw", "muon", "hvp", "checkpoint", "replay"};
   return parts;
 }
 

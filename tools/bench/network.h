@@ -1,7 +1,8 @@
 // What the cases of networks share: forward, evaluation (with running statistics, without dropout,
 // nothing recorded), forward + backward, Adam and Muon (the update alone and the whole step), a
-// checkpoint written and read, Hessian-vector products, on random data. A network adds its data,
-// its loss and its operation counts, of B clouds of N points with k neighbours or of B graphs:
+// checkpoint written and read, a step recorded and not where it is asked for (replay.h),
+// Hessian-vector products, on random data. A network adds its data, its loss and its operation
+// counts, of B clouds of N points with k neighbours or of B graphs:
 //   naive:    the textbook's algorithm; a map in -> out on `rows` rows is 2 rows in out forward and
 //             twice that backward; an HVP is three gradients in one shot, two per further probe.
 //   reduced:  what the algorithm in use has to do, without additions, comparisons and gathers.
