@@ -28,9 +28,9 @@ void pack_panel(bool trans_b, const T* b, int64_t ldb, int64_t depth, int64_t co
 template <class T>
 void pack_rows(const T* a, int64_t lda, int64_t rows, int64_t depth, T* packed);
 
-// C [rows, cols] = alpha A B + beta D for one packed panel; D is C where there is no addend. Group t
-// of kRegisterRows rows starts at a + t * kRegisterRows * tile_stride; inside it, A(r, l) is at r *
-// row_stride + l * depth_stride.
+// C [rows, cols] = alpha A B + beta D for one packed panel; D is C where there is no addend.
+// Group t of kRegisterRows rows starts at a + t * kRegisterRows * tile_stride; inside it, A(r, l)
+// is at r * row_stride + l * depth_stride.
 template <class T>
 struct Block {
   const T* a;
