@@ -262,9 +262,12 @@ Tensor empty_like(const Tensor& meta) {
   return meta.defined() ? Tensor::empty(meta.shape(), meta.dtype(), meta.device()) : Tensor();
 }
 
+Tensor or_zeros_on_tape(const Tensor& t, const Tensor& meta) {
+  return t.defined() ? t : Tensor::zeros(meta.shape(), meta.dtype(), meta.device());
+}
+
 Tensor or_zeros(const Tensor& tangent, const Tensor& meta) {
-  return tangent.defined() ? tangent.detach()
-                           : Tensor::zeros(meta.shape(), meta.dtype(), meta.device());
+  return or_zeros_on_tape(tangent, meta).detach();
 }
 
 Tensors opaque_op(std::string_view name, const std::function<Tensors(const Tensors&)>& kernel,

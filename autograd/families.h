@@ -77,7 +77,9 @@ class LaneByLaneRule : public FusedRule {
 using FusedRulePtr = std::shared_ptr<const FusedRule>;
 Tensors fused_op(FusedRulePtr rule, const Tensors& in);
 
-// For tangent kernels that want every tangent: an undefined one as zeros like `meta`.
+// An undefined tensor as zeros like `meta`: in a rule, where it keeps its node, and for kernels
+// that want every tangent.
+Tensor or_zeros_on_tape(const Tensor& t, const Tensor& meta);
 Tensor or_zeros(const Tensor& tangent, const Tensor& meta);
 
 // A place for a result of this shape, type and device; undefined for an undefined tensor.

@@ -13,7 +13,8 @@ Tensor harmonics(const Tensor& u, int64_t degree) {
   check(degree >= 1 && degree <= kLargestDegree, "harmonics: the degree must be 1 to ",
         kLargestDegree, ", got ", degree);
   if (degree == 1) return u;
-  const Tensor x = slice(u, 1, 0, 1), y = slice(u, 1, 1, 2), z = slice(u, 1, 2, 3);
+  const Tensors parts = split(u, 1, {1, 1, 1});
+  const Tensor &x = parts[0], &y = parts[1], &z = parts[2];
   const double root3 = std::sqrt(3.0);
   const Tensor xx = square(x), yy = square(y), zz = square(z), s = xx + zz;
   const Tensor a = x * z * root3, b = (zz - xx) * (root3 / 2);

@@ -9,10 +9,6 @@
 namespace basin {
 namespace {
 
-Tensor or_zero(const Tensor& t, const Tensor& meta) {
-  return t.defined() ? t : Tensor::zeros(meta.shape(), meta.dtype(), meta.device());
-}
-
 struct SplitEdgeMapOp final : Op {
   std::string_view name() const override { return SplitEdgeMap::name; }
   Tensors forward(const Tensors& in) const override {
@@ -24,8 +20,8 @@ struct SplitEdgeMapOp final : Op {
     return {neighbour, centre};
   }
   Tensors vjp(const Node& node, const Tensors& ct, Positions) const override {
-    return {
-        join_edge_map(or_zero(ct[0], node.output_meta(0)), or_zero(ct[1], node.output_meta(1)))};
+    return {join_edge_map(or_zeros_on_tape(ct[0], node.output_meta(0)),
+                          or_zeros_on_tape(ct[1], node.output_meta(1)))};
   }
   Tensors jvp(const Node&, const Tensors& t) const override {
     const EdgeMap halves = split_edge_map(t[0]);
@@ -47,7 +43,8 @@ struct JoinEdgeMapOp final : Op {
     return {halves.neighbour, halves.centre};
   }
   Tensors jvp(const Node& node, const Tensors& t) const override {
-    return {join_edge_map(or_zero(t[0], node.input_meta(0)), or_zero(t[1], node.input_meta(1)))};
+    return {join_edge_map(or_zeros_on_tape(t[0], node.input_meta(0)),
+                          or_zeros_on_tape(t[1], node.input_meta(1)))};
   }
   Keep keep(Positions) const override { return {}; }
 };

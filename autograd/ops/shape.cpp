@@ -95,11 +95,6 @@ Tensor permute_kernel(const Tensor& x, const std::vector<int>& axes) {
   return out;
 }
 
-// In a rule, where the tensor keeps its node.
-Tensor or_zero_part(const Tensor& t, const Tensor& meta) {
-  return t.defined() ? t : Tensor::zeros(meta.shape(), meta.dtype(), meta.device());
-}
-
 struct ConcatOp final : Op {
   explicit ConcatOp(int a) : axis(a) {}  // from the end
   std::string_view name() const override { return "concat"; }
@@ -127,7 +122,7 @@ struct ConcatOp final : Op {
   Tensors jvp(const Node& node, const Tensors& t) const override {
     Tensors parts;
     for (size_t i = 0; i < t.size(); ++i) {
-      parts.push_back(or_zero_part(t[i], node.input_meta(i)));
+      parts.push_back(or_zeros_on_tape(t[i], node.input_meta(i)));
     }
     return {concat(parts, axis)};
   }
@@ -151,7 +146,7 @@ struct SplitOp final : Op {
   Tensors vjp(const Node& node, const Tensors& ct, Positions) const override {
     Tensors parts;
     for (size_t i = 0; i < ct.size(); ++i) {
-      parts.push_back(or_zero_part(ct[i], node.output_meta(i)));
+      parts.push_back(or_zeros_on_tape(ct[i], node.output_meta(i)));
     }
     return {concat(parts, axis)};
   }

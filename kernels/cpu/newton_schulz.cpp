@@ -205,8 +205,10 @@ void iterate_matrix(const In* in, In* out, int64_t rows, int64_t cols, double de
   if (tall) transpose(spare, rows, cols, cols, x, q);
   const bool bf16 = plan.arithmetic == NsArithmetic::bf16;
   if (bf16) round_all(x, n);
-  W* last = nullptr;  // where the last step writes
-  if constexpr (std::is_same_v<In, W>) last = tall ? nullptr : out;
+  constexpr bool kSame = std::is_same_v<In, W>;
+  W* result = spare;
+  if constexpr (kSame) result = out;
+  W* last = tall ? nullptr : result;  // where the last step writes
   if (staged) {
     x = iterate_gram(plan.steps, p, q, x, y, gram, last);
   } else {
@@ -216,15 +218,14 @@ void iterate_matrix(const In* in, In* out, int64_t rows, int64_t cols, double de
       std::swap(x, y);
     }
   }
-  if (last && x == last) return;
   if (tall) {
-    W* turned = spare;
-    if constexpr (std::is_same_v<In, W>) turned = out;
-    transpose(x, p, q, q, turned, cols);
-    x = turned;
+    transpose(x, p, q, q, result, cols);
+  } else if (x != result) {  // there was no step
+    std::copy(x, x + n, result);
   }
-  if (static_cast<const void*>(x) == out) return;
-  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<In>(x[i]);
+  if constexpr (!kSame) {
+    for (int64_t i = 0; i < n; ++i) out[i] = static_cast<In>(result[i]);
+  }
 }
 
 template <class In, class W>
