@@ -73,4 +73,36 @@ TEST_CASE("run directory faults: a record that cannot be written goes on saying 
   CHECK(reason() == "error: no space");
 }
 
+TEST_CASE("run directory: withdrawn while nothing is in it, and only by who created it") {
+  const TempDir dir;
+  {
+    RunDir run = RunDir::create(dir / "run");
+    run.write_config("seed = 1\n");
+    run.begin(Record().add("seed", 1));
+    write_file_atomic(run.metrics_file(), "");
+    CHECK(run.withdraw());
+  }
+  CHECK(!fs::exists(dir / "run"));
+  fs::create_directories(dir / "there");
+  CHECK(RunDir::create(dir / "there").withdraw());
+  CHECK(fs::is_empty(dir / "there"));  // the folder was there before
+  {
+    RunDir run = RunDir::create(dir / "run");
+    run.begin(Record());
+    fs::create_directories(run.checkpoints());
+    CHECK(!run.withdraw());
+    fs::remove(run.checkpoints());
+    write_file_atomic(run.metrics_file(), "{}\n");
+    CHECK(!run.withdraw());
+    fs::remove(run.metrics_file());
+  }
+  CHECK(!RunDir::open(dir / "run").withdraw());
+  CHECK(RunDir::is_run(dir / "run"));
+  fs::remove_all(dir / "run");
+  RunDir run = RunDir::create(dir / "run");
+  run.begin(Record());
+  const Fault fault(Call::remove, EIO);
+  CHECK(!run.withdraw());
+}
+
 }  // namespace basin::tools

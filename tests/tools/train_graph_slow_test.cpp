@@ -90,5 +90,17 @@ TEST_CASE("train_graph: edge lists and their predictions; data that do not fit a
   CHECK(contains(broken.err, "nodes.csv: line 2: expected kind as a whole number"));
 }
 
+TEST_CASE("train_graph: a step that cannot be recorded leaves no run in the way") {
+  const TempDir dir;
+  const auto graph = [&](const char* mode) {
+    return run_built(dir, "train_graph", str(kTinyGraph, "--epochs 1 --out a --graph ", mode));
+  };
+  const Finished refused = graph("on");
+  CHECK(refused.code == 2);
+  CHECK(contains(refused.err, "cannot be recorded on the CPU"));
+  CHECK(!fs::exists(dir / "a"));
+  CHECK(graph("off").code == 0);
+}
+
 }  // namespace
 }  // namespace basin::tools

@@ -70,6 +70,8 @@ RunDir::RunDir(fs::path path) : path_(std::move(path)) {}
 RunDir::RunDir(RunDir&& other) noexcept
     : path_(std::move(other.path_)),
       lock_(std::exchange(other.lock_, -1)),
+      created_(other.created_),
+      made_folder_(other.made_folder_),
       record_(std::move(other.record_)),
       started_(other.started_) {}
 
@@ -119,6 +121,8 @@ RunDir RunDir::create(const fs::path& path) {
   if (error) fail(ErrorKind::output, path.string(), ": cannot be created: ", error_text(error));
   if (made) fsync_path(path.has_parent_path() ? path.parent_path() : fs::path("."));
   RunDir dir(path);
+  dir.created_ = true;
+  dir.made_folder_ = made;
   dir.lock();
   return dir;
 }
@@ -166,6 +170,27 @@ void RunDir::finish_failed(const std::string& sentence, int exit_code) noexcept 
   try {
     finish("error: " + sentence, exit_code);
   } catch (const std::exception&) {  // the record goes on saying "running"
+  }
+}
+
+bool RunDir::withdraw() noexcept {
+  try {
+    std::error_code error;
+    if (!created_ || (fs::exists(metrics_file()) && fs::file_size(metrics_file()) > 0)) {
+      return false;
+    }
+    const std::array<fs::path, 4> ours = {path_ / kRecord, config_file(), metrics_file(),
+                                          path_ / kLock};
+    for (const fs::path& entry : entries_of(path_)) {
+      if (std::find(ours.begin(), ours.end(), entry) == ours.end()) return false;
+    }
+    for (const fs::path& file : ours) {  // the lock last: without it the rest is nobody's
+      fs::remove(file, error);
+      if (error) return false;
+    }
+    return !made_folder_ || (fs::remove(path_, error) && !error);
+  } catch (const std::exception&) {
+    return false;
   }
 }
 

@@ -40,6 +40,9 @@ class RunDir {
   // The same for a run that an error ends. A record that cannot be written, on a full disk, say,
   // does not hide that error.
   void finish_failed(const std::string& sentence, int exit_code) noexcept;
+  // Takes a run back that create() made and in which nothing was measured or kept, so that its
+  // name is free again. False: there is something in it, or it could not be removed.
+  bool withdraw() noexcept;
 
   static bool is_run(const fs::path& path);  // holds a run.json of ours
 
@@ -51,6 +54,8 @@ class RunDir {
 
   fs::path path_;
   int lock_ = -1;
+  bool created_ = false;      // by this process, as a run
+  bool made_folder_ = false;  // which was not there before
   Record record_;
   double started_ = 0;
 };

@@ -162,7 +162,8 @@ int train_and_report(const Config& config, Trainer& trainer, RunDir& dir, const 
     check_disk(dir, trainer);
     out = trainer.run(dir.path(), hooks);
   } catch (const Error& e) {
-    dir.finish_failed(e.what(), e.exit_code());
+    // Settings that show only in the first step to be impossible leave no run that is in the way.
+    if (e.kind() != ErrorKind::usage || !dir.withdraw()) dir.finish_failed(e.what(), e.exit_code());
     throw;
   } catch (const std::bad_alloc&) {
     dir.finish_failed("out of memory", static_cast<int>(ErrorKind::resource));
