@@ -12,6 +12,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <exception>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <system_error>
@@ -26,23 +27,6 @@ namespace {
 
 thread_local bool inside_tile = false;
 
-// What parallel.h says of subnormal numbers: flush to zero and denormals are zero, as long as it
-// lives. Other processors compute with them at full speed.
-class SubnormalsAreZero {
- public:
-#if defined(__SSE__)
-  SubnormalsAreZero() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040u); }
-  ~SubnormalsAreZero() { _mm_setcsr(before_); }
-  SubnormalsAreZero(const SubnormalsAreZero&) = delete;
-  SubnormalsAreZero& operator=(const SubnormalsAreZero&) = delete;
-
- private:
-  unsigned before_;
-#else
-  SubnormalsAreZero() {}
-#endif
-};
-
 struct Job {
   detail::TileFn fn = nullptr;
   void* body = nullptr;
@@ -51,16 +35,20 @@ struct Job {
   std::atomic<int64_t> done{0};
   std::mutex error_mutex;
   std::exception_ptr error;
+  std::atomic<int64_t> failed{std::numeric_limits<int64_t>::max()};  // the lowest tile that threw
 
   void work() {
     const SubnormalsAreZero mode;
     inside_tile = true;
     for (int64_t t = next.fetch_add(1); t < tiles; t = next.fetch_add(1)) {
       try {
-        fn(body, t);
+        if (t < failed.load(std::memory_order_relaxed)) fn(body, t);
       } catch (...) {
         std::lock_guard lock(error_mutex);
-        if (!error) error = std::current_exception();
+        if (t < failed) {
+          failed = t;
+          error = std::current_exception();
+        }
       }
       done.fetch_add(1, std::memory_order_release);
     }
@@ -168,6 +156,16 @@ Pool& pool() {
 }
 
 }  // namespace
+
+#if defined(__SSE__)
+SubnormalsAreZero::SubnormalsAreZero() : before_(_mm_getcsr()) {
+  _mm_setcsr(before_ | 0x8040u);  // flush to zero, denormals are zero
+}
+SubnormalsAreZero::~SubnormalsAreZero() { _mm_setcsr(before_); }
+#else
+SubnormalsAreZero::SubnormalsAreZero() = default;
+SubnormalsAreZero::~SubnormalsAreZero() { (void)before_; }
+#endif
 
 int num_threads() { return pool().threads(); }
 

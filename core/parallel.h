@@ -15,9 +15,25 @@ namespace basin {
 int num_threads();
 void set_num_threads(int n);  // 1..256; the default is the number of cores this process may use
 
+// The mode of a body, for as long as it lives, in the thread that made it: for work that is done
+// in a body or outside of one, whichever is faster, to the same bits. On x86; other processors
+// compute with subnormal numbers at full speed.
+class SubnormalsAreZero {
+ public:
+  SubnormalsAreZero();
+  ~SubnormalsAreZero();
+  SubnormalsAreZero(const SubnormalsAreZero&) = delete;
+  SubnormalsAreZero& operator=(const SubnormalsAreZero&) = delete;
+
+ private:
+  unsigned before_ = 0;
+};
+
 namespace detail {
 using TileFn = void (*)(void* body, int64_t tile);
-void run_tiles(int64_t tiles, TileFn fn, void* body);  // rethrows the first tile's exception
+// Once a tile has thrown, tiles behind it may be left out; the exception of the lowest tile that
+// throws is thrown again, whatever the number of threads.
+void run_tiles(int64_t tiles, TileFn fn, void* body);
 }  // namespace detail
 
 inline int64_t tile_count(int64_t n, int64_t grain) { return (n + grain - 1) / grain; }

@@ -4,6 +4,7 @@
 // Functions of Matrices, ch. 8; K. Jordan, "Muon", 2024). Tall input is transposed first, so that A
 // is p x p with p = min(rows, cols). A and A^2 are symmetric: half of each is computed, the rest
 // mirrored. Norms are accumulated in f64 in a fixed order and are safe against under- and overflow.
+// On the CPU subnormal entries count as zero (core/parallel.h).
 #pragma once
 #include <cstdint>
 #include <span>
@@ -18,7 +19,7 @@ struct OddQuintic {
 double scalar_map(std::span<const OddQuintic> steps, double t);
 
 // The normaliser of ||M||_F:  add: norm + eps (reference code);  max: max(norm, eps) (torch);
-// relative: norm (1 + eps), exactly scale invariant down to the smallest numbers.
+// relative: norm (1 + eps), exactly scale invariant down to the smallest normal numbers.
 enum class NormMode : uint8_t { add, max, relative };
 
 // bf16: X, A and b A + c A^2 are stored in bf16 (8 bits of mantissa), sums are f32.

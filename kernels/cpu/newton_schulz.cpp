@@ -252,6 +252,8 @@ double work_of(const MatrixTask& task) {
 
 template <class In, class W>
 void run_all(std::span<const MatrixTask> tasks, const NewtonSchulzPlan& plan) {
+  // How many threads there are decides which matrices are done inside of a body.
+  const SubnormalsAreZero mode;
   std::vector<const MatrixTask*> each;
   double total = 0;
   for (const MatrixTask& task : tasks) total += work_of(task);

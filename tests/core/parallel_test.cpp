@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <stdexcept>
 #include <thread>
@@ -111,6 +112,22 @@ TEST_CASE("parallel: an exception reaches the caller, and the pool works on") {
       parallel_tiles(20, [&](int64_t) { ++done; });
       REQUIRE(done == 20);
     }
+  }
+}
+
+TEST_CASE("parallel: of several exceptions that of the lowest tile, whenever it comes") {
+  for (int threads : {1, 2, 3}) {
+    const ThreadCount guard(threads);
+    CHECK_THROWS_WITH_AS(
+        parallel_tiles(8,
+                       [](int64_t t) {
+                         if (t == 0) return;
+                         if (t == 1) {
+                           std::this_thread::sleep_for(std::chrono::milliseconds(20));
+                         }
+                         throw std::runtime_error(str("tile ", t));
+                       }),
+        "tile 1", std::runtime_error);
   }
 }
 
