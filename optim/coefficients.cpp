@@ -1,7 +1,9 @@
 // Coefficient sets of the odd polynomial iteration. Sources: K. Jordan (2024) for `jordan`; Higham,
 // Functions of Matrices (2008) for the cubic and the classic quintic, the first Pade-type
 // polynomials with p(1) = 1, p'(1) = 0 (and p''(1) = 0); CANS (Chebyshev-type polynomials); Polar
-// Express (arXiv 2505.16932).
+// Express (arXiv 2505.16932). `minimax4` is Polar Express's construction, step by step the odd
+// quintic with the smallest largest distance from 1, for four steps from [0.002625, 1], and the
+// last step scaled so that with the safety factor the range is that of five steps of `jordan`.
 #include <algorithm>
 #include <cmath>
 
@@ -22,6 +24,7 @@ struct Set {
   int default_steps;
   std::vector<OddQuintic> listed;  // then `rest` for ever
   OddQuintic rest;
+  bool takes_safety = false;  // steep at the end of its range, which rounding must not leave
 };
 
 const std::vector<Set>& sets() {
@@ -54,7 +57,16 @@ const std::vector<Set>& sets() {
         {2.300652019954817, -1.6689039845747493, 0.4188073119525673},
         {1.891301407787398, -1.2679958271945868, 0.37680408948524835},
         {1.8750014808534479, -1.2500016453999487, 0.3750001645474248}},
-       kClassic},
+       kClassic,
+       true},
+      {"minimax4",
+       4,
+       {{8.399791772, -24.82954217, 18.40770139},
+        {4.068669009, -3.029091345, 0.5715285414},
+        {3.579969351, -2.680892593, 0.5318813204},
+        {2.369580426, -1.754433145, 0.4086569376}},
+       kClassic,
+       true},
       {"relaxed",
        5,
        {{3.3656576, -3.3420992, 0},
@@ -89,6 +101,10 @@ std::vector<std::string> coefficient_set_names() {
 
 int default_steps(std::string_view set) { return find_set(set).default_steps; }
 
+double safety_factor(const OrthogonaliseConfig& config) {
+  return find_set(config.set).takes_safety ? config.safety : 1.0;
+}
+
 std::vector<OddQuintic> coefficient_set(std::string_view name, int steps, double safety) {
   const Set& set = find_set(name);
   check(steps >= -1 && steps < 100,
@@ -97,7 +113,7 @@ std::vector<OddQuintic> coefficient_set(std::string_view name, int steps, double
   const int listed = static_cast<int>(set.listed.size());
   std::vector<OddQuintic> out(count, set.rest);
   std::copy_n(set.listed.begin(), std::min(count, listed), out.begin());
-  if (name == "polar_express") {
+  if (set.takes_safety) {
     for (int i = 0; i < std::min(count, listed); ++i) {
       out[i] = {out[i].a / safety, out[i].b / std::pow(safety, 3), out[i].c / std::pow(safety, 5)};
     }

@@ -75,7 +75,7 @@ std::vector<OptionInfo> orthogonalise_options() {
   return {
       {"ns_set", "jordan", alternatives("coefficients", coefficient_set_names())},
       {"ns_steps", "-1", "iterations, 0 only normalises, -1 takes the set's own number"},
-      {"ns_safety", "1.01", "safety factor of polar_express"},
+      {"ns_safety", "1.01", "safety factor of polar_express and minimax4"},
       {"ns_eps", "1e-7", "eps of the normaliser"},
       {"ns_norm", "add", alternatives("how eps enters the normaliser", kNorms)},
       {"exact", "false", "exact U V^T by SVD instead of the iteration"},

@@ -106,8 +106,7 @@ void orthogonalise(std::span<const MatrixTask> tasks, DType dtype,
   }
   if (config.exact) return exact(tasks, dtype, config.precision, device);
   const std::vector<OddQuintic> steps = coefficient_set(config.set, config.steps, config.safety);
-  const NewtonSchulzPlan plan{steps, config.norm, config.eps,
-                              config.set == "polar_express" ? config.safety : 1.0,
+  const NewtonSchulzPlan plan{steps, config.norm, config.eps, safety_factor(config),
                               arithmetic_of(config.precision, dtype)};
   launch<NewtonSchulz>(device, tasks, dtype, plan);
 }

@@ -44,8 +44,7 @@ Tensor planted(const Planted& spectrum, int64_t rows, int64_t cols) {
 double gap_to_exact(const Tensor& m, const std::string& set) {
   const OrthogonaliseConfig config{.set = set};
   const Tensor wide = m.to(DType::f64), before = SingularValues::cpu(wide);
-  const double factor = set == "polar_express" ? config.safety : 1.0;
-  const double norm = factor * frobenius_norm(wide) + config.eps;
+  const double norm = safety_factor(config) * frobenius_norm(wide) + config.eps;
   std::vector<double> expected;
   for (int64_t i = 0; i < before.numel(); ++i) {
     expected.push_back(std::abs(scalar_map(coefficient_set(set), before.at(i) / norm)));
@@ -92,20 +91,43 @@ TEST_CASE("newton-schulz: singular values in f32 and f64 against the exact map")
   for (const auto& [rows, cols] : {Size{128, 384}, {384, 128}, {200, 800}, {512, 256}, {96, 96}}) {
     for (const Planted& spectrum : kSpectra) {
       const Tensor m = planted(spectrum, rows, cols);
-      double error[4];
+      double error[6];
       size_t at = 0;
-      for (const char* set : {"jordan", "polar_express"}) {
+      for (const char* set : {"jordan", "polar_express", "minimax4"}) {
         error[at++] = gap_to_exact(m, set);
         error[at++] = gap_to_exact(m.to(DType::f64), set);
       }
       MESSAGE(rows, " x ", cols, " | ", std::string(spectrum.name), " | ", error[0], " | ",
-              error[1], " | ", error[2], " | ", error[3]);
+              error[1], " | ", error[2], " | ", error[3], " | ", error[4], " | ", error[5]);
       CHECK(error[0] < 2e-5);  // single steps: 1.2e-5 at most
       CHECK(error[2] < 3e-5);  // single steps: 2.3e-5 at most
       CHECK(error[1] < 1e-12);
       CHECK(error[3] < 1e-12);
+      CHECK(error[4] < 3e-5);
+      CHECK(error[5] < 1e-12);
     }
   }
+}
+
+TEST_CASE("newton-schulz: subnormal entries, the same bits for any threads") {
+  const int threads = num_threads();
+  for (const NormMode norm : {NormMode::add, NormMode::relative}) {
+    const OrthogonaliseConfig config{.norm = norm};
+    Tensor mixed = random_tensor({3, 8, 8}, DType::f32, 90);
+    float* entries = mixed.mutable_data<float>();
+    for (int64_t i = 0; i < 64; ++i) entries[64 + i] *= 1e-40F;  // the second matrix
+    for (int64_t i = 0; i < 8; ++i) entries[i] *= 1e-40F;        // a row of the first
+    set_num_threads(1);
+    const Tensor alone = orthogonalise(mixed, config);
+    for (const int count : {2, 4}) {
+      set_num_threads(count);
+      CHECK(same_bits(orthogonalise(mixed, config), alone));
+    }
+#if defined(__SSE__)
+    for (int64_t i = 0; i < 64; ++i) CHECK(alone.at(64 + i) == 0);
+#endif
+  }
+  set_num_threads(threads);
 }
 
 TEST_CASE("newton-schulz: many matrices of different sizes, the same bits for any threads") {

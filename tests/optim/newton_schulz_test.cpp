@@ -82,6 +82,7 @@ TEST_CASE("newton-schulz: output range of every coefficient set") {
       {"polar_express", 5, 0.870, 1.124, 0.846, 1.124, 6e-4},
       {"polar_express", 6, 0.9974, 1.0012, 0.994, 1.001, 6e-4},
       {"polar_express", 7, 1, 1, 1, 1, 5e-5},
+      {"minimax4", 4, 0.6831, 1.1344, 0.2755, 1.1344, 6e-5},
       {"relaxed", 5, 0.774, 1.300, 0.119, 1.300, 6e-4},
       {"jordan8+2", 10, 1, 1.0005, 1, 1.0005, 6e-5},
   };
@@ -97,14 +98,30 @@ TEST_CASE("newton-schulz: output range of every coefficient set") {
   }
 }
 
+TEST_CASE("newton-schulz: minimax4 reaches in four steps where jordan gets in five") {
+  const OrthogonaliseConfig config{.set = "minimax4"};
+  const Range five = range_of(coefficient_set("jordan"), 0.01);
+  const auto steps = coefficient_set("minimax4");
+  const double factor = safety_factor(config);
+  CHECK(factor == 1.01);
+  CHECK(safety_factor({}) == 1);
+  for (double t = 0.0027; t <= 1; t *= 1.0001) {
+    const double v = scalar_map(steps, t / factor);
+    REQUIRE(v > five.low - 1e-6);
+    REQUIRE(v < five.high + 1e-6);
+  }
+  CHECK(scalar_map(steps, 1e-9) / 1e-9 / factor == doctest::Approx(275.8).epsilon(1e-3));
+}
+
 TEST_CASE("newton-schulz: number of steps beyond the listed ones converges to 1") {
-  for (const char* set : {"tuned5", "cans", "polar_express", "relaxed"}) {
+  for (const char* set : {"tuned5", "cans", "polar_express", "minimax4", "relaxed"}) {
     CAPTURE(set);
     const Range r = range_of(coefficient_set(set, 12), 0.01);
     CHECK(r.low > 1 - 1e-4);
     CHECK(r.high < 1 + 1e-4);
   }
   CHECK(coefficient_set("polar_express").size() == 5);
+  CHECK(coefficient_set("minimax4").size() == 4);
   CHECK(coefficient_set("jordan8+2").size() == 10);
   CHECK(coefficient_set("jordan", 0).empty());
   CHECK(error_of([] { coefficient_set("jordon"); }, ErrorKind::usage) ==
@@ -120,7 +137,7 @@ TEST_CASE("newton-schulz: a matrix follows the scalar map, singular vectors stay
     for (const std::string& set : coefficient_set_names()) {
       CAPTURE(set);
       OrthogonaliseConfig config{.set = set, .eps = 0};
-      const double factor = set == "polar_express" ? config.safety : 1.0;
+      const double factor = safety_factor(config);
       const Tensor core =
           product(product(transposed(f.u), orthogonalise(g, config)), transposed(f.vt));
       double worst = 0;

@@ -65,7 +65,8 @@ TEST_CASE("registry: options reach the optimizer") {
 TEST_CASE("registry: every switch of muon is accepted") {
   const std::vector<std::pair<std::string, std::vector<std::string>>> values = {
       {"ns_set",
-       {"jordan", "higham", "classic", "tuned5", "cans", "polar_express", "relaxed", "jordan8+2"}},
+       {"jordan", "higham", "classic", "tuned5", "cans", "polar_express", "minimax4", "relaxed",
+        "jordan8+2"}},
       {"ns_steps", {"0", "3", "8"}},
       {"ns_norm", {"add", "max", "relative"}},
       {"exact", {"true", "off"}},

@@ -1,6 +1,6 @@
 // Case newton_schulz: the orthogonalisation of Muon, five quintic steps, on one matrix and on a
-// stack of equal ones. Naive count of an m x n matrix, m <= n: 5 (4 m^2 n + 2 m^3); the reduced one
-// takes symmetric products at half, 5 (3 m^2 n + m^3).
+// stack of equal ones; beside it the four steps of minimax4. Naive count of a step of an m x n
+// matrix, m <= n: 4 m^2 n + 2 m^3; the reduced one takes symmetric products at half, 3 m^2 n + m^3.
 #include <algorithm>
 #include <array>
 
@@ -29,16 +29,21 @@ Tensor stack_of(const Stack& s, Device device) {
 void run_newton_schulz(const BenchOptions& options, BenchReport& report) {
   for (const Place& place : places(options)) {
     const std::string section = str("newton_schulz.", place.key(), ".");
-    const double peak = begin_section("Newton-Schulz, five steps, f32", section, place, report);
+    const double peak = begin_section("Newton-Schulz, f32", section, place, report);
     for (const Stack& s : kStacks) {
       const Tensor m = stack_of(s, options.device);
       const auto p = static_cast<double>(std::min(s.rows, s.cols));
       const auto q = static_cast<double>(std::max(s.rows, s.cols));
       const auto count = static_cast<double>(s.count);
-      const Work work{count * 5 * (4 * p * p * q + 2 * p * p * p),
-                      count * 5 * (3 * p * p * q + p * p * p), 0};
       const std::string shape = str(s.count, "x", s.rows, "x", s.cols);
-      report.add(section + shape, shape, measure(options, [&] { orthogonalise(m); }), work, peak);
+      for (const std::string set : {"jordan", "minimax4"}) {
+        const double steps = default_steps(set);
+        const Work work{count * steps * (4 * p * p * q + 2 * p * p * p),
+                        count * steps * (3 * p * p * q + p * p * p), 0};
+        const bool usual = set == "jordan";
+        report.add(section + shape + (usual ? "" : "." + set), shape + (usual ? "" : ", " + set),
+                   measure(options, [&] { orthogonalise(m, {.set = set}); }), work, peak);
+      }
     }
   }
 }
