@@ -8,6 +8,7 @@
 #include "basin/analysis/lanczos.h"
 #include "basin/analysis/ranks.h"
 #include "basin/analysis/spectral_density.h"
+#include "basin/analysis/statistics.h"
 #include "basin/analysis/trace.h"
 #include "basin/core/lines.h"
 #include "basin/models/symmetry.h"
@@ -19,12 +20,6 @@ namespace {
 
 constexpr int64_t kBatch = 32;
 constexpr int64_t kSymmetryExamples = 4;
-
-double mean_of(const std::vector<double>& values) {
-  double sum = 0;
-  for (double v : values) sum += v;
-  return values.empty() ? NAN : sum / static_cast<double>(values.size());
-}
 
 void add_curvature(Record& line, const CurvatureOperator& h, const ProbePlan& plan, uint64_t seed) {
   LanczosOptions lanczos_options;
@@ -214,9 +209,13 @@ void TrainingProbe::measure(const ModelState& trained, int64_t epoch, int64_t st
   for (size_t i = 0; i < weights.matrices.size(); ++i) {
     const MatrixSpectrum& w = weights.matrices[i];
     const RankNumbers& g = gradients.matrices[i].ranks;
-    stable.push_back(w.ranks.relative(w.ranks.stable));
-    effective.push_back(w.ranks.relative(w.ranks.effective));
-    nuclear.push_back(g.relative(g.nuclear));
+    // A single row or column has rank 1 by its shape, a matrix that no gradient reaches the ranks
+    // of its start: neither says anything of the training.
+    if (w.ranks.limit > 1 && g.nuclear > 0) {
+      stable.push_back(w.ranks.relative(w.ranks.stable));
+      effective.push_back(w.ranks.relative(w.ranks.effective));
+      nuclear.push_back(g.relative(g.nuclear));
+    }
     Record line;
     line.add("event", "probe_matrix")
         .add("epoch", epoch)
@@ -257,9 +256,10 @@ void TrainingProbe::measure(const ModelState& trained, int64_t epoch, int64_t st
       .add("gradient_norm", std::sqrt(square));
   add_curvature(line, h, plan_, seed_);
   line.add("two_over_lr", lr > 0 ? 2 / lr : NAN)
-      .add("stable_rank_share", mean_of(stable))
-      .add("effective_rank_share", mean_of(effective))
-      .add("gradient_nuclear_rank_share", mean_of(nuclear))
+      .add("stable_rank_share", mean(stable))
+      .add("effective_rank_share", mean(effective))
+      .add("ranked_matrices", static_cast<int64_t>(stable.size()))
+      .add("gradient_nuclear_rank_share", mean(nuclear))
       .add("update_rms", elements > 0 ? std::sqrt(update / static_cast<double>(elements)) : NAN);
   add_input_ranks(line, over_inputs);
   add_terms(line, term_gradients(task_, state, data_));

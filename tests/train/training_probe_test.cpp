@@ -117,9 +117,9 @@ TEST_CASE("training probe: the rules of the spectral density, one line each") {
     }
     CHECK(mass == doctest::Approx(1).epsilon(1e-10));
   }
-  // The first moment of each rule is the quadratic form of its probe: Hutchinson's estimate, which
-  // takes the same number of other vectors.
-  CHECK(sum == doctest::Approx(trace).epsilon(0.5));
+  // The first moment of each rule is the quadratic form of its probe, and Hutchinson's estimate
+  // takes the same probes, times products in f32.
+  CHECK(sum == doctest::Approx(trace).epsilon(1e-4));
 }
 
 TEST_CASE("training probe: its numbers are those of the weights") {
@@ -145,6 +145,30 @@ TEST_CASE("training probe: its numbers are those of the weights") {
   CHECK(line.number("trace_low") < line.number("trace"));
   CHECK(line.number("update_rms") > 0);
   CHECK(line.number("equivariance_error_permutation") < 1e-4);
+}
+
+TEST_CASE(
+    "training probe: shares of ranks leave out what has its rank by shape or gets no gradient") {
+  const TempDir dir;
+  Settings settings = probed("muon", "every=3,shapes=20,probes=4,steps=10");
+  settings.task.model = {.name = "egnn", .options = {{"k", "4"}, {"hidden", "8"}, {"layers", "2"}}};
+  const Problem problem(settings);
+  train(problem, dir / "run");
+  Trainer trainer(problem.task, problem.options);
+  trainer.restore(*read_newest_checkpoint(dir / "run/ckpt"));
+  double stable = 0;
+  int64_t ranked = 0, all = 0;
+  for (const MatrixSpectrum& m : weight_spectra(trainer.state().params).matrices) {
+    ++all;
+    // The coordinate map of the last layer moves what no output depends on.
+    if (m.ranks.limit < 2 || m.name.starts_with("gcl_1.coord_mlp")) continue;
+    stable += m.ranks.stable / static_cast<double>(m.ranks.limit);
+    ++ranked;
+  }
+  const RecordFields line = probe_lines(dir / "run").front();
+  CHECK(line.integer("ranked_matrices") == ranked);
+  CHECK(ranked < all - 2);
+  CHECK(line.number("stable_rank_share") == doctest::Approx(stable / static_cast<double>(ranked)));
 }
 
 // Of one term alone, by its own recording, all parameters joined.

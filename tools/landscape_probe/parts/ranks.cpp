@@ -180,13 +180,14 @@ Figure singular_values(const std::vector<LoadedProbe>& probes, const std::string
 }
 
 // The geometric mean over the layers of rank_B / rank_A, with the t interval over the layers.
+// Single rows and columns, whose rank is 1 by their shape, are in the table and not in the mean.
 void add_rank_verdict(const LoadedProbe& a, const LoadedProbe& b, const std::string& what,
                       double WeightRecord::*rank, VerdictList& out) {
   const std::vector<WeightRecord>&of_a = ranks_of(a)->weights, &of_b = ranks_of(b)->weights;
   std::vector<double> logs, in_a, in_b;
   for (size_t i = 0; i < std::min(of_a.size(), of_b.size()); ++i) {
     const WeightRecord &wa = of_a[i], &wb = of_b[i];
-    if (wa.name != wb.name || !(wa.*rank > 0) || !(wb.*rank > 0)) continue;
+    if (wa.name != wb.name || wa.limit() < 2 || !(wa.*rank > 0) || !(wb.*rank > 0)) continue;
     logs.push_back(std::log(wb.*rank / (wa.*rank)));
     in_a.push_back(wa.*rank / wa.limit());
     in_b.push_back(wb.*rank / wb.limit());
