@@ -219,6 +219,7 @@ double biased_linear_cka(const Tensor& x, const Tensor& y) {
 Estimate estimate_linear_cka(const Tensor& x, const Tensor& y, int64_t groups, double level) {
   const Centred cx = centred("estimate_linear_cka", x), cy = centred("estimate_linear_cka", y);
   check_pair("estimate_linear_cka", cx, cy);
+  groups = std::min(groups, cx.n());  // one sample each: an empty group would count as one more
   check(groups >= 2 && cx.n() - (cx.n() + groups - 1) / groups >= 4,
         "estimate_linear_cka: ", groups, " groups of ", cx.n(),
         " samples leave fewer than 4 when one is left out");

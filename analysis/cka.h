@@ -21,9 +21,9 @@ double debiased_linear_cka(const Tensor& x, const Tensor& y);
 double biased_linear_cka(const Tensor& x, const Tensor& y);
 
 // The debiased alignment with a standard error over the samples by the delete-a-group jackknife of
-// `groups` groups (sample i in group i mod groups) and Student's interval with groups - 1 degrees
-// of freedom, clipped above at 1. Costs n^2 (C1 + C2) operations, once for all groups. method
-// "group jackknife".
+// `groups` groups (sample i in group i mod groups; no more groups than samples) and Student's
+// interval with groups - 1 degrees of freedom, clipped above at 1. Costs n^2 (C1 + C2) operations,
+// once for all groups. method "group jackknife".
 Estimate estimate_linear_cka(const Tensor& x, const Tensor& y, int64_t groups = 20,
                              double level = 0.95);
 

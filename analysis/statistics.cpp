@@ -85,7 +85,9 @@ double student_t_tail(double t, double df) {
     return std::exp(log_tail) / df;
   }
   const double log_x = -std::log1p(square);
-  if (df > 1000) {  // Hill 1970: a normal variate to order df^-6; the fraction would lose 1 - x
+  // Hill 1970: a normal variate to order df^-6, for t^2 far below df, where the fraction would lose
+  // 1 - x.
+  if (df > 1000 && square < 0.02) {
     const double a = df - 0.5, b = 48 * a * a, y = -a * log_x;
     const double second = (((-0.4 * y - 3.3) * y - 24) * y - 85.5) / (0.8 * y * y + 100 + b);
     return normal_cdf(-std::sqrt(y) * (1 + (y + 3 + second) / b));
@@ -397,6 +399,38 @@ Estimate ratio(const Estimate& a, const Estimate& b) {
   };
   e.interval.low = limit(down, -1);
   e.interval.high = limit(up, 1);
+  return e;
+}
+
+Estimate paired_ratio(std::span<const double> a, std::span<const double> b, double level) {
+  check(a.size() == b.size() && a.size() >= 2, "paired_ratio: expects two or more pairs, given ",
+        a.size(), " and ", b.size(), " samples");
+  check(level > 0 && level < 1, "paired_ratio: the level must lie between 0 and 1, given ", level);
+  const double n = static_cast<double>(a.size()), x = mean(a), y = mean(b);
+  Estimate e;
+  e.value = x / y;
+  e.samples = static_cast<int64_t>(a.size());
+  e.method = "paired ratio";
+  const auto residuals = [&](double r) {  // of a - R b
+    std::vector<double> out(a.size());
+    for (size_t i = 0; i < a.size(); ++i) out[i] = a[i] - r * b[i];
+    return out;
+  };
+  e.standard_error = std::sqrt(variance(residuals(e.value)) / n) / std::abs(y);
+  e.interval.level = level;
+  const double t = student_t_quantile((1 + level) / 2, n - 1), q = t * t / n;
+  // (x - R y)^2 - q var(a - R b) = lead R^2 - 2 half R + last
+  const double of_a = variance(a), of_b = variance(b);
+  const double both = (variance(residuals(-1)) - variance(residuals(1))) / 4;
+  const double lead = y * y - q * of_b, half = x * y - q * both, last = x * x - q * of_a;
+  if (!(lead > 0)) {
+    e.interval.low = -kInf;
+    e.interval.high = kInf;
+    return e;
+  }
+  const double root = std::sqrt(std::max(0.0, half * half - lead * last));
+  e.interval.low = (half - root) / lead;
+  e.interval.high = (half + root) / lead;
   return e;
 }
 

@@ -1,7 +1,7 @@
 // Statistics that every estimator of analysis/ shares: moments, the normal and Student t
 // distributions, t and bootstrap intervals, the ratio of two estimates. All results are
 // deterministic: sums are pairwise in a fixed order, resamples are Philox streams of (seed, index).
-// Accuracy of the distribution functions: about 1e-13 relative, tails included.
+// Accuracy of the distribution functions: about 1e-12 relative, tails included.
 #pragma once
 #include <functional>
 #include <span>
@@ -66,5 +66,11 @@ Estimate bootstrap(int64_t n, const std::function<double(std::span<const int64_t
 // told apart from zero: the data then do not bound the ratio. The standard error is the delta
 // method's; `samples` is the smaller count.
 Estimate ratio(const Estimate& a, const Estimate& b);
+// mean(a) / mean(b) of samples that belong together pair by pair, such as two operators probed with
+// the same vectors: Fieller's interval (1954) with their covariance,
+//   { R : |mean(a - R b)| <= t sd(a - R b) / sqrt(n) },  t of n - 1 degrees of freedom,
+// which is right for independent samples too. Unbounded when mean(b) is not told apart from zero.
+// usage error for other than two equal numbers of samples, at least 2.
+Estimate paired_ratio(std::span<const double> a, std::span<const double> b, double level = 0.95);
 
 }  // namespace basin

@@ -143,6 +143,10 @@ TEST_CASE("cka: the jackknife's leave-out values are those of the rows that stay
   for (const double v : without) squares += (v - mean) * (v - mean);
   CHECK(e.standard_error == Approx(std::sqrt(squares * 11 / 12)).epsilon(1e-9));
   CHECK(e.value == Approx(debiased_linear_cka(x, y)).epsilon(1e-14));
+  // More groups than samples are as many as there are samples, degrees of freedom too.
+  const Estimate all = estimate_linear_cka(x, y, 20);
+  CHECK(all.standard_error == e.standard_error);
+  CHECK(all.interval.low == e.interval.low);
 
   int covered = 0;  // of the alignment at a large n
   const Tensor big = gaussian({20000, 4}, 40);

@@ -70,14 +70,31 @@ TEST_CASE("directions: weight and none are as named") {
              *d = weight.parts[0].data<double>();
   for (int64_t i = 0; i < 8; ++i) CHECK(d[i] == r[i] * w[i]);
   CHECK(!weight.parts[4].defined());
-  // Standard normal draws: 34 of them have a mean square near 1.
-  CHECK(raw.norm() * raw.norm() / 34 == doctest::Approx(1).epsilon(0.6));
   for (const DirectionNorm n :
        {DirectionNorm::filter, DirectionNorm::layer, DirectionNorm::weight, DirectionNorm::none}) {
     CHECK(direction_norm(name_of(n)) == n);
   }
   test::check_error(ErrorKind::usage, {"'filters'", "filter, layer, weight and none"},
                     [] { direction_norm("filters"); });
+}
+
+TEST_CASE("directions: draws without a norm are standard normal") {
+  ParamList params;
+  constexpr int64_t kCount = 40000;
+  params.add({"w", Tensor::zeros({200, 200}, DType::f64), Role::matrix, {}, {200, 200}});
+  const Direction drawn = random_direction(params, 5, 0, DirectionNorm::none);
+  const double* x = drawn.parts[0].data<double>();
+  double moments[3] = {};  // first, second, fourth
+  for (int64_t i = 0; i < kCount; ++i) {
+    const double square = x[i] * x[i];
+    moments[0] += x[i] / kCount, moments[1] += square / kCount,
+        moments[2] += square * square / kCount;
+  }
+  // Variances of x, x^2 and x^4: 1, 2 and 96.
+  const double error = 4 / std::sqrt(static_cast<double>(kCount));
+  CHECK(std::abs(moments[0]) < error);
+  CHECK(std::abs(moments[1] - 1) < error * std::sqrt(2.0));
+  CHECK(std::abs(moments[2] - 3) < error * std::sqrt(96.0));
 }
 
 TEST_CASE("directions: a filter of zeros stays where it is") {

@@ -60,10 +60,12 @@ std::string PublishedRatios::ratio(const LoadedProbe& a, const LoadedProbe& b,
 }
 
 void VerdictList::add(const LoadedProbe& a, const LoadedProbe& b, const std::string& quantity,
-                      const Estimate& of_a, const Estimate& of_b) {
+                      const Estimate& of_a, const Estimate& of_b,
+                      const std::optional<Estimate>& pairs) {
   const bool open = !std::isfinite(of_a.interval.low) || !std::isfinite(of_b.interval.low);
-  list_.push_back({a.network + ": " + quantity, of_b, of_a, basin::ratio(of_b, of_a),
-                   published_.ratio(a, b, quantity), open ? "no interval" : ""});
+  list_.push_back({a.network + ": " + quantity, of_b, of_a,
+                   pairs ? *pairs : basin::ratio(of_b, of_a), published_.ratio(a, b, quantity),
+                   open ? "no interval" : ""});
 }
 
 }  // namespace basin::tools

@@ -6,6 +6,7 @@
 // part of the name of the data.
 #pragma once
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,8 +35,10 @@ class VerdictList {
  public:
   explicit VerdictList(const PublishedRatios& published) : published_(published) {}
   // "NETWORK: QUANTITY" with the ratio B over A and the published one.
+  // `pairs`: B over A where the two were measured together; else they count as independent.
   void add(const LoadedProbe& a, const LoadedProbe& b, const std::string& quantity,
-           const Estimate& of_a, const Estimate& of_b);
+           const Estimate& of_a, const Estimate& of_b,
+           const std::optional<Estimate>& pairs = std::nullopt);
   void add(Verdict verdict) { list_.push_back(std::move(verdict)); }
   const std::vector<Verdict>& list() const { return list_; }
 

@@ -1,6 +1,7 @@
 // The record of part "curvature", which two files read: its measurement (curvature.cpp) and its
 // tables, figures and verdicts (curvature_report.cpp).
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -67,6 +68,9 @@ void check_record(const CurvatureRecords& record, const std::string& file);
 
 // Empty: not measured.
 const CurvatureRecords& curvature_of(const LoadedProbe& p);
+// One trace over another from the samples of both, pair by pair: networks of one size are probed
+// with the same vectors where the seed is the same. Nothing where the counts differ.
+std::optional<Estimate> trace_ratio(const CurvatureRecord& of, const CurvatureRecord& over);
 // An eigenvalue with its residual as interval: some eigenvalue of the operator lies within.
 Estimate eigen_estimate(const EigenRecord& e);
 

@@ -63,8 +63,8 @@ void check_curvature_settings(const Config& config, const std::vector<std::strin
   at_least(config, "bottom", 0);
   at_least(config, "lanczos_steps", 2);
   positive(config, "tolerance");
-  estimator_of(config);
-  at_least(config, "probes", 2);
+  const bool plain = estimator_of(config) == "hutchinson";  // the others need a basis and probes
+  at_least(config, "probes", plain ? 2 : 6);
   at_least(config, "density_probes", 0);
   at_least(config, "density_steps", 2);
 }

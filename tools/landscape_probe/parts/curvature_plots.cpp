@@ -42,7 +42,9 @@ FigureConditions curvature_conditions(const std::vector<LoadedProbe>& probes,
   return out;
 }
 
-void add_bars(CurvatureBars& out, const LoadedProbe& p) {
+// `traces`: the record behind each bar of a trace, null behind the others.
+void add_bars(CurvatureBars& out, std::vector<const CurvatureRecord*>& traces,
+              const LoadedProbe& p) {
   for (const CurvatureRecord& c : curvature_of(p)) {
     if (c.subset != "all") continue;
     const std::string prefix = c.kind == "hessian" ? "" : "Gauss-Newton ";
@@ -53,6 +55,7 @@ void add_bars(CurvatureBars& out, const LoadedProbe& p) {
       bar.optimizer = p.optimizer;
       bar.estimate = e;
       out.bars.push_back(bar);
+      traces.push_back(quantity == "trace" ? &c : nullptr);
     };
     if (!c.top.empty()) add("λ max", eigen_estimate(c.top.front()));
     if (!c.bottom.empty() && c.kind == "hessian") {
@@ -65,23 +68,30 @@ void add_bars(CurvatureBars& out, const LoadedProbe& p) {
 }
 
 // Second over first, where a network has exactly two probes.
-void add_ratios(CurvatureBars& out) {
-  for (const CurvatureBar& a : out.bars) {
-    std::vector<const CurvatureBar*> same;
-    for (const CurvatureBar& b : out.bars) {
-      if (b.network == a.network && b.quantity == a.quantity) same.push_back(&b);
+void add_ratios(CurvatureBars& out, const std::vector<const CurvatureRecord*>& traces) {
+  for (size_t a = 0; a < out.bars.size(); ++a) {
+    std::vector<size_t> same;
+    for (size_t b = 0; b < out.bars.size(); ++b) {
+      if (out.bars[b].network == out.bars[a].network &&
+          out.bars[b].quantity == out.bars[a].quantity) {
+        same.push_back(b);
+      }
     }
-    if (same.size() != 2 || same.front() != &a) continue;
-    if (!(same[0]->estimate.value > 0) || !(same[1]->estimate.value > 0)) continue;
-    out.ratios.push_back({a.network, a.quantity, same[1]->optimizer + " / " + same[0]->optimizer,
-                          ratio(same[1]->estimate, same[0]->estimate)});
+    if (same.size() != 2 || same.front() != a) continue;
+    const CurvatureBar &first = out.bars[a], &second = out.bars[same[1]];
+    if (!(first.estimate.value > 0) || !(second.estimate.value > 0)) continue;
+    std::optional<Estimate> pairs;
+    if (traces[a] && traces[same[1]]) pairs = trace_ratio(*traces[same[1]], *traces[a]);
+    out.ratios.push_back({first.network, first.quantity, second.optimizer + " / " + first.optimizer,
+                          pairs ? *pairs : ratio(second.estimate, first.estimate)});
   }
 }
 
 Figure bars(const std::vector<LoadedProbe>& probes, const std::string& command) {
   CurvatureBars out;
-  for (const LoadedProbe& p : probes) add_bars(out, p);
-  add_ratios(out);
+  std::vector<const CurvatureRecord*> traces;
+  for (const LoadedProbe& p : probes) add_bars(out, traces, p);
+  add_ratios(out, traces);
   out.conditions = curvature_conditions(probes, command);
   return curvature_bars_figure(out);
 }

@@ -1,6 +1,7 @@
 // Tables, warnings and verdicts of part "curvature".
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "basin/tools/landscape_probe/detail/curvature.h"
 
@@ -159,6 +160,12 @@ PartReport curvature_report(const std::vector<LoadedProbe>& probes, const std::s
   return out;
 }
 
+std::optional<Estimate> trace_ratio(const CurvatureRecord& of, const CurvatureRecord& over) {
+  const std::vector<double>&a = of.trace_samples, &b = over.trace_samples;
+  if (a.size() != b.size() || a.size() < 2) return std::nullopt;
+  return paired_ratio(a, b, of.trace.interval.level);
+}
+
 void add_curvature_verdicts(const LoadedProbe& a, const LoadedProbe& b, VerdictList& out) {
   for (const CurvatureRecord& ca : curvature_of(a)) {
     for (const CurvatureRecord& cb : curvature_of(b)) {
@@ -169,7 +176,7 @@ void add_curvature_verdicts(const LoadedProbe& a, const LoadedProbe& b, VerdictL
         out.add(a, b, where + "λ max", eigen_estimate(ca.top.front()),
                 eigen_estimate(cb.top.front()));
       }
-      out.add(a, b, where + "trace", ca.trace, cb.trace);
+      out.add(a, b, where + "trace", ca.trace, cb.trace, trace_ratio(cb, ca));
       // Published numbers come from these; what they differ by from the two above is no curvature.
       if (!ca.paper.measured || !cb.paper.measured) continue;
       out.add(a, b, where + "plain λ max", value_alone(ca.paper.lambda),
