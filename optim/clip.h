@@ -20,7 +20,7 @@ ClipResult clip_global_norm(const Tensors& grads, double max_norm);
 // The same for a program that must not wait for a device: square_sums [grads] f64 as kernels/clip.h
 // makes them; always copies. A norm that is not finite clips nothing.
 Tensors clip_by_sums(const Tensors& grads, const Tensor& square_sums, double max_norm);
-// CPU only. Clamps every element to [-limit, limit]; NaN stays NaN.
+// Clamps every element to [-limit, limit], where it lies; NaN stays NaN.
 ClipResult clip_value(const Tensors& grads, double limit);
 
 }  // namespace basin

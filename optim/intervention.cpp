@@ -99,7 +99,7 @@ Intervention::Intervention(const SpectrumRule& spectrum, const PenaltyRule& pena
     : rule_(spectrum), penalty_(penalty), inner_(std::move(inner)) {
   check(inner_->loss_use() != LossUse::line_search, name(),
         ": its line search knows of no spectrum and no penalty; take them away");
-  if (penalty.any()) penalised_ = chosen_matrices(params, penalty.matrices);
+  if (penalty.any()) penalised_ = chosen_matrices(params, penalty.matrices, "penalty");
   if (spectrum.kind == SpectrumKind::none) return;
   std::map<std::string, std::vector<double>> recorded;
   if (!spectrum.file.empty()) recorded = recorded_targets(spectrum);

@@ -34,7 +34,8 @@ double entropy_rank(std::span<const double> s) {
 
 }  // namespace
 
-std::vector<ChosenMatrix> chosen_matrices(const ParamList& params, const std::string& pattern) {
+std::vector<ChosenMatrix> chosen_matrices(const ParamList& params, const std::string& pattern,
+                                          const char* option) {
   std::vector<ChosenMatrix> out;
   for (size_t i = 0; i < params.size(); ++i) {
     const Param& p = params[i];
@@ -44,7 +45,7 @@ std::vector<ChosenMatrix> chosen_matrices(const ParamList& params, const std::st
       out.push_back({i, b, p.view.size() == 1 ? p.name : str(p.name, "[", b, "]")});
     }
   }
-  check(!out.empty(), "spectrum: no weight is a matrix of at least 2x2 ",
+  check(!out.empty(), option, ": no weight is a matrix of at least 2x2 ",
         pattern.empty() ? std::string("in a hidden layer; name others with matrices=PATTERN")
                         : str("and matches '", pattern, "'"));
   return out;

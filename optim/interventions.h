@@ -74,7 +74,8 @@ struct ChosenMatrix {
   std::string name;  // of the parameter, with "[b]" behind it when it holds several
 };
 // usage error when none is chosen.
-std::vector<ChosenMatrix> chosen_matrices(const ParamList& params, const std::string& pattern);
+std::vector<ChosenMatrix> chosen_matrices(const ParamList& params, const std::string& pattern,
+                                          const char* option = "spectrum");
 
 // Singular values: positive, descending.
 double stable_rank(std::span<const double> s);

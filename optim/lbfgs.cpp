@@ -121,6 +121,7 @@ bool Lbfgs::iterate(Point& at, const std::function<Point(const Vector&)>& evalua
     add(x, t, d);
     Point p = evaluate(x);
     --left;
+    if (std::isnan(p.loss)) p.loss = std::numeric_limits<double>::infinity();  // no point is worse
     const LinePoint out{t, p.loss, dot(p.g, d)};
     if (seen.size() == 2) seen.erase(seen.begin() + (seen[0].second.loss < seen[1].second.loss));
     seen.emplace_back(t, std::move(p));

@@ -17,6 +17,7 @@ MatrixOptimizer::MatrixOptimizer(std::string_view name, const MatrixRules& rules
         " does");
   device_ = signature_.device();
   check_rules_used(params, groups);
+  check_routing_used(params, rules.routing);
   std::vector<ParamSettings> others;
   for (size_t i = 0; i < params.size(); ++i) {
     const Param& p = params[i];

@@ -86,6 +86,19 @@ Route route(const Param& param, const RoutingConfig& config) {
   return out;
 }
 
+void check_routing_used(const ParamList& params, const RoutingConfig& config) {
+  const auto look = [&](const char* what, const std::vector<std::string>& patterns) {
+    for (const std::string& pattern : patterns) {
+      const bool used = std::any_of(params.begin(), params.end(), [&](const Param& p) {
+        return rule_matches({pattern, {}, {}}, p);
+      });
+      check(used, "routing: ", what, " names '", pattern, "', which matches no parameter");
+    }
+  };
+  look("force_muon", config.force_matrix);
+  look("force_aux", config.force_auxiliary);
+}
+
 std::string view_text(const std::vector<MatrixBlock>& blocks) {
   if (blocks.empty()) return "-";
   const MatrixBlock& first = blocks.front();

@@ -41,6 +41,8 @@ struct Route {
 // usage error when a block leaves the tensor, the blocks do not cover it, or a forced parameter has
 // no matrix under the chosen view.
 Route route(const Param& param, const RoutingConfig& config);
+// usage error naming the first pattern of force_muon or force_aux that matches no parameter
+void check_routing_used(const ParamList& params, const RoutingConfig& config);
 
 std::string view_text(const std::vector<MatrixBlock>& blocks);  // "64x3", "4 of 64x1", "-"
 // Aligned columns: name, shape, view, optimizer, lr, wd, group, why.

@@ -4,8 +4,10 @@
 //   constant 1 | cosine floor + (1 - floor)(1 + cos(pi t / T)) / 2 | step gamma^floor(t / period)
 //   exponential gamma^(t / period) | trapezoid 1, then linear to 0 over the last `decay` steps
 //   wsd 1, then over the last `decay` steps floor + (1 - floor) f(u), u from 0 to 1 along them:
-//       f = 1 - u (linear), 1 - sqrt(u) (sqrt; Haegele et al., arXiv 2405.18392), (1 + cos(pi u)) /
-//   2 plateau: times `factor` once more than `patience` metrics in a row fail to beat
+//       f = 1 - u (linear), 1 - sqrt(u) (sqrt; Haegele et al., arXiv 2405.18392) or
+//       (1 + cos(pi u)) / 2 (cosine)
+//
+//   plateau: times `factor` once more than `patience` metrics in a row fail to beat
 //            best - threshold |best|, not below min_scale, then `cooldown` metrics are not counted.
 #pragma once
 #include <cstdint>

@@ -1,6 +1,7 @@
 // Counting and summing predictions, row by row in f64.
 #include "basin/train/meters.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -8,8 +9,8 @@ namespace basin {
 namespace {
 
 struct Row {
-  int64_t best = 0;
-  double loss = 0;  // -log softmax at the label
+  int64_t best = 0;  // -1: a logit is no number
+  double loss = 0;   // -log softmax at the label
 };
 
 template <class T>
@@ -22,6 +23,7 @@ Row read_row(const T* logits, int64_t classes, int64_t label) {
   double sum = 0;
   for (int64_t c = 0; c < classes; ++c) sum += std::exp(static_cast<double>(logits[c]) - top);
   row.loss = std::log(sum) + top - static_cast<double>(logits[label]);
+  if (std::any_of(logits, logits + classes, [](T x) { return std::isnan(x); })) row.best = -1;
   return row;
 }
 

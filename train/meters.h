@@ -24,7 +24,8 @@ class Tally {
  public:
   explicit Tally(int64_t classes)
       : correct_(static_cast<size_t>(classes), 0), total_(static_cast<size_t>(classes), 0) {}
-  void add(const Tensor& logits, const Tensor& labels);  // [B, C] on any device, [B] i64
+  // [B, C] on any device, [B] i64. A row with a NaN counts as wrong, and makes the loss NaN.
+  void add(const Tensor& logits, const Tensor& labels);
   int64_t correct() const;
   int64_t total() const;
   double loss() const;  // mean

@@ -4,7 +4,9 @@
 //     L = b2 L + c G G^T,  R = b2 R + c G^T G,  c = 1 - b2, or 1 for b2 = 1 (the sum); both begin
 //     as eps I.  M = b1 M + (1-b1) G;  O = L^-q M R^-q,  q = 1/4; the roots are taken at each of
 //     the first `every` steps, then every `every` steps. Grafting on the gradient scales O to
-//   |M|_F. SOAP (Vyas et al., arXiv 2409.11321): Adam in the eigenbases Q_L, Q_R of L and R (b2 =
+//     |M|_F.
+//
+//   SOAP (Vyas et al., arXiv 2409.11321): Adam in the eigenbases Q_L, Q_R of L and R (b2 =
 //     bs): Gt = Q_L^T G Q_R;  m = b1 m + (1-b1) G;  v = b2 v + (1-b2) Gt^2
 //     O = Q_L ((Q_L^T m Q_R) sqrt(bc2) / bc1 / (sqrt(v) + eps)) Q_R^T
 //     Bases: eigenvectors at the first step, which makes no other update; every `every` steps one

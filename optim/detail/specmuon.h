@@ -16,7 +16,7 @@
 // fall alike, so nothing there is mode by mode. r never grows, and with a small xi it collapses and
 // the leading modes freeze; `reset` puts r_j = E where r_j / E falls below it, against the energy
 // law. Gh has norm 1 at a minimum too, so that the rate must decay. Modes whose s_j is rounding
-// noise have no direction and are left out; r_j stays.
+// noise have no direction and are left out; r_j stays, but for what lazy relaxation moves.
 // Presets: paper (norm, printed, xi .2) and robust (squared, lazy, xi .95); both k 6, mu .9.
 // Decompositions run on the CPU in f64, the k leading triples alone where that is cheaper and the
 // tail allows it. Everything else goes to an auxiliary AdamW. SVD back-ends differ where s_k and

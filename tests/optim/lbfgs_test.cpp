@@ -188,6 +188,24 @@ TEST_CASE("lbfgs: weight decay belongs to the function") {
   }
 }
 
+TEST_CASE("lbfgs: a loss that is no number beyond a border does not cost the points before it") {
+  // Falls towards a border behind which it is undefined, as a logarithm's argument does.
+  const auto slope = [](const Vector& x, Vector& g) {
+    g[0] = -1;
+    return x[0] > 1.5 ? std::nan("") : 10 - x[0];
+  };
+  for (const char* evaluations : {"2", "4", "6", "9"}) {
+    CAPTURE(evaluations);
+    Problem p(slope, {0});
+    const auto optimizer =
+        make_optimizer({.name = "lbfgs", .options = {{"evaluations", evaluations}}}, p.params);
+    p.step(*optimizer, 0);
+    const double x = p.params[0].value.at(0);
+    CHECK(x >= 1);
+    CHECK(x <= 1.5);
+  }
+}
+
 TEST_CASE("lbfgs: what it cannot do is one sentence") {
   Problem p(rosenbrock, alternating(4));
   const auto optimizer = make_optimizer({.name = "lbfgs"}, p.params);

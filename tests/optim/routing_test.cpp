@@ -30,6 +30,12 @@ TEST_CASE("routing: each clause is a switch") {
   CHECK(route(p.at("table"), {.embedding = true}).matrix);
   CHECK(route(p.at("head.weight"), {.head = true}).matrix);
   CHECK(route(p.at("row.weight"), {.min_side = 1}).matrix);
+  check_routing_used(p, {.force_matrix = {"head.*"}, .force_auxiliary = {"conv.*"}});
+  CHECK(error_of(
+            [&] {
+              check_routing_used(p, {.force_auxiliary = {"head.*", "nope"}});
+            },
+            ErrorKind::usage) == "routing: force_aux names 'nope', which matches no parameter");
   CHECK_FALSE(route(p.at("conv.weight"), {.min_side = 17}).matrix);
   CHECK(route(p.at("head.weight"), {.force_matrix = {"head.*"}}).why == "named in force_muon");
   CHECK_FALSE(route(p.at("conv.weight"), {.force_auxiliary = {"*.weight"}}).matrix);

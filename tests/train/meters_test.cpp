@@ -48,6 +48,17 @@ TEST_CASE("tally: overall and mean class accuracy, loss, ties") {
   CHECK(tally.loss() == doctest::Approx(loss).epsilon(1e-15));
 }
 
+TEST_CASE("tally: a row that holds no number is wrong, whatever its label") {
+  const double nan = std::nan("");
+  Tally tally(3);
+  tally.add(Tensor::from<double>({nan, nan, nan, 3, nan, 1, nan, 0, 0, 0, 5, 0}, {4, 3}),
+            Tensor::from<int64_t>({0, 0, 1, 1}, {4}));
+  CHECK(tally.correct() == 1);
+  CHECK(tally.recall()[0] == 0);
+  CHECK(tally.recall()[1] == 0.5);
+  CHECK(std::isnan(tally.loss()));
+}
+
 TEST_CASE("meter: classification gives the numbers of a tally, in any batches") {
   const Tensor logits = some_logits();
   Tally tally(3);
