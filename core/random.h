@@ -11,7 +11,7 @@ namespace basin {
 
 std::array<uint32_t, 4> philox4x32(uint64_t counter_lo, uint64_t counter_hi, uint64_t key);
 
-// (0, 1): never 0 or 1, safe under log. 53 random bits.
+// (0, 1): never 0 or 1, safe under log. 52 random bits.
 double uniform_from_bits(uint32_t hi, uint32_t lo);
 
 // A sequential view of one stream. Copyable; position() is its whole state.

@@ -131,7 +131,8 @@ double reference_sum(const AtomReferences& references, std::span<const int64_t> 
   for (const int64_t number : z) {
     const auto found = references.find(number);
     if (found == references.end()) {
-      fail(ErrorKind::data, "atom references: there is none for ", element_symbol(number));
+      fail(ErrorKind::data, "atom references: there is none for ", element_symbol(number),
+           ", which no molecule that they were fitted to holds");
     }
     sum += found->second;
   }

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "basin/core/error.h"
+#include "basin/core/folder.h"
 #include "basin/core/io.h"
 #include "basin/figures/detail/svg_picture.h"
 #include "basin/figures/png.h"
@@ -129,7 +130,7 @@ Figure finish_figure(Figure figure, std::string_view what, const FigureCondition
 
 void write_figure(const fs::path& dir, const Figure& figure) {
   check_name(figure.name);
-  fs::create_directories(dir);
+  make_folder(dir);
   write_file_atomic(dir / (figure.name + ".csv"), figure.csv);
   write_file_atomic(dir / (figure.name + ".svg"), figure.svg);
   write_file_atomic(dir / (figure.name + ".png"), encode_png(svg_picture(figure.svg)));

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "basin/core/error.h"
+#include "basin/core/folder.h"
 #include "basin/core/io.h"
 #include "basin/figures/detail/report_style.h"
 #include "basin/figures/detail/svg_picture.h"
@@ -335,7 +336,8 @@ void check_report(const Report& report) {
 
 std::string verdict_words(const Estimate& ratio, const std::string& a, const std::string& b) {
   const Interval& i = ratio.interval;
-  if (!std::isfinite(ratio.value) || std::isnan(i.low) || std::isnan(i.high)) return "not measured";
+  if (!std::isfinite(ratio.value)) return "not measured";
+  if (std::isnan(i.low) || std::isnan(i.high)) return "no interval";
   if (i.low > 1) return a + " is larger";
   if (i.high < 1) return b + " is larger";
   return "no difference shown";
@@ -351,7 +353,7 @@ std::string report_html(const Report& report) {
 
 void write_report(const fs::path& dir, const Report& report) {
   const std::string document = report_html(report);
-  fs::create_directories(dir);
+  make_folder(dir);
   for (const Figure* f : figures_of(report)) write_figure(dir / report.figure_folder, *f);
   write_file_atomic(dir / "report.html", document);
 }

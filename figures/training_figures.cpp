@@ -121,7 +121,8 @@ Figure training_figure(const TrainingCurves& data) {
   figure.csv = training_csv(data);
   figure.alt = training_alt(data);
   std::string what = "Quantities over training";
-  if (band) what += "; band: interval over the runs";
+  if (band && runs) what += "; band: interval over the runs";
+  if (band && !runs) what += "; band: interval of the estimate in one run";
   if (runs) what += "; faint: single runs";
   return finish_figure(std::move(figure), what + ".", data.conditions);
 }

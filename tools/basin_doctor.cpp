@@ -202,6 +202,7 @@ int run(int argc, const char* const* argv) {
           .done) {
     return 0;
   }
+  check_json_target(config);
   apply_shared_settings(config);
   if (config.flag("optimizers")) {
     std::cout << format_equivariance_table(step_equivariance_of_all());

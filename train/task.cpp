@@ -64,11 +64,22 @@ Batch Batch::to(Device device) const {
   return out;
 }
 
+std::string_view name_of(Rows rows) {
+  switch (rows) {
+    case Rows::example: return "example";
+    case Rows::point: return "point";
+    case Rows::node: return "node";
+    case Rows::edge: break;
+  }
+  return "edge";
+}
+
 void require_inputs(const Model& model, const std::vector<Slot>& slots, const std::string& task) {
   const auto text = [](const std::vector<Slot>& all) {
     std::string out;
     for (const Slot& s : all) {
-      if (s.kind != SlotKind::target) out += (out.empty() ? "" : ", ") + s.name;
+      if (s.kind == SlotKind::target) continue;
+      out += str(out.empty() ? "" : ", ", s.name, " (a row per ", name_of(s.rows), ")");
     }
     return out;
   };

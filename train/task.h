@@ -141,7 +141,8 @@ struct Task {
   std::function<Tensors(const Tensors& outputs, const Batch&)> predictions = {};
   std::vector<Metric> metrics;  // at least one; the first selects the best checkpoint
   std::function<std::unique_ptr<Meter>()> meter;
-  // Judged on the outputs of the training steps themselves (dropout on); may be absent.
+  // Judged on the outputs of the training steps themselves (dropout on); may be absent. The first
+  // of the meter's results; none is called loss, which train_loss is.
   std::vector<Metric> train_metrics = {};
   std::function<std::unique_ptr<Meter>()> train_meter = {};
   // What a reader wants to know of predictions alone. Files, or folders of files -> examples; the

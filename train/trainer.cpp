@@ -229,7 +229,10 @@ bool Trainer::evaluate_here(MetricsFile* metrics, const TrainHooks& hooks) {
   const double before = at_.train_loss;  // 0 at the first
   at_.train_loss = at_.loss_sum / static_cast<double>(at_.seen);
   const bool rose = before > 0 && at_.train_loss > kRise * before;
-  if (train_meter_) at_.train_metrics = train_meter_->result();
+  if (train_meter_) {
+    at_.train_metrics = train_meter_->result();
+    at_.train_metrics.resize(task_->train_metrics.size());
+  }
   best_unsaved_ = note_best(*validation) || best_unsaved_;
   const double seconds = seconds_now() - start;
   at_.seconds += seconds;

@@ -115,7 +115,7 @@ TEST_CASE("report: verdict words follow the interval of the ratio") {
   CHECK(verdict_words(estimate(2, 1.1, 3), "A", "B") == "A is larger");
   CHECK(verdict_words(estimate(0.5, 0.2, 0.9), "A", "B") == "B is larger");
   CHECK(verdict_words(estimate(2, 0.9, 3), "A", "B") == "no difference shown");
-  CHECK(verdict_words(without_interval, "A", "B") == "not measured");
+  CHECK(verdict_words(without_interval, "A", "B") == "no interval");
   CHECK(verdict_words(Estimate{}, "A", "B") == "not measured");
 }
 

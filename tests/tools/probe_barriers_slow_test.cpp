@@ -37,6 +37,8 @@ TEST_CASE("landscape_probe barriers: every pair of tiny runs, as trained and ali
   REQUIRE_MESSAGE(f.code == 0, f.err);
   CHECK_MESSAGE(contains(f.out, "within adamw"), f.out);
   CHECK(contains(f.out, "between adamw and muon"));
+  // One pair of each kind has no interval.
+  CHECK(contains(f.out, "Pairs within adamw: too few for an interval, so that nothing follows."));
   const auto record = PartFiles(dir / "out").read<BarriersRecord>("barriers");
   REQUIRE(record.pairs.size() == 6);
   for (const BarrierPairRecord& p : record.pairs) {

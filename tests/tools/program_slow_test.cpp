@@ -39,7 +39,7 @@ TEST_CASE("program: help, version and usage errors") {
       {"--set nonsense", "expected KEY=VALUE"},
       {"--config none.toml", "none.toml"},
       {"--model pointnot", "pointnet"},
-      {"--resume nowhere", "neither a run directory"},
+      {"--resume nowhere", "nowhere does not exist; it is neither a run directory"},
       {"--eval-only", "expects weights"},
       {"runs/a", "unexpected argument"},
       {"compare", "expects run directories"},

@@ -180,7 +180,11 @@ TEST_CASE("recipes: a recorded run resolves to itself") {
 TEST_CASE("recipes: help and --print-config name everything that can be set") {
   const std::string help = train_help("modelnet");
   for (const Recipe& r : task_info("modelnet").recipes) CHECK(contains(help, r.name + ": "));
-  CHECK(contains(help, "dgcnn: optimizer.name=sgd lr=0.1 wd=0.0001"));
+  CHECK(contains(help, "dgcnn: optimizer.name=sgd [sgd: lr=0.1 wd=0.0001"));
+  // What no recipe asks for is said too, and rows of an optimizer name it.
+  CHECK(contains(help, "all: [muon: optimizer.aux_lr=0.001] [sgd: lr=0.1 optimizer.momentum=0.9]"));
+  CHECK(contains(train_help("graph"),
+                 "optimizer.name=adamw [adam: lr=0.001 wd=0] [adamw: lr=0.001 wd=0]"));
   for (const std::string& name : model_names()) {
     Config config = config_with({{"model", name}});
     const RunSettings train = run_settings_from(config);

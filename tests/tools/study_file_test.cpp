@@ -35,6 +35,10 @@ TEST_CASE("study file: one sentence per fault, with its line") {
   refused(replaced(text, "seed = 9", "seed = 9\njugde = \"loss\""),
           {"two.toml:28", "search.jugde"});
   refused(replaced(text, "[grid.muon]", "[grid.moun]"), {"[grid.moun]"});
+  refused(replaced(text, "lr = [1e-2, 1e-1]", "lr = []"), {"[grid.muon] lr", "at least one"});
+  refused(replaced(text, "lr = [1e-2, 1e-1]", "lr = [0.1, 0.1]"), {"[grid.muon] lr", "differ"});
+  refused(replaced(text, "scale = 100", "scale = 0"), {"[metrics.accuracy]", "other than 0"});
+  refused(replaced(text, "[models.wide]", "[models.\"../wide\"]"), {"two.toml", "[models.NAME]"});
   refused(replaced(text, "baseline = \"adam\"", "baseline = \"sgd\""), {"two.toml:3", "sgd"});
   refused(replaced(text, "from = \"probe\"", "from = \"prob\""), {"lambda", "prob"});
   refused(replaced(text, "logarithmic = true", "logarithmic = 1"),

@@ -155,7 +155,7 @@ TEST_CASE("study run: faults of a job end it with one sentence and its exit code
     CHECK(f.code == code);
     CHECK(contains(f.err, words));
   };
-  refused("run two.toml", 1, "was not found");  // no such program beside study
+  refused("run two.toml", 2, "was not found");  // no such program beside study
   write_file_atomic(dir / "bin" / "stub",
                     std::string_view("#!/bin/bash\necho 'stub: no data' >&2\nexit 3\n"));
   fs::permissions(dir / "bin" / "stub", fs::perms::owner_all);

@@ -64,6 +64,18 @@ TEST_CASE("study: a job is named by what it computes") {
   }
 }
 
+TEST_CASE("study: a metric that the program does not report is refused at the first result") {
+  const test::TempDir dir;
+  std::string text = kFile;
+  text.replace(text.find("best_val_accuracy"), 17, "best_val_acuracy");
+  const Study study = study_from_text(text, "two.toml");
+  Ledger ledger(dir / "out", {});
+  Schedule schedule(study, ledger);
+  test::check_error(ErrorKind::usage,
+                    {"two.toml", "[metrics.accuracy]", "best_val_acuracy", "no number that stub"},
+                    [&] { do_all(schedule, ledger); });
+}
+
 TEST_CASE("study: search, choice, seeds, measurements, each when it can") {
   const test::TempDir dir;
   const Study study = study_from_text(kFile, "two.toml");
@@ -363,9 +375,10 @@ TEST_CASE("study: cells of the search that lie as close as seeds do are told") {
         value = 0.5 - rate - decay;
       }
       Record out;
-      ledger.write(*job, job->parents.empty()
-                             ? out.add("completed", true).add("best_val_value", value)
-                             : out.add("lambda_max", 1.0));
+      ledger.write(*job, job->parents.empty() ? out.add("completed", true)
+                                                    .add("best_val_value", value)
+                                                    .add("best_val_accuracy", value)
+                                              : out.add("lambda_max", 1.0));
       schedule.done(*job);
     }
     return tie_warnings(study, schedule, ledger);

@@ -90,6 +90,29 @@ TEST_CASE("train_graph: edge lists and their predictions; data that do not fit a
   CHECK(contains(broken.err, "nodes.csv: line 2: expected kind as a whole number"));
 }
 
+TEST_CASE("train_graph: labels have one loss a line, and the last one is told") {
+  const TempDir dir;
+  const Finished f =
+      run_built(dir, "train_graph", "--data embedded_labels " + kTinyGraph + "--epochs 2 --out a");
+  REQUIRE_MESSAGE(f.code == 0, f.err);
+  TextReader lines(read_text_file(dir / "a/metrics.jsonl"));
+  int told = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const size_t first = line.find("\"train_loss\": ");
+    if (first == line.npos) continue;
+    CHECK(line.find("\"train_loss\": ", first + 1) == line.npos);
+    ++told;
+  }
+  CHECK(told == 2);
+  const std::string result = read_text_file(dir / "a/result.json");
+  CHECK(result.find("\"train_loss\"") == result.rfind("\"train_loss\""));
+  // The rows "best on test" and "last epoch" have both of their numbers.
+  const std::string table = f.out.substr(f.out.find("last epoch"));
+  CHECK(table.substr(0, table.find('\n')).find('-') == table.npos);
+  const Finished compared = run_built(dir, "train_graph", "compare a");
+  CHECK(contains(compared.out, "last loss"));
+}
+
 TEST_CASE("train_graph: a step that cannot be recorded leaves no run in the way") {
   const TempDir dir;
   const auto graph = [&](const char* mode) {

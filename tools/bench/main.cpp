@@ -190,6 +190,7 @@ int run(int argc, const char* const* argv) {
   if (!line.positionals.empty() && line.positionals.front() == "compare") {
     return compare({line.positionals.begin() + 1, line.positionals.end()});
   }
+  check_json_target(config);
   const BenchOptions options = options_from(config);
   const Sweep sweep = sweep_from(config.text("sweep"), config.origin("sweep"));
   check(!sweep.values.empty() || config.text("figures").empty(), config.origin("figures"),

@@ -320,11 +320,12 @@ std::string answer(const BarriersRecord& record) {
   }
   for (const PairGroup& group : groups) {
     const Estimate e = group_mean(record, group, aligned, of);
-    const bool above = e.interval.low > 0;
-    out += str(" The networks ", group.words(),
-               above ? " are told apart by a barrier" : " are not told apart by a barrier",
-               aligned && above ? " that no permutation found here takes away" : "",
-               std::isfinite(e.interval.low) ? "." : " (too few for an interval).");
+    const bool known = std::isfinite(e.interval.low), above = e.interval.low > 0;
+    out += str(" Pairs ", group.words(), ": ",
+               !known  ? "too few for an interval, so that nothing follows"
+               : above ? "a barrier stands between them"
+                       : "no barrier is told from zero",
+               aligned && above ? ", which no permutation found here takes away" : "", ".");
   }
   return out + seeds_sentence(record, groups, aligned);
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 
+#include "basin/core/folder.h"
 #include "basin/core/text.h"
 #include "basin/figures/forest_plot.h"
 #include "basin/tools/landscape_probe/detail/probe.h"
@@ -148,8 +149,8 @@ void add_pair(const Compared& a, const Compared& b, const LoadedProbe& of_a,
 }
 
 // The table's head names the first pair; a pair of other optimizers says itself what it compares.
-std::vector<Verdict> verdicts_of(const std::vector<LoadedProbe>& probes, const Config& config) {
-  const PublishedRatios published(config.text("published"));
+std::vector<Verdict> verdicts_of(const std::vector<LoadedProbe>& probes,
+                                 const PublishedRatios& published) {
   std::vector<Verdict> out;
   for (size_t i = 0; i + 1 < probes.size(); i += 2) {
     const LoadedProbe &a = probes[i], &b = probes[i + 1];
@@ -258,6 +259,7 @@ std::string compare_runs(const std::vector<std::string>& runs, const Config& con
                          const fs::path& out, const std::string& command) {
   check(!runs.empty() && runs.size() % 2 == 0,
         "compare: expects runs two by two (A B, then further pairs), given ", runs.size());
+  const PublishedRatios published(config.text("published"));  // a wrong file ends it here
   std::vector<Compared> compared;
   for (const std::string& run : runs) compared.emplace_back(run, config, command);
   std::vector<fs::path> dirs;
@@ -265,13 +267,19 @@ std::string compare_runs(const std::vector<std::string>& runs, const Config& con
   const fs::path folder = out.empty() ? fs::path("runs") / str("compare-", short_path(runs[0]), "-",
                                                                short_path(runs[1]))
                                       : out;
+  make_folder(folder);
   const std::vector<LoadedProbe> probes = load_probes(dirs);
   Assembled written = assemble(probes, command);
   Report& report = written.report;
   report.title = "How the optimizer shaped the solution";
   report.a = probes[1].optimizer;
   report.b = probes[0].optimizer;
-  report.verdicts = verdicts_of(probes, config);
+  report.verdicts = verdicts_of(probes, published);
+  if (report.verdicts.empty()) {
+    const std::string nothing = "the runs have no network with a measured quantity in common";
+    warning_line("compare: " + nothing);
+    report.warnings.push_back(str("Nothing is compared: ", nothing, "."));
+  }
   report.overview = overview(report.verdicts, report.b, report.a, conditions_of(probes, command));
   report.summary = str(report.a, " beside ", report.b, ": ");
   for (const LoadedProbe& p : probes) {
@@ -281,7 +289,6 @@ std::string compare_runs(const std::vector<std::string>& runs, const Config& con
   for (size_t i = 0; i + 1 < runs.size(); i += 2) {
     add_pair(compared[i], compared[i + 1], probes[i], probes[i + 1], config, written);
   }
-  fs::create_directories(folder);
   add_sections(report, written.sections, folder);
   const NamedTable verdict = verdict_table(report.verdicts, report.b, report.a);
   if (!verdict.page.rows.empty()) {

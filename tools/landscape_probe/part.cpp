@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "basin/core/folder.h"
 #include "basin/tools/landscape_probe/detail/builtin_parts.h"
 
 namespace basin::tools {
@@ -51,7 +52,7 @@ std::vector<std::string> measured_part_names() {
 
 void add_sections(Report& report, const std::vector<PartSection>& sections, const fs::path& dir) {
   const fs::path tables = dir / "tables";
-  fs::create_directories(tables);
+  make_folder(tables);
   for (const PartSection& s : sections) {
     ReportSection out{s.heading, {ReportParagraph{s.text}}};
     for (const Figure& f : s.figures) out.blocks.emplace_back(f);

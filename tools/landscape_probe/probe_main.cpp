@@ -181,6 +181,7 @@ int run_program_of(int argc, const char* const* argv) {
     return 0;
   }
   refuse_json(call, action.name);
+  check_json_target(config);
   install_signal_handlers();
   action.run(call);
   return 0;

@@ -186,6 +186,7 @@ void check_probe_settings(const Config& config) {
   bytes_of(config, "memory");
   shard_of(config);
   const std::vector<std::string> names = setting_words(config, "parts", measured_part_names());
+  check(!names.empty(), config.origin("parts"), ": expected at least one part, given none");
   for (const PartInfo& part : parts()) {
     if (part.check) part.check(config, names);
   }

@@ -216,4 +216,14 @@ void choose_device(const Config& config) {
   allow_tf32(config.flag("tf32"));
 }
 
+void check_json_target(const Config& config) {
+  const fs::path file = config.text("json");
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  std::error_code error;
+  if (!file.empty() && !fs::is_directory(folder, error)) {
+    fail(ErrorKind::output, config.origin("json"), ": the folder ", folder.string(),
+         " does not exist");
+  }
+}
+
 }  // namespace basin::tools

@@ -43,6 +43,8 @@ std::vector<Setting> shared_settings();
 void apply_shared_settings(const Config& config);  // threads, verbosity, log sink, device
 // Of the settings device and tf32: a resource error (exit 5) where there is no such device.
 void choose_device(const Config& config);
+// Of the setting json, before the work: output error where its folder is missing.
+void check_json_target(const Config& config);
 
 extern const char* const kExitCodeHelp;
 

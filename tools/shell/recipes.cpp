@@ -58,8 +58,10 @@ void check_name(const Config& config, const ModelInfo& model, const std::string&
        name, "'; there is ", list, near.empty() ? "" : "; did you mean '" + near + "'?");
 }
 
-std::string origin_of(const RecipeRow& row) {
-  return row.recipe.empty() ? str("optimizer ", row.optimizer) : str("preset ", row.recipe);
+std::string origin_of(const Config& config, const RecipeRow& row) {
+  if (!row.recipe.empty()) return str("preset ", row.recipe);
+  return row.optimizer.empty() ? str("task ", config.text("task"))
+                               : str("optimizer ", row.optimizer);
 }
 
 // The rows of one recipe ("": of none) for this network and this optimizer. Rows that belong to an
@@ -72,7 +74,7 @@ void apply_rows(Config& config, const std::vector<RecipeRow>& rows, const std::s
     if (row.key == kModelPresetKey) {
       model_preset = row.value;
     } else {
-      config.set(row.key, row.value, Layer::preset, origin_of(row));
+      config.set(row.key, row.value, Layer::preset, origin_of(config, row));
     }
   }
 }
@@ -142,6 +144,10 @@ ResolvedPreset apply_presets(Config& config) {
   }
   apply_optimizer(config, model, names);
   apply_neighbours(config, model, out);
+  // A length in epochs that somebody asked for stands before one in steps that nobody did.
+  if (config.source("epochs") > Layer::preset && config.source("steps") <= Layer::preset) {
+    config.set("steps", "0", Layer::preset, config.origin("epochs"));
+  }
   return out;
 }
 
@@ -156,6 +162,20 @@ std::string task_default(const std::string& task, const Setting& setting) {
   return out;
 }
 
+// " KEY=VALUE" of the rows, those of one optimizer behind its name in brackets.
+std::string rows_text(const std::vector<const RecipeRow*>& rows) {
+  std::string text, optimizer;
+  for (const RecipeRow* row : rows) {
+    if (row->optimizer != optimizer) {
+      text += optimizer.empty() ? "" : "]";
+      text += row->optimizer.empty() ? "" : str(" [", row->optimizer, ":");
+      optimizer = row->optimizer;
+    }
+    text += str(" ", row->key == kModelPresetKey ? "preset" : row->key, "=", row->value);
+  }
+  return text + (optimizer.empty() ? "" : "]");
+}
+
 std::string recipe_help(const std::string& task) {
   const TaskInfo& info = task_info(task);
   std::vector<Recipe> recipes = info.recipes;
@@ -163,20 +183,26 @@ std::string recipe_help(const std::string& task) {
                   [](const RecipeRow& r) { return r.recipe.empty(); })) {
     recipes.insert(recipes.begin(), {"", "what this task sets before any recipe"});
   }
-  std::string text;
+  std::vector<const RecipeRow*> house;
+  for (const RecipeRow& row : optimizer_rows()) house.push_back(&row);
+  std::string text =
+      str("(always): where the programs depart from an optimizer's own default\n  all:",
+          rows_text(house), "\n");
   for (const Recipe& recipe : recipes) {
     text += (recipe.name.empty() ? "(always)" : recipe.name) + ": " + recipe.summary + "\n";
-    std::string owner = "-";
+    std::vector<const RecipeRow*> rows;  // of one network
+    const auto write = [&] {
+      if (rows.empty()) return;
+      const std::string& owner = rows.front()->model;
+      text += str("  ", owner.empty() ? "all" : owner, ":", rows_text(rows), "\n");
+      rows.clear();
+    };
     for (const RecipeRow& row : info.recipe_rows) {
       if (row.recipe != recipe.name) continue;
-      if (row.model != owner) {
-        if (owner != "-") text += "\n";
-        owner = row.model;
-        text += "  " + (owner.empty() ? std::string("all") : owner) + ":";
-      }
-      text += str(" ", row.key == kModelPresetKey ? "preset" : row.key, "=", row.value);
+      if (!rows.empty() && rows.front()->model != row.model) write();
+      rows.push_back(&row);
     }
-    text += "\n";
+    write();
   }
   return text;
 }

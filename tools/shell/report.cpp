@@ -42,6 +42,11 @@ std::vector<Metric> leading_metrics(const RecordFields& result) {
   return out;
 }
 
+// Of a metric in result.json. The last loss says of which split it is.
+std::string result_key(const std::string& prefix, const Metric& metric) {
+  return prefix == "last_" && metric.name == "loss" ? "last_test_loss" : prefix + metric.name;
+}
+
 // A run's line in the comparison, cell by cell under the name of its column.
 using Cells = std::vector<std::pair<std::string, std::string>>;
 
@@ -63,9 +68,9 @@ Cells comparison_cells(const fs::path& run) {
             {"lr", short_text(r.number("lr"), 6)},
             {"wd", short_text(r.number("weight_decay"), 6)},
             {"epochs", r.text("epochs")}};
-  for (const char* which : {"best", "last"}) {
+  for (const char* which : {"best_", "last_"}) {
     for (const Metric& m : leading_metrics(r)) {
-      const std::string key = str(which, "_", m.name);
+      const std::string key = result_key(which, m);
       if (r.has(key)) out.emplace_back(spaced(key), metric_text(m, r.number(key)));
     }
   }
@@ -101,7 +106,7 @@ std::string result_table(const RecordFields& r) {
   const auto add = [&](const char* name, const std::string& epoch, const std::string& prefix) {
     std::vector<std::string> row{name, epoch};
     for (const Metric& m : metrics) {
-      const std::string key = prefix + m.name;
+      const std::string key = result_key(prefix, m);
       row.push_back(r.has(key) ? metric_text(m, r.number(key)) : "-");
     }
     rows.push_back(std::move(row));

@@ -49,11 +49,13 @@ std::string paths_from(const fs::path& run) {
   return record.has("paths_from") ? record.text("paths_from") : "";
 }
 
-fs::path resumed_run(const std::string& resume) {
+fs::path resumed_run(const std::string& resume, const char* flag) {
   if (resume.empty() || resume == "auto") return {};
   const fs::path path = without_trailing_slash(resume);
   fs::path run = is_checkpoint(path) ? path.parent_path().parent_path() : path;
-  check(RunDir::is_run(run), "--resume: ", path.string(),
+  std::error_code error;
+  check(RunDir::is_run(run), flag, path.string(),
+        fs::exists(path, error) ? "" : " does not exist; it",
         " is neither a run directory (run.json) nor a checkpoint in one (ckpt/step-N)");
   return run;
 }

@@ -23,8 +23,9 @@ struct Place {
   bool in_place = false;  // out == source
 };
 
-// The run directory named by --resume, if it names one ("auto" does not).
-fs::path resumed_run(const std::string& resume);
+// The run directory named by --resume, if it names one ("auto" does not). `flag` begins the
+// sentence of its usage errors.
+fs::path resumed_run(const std::string& resume, const char* flag = "--resume: ");
 
 // The task that a run directory was made for; "modelnet" for runs from before tasks had names.
 std::string task_of_run(const fs::path& run);

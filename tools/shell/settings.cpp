@@ -39,7 +39,10 @@ std::vector<Setting> task_settings(const TaskInfo& task) {
 std::vector<Setting> training_settings(const TaskInfo& task) {
   using enum Purpose;
   return {
-      {"batch", Kind::integer, "32", "Examples per step; an incomplete last batch is dropped"},
+      {"batch", Kind::integer, "32",
+       "Examples per step; an incomplete last batch is dropped (a single one of graphs or "
+       "molecules "
+       "is not)"},
       {.name = "microbatches",
        .kind = Kind::integer,
        .initial = "1",
@@ -154,6 +157,9 @@ void check_numbers(const Config& config) {
   for (const char* key : {"epochs", "steps", "keep", "log_every", "ranks"}) {
     check_at_least(config, key, 0);
   }
+  const bool skips = config.has("skip_head") && config.source("skip_head") == Layer::flag;
+  check(!skips || !config.text("weights").empty(), config.origin("skip_head"),
+        ": is about --weights, none are given");
   check_range(config, "clip", 0, 1e300);
   check_range(config, "lr", 0, 1e30);
   check_range(config, "wd", 0, 1e6);
@@ -320,7 +326,10 @@ std::string moved_data(const Config& config) {
 
 Task task_from(const RunSettings& settings, const Config& config) {
   TaskConfig named = settings.task;
-  named.place = [&config](const std::string& option) { return config.origin(option); };
+  named.place = [&config](const std::string& option) {
+    const std::string origin = config.origin(option);  // a flag of its own names the option
+    return origin.starts_with("--") && origin != "--set" ? origin : str(origin, ": ", option);
+  };
   const std::string hint = moved_data(config);
   if (hint.empty()) return make_task(named);
   Task task = with_hint(hint, [&] { return make_task(named); });

@@ -41,15 +41,6 @@ void check_disk(const RunDir& dir, const Trainer& trainer) {
   }
 }
 
-void check_json_target(const Config& config) {
-  const fs::path file = config.text("json");
-  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
-  if (!file.empty() && !fs::is_directory(folder)) {
-    fail(ErrorKind::output, config.origin("json"), ": the folder ", folder.string(),
-         " does not exist");
-  }
-}
-
 // A rule for matrices on a network without one that it takes trains by its auxiliary rule alone;
 // whoever compares the two compares nothing.
 void warn_of_idle_rule(const Optimizer& optimizer, const std::vector<RoutingRow>& rows) {
@@ -213,12 +204,18 @@ int train(const Config& config, const RunSettings& settings, const Place& place,
   const bool extends = config.integer("extend") > 0;
   if (place.checkpoint && extends) trainer.extend(*place.checkpoint);
   if (place.checkpoint && !extends) trainer.restore(*place.checkpoint);
+  check(place.in_place || !place.checkpoint || trainer.steps_done() < trainer.total_steps(),
+        "--resume: ", place.source.string(), " ended with step ", trainer.steps_done(),
+        ", there is nothing to train in another folder; --extend N trains N epochs more");
   if (config.flag("dry_run")) return plan_only(config, trainer, place);
   Communicator& processes = *settings.train.processes;
   wait_for_all(processes);  // before rank 0 changes the folder that all have looked at
   if (processes.rank() > 0) return follow(trainer, place);
   RunDir dir = open_run(config, place, trainer, call);
   log_plan(trainer);
+  if (!place.source.empty() && !place.checkpoint) {
+    warning_line(str(place.source.string(), " has no checkpoint that can be used: it starts anew"));
+  }
   const std::string from = extends ? str("extending ", place.checkpoint->path.string(), " by ",
                                          config.text("extend"), " epochs, ")
                                    : str("resuming after step ", trainer.steps_done(), ", ");

@@ -69,7 +69,7 @@ Trained load_trained_checkpoint(Checkpoint checkpoint, const fs::path& run,
 
 Trained load_trained_run(const std::string& path, const std::string& data,
                          const std::string& origin) {
-  const fs::path run = resumed_run(path);
+  const fs::path run = resumed_run(path, "");
   Config config = train_settings(task_of_run(run));
   load_resumed_settings(config, run);
   if (!data.empty()) config.set("data", data, Layer::flag, origin);

@@ -28,6 +28,16 @@ double value_of(const StudyMetric& metric, const Job& training,
   return metric.scale * field_of(*record, metric.field);
 }
 
+// A field that is misspelt shows in the first record, not after the last training.
+void check_metrics(const Study& study, const RecordFields& record) {
+  for (const StudyMetric& m : study.metrics) {
+    double value = 0;
+    check(!m.from.empty() || (record.has(m.field) && parse_double(record.text(m.field), value)),
+          study.file.string(), ": [metrics.", m.name, "] value = \"", m.field,
+          "\" is no number that ", study.program, " reports");
+  }
+}
+
 }  // namespace
 
 bool completed(const RecordFields& record) {
@@ -321,7 +331,9 @@ void Schedule::final_done(StudyPair& pair, const Job& job) {
   for (StudyRun& run : pair.runs) {
     if (run.job.hash != job.hash || run.done) continue;
     run.done = true;
-    run.failed = !completed(*ledger_.record(job.hash));
+    const RecordFields& record = *ledger_.record(job.hash);
+    run.failed = !completed(record);
+    if (!run.failed) check_metrics(study_, record);
     --pair.waiting;
     if (run.failed) {
       expected_ -= measurements(Measured::all);

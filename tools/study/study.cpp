@@ -97,6 +97,14 @@ class Section {
 std::vector<StudySubject> subjects(const Config& config, const std::string& table) {
   std::vector<StudySubject> out;
   for (auto& [name, settings] : Section(config, table).tables()) {
+    const bool plain = !name.empty() && std::ranges::all_of(name, [](char c) {
+      const char lower = ascii_lower(c);
+      return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+             c == '+';
+    });
+    check(plain, config.origin(table + "." + name + "." + settings.begin()->first), ": [", table,
+          ".NAME] is expected to have a name of letters, digits, '-', '_' and '+', given '", name,
+          "'");
     out.push_back({name, std::move(settings)});
   }
   return out;
@@ -153,12 +161,16 @@ void read_derived(Study& study, const Config& config) {
 }
 
 // Every combination, the last key running fastest.
-std::vector<StudySettings> cells_of(const StudySettings& grid) {
+std::vector<StudySettings> cells_of(const StudySettings& grid, const std::string& where) {
   std::vector<StudySettings> out{{}};
-  for (const auto& [key, values] : grid) {
+  for (const auto& [key, list] : grid) {
+    const std::vector<std::string> values = comma_list(list);
+    const std::set<std::string> different(values.begin(), values.end());
+    check(!values.empty() && different.size() == values.size(), where, key,
+          " is expected to list values that differ, at least one, given '", list, "'");
     std::vector<StudySettings> next;
     for (const StudySettings& cell : out) {
-      for (const std::string& value : comma_list(values)) {
+      for (const std::string& value : values) {
         next.push_back(merged(cell, {{key, value}}));
       }
     }
@@ -218,6 +230,8 @@ void read_metrics(Study& study, const Config& config) {
     metric.from = one.text("from", "");
     metric.unit = one.text("unit", "");
     metric.scale = one.number("scale", 1);
+    check(metric.scale != 0, study.file.string(), ": [metrics.", name,
+          "] scale is expected to be a number other than 0");
     metric.larger = one.flag("larger", true);
     metric.logarithmic = one.flag("logarithmic", false);
     const bool leads = one.flag("leads", false);
@@ -325,7 +339,8 @@ Study study_of(const Config& config, const fs::path& file) {
           optimizer.name,
           "] is given for an optimizer that is not searched: it takes the cell of '",
           optimizer.like, "' and reads the metrics of '", optimizer.reads, "'");
-    study.grid[optimizer.name] = cells_of(found->second);
+    study.grid[optimizer.name] =
+        cells_of(found->second, str(file.string(), ": [grid.", optimizer.name, "] "));
     for (const auto& [key, values] : found->second) keys.insert(key);
     grids.erase(found);
   }

@@ -71,7 +71,9 @@ std::string contrast_text(const Contrast& c) {
   };
   std::string out = number(c.difference);
   if (std::isfinite(c.low)) out += str(" [", number(c.low), ", ", number(c.high), "]");
-  return metric.logarithmic ? out + " times" : metric.unit.empty() ? out : out + " " + metric.unit;
+  if (metric.logarithmic) return out + " times";
+  const std::string unit = metric.unit == "%" ? "points" : metric.unit;  // of a difference
+  return unit.empty() ? out : out + " " + unit;
 }
 
 NamedTable results_table(const StudyResults& results) {

@@ -308,9 +308,11 @@ void Crew::finish(Child& child, int status, const rusage& usage) {
     ledger_.release(job);
     if (code == kExitStopped || code == kExitInterrupted) return;  // by a signal of ours
     const std::string said = code == 127 ? "it was not found" : last_line(ledger_.log(job));
-    fail(code > 0 && code <= 6 ? static_cast<ErrorKind>(code) : ErrorKind::internal, job.label(),
-         ": ", (options_.programs / job.program).string(), " ended with ", code, ": ", said,
-         "; log: ", ledger_.log(job).string());
+    const ErrorKind kind = code == 127             ? ErrorKind::usage
+                           : code > 0 && code <= 6 ? static_cast<ErrorKind>(code)
+                                                   : ErrorKind::internal;
+    fail(kind, job.label(), ": ", (options_.programs / job.program).string(), " ended with ", code,
+         ": ", said, "; log: ", ledger_.log(job).string());
   }
   record.add("job_seconds", seconds)
       .add("job_cpu_seconds", cpu_seconds(usage))

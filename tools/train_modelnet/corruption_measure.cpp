@@ -16,7 +16,7 @@ constexpr int kSheetSeverity = kSeverities;
 CloudSettings clouds_of(const MeasureContext& context) {
   const TaskConfig& task = context.settings.task;
   OptionReader options("task " + task.name, cloud_options(), task.options);
-  options.set_place([&](const std::string& name) { return context.config.origin(name); });
+  options.set_place(task.place);
   return cloud_settings(options, task.seed);
 }
 

@@ -64,16 +64,30 @@ void check_kinds(const GraphSet& set, const char* what, const std::vector<int64_
   }
 }
 
+void check_targets(const GraphSet& set, const std::vector<int64_t>& rows) {
+  const size_t count =
+      set.graphs() > 0 ? set.targets.size() / static_cast<size_t>(set.graphs()) : 0;
+  const bool known = std::any_of(rows.begin(), rows.end(), [&](int64_t row) {
+    const auto first = set.targets.begin() + static_cast<std::ptrdiff_t>(row * count);
+    return std::any_of(first, first + static_cast<std::ptrdiff_t>(count),
+                       [](double t) { return !std::isnan(t); });
+  });
+  if (!known) fail(ErrorKind::data, set.source, ": no target of the graphs to train on is known");
+}
+
 std::shared_ptr<const Source> split_source(std::shared_ptr<const GraphData> data,
                                            int64_t walk_steps, const SourceRequest& request,
                                            uint64_t seed) {
   const std::vector<int64_t>& all = data->set().splits[static_cast<size_t>(request.split)];
-  check(!all.empty(), "graph: there are no ", name_of(request.split), " graphs");
+  if (all.empty()) {
+    fail(ErrorKind::data, data->set().source, ": there are no ", name_of(request.split), " graphs");
+  }
   std::vector<int64_t> rows;
   for (const int64_t i :
        drawn_rows(static_cast<int64_t>(all.size()), request.limit, request.seed)) {
     rows.push_back(all[static_cast<size_t>(i)]);
   }
+  if (request.training) check_targets(data->set(), rows);
   std::string text = str(rows.size(), " of ", all.size(), " ", name_of(request.split), " graphs",
                          rows.size() < all.size() ? str(" (seed ", request.seed, ")") : "");
   return std::make_shared<GraphSource>(
@@ -191,6 +205,7 @@ Task make_graphs(const TaskConfig& config, const OptionReader& options) {
     return labels ? multi_label_meter(columns) : masked_error_meter();
   };
   task.train_metrics = task.metrics;
+  if (labels) task.train_metrics.pop_back();  // the loss
   task.train_meter = task.meter;
   task.unlabelled = [fitted = task.fitted, steps](const std::vector<std::string>& paths,
                                                   int64_t batch) {

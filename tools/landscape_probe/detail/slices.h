@@ -18,7 +18,7 @@ struct SliceRecord {
   int64_t done = 0, failed = 0, missing = 0;
   // The local quadratic in the axes of the slice; NaN where it was not made.
   double loss = 0, g1 = 0, g2 = 0, h11 = 0, h12 = 0, h22 = 0;
-  double holds_within = 0;
+  double holds_within = 0;  // it holds at all points nearer than this
 
   LocalQuadratic model() const { return {loss, g1, g2, h11, h12, h22}; }
 };

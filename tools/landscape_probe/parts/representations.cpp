@@ -56,7 +56,7 @@ RankInterval rank_interval(const Config& config) {
 }
 
 void check_representation_settings(const Config& config, const std::vector<std::string>&) {
-  at_least(config, "rank_examples", 0);
+  if (at_least(config, "rank_examples", 0) > 0) at_least(config, "rank_examples", 3);
   at_least(config, "resamples", 20);
   rank_interval(config);
 }

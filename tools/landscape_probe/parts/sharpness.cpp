@@ -293,7 +293,7 @@ PartInfo sharpness_part() {
   info.depends_on = {"sharpness_examples", "batch", "batch_norm", "dtype", "seed"};
   info.after = {"curvature"};
   info.check = [](const Config& config, const std::vector<std::string>&) {
-    at_least(config, "sharpness_examples", 0);
+    if (at_least(config, "sharpness_examples", 0) > 0) at_least(config, "sharpness_examples", 2);
   };
   info.report = [](const std::vector<LoadedProbe>& probes, const std::string&) -> PartReport {
     return {{{"Sharpness by other definitions",

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "basin/analysis/slice_file.h"
+#include "basin/core/folder.h"
 #include "basin/core/listing.h"
 #include "basin/core/printable.h"
 #include "basin/core/safetensors.h"
@@ -51,10 +52,10 @@ void check_slice_settings(const Config& config, const std::vector<std::string>& 
     return std::find(list.begin(), list.end(), word) != list.end();
   };
   const int64_t top = config.integer("top");
-  check(
-      top >= 2 || !in(slices_of(config), "eigen") || !in(parts, kSlices) || !in(parts, "curvature"),
-      "top: the slice eigen needs two eigenvectors, given ", top,
-      "; --top 2, or leave eigen out of --slices");
+  const bool eigen = in(slices_of(config), "eigen");
+  check(top >= 2 || !eigen || !in(parts, kSlices) || !in(parts, "curvature"),
+        "top: the slice eigen needs two eigenvectors, given ", top,
+        "; --top 2, or leave eigen out of --slices");
   direction_norm(config.text("normalisation"));
   at_least(config, "slice_examples", 0);
   at_least(config, "slice_pairs", 1);
@@ -171,14 +172,22 @@ void join_shards(const ProbeContext& context, const std::string& name) {
 
 SliceRecord record_of(const ProbeContext& context, const Plan& plan, const Slice& slice,
                       const ProbeData& data) {
-  const CurvatureOperator h(context.loss_batches(data), context.state.params, {});
   const SliceRequest& r = plan.request;
-  const bool plane = !r.second.parts.empty();
-  const LocalQuadratic q = local_quadratic(h.loss(), h.gradient(), h, context.state.params, {},
-                                           r.first, plane ? &r.second : nullptr);
-  // The losses of f32 networks carry rounding of about 1e-6 of their size.
-  const double rounding = context.dtype == DType::f32 ? 1e-5 * std::abs(q.loss) : 1e-12;
-  const Departure d = departure(slice, q, 0.1, rounding);
+  const ParamList& params = context.state.params;
+  LocalQuadratic q{NAN, NAN, NAN, NAN, NAN, NAN};
+  double holds_within = NAN;
+  if (r.batch_norm == BatchStatistics::reestimated) {
+    // Gradient and Hessian would be those of other losses than the points of the slice.
+    q.loss = loss_function(context, data)(params.values(), 0, 0).loss;
+  } else {
+    const CurvatureOperator h(context.loss_batches(data), params, {});
+    const bool plane = !r.second.parts.empty();
+    q = local_quadratic(h.loss(), h.gradient(), h, params, {}, r.first,
+                        plane ? &r.second : nullptr);
+    // The losses of f32 networks carry rounding of about 1e-6 of their size.
+    const double rounding = context.dtype == DType::f32 ? 1e-5 * std::abs(q.loss) : 1e-12;
+    holds_within = departure(slice, q, 0.1, rounding).holds_within;
+  }
   return {plan.name,
           slice_path(context, plan.name).filename().string(),
           data.description,
@@ -191,12 +200,12 @@ SliceRecord record_of(const ProbeContext& context, const Plan& plan, const Slice
           q.h11,
           q.h12,
           q.h22,
-          d.holds_within};
+          holds_within};
 }
 
 void measure_slice_shard(const ProbeContext& context) {
   const ProbeData data = context.data(Split::train, "slice_examples");
-  fs::create_directories(shard_folder(context));
+  make_folder(shard_folder(context));
   for (const SliceName& name : names_of(context.config)) {
     const Plan plan = plan_of(context, name, data);
     SliceRun run;

@@ -64,10 +64,11 @@ NamedTable slice_table(const std::vector<Measured>& slices) {
   NamedTable out{"slices", {}, {}};
   out.page.numeric = columns_of(9, {3, 4, 5, 6, 7, 8});
   out.page.caption =
-      "Loss slices: points, how far from the centre the local quadratic holds within 10 %, and "
-      "the roughness: root mean square departure of the loss from the quadratic over the grid";
+      "Loss slices: points, the distance from the centre of the nearest one where the local "
+      "quadratic is off by more than 10 %, and the roughness: root mean square departure of the "
+      "loss from the quadratic over the grid";
   out.page.columns = {"network",  "optimizer",          "slice",       "points",
-                      "failed",   "loss at the centre", "lowest loss", "quadratic holds within",
+                      "failed",   "loss at the centre", "lowest loss", "quadratic fails from",
                       "roughness"};
   CsvTable csv({"network", "optimizer", "slice", "done", "failed", "missing", "loss", "lowest",
                 "g1", "g2", "h11", "h12", "h22", "holds_within", "roughness"});
@@ -76,11 +77,10 @@ NamedTable slice_table(const std::vector<Measured>& slices) {
     const SliceRecord& s = m.record;
     const int64_t at = m.values.lowest();
     const double lowest = at < 0 ? NAN : m.values.loss[static_cast<size_t>(at)];
-    out.page.rows.push_back(
-        {p.network, p.optimizer, s.name, str(s.done), str(s.failed), readable(s.loss),
-         readable(lowest),
-         std::isfinite(s.holds_within) ? readable(s.holds_within) : "the whole slice",
-         readable(roughness_of(m))});
+    out.page.rows.push_back({p.network, p.optimizer, s.name, str(s.done), str(s.failed),
+                             readable(s.loss), readable(lowest),
+                             std::isinf(s.holds_within) ? "nowhere" : readable(s.holds_within),
+                             readable(roughness_of(m))});
     csv.row({p.network, p.optimizer, s.name, s.done, s.failed, s.missing, s.loss, lowest, s.g1,
              s.g2, s.h11, s.h12, s.h22, s.holds_within, roughness_of(m)});
   }
@@ -111,7 +111,8 @@ Figure plane(const std::vector<const Measured*>& slices, const std::string& netw
   for (const Measured* m : slices) {
     const Slice& slice = m->values;
     if (!plot.panels.empty() && !(slice.grid == plot.panels.front().slice.grid)) continue;
-    plot.panels.push_back({m->probe->optimizer, slice, m->record.model()});
+    plot.panels.push_back({m->probe->optimizer, slice, {}});
+    if (std::isfinite(m->record.h11)) plot.panels.back().model = m->record.model();
     plot.conditions = slice_conditions(*m, command);
   }
   return contour_figure(plot);
@@ -141,7 +142,7 @@ Figure line(const std::vector<const Measured*>& slices, const std::string& netwo
       quadratic.y.push_back(model.at(x));
     }
     panel.series.push_back(std::move(measured));
-    panel.series.push_back(std::move(quadratic));
+    if (std::isfinite(model.h11)) panel.series.push_back(std::move(quadratic));
     conditions = slice_conditions(*m, command);
   }
   plot.panels.push_back(std::move(panel));
