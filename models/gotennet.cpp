@@ -17,7 +17,6 @@ using goten::Net;
 using Gate = EdgeRefinement::Gate;
 
 constexpr int64_t kLargestElement = 99;
-constexpr double kNormEps = 1e-8;  // of |Z| in EQFF
 
 // What the edges j -> i are like; a function of the positions alone.
 struct Geometry {
@@ -154,7 +153,7 @@ class Forward {
   void feed(const Block& block) {
     const int64_t d = config_.hidden;
     const Tensor z = pass_.apply(block.mix, x_);
-    const Tensor n = sqrt(sum(square(z), 1) + kNormEps);
+    const Tensor n = sqrt(sum(square(z), 1) + goten::kNormEps);
     const Tensor m = perceptron(block.feed, concat({h_, n}, 1));
     const Tensors parts = split(m, 1, {d, d});
     h_ = h_ + parts[0];

@@ -6,8 +6,6 @@
 namespace basin::goten {
 namespace {
 
-constexpr double kNormEps = 1e-8;  // inside roots: |V| has a derivative at V = 0
-
 Tensor scalar_head(const Net& net, const Pass& pass, const Molecules& m, const Tensor& h) {
   return m.sum(pass.apply(net.head.second, silu(pass.apply(net.head.first, h))));
 }

@@ -64,6 +64,15 @@ Batch Batch::to(Device device) const {
   return out;
 }
 
+double fitted_number(const Fitted& fitted, const std::string& key, const char* task,
+                     const char* what) {
+  double value = 0;
+  const auto found = fitted.find(key);
+  check(found != fitted.end() && parse_double(found->second, value), task,
+        ": the weights do not say the ", key, " of the ", what, " they were trained on");
+  return value;
+}
+
 std::string_view name_of(Rows rows) {
   switch (rows) {
     case Rows::example: return "example";
@@ -75,11 +84,12 @@ std::string_view name_of(Rows rows) {
 }
 
 void require_inputs(const Model& model, const std::vector<Slot>& slots, const std::string& task) {
-  const auto text = [](const std::vector<Slot>& all) {
+  const auto text = [](const std::vector<Slot>& all, bool with_rows) {
     std::string out;
     for (const Slot& s : all) {
       if (s.kind == SlotKind::target) continue;
-      out += str(out.empty() ? "" : ", ", s.name, " (a row per ", name_of(s.rows), ")");
+      out += (out.empty() ? "" : ", ") + s.name;
+      if (with_rows) out += str(" (a row per ", name_of(s.rows), ")");
     }
     return out;
   };
@@ -87,8 +97,9 @@ void require_inputs(const Model& model, const std::vector<Slot>& slots, const st
   for (size_t i = 0; fits && i < model.inputs.size(); ++i) {
     fits = model.inputs[i].name == slots[i].name && model.inputs[i].rows == slots[i].rows;
   }
-  check(fits, "task ", task, ": gives ", text(slots), ", the network ", model.name, " takes ",
-        text(model.inputs));
+  const bool same_names = text(slots, false) == text(model.inputs, false);
+  check(fits, "task ", task, ": gives ", text(slots, same_names), ", the network ", model.name,
+        " takes ", text(model.inputs, same_names));
 }
 
 bool Task::has(Split split) const {

@@ -92,6 +92,9 @@ enum class Likelihood : uint8_t { softmax, bernoulli, gaussian, none };
 // What a task learnt from the training data besides weights (class names, mean and spread, atom
 // references), by name. In every checkpoint; given back to make().
 using Fitted = std::map<std::string, std::string>;
+// usage error "TASK: the weights do not say the KEY of the WHAT they were trained on" without it
+double fitted_number(const Fitted& fitted, const std::string& key, const char* task,
+                     const char* what);
 
 struct DataFacts {
   std::string source;       // folder or generator

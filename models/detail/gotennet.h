@@ -8,6 +8,9 @@
 
 namespace basin::goten {
 
+// Inside roots: |Z| of EQFF and |V| of the heads have a derivative at 0.
+inline constexpr double kNormEps = 1e-8;
+
 struct Perceptron {  // two linear maps
   Linear first, second;
 };

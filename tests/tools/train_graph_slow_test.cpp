@@ -110,7 +110,7 @@ TEST_CASE("train_graph: labels have one loss a line, and the last one is told") 
   const std::string table = f.out.substr(f.out.find("last epoch"));
   CHECK(table.substr(0, table.find('\n')).find('-') == table.npos);
   const Finished compared = run_built(dir, "train_graph", "compare a");
-  CHECK(contains(compared.out, "last loss"));
+  CHECK_MESSAGE(contains(compared.out, "last test loss"), compared.out);
 }
 
 TEST_CASE("train_graph: a step that cannot be recorded leaves no run in the way") {

@@ -91,6 +91,10 @@ TEST_CASE("task: a network that takes other inputs is refused") {
   const Task molecules = make_task(tiny_molecules("adamw").task);
   CHECK(error_of([&] { require_inputs(molecules.model, shapes.model.inputs, "clouds"); }).second ==
         "task clouds: gives points, the network egnn takes points, types");
+  const Slot whole{"points", Rows::example, SlotKind::feature};
+  CHECK(error_of([&] { require_inputs(shapes.model, {whole}, "clouds"); }).second ==
+        "task clouds: gives points (a row per example), the network pointnet takes points (a row "
+        "per point)");
 }
 
 TEST_CASE("task: rows are drawn without replacement, in order, by the seed alone") {

@@ -293,7 +293,9 @@ std::string seeds_sentence(const BarriersRecord& record, const std::vector<PairG
                "a barrier of ",
                interval_text(s), aligned ? " after alignment" : "", ", with other seeds ",
                interval_text(o), ": ",
-               s.interval.high < o.interval.low   ? "the start counts"
+               !std::isfinite(s.interval.low) || !std::isfinite(o.interval.low)
+                   ? "too few for intervals"
+               : s.interval.high < o.interval.low ? "the start counts"
                : s.interval.low > o.interval.high ? "the shared start does not bring them closer"
                                                   : "the intervals do not tell the two apart",
                ".");

@@ -132,20 +132,12 @@ Fitted fit(const std::vector<Molecule>& train) {
   return {{"mean", number_text(mean)}, {"spread", number_text(spread)}};
 }
 
-double fitted_number(const Fitted& fitted, const std::string& key) {
-  double value = 0;
-  const auto found = fitted.find(key);
-  check(found != fitted.end() && parse_double(found->second, value),
-        "molecules: the weights do not say the ", key, " of the energies they were trained on");
-  return value;
-}
-
 Task make_molecules(const TaskConfig& config, const OptionReader&) {
   const auto data = std::make_shared<const Data>();
   Task task;
   task.fitted = config.fitted.empty() ? fit(data->splits.train) : config.fitted;
-  const double mean = fitted_number(task.fitted, "mean");
-  const double spread = fitted_number(task.fitted, "spread");
+  const double mean = fitted_number(task.fitted, "mean", "molecules", "energies");
+  const double spread = fitted_number(task.fitted, "spread", "molecules", "energies");
   ModelConfig network = config.model;
   network.outputs = 1;
   network.output_name = "energy";

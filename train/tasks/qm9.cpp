@@ -53,11 +53,7 @@ Fitted fitted_from(const TargetScale& scale, const Qm9Target& target) {
 }
 
 double fitted_value(const Fitted& fitted, const std::string& key) {
-  double value = 0;
-  const auto found = fitted.find(key);
-  check(found != fitted.end() && parse_double(found->second, value),
-        "qm9: the weights do not say the ", key, " of the target they were trained on");
-  return value;
+  return fitted_number(fitted, key, "qm9", "target");
 }
 
 TargetScale scale_from(const Fitted& fitted, const Qm9Target& target) {
