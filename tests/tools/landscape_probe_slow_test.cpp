@@ -105,7 +105,11 @@ TEST_CASE("landscape_probe: help, version and usage errors, each one sentence") 
       {"run a --normalisation filters", "known are filter, layer, weight and none"},
       {"run a --shard 2/2", "0 <= i < n, given 2/2"},
       {"run a --range 0", "range is expected to be positive, given 0"},
-      {"run a --parts slices --slices eigen", "measure the part curvature first"},
+      {"run a --parts slices --slices random,eigen", "measure the part curvature first"},
+      {"run a --slices foo", "slices is expected to be of random, random1d, eigen"},
+      {"run a --estimator xtrace --probes 4", "probes is expected to be at least 6, given 4"},
+      {"run a --set parts=", "expected at least one part"},
+      {"compare a a --published nofile", "--published: nofile: cannot be opened"},
       {"run a --parts curvature --subset layer:none", "no parameter of pointnet muon is in"},
   };
   for (const auto& line : wrong) {
@@ -120,6 +124,15 @@ TEST_CASE("landscape_probe: help, version and usage errors, each one sentence") 
   const Finished one = run_built(dir, "landscape_probe", "run a --top 1");
   CHECK(one.code == 2);
   CHECK(contains(one.err, "the slice eigen needs two eigenvectors, given 1"));
+  const Finished few = run_built(dir, "landscape_probe", "run a --rank-examples 1");
+  CHECK(few.code == 2);
+  CHECK(contains(few.err, "rank_examples is expected to be at least 3, given 1"));
+  CHECK(!fs::exists(dir / "a/probe/ranks.json"));
+  CHECK(!fs::exists(dir / "a/probe/slice-random.jsonl"));
+  const Finished target = probe(dir, "run a --json nowhere/n.json");
+  CHECK(target.code == 6);
+  CHECK(contains(target.err, "--json: the folder nowhere does not exist"));
+  CHECK(probe(dir, "compare a a --out a/run.json").code == 6);
   CHECK(!fs::exists(dir / "a/probe/ranks.json"));
   CHECK(!fs::exists(dir / "x"));
   CHECK(!fs::exists(dir / "bare/probe"));

@@ -260,13 +260,17 @@ std::string compare_runs(const std::vector<std::string>& runs, const Config& con
   check(!runs.empty() && runs.size() % 2 == 0,
         "compare: expects runs two by two (A B, then further pairs), given ", runs.size());
   const PublishedRatios published(config.text("published"));  // a wrong file ends it here
+  const fs::path folder = out.empty() ? fs::path("runs") / str("compare-", short_path(runs[0]), "-",
+                                                               short_path(runs[1]))
+                                      : out;
+  std::error_code error;
+  if (fs::exists(folder, error) && !fs::is_directory(folder, error)) {
+    fail(ErrorKind::output, folder.string(), ": exists and is no folder");
+  }
   std::vector<Compared> compared;
   for (const std::string& run : runs) compared.emplace_back(run, config, command);
   std::vector<fs::path> dirs;
   for (const Compared& c : compared) dirs.push_back(c.probe);
-  const fs::path folder = out.empty() ? fs::path("runs") / str("compare-", short_path(runs[0]), "-",
-                                                               short_path(runs[1]))
-                                      : out;
   make_folder(folder);
   const std::vector<LoadedProbe> probes = load_probes(dirs);
   Assembled written = assemble(probes, command);

@@ -15,7 +15,7 @@ PublishedRatios::PublishedRatios(const fs::path& file) {
   if (file.empty()) {
     config.load_toml_text(published_toml(), "studies/published.toml");
   } else {
-    config.load_toml(file);
+    config.load_toml(file, "--published");
   }
   std::map<std::string, Study> studies;
   for (const auto& [key, value] : config.under("study.")) {

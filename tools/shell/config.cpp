@@ -220,13 +220,13 @@ void Config::set(std::string_view key, std::string_view value, Layer source,
   values_[name] = {text, source, origin};
 }
 
-void Config::load_toml(const fs::path& path) {
+void Config::load_toml(const fs::path& path, const char* flag) {
   const std::string file = path.string();
   std::string text;
   try {
     text = read_text_file(path, uint64_t{1} << 24);
   } catch (const Error& e) {
-    fail(ErrorKind::usage, "--config: ", e.what());
+    fail(ErrorKind::usage, flag, ": ", e.what());
   }
   load_toml_text(text, file);
 }

@@ -45,7 +45,7 @@ class Config {
 
   // A layer of higher precedence stays. usage errors name `origin` (e.g. "--set", "run.toml:3").
   void set(std::string_view key, std::string_view value, Layer source, const std::string& origin);
-  void load_toml(const fs::path& path);
+  void load_toml(const fs::path& path, const char* flag = "--config");    // which named the file
   void load_toml_text(const std::string& text, const std::string& name);  // of the errors
   void load_environment();  // BASIN_*; a near miss of a known name draws a warning
 

@@ -67,7 +67,7 @@ std::string task_of_run(const fs::path& run) {
 
 void load_resumed_settings(Config& config, const fs::path& run) {
   if (run.empty() || !fs::exists(run / "config.toml")) return;
-  config.load_toml(run / "config.toml");
+  config.load_toml(run / "config.toml", "--resume");
   find_data(config, run);
   // Runs from before tasks had names counted epochs between checkpoints.
   int64_t epochs = 0;

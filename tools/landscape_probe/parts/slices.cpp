@@ -95,6 +95,15 @@ Tensor eigenvector(const ProbeContext& context, const char* name) {
   fail(ErrorKind::data, file.string(), ": expected the tensor ", name, ", found none");
 }
 
+// What a slice needs is asked for before the first one is measured.
+std::vector<SliceName> names_in_reach(const ProbeContext& context) {
+  const std::vector<SliceName> names = names_of(context.config);
+  for (const SliceName& name : names) {
+    if (name.kind == "eigen") eigenvector(context, "top.1");
+  }
+  return names;
+}
+
 Plan plan_of(const ProbeContext& context, const SliceName& name, const ProbeData& data) {
   const Config& config = context.config;
   const double range = config.number("range");
@@ -206,7 +215,7 @@ SliceRecord record_of(const ProbeContext& context, const Plan& plan, const Slice
 void measure_slice_shard(const ProbeContext& context) {
   const ProbeData data = context.data(Split::train, "slice_examples");
   make_folder(shard_folder(context));
-  for (const SliceName& name : names_of(context.config)) {
+  for (const SliceName& name : names_in_reach(context)) {
     const Plan plan = plan_of(context, name, data);
     SliceRun run;
     run.shard = static_cast<int>(context.shard);
@@ -222,7 +231,7 @@ void measure_slice_shard(const ProbeContext& context) {
 SlicesRecord measure_slices(const ProbeContext& context) {
   const ProbeData data = context.data(Split::train, "slice_examples");
   SlicesRecord out;
-  for (const SliceName& name : names_of(context.config)) {
+  for (const SliceName& name : names_in_reach(context)) {
     const Plan plan = plan_of(context, name, data);
     join_shards(context, plan.name);
     SliceRun run;
