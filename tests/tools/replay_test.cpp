@@ -78,7 +78,7 @@ TEST_CASE("failed step: a probe of weights that are not finite ends with exit co
     const Finished probed = run_built(
         dir, "landscape_probe",
         str("run run --quiet --threads 1 --shapes 8 --slice-shapes 8 --sharpness-shapes 8 --grid 3 "
-            "--grid1d 3 --rank-shapes 8 --parts ",
+            "--grid1d 3 --rank-shapes 8 --slices random --parts ",
             part, " --out probe-", part));
     CAPTURE(probed.err);
     CHECK(probed.code == 4);
