@@ -89,9 +89,8 @@ Route route(const Param& param, const RoutingConfig& config) {
 void check_routing_used(const ParamList& params, const RoutingConfig& config) {
   const auto look = [&](const char* what, const std::vector<std::string>& patterns) {
     for (const std::string& pattern : patterns) {
-      const bool used = std::any_of(params.begin(), params.end(), [&](const Param& p) {
-        return rule_matches({pattern, {}, {}}, p);
-      });
+      const bool used = std::any_of(params.begin(), params.end(),
+                                    [&](const Param& p) { return any_match({pattern}, p); });
       check(used, "routing: ", what, " names '", pattern, "', which matches no parameter");
     }
   };
