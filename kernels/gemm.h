@@ -19,26 +19,31 @@ struct Addend {
   int64_t stride = 0;
 };
 
+// bf16: all entries of A and B are bf16 numbers. Processors that multiply these are then faster;
+// sums are of T as before.
+enum class Factors { any, bf16 };
+
 // C [m, n], op(A) [m, k], op(B) [k, n]; lda, ldb, ldc are the row strides of the stored matrices.
 // With an addend C = alpha op(A) op(B) + beta D, where D is not C. beta = 0 reads neither. Defined
 // for float and double.
 template <class T>
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
           int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc,
-          const Addend<T>& addend = {});
+          const Addend<T>& addend = {}, Factors factors = Factors::any);
 
 // The same in the calling thread: for use inside a tile.
 template <class T>
 void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
                  int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc,
-                 const Addend<T>& addend = {});
+                 const Addend<T>& addend = {}, Factors factors = Factors::any);
 
 // The same for a C [n, n] that is known to be symmetric: the tiles on and below the diagonal are
 // multiplied, the rest is mirrored. Known to be symmetric up to rounding is enough; the result then
 // is the lower half's.
 template <class T>
 void gemm_symmetric(bool trans_b, int64_t n, int64_t k, T alpha, const T* a, int64_t lda,
-                    const T* b, int64_t ldb, T beta, T* c, int64_t ldc);
+                    const T* b, int64_t ldb, T beta, T* c, int64_t ldc,
+                    Factors factors = Factors::any);
 
 // What multiplies matrices here, e.g. "Basin avx512, OpenBLAS 0.3.21 SkylakeX": the own core's
 // instruction set, then the library (it also serves the decompositions) with the core type it

@@ -6,6 +6,7 @@
 // mirrored. Norms are accumulated in f64 in a fixed order and are safe against under- and overflow.
 // On the CPU subnormal entries count as zero (core/parallel.h).
 #pragma once
+#include <bit>
 #include <cstdint>
 #include <span>
 
@@ -53,6 +54,10 @@ struct NewtonSchulz {
 double frobenius_norm(const Tensor& m);
 
 // x rounded to the nearest bf16, ties to even.
-float bf16_value(float x);
+inline float bf16_value(float x) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
+  return (bits & 0x7fffffffu) > 0x7f800000u ? x : std::bit_cast<float>(rounded);  // or NaN
+}
 
 }  // namespace basin

@@ -47,7 +47,7 @@ bool fits(const EdgeLoops<T>& loops, int64_t batch, int64_t points, int64_t chan
 template <class T>
 const EdgeLoops<T>& edge_loops(int64_t batch, int64_t points, int64_t channels) {
 #if BASIN_HAS_X86_TILES
-  if (chosen_isa() == Isa::avx512) {
+  if (chosen_isa() >= Isa::avx512) {
     const auto& four = avx512::Loops<T, 4>::kTable;
     const auto& two = avx512::Loops<T, 2>::kTable;
     if (fits(four, batch, points, channels)) return four;

@@ -34,7 +34,7 @@ Panels<T> packed(const Sizes& s, bool trans, const Tensor& w, Scratch<T>& scratc
   T* dst = scratch.take(panel_count(s, kPanelWidth<T>) * size);
   for (int64_t p = 0; p < panel_count(s, kPanelWidth<T>); ++p) {
     const int64_t first = p * kPanelWidth<T>;
-    pack_panel<T>(trans, src + (trans ? first * s.d : first), s.d, s.d,
+    pack_panel<T>(PanelForm::plain, trans, src + (trans ? first * s.d : first), s.d, s.d,
                   std::min(kPanelWidth<T>, s.d - first), dst + p * size);
   }
   return {dst};
@@ -117,7 +117,7 @@ void add_weight_gradient(const Sizes& s, int64_t n, const T* y, const T* x, T* s
   for (int64_t p = 0; p < panel_count(s, kWidth); ++p) {
     const T* panel = x;
     if (s.ld != kWidth) {
-      pack_panel<T>(false, x + p * kWidth, s.ld, n, columns<T>(s, p), scratch);
+      pack_panel<T>(PanelForm::plain, false, x + p * kWidth, s.ld, n, columns<T>(s, p), scratch);
       panel = scratch;
     }
     multiply_panel<T>({y, 1, 1, s.ld, s.d, n, T(1), T(1), s.ld}, panel, columns<T>(s, p),

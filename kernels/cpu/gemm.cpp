@@ -27,20 +27,23 @@ constexpr int64_t kSymmetricCols = 256;  // of it, at most; a multiple of its ro
 constexpr int64_t kNarrow = 16;          // columns of C below which a vector is mostly padding
 constexpr int64_t kChunkedDepth = 4096;  // k from which it may be cut
 constexpr int64_t kChunkedOutput = int64_t{1} << 19;  // largest m * n whose k is cut
-constexpr int64_t kMaxChunks = 16;
+constexpr int64_t kMaxChunks = 16, kLeastChunk = 1024;
+constexpr int64_t kStreamed = int64_t{4} << 20;  // bytes of C, more than the second cache of a core
 
 struct Cut {
   int64_t rows, cols;  // a tile of C
   int64_t depth;       // a chunk of k; equal to k when k is not cut
 };
 
-Cut cut_of(int64_t m, int64_t n, int64_t k) {
+template <class T>
+Cut cut_of(Factors factors, int64_t m, int64_t n, int64_t k) {
   // Sizes may be huge; the products below are only compared, so doubles serve.
   const double work = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
   if (work <= static_cast<double>(kSerialWork)) return {m, n, k};
   if (k >= kChunkedDepth && m <= kChunkedOutput / n) {
     const int64_t even = (k + kMaxChunks - 1) / kMaxChunks;
-    return {m, n, std::max(4 * kBlockDepth, tile_count(even, kBlockDepth) * kBlockDepth)};
+    const int64_t block = block_depth(panel_form<T>(factors, n, k));
+    return {m, n, std::max(kLeastChunk, tile_count(even, block) * block)};
   }
   Cut cut{kMaxRows, kMaxCols, k};
   const auto tile_work = [&] {
@@ -99,13 +102,20 @@ bool use_library(int64_t m, int64_t k) { return m == 1 || k == 0 || !has_packed_
 template <class T>
 class PackedB {
  public:
-  PackedB(bool trans, const T* b, int64_t ldb, int64_t n, int64_t k)
-      : trans_(trans), b_(b), ldb_(ldb), n_(n), k_(k) {
-    data_ = Tensor::empty({blocks() * panels() * kBlockDepth * kPanelWidth<T>}, kDTypeOf<T>);
+  PackedB(Factors factors, bool trans, const T* b, int64_t ldb, int64_t n, int64_t k)
+      : trans_(trans),
+        b_(b),
+        ldb_(ldb),
+        n_(n),
+        k_(k),
+        form_(panel_form<T>(factors, n, k)),
+        depth_(std::clamp<int64_t>(k, 1, block_depth(form_))) {
+    data_ = Tensor::empty({blocks() * panels() * panel_size<T>(form_, depth_)}, kDTypeOf<T>);
   }
-  int64_t blocks() const { return tile_count(k_, kBlockDepth); }
+  PanelForm form() const { return form_; }
+  int64_t blocks() const { return tile_count(k_, depth_); }
   int64_t panels() const { return tile_count(n_, kPanelWidth<T>); }
-  int64_t depth(int64_t block) const { return std::min(kBlockDepth, k_ - block * kBlockDepth); }
+  int64_t depth(int64_t block) const { return std::min(depth_, k_ - block * depth_); }
   int64_t cols(int64_t panel) const {
     return std::min(kPanelWidth<T>, n_ - panel * kPanelWidth<T>);
   }
@@ -113,18 +123,20 @@ class PackedB {
     return static_cast<const T*>(data_.raw()) + offset(block, panel);
   }
   void pack(int64_t block, int64_t panel) {
-    const int64_t l = block * kBlockDepth, j = panel * kPanelWidth<T>;
-    pack_panel<T>(trans_, b_ + (trans_ ? j * ldb_ + l : l * ldb_ + j), ldb_, depth(block),
+    const int64_t l = block * depth_, j = panel * kPanelWidth<T>;
+    pack_panel<T>(form_, trans_, b_ + (trans_ ? j * ldb_ + l : l * ldb_ + j), ldb_, depth(block),
                   cols(panel), static_cast<T*>(data_.storage()->data()) + offset(block, panel));
   }
 
  private:
   int64_t offset(int64_t block, int64_t panel) const {
-    return (block * panels() + panel) * kBlockDepth * kPanelWidth<T>;
+    return (block * panels() + panel) * panel_size<T>(form_, depth_);
   }
   bool trans_;
   const T* b_;
   int64_t ldb_, n_, k_;
+  PanelForm form_;
+  int64_t depth_;
   Tensor data_;
 };
 
@@ -141,21 +153,25 @@ void copy_addend(int64_t m, int64_t n, const Addend<T>& addend, T* c, int64_t ld
 template <class T>
 void multiply(const PackedB<T>& packed, bool trans_a, T alpha, const T* a, int64_t lda, T beta,
               T* c, int64_t ldc, const Addend<T>& addend, int64_t first, int64_t last, int64_t from,
-              int64_t to) {
-  Tensor scratch = trans_a ? Tensor::empty({kMaxRows, kBlockDepth}, kDTypeOf<T>) : Tensor();
+              int64_t to, bool streamed = false) {
+  const PanelForm form = packed.form();
+  const int64_t most = std::min(block_rows(form), last - first), full = block_depth(form);
+  Tensor scratch;
   for (int64_t block = 0; block < packed.blocks(); ++block) {
-    const int64_t l = block * kBlockDepth, depth = packed.depth(block);
-    for (int64_t begin = first; begin < last; begin += kMaxRows) {  // these rows of A stay in L2
-      const int64_t rows = std::min(kMaxRows, last - begin);
-      Block<T> q{a + begin * lda + l, lda, lda, 1, rows, depth, alpha, beta, ldc};
+    const int64_t l = block * full, depth = packed.depth(block);
+    for (int64_t begin = first; begin < last; begin += most) {  // these rows of A stay in L2
+      const int64_t rows = std::min(most, last - begin);
+      Block<T> q = trans_a
+                       ? Block<T>{a + l * lda + begin, 1, 1, lda, rows, depth, alpha, beta, ldc}
+                       : Block<T>{a + begin * lda + l, lda, lda, 1, rows, depth, alpha, beta, ldc};
       if (block > 0) q.beta = T(1);
-      if (trans_a) {
-        T* groups = scratch.mutable_data<T>();
-        pack_rows<T>(a + l * lda + begin, lda, rows, depth, groups);
-        q.a = groups;
-        q.tile_stride = depth;
-        q.row_stride = 1;
-        q.depth_stride = kRegisterRows;
+      q.streamed = streamed && block + 1 == packed.blocks();
+      q.form = form;
+      if (trans_a || form != PanelForm::plain) {
+        if (!scratch.defined()) {
+          scratch = Tensor::empty({rows_size<T>(form, most, packed.depth(0))}, kDTypeOf<T>);
+        }
+        pack_rows<T>(q, scratch.mutable_data<T>());
       }
       for (int64_t p = from; p < to; ++p) {
         if (addend.data && block == 0) {
@@ -171,7 +187,7 @@ void multiply(const PackedB<T>& packed, bool trans_a, T alpha, const T* a, int64
 template <class T>
 void gemm_chunked(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, int64_t depth,
                   T alpha, const T* a, int64_t lda, const T* b, int64_t ldb, T beta, T* c,
-                  int64_t ldc) {
+                  int64_t ldc, Factors factors) {
   const int64_t chunks = tile_count(k, depth);
   Tensor scratch = Tensor::empty({chunks, m, n}, kDTypeOf<T>);
   T* parts = scratch.mutable_data<T>();
@@ -179,7 +195,7 @@ void gemm_chunked(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, i
     const int64_t l = q * depth;
     gemm_serial<T>(trans_a, trans_b, m, n, std::min(depth, k - l), alpha,
                    a + (trans_a ? l * lda : l), lda, b + (trans_b ? l : l * ldb), ldb, T(0),
-                   parts + q * m * n, n);
+                   parts + q * m * n, n, {}, factors);
   });
   const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 14) / n);
   parallel_for(m, grain, [&](int64_t begin, int64_t end) {
@@ -254,15 +270,17 @@ void matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, const 
 template <class T>
 void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
                  int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc,
-                 const Addend<T>& addend) {
+                 const Addend<T>& addend, Factors factors) {
   if (m == 0 || n == 0) return;
   if (use_library(m, k)) {
     if (addend.data && beta != T(0)) copy_addend(m, n, addend, c, ldc);
     library_gemm<T>(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     return;
   }
-  for (int64_t l = 0; l < k; l += kBlockDepth) {  // one block at a time: it is used while in cache
-    PackedB<T> packed(trans_b, b + (trans_b ? l : l * ldb), ldb, n, std::min(kBlockDepth, k - l));
+  const int64_t depth = block_depth(panel_form<T>(factors, n, k));
+  for (int64_t l = 0; l < k; l += depth) {  // one block at a time: it is used while in cache
+    PackedB<T> packed(factors, trans_b, b + (trans_b ? l : l * ldb), ldb, n,
+                      std::min(depth, k - l));
     for (int64_t p = 0; p < packed.panels(); ++p) packed.pack(0, p);
     multiply<T>(packed, trans_a, alpha, a + (trans_a ? l * lda : l), lda, l == 0 ? beta : T(1), c,
                 ldc, l == 0 ? addend : Addend<T>{}, 0, m, 0, packed.panels());
@@ -271,27 +289,28 @@ void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T 
 
 template <class T>
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
-          int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc,
-          const Addend<T>& addend) {
+          int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc, const Addend<T>& addend,
+          Factors factors) {
   if (m == 0 || n == 0) return;
-  const Cut cut = cut_of(m, n, k);
+  const Cut cut = cut_of<T>(factors, m, n, k);
   const bool narrow = trans_a && n < kNarrow && m >= 2 * kNarrow && !use_library(n, k);
   const int64_t down = tile_count(m, cut.rows), across = tile_count(n, cut.cols);
   if (addend.data && beta != T(0) &&
       (narrow || cut.depth < k || (down * across > 1 && use_library(m, k)))) {
     copy_addend(m, n, addend, c, ldc);
-    return gemm<T>(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    return gemm<T>(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, {}, factors);
   }
   if (narrow) {
     gemm_narrow<T>(trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     return;
   }
   if (cut.depth < k) {
-    gemm_chunked<T>(trans_a, trans_b, m, n, k, cut.depth, alpha, a, lda, b, ldb, beta, c, ldc);
+    gemm_chunked<T>(trans_a, trans_b, m, n, k, cut.depth, alpha, a, lda, b, ldb, beta, c, ldc,
+                    factors);
     return;
   }
   if (down * across == 1) {
-    gemm_serial<T>(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, addend);
+    gemm_serial<T>(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, addend, factors);
     return;
   }
   if (use_library(m, k)) {
@@ -303,21 +322,22 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, 
     });
     return;
   }
-  PackedB<T> packed(trans_b, b, ldb, n, k);
+  PackedB<T> packed(factors, trans_b, b, ldb, n, k);
   parallel_tiles(packed.blocks() * packed.panels(), [&](int64_t tile) {
     packed.pack(tile / packed.panels(), tile % packed.panels());
   });
   const int64_t per_tile = cut.cols / kPanelWidth<T>;  // a whole number: both are powers of two
+  const bool streamed = m > kStreamed / static_cast<int64_t>(sizeof(T)) / n;
   parallel_tiles(down * across, [&](int64_t tile) {
     const int64_t i = tile / across * cut.rows, p = tile % across * per_tile;
     multiply<T>(packed, trans_a, alpha, a, lda, beta, c, ldc, addend, i, std::min(m, i + cut.rows),
-                p, std::min(packed.panels(), p + per_tile));
+                p, std::min(packed.panels(), p + per_tile), streamed);
   });
 }
 
 template <class T>
 void gemm_symmetric(bool trans_b, int64_t n, int64_t k, T alpha, const T* a, int64_t lda,
-                    const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
+                    const T* b, int64_t ldb, T beta, T* c, int64_t ldc, Factors factors) {
   static_assert(kSymmetricRows % kPanelWidth<T> == 0);  // a tile never reaches right of its rows
   struct TileAt {
     int64_t row, col;
@@ -329,7 +349,7 @@ void gemm_symmetric(bool trans_b, int64_t n, int64_t k, T alpha, const T* a, int
     }
   }
   const bool library = use_library(n, k);
-  PackedB<T> packed(trans_b, b, ldb, library ? 0 : n, k);
+  PackedB<T> packed(factors, trans_b, b, ldb, library ? 0 : n, k);
   parallel_tiles(packed.blocks() * packed.panels(), [&](int64_t tile) {
     packed.pack(tile / packed.panels(), tile % packed.panels());
   });
@@ -346,21 +366,29 @@ void gemm_symmetric(bool trans_b, int64_t n, int64_t k, T alpha, const T* a, int
     }
     const int64_t mirrored = std::min(i, right) - j;  // columns left of the diagonal block
     if (mirrored > 0) transpose(c + i * ldc + j, down - i, mirrored, ldc, c + j * ldc + i, ldc);
+    // Where the order of a sum differs between an entry and its mirror image, the diagonal block too.
+    if (packed.form() == PanelForm::plain && !library) return;
+    for (int64_t r = i; r < right; ++r) {
+      for (int64_t q = i; q < r; ++q) c[q * ldc + r] = c[r * ldc + q];
+    }
   });
 }
 
 template void gemm_symmetric(bool, int64_t, int64_t, float, const float*, int64_t, const float*,
-                             int64_t, float, float*, int64_t);
+                             int64_t, float, float*, int64_t, Factors);
 template void gemm_symmetric(bool, int64_t, int64_t, double, const double*, int64_t, const double*,
-                             int64_t, double, double*, int64_t);
+                             int64_t, double, double*, int64_t, Factors);
 template void gemm(bool, bool, int64_t, int64_t, int64_t, float, const float*, int64_t,
-                   const float*, int64_t, float, float*, int64_t, const Addend<float>&);
+                   const float*, int64_t, float, float*, int64_t, const Addend<float>&, Factors);
 template void gemm(bool, bool, int64_t, int64_t, int64_t, double, const double*, int64_t,
-                   const double*, int64_t, double, double*, int64_t, const Addend<double>&);
+                   const double*, int64_t, double, double*, int64_t, const Addend<double>&,
+                   Factors);
 template void gemm_serial(bool, bool, int64_t, int64_t, int64_t, float, const float*, int64_t,
-                          const float*, int64_t, float, float*, int64_t, const Addend<float>&);
+                          const float*, int64_t, float, float*, int64_t, const Addend<float>&,
+                          Factors);
 template void gemm_serial(bool, bool, int64_t, int64_t, int64_t, double, const double*, int64_t,
-                          const double*, int64_t, double, double*, int64_t, const Addend<double>&);
+                          const double*, int64_t, double, double*, int64_t, const Addend<double>&,
+                          Factors);
 
 namespace {
 std::atomic<bool> tf32{false};

@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
+#include "basin/core/parallel.h"
+#include "basin/kernels/cpu/gemm_amx.h"
 #include "basin/kernels/cpu/isa.h"
 #include "basin/kernels/cpu/vectors.h"
 
@@ -12,6 +15,7 @@ namespace {
 
 template <class T>
 constexpr int64_t kPanel = kPanelWidth<T>;
+constexpr int64_t kBlockDepth = 256;  // of plain panels
 
 #if BASIN_HAS_X86_TILES
 #define BASIN_ISA avx2
@@ -32,12 +36,49 @@ constexpr int64_t kPanel = kPanelWidth<T>;
 bool has_packed_gemm() { return chosen_isa() != Isa::generic; }
 
 const char* packed_gemm_name() {
-  if (chosen_isa() == Isa::avx512) return "avx512";
-  return chosen_isa() == Isa::avx2 ? "avx2" : "none";
+  switch (chosen_isa()) {
+    case Isa::amx: return "amx";
+    case Isa::avx512: return "avx512";
+    case Isa::avx2: return "avx2";
+    case Isa::generic: break;
+  }
+  return "none";
 }
 
 template <class T>
-void pack_panel(bool trans_b, const T* b, int64_t ldb, int64_t depth, int64_t cols, T* panel) {
+PanelForm panel_form(Factors factors, int64_t cols, int64_t depth) {
+  const bool tiles = std::is_same_v<T, float> && chosen_isa() == Isa::amx;
+  if (!tiles || !amx::pays(cols, depth)) return PanelForm::plain;
+  return factors == Factors::bf16 ? PanelForm::bf16 : PanelForm::split;
+}
+
+int64_t block_depth(PanelForm form) {
+  return form == PanelForm::plain ? kBlockDepth : amx::kBlockDepth;
+}
+
+int64_t block_rows(PanelForm form) {
+  return form == PanelForm::plain ? 64 * kRegisterRows : amx::kBlockRows;
+}
+
+template <class T>
+int64_t panel_size(PanelForm form, int64_t depth) {
+  return form == PanelForm::plain ? depth * kPanel<T> : amx::split_size(form, kPanel<T>, depth);
+}
+
+template <class T>
+int64_t rows_size(PanelForm form, int64_t rows, int64_t depth) {
+  if (form != PanelForm::plain) return amx::split_size(form, rows, depth);
+  return tile_count(rows, kRegisterRows) * kRegisterRows * depth;
+}
+
+template <class T>
+void pack_panel(PanelForm form, bool trans_b, const T* b, int64_t ldb, int64_t depth, int64_t cols,
+                T* panel) {
+#if BASIN_HAS_AMX
+  if constexpr (std::is_same_v<T, float>) {
+    if (form != PanelForm::plain) return amx::pack_panel(form, trans_b, b, ldb, depth, cols, panel);
+  }
+#endif
   constexpr int64_t kWidth = kPanel<T>, kVector = 64 / sizeof(T);
   const int64_t padded = (cols + kVector - 1) / kVector * kVector;
   if (!trans_b) {
@@ -53,8 +94,11 @@ void pack_panel(bool trans_b, const T* b, int64_t ldb, int64_t depth, int64_t co
   }
 }
 
+namespace {
+
+// Rows of A^T, where A(i, l) = a[l * lda + i].
 template <class T>
-void pack_rows(const T* a, int64_t lda, int64_t rows, int64_t depth, T* packed) {
+void pack_groups(const T* a, int64_t lda, int64_t rows, int64_t depth, T* packed) {
   // Some of k at a time, so that a line of A, which feeds several groups, is fetched once.
   constexpr int64_t kDepth = 16;
   for (int64_t first = 0; first < depth; first += kDepth) {
@@ -72,6 +116,27 @@ void pack_rows(const T* a, int64_t lda, int64_t rows, int64_t depth, T* packed) 
   }
 }
 
+}  // namespace
+
+template <class T>
+void pack_rows(Block<T>& q, T* packed) {
+#if BASIN_HAS_AMX
+  if constexpr (std::is_same_v<T, float>) {
+    if (q.form != PanelForm::plain) {
+      amx::split_rows(q, packed);
+      q.a = packed;
+      return;
+    }
+  }
+#endif
+  if (q.depth_stride == 1) return;
+  pack_groups<T>(q.a, q.depth_stride, q.rows, q.depth, packed);
+  q.a = packed;
+  q.tile_stride = q.depth;
+  q.row_stride = 1;
+  q.depth_stride = kRegisterRows;
+}
+
 template <class T>
 void multiply_panel(const Block<T>& block, const T* panel, int64_t cols, T* c) {
 #if BASIN_HAS_X86_TILES
@@ -80,7 +145,12 @@ void multiply_panel(const Block<T>& block, const T* panel, int64_t cols, T* c) {
     in_place.addend = {c, block.ldc};
     return multiply_panel<T>(in_place, panel, cols, c);
   }
-  if (chosen_isa() == Isa::avx512) {
+#if BASIN_HAS_AMX
+  if constexpr (std::is_same_v<T, float>) {
+    if (block.form != PanelForm::plain) return amx::multiply_panel(block, panel, cols, c);
+  }
+#endif
+  if (chosen_isa() >= Isa::avx512) {
     avx512::panel<T>(block, panel, cols, c);
   } else {
     avx2::panel<T>(block, panel, cols, c);
@@ -90,11 +160,15 @@ void multiply_panel(const Block<T>& block, const T* panel, int64_t cols, T* c) {
 #endif
 }
 
-template void pack_panel(bool, const float*, int64_t, int64_t, int64_t, float*);
-template void pack_panel(bool, const double*, int64_t, int64_t, int64_t, double*);
-template void pack_rows(const float*, int64_t, int64_t, int64_t, float*);
-template void pack_rows(const double*, int64_t, int64_t, int64_t, double*);
-template void multiply_panel(const Block<float>&, const float*, int64_t, float*);
-template void multiply_panel(const Block<double>&, const double*, int64_t, double*);
+#define BASIN_PACKED_INSTANTIATE(T)                                                   \
+  template PanelForm panel_form<T>(Factors, int64_t, int64_t);                        \
+  template int64_t panel_size<T>(PanelForm, int64_t);                                 \
+  template int64_t rows_size<T>(PanelForm, int64_t, int64_t);                         \
+  template void pack_panel(PanelForm, bool, const T*, int64_t, int64_t, int64_t, T*); \
+  template void pack_rows(Block<T>&, T*);                                             \
+  template void multiply_panel(const Block<T>&, const T*, int64_t, T*);
+BASIN_PACKED_INSTANTIATE(float)
+BASIN_PACKED_INSTANTIATE(double)
+#undef BASIN_PACKED_INSTANTIATE
 
 }  // namespace basin

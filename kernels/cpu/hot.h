@@ -49,7 +49,7 @@ BASIN_HOT_COPY auto hot_generic(const Loop& loop) {
 template <class Loop>
 inline auto hot(const Loop& loop) {
 #if BASIN_HAS_X86_TILES
-  if (chosen_isa() == Isa::avx512) return hot_avx512(loop);
+  if (chosen_isa() >= Isa::avx512) return hot_avx512(loop);
   if (chosen_isa() == Isa::avx2) return hot_avx2(loop);
 #endif
   return hot_generic(loop);

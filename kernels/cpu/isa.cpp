@@ -10,6 +10,12 @@
 #include "basin/core/printable.h"
 #include "basin/kernels/cpu/isa.h"
 
+#if BASIN_HAS_AMX
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 // What an OpenBLAS that chooses among processors exports for this choice; absent in others.
 extern "C" {
 [[gnu::weak]] void gotoblas_dynamic_init();
@@ -24,9 +30,29 @@ struct Path {
   const char* name;
   const char* core;  // the widest of OpenBLAS's that a machine with no more than this can run
 };
-constexpr Path kPaths[] = {{Isa::avx512, "avx512", nullptr},
+constexpr Path kPaths[] = {{Isa::amx, "amx", nullptr},
+                           {Isa::avx512, "avx512", nullptr},
                            {Isa::avx2, "avx2", "Haswell"},
                            {Isa::generic, "generic", "Nehalem"}};
+
+#if BASIN_HAS_AMX
+// Tiles that multiply bf16, and leave of the kernel (5.16 and later) to use them, which is given to
+// all threads of the process.
+bool has_tiles() {
+  static const bool has = [] {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    constexpr unsigned kBf16 = 1U << 22, kTile = 1U << 24;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kBf16) == 0 || (d & kTile) == 0) {
+      return false;
+    }
+    constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA
+    return ::syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+  }();
+  return has;
+}
+#else
+bool has_tiles() { return false; }
+#endif
 
 bool available(Isa isa) {
 #if BASIN_HAS_X86_TILES
@@ -34,9 +60,10 @@ bool available(Isa isa) {
                     __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
                     __builtin_cpu_supports("popcnt");
   if (isa == Isa::avx2) return avx2;
-  if (isa == Isa::avx512) {
-    return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+  if (isa == Isa::avx512 || isa == Isa::amx) {
+    return (isa == Isa::avx512 || has_tiles()) && avx2 && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl");
   }
 #endif
   return isa == Isa::generic;
@@ -77,8 +104,8 @@ Isa choose_isa() {
     if (!wanted.empty()) choose_library_core(p.core);
     return p.isa;
   }
-  fail(ErrorKind::usage, "BASIN_ISA: expects avx512, avx2 or generic, given '", printable(wanted),
-       "'");
+  fail(ErrorKind::usage, "BASIN_ISA: expects amx, avx512, avx2 or generic, given '",
+       printable(wanted), "'");
 }
 
 std::string isa_name() {

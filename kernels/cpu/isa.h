@@ -5,7 +5,7 @@
 
 namespace basin {
 
-enum class Isa { generic, avx2, avx512 };
+enum class Isa { generic, avx2, avx512, amx };  // each has what those before it have
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define BASIN_HAS_X86_TILES 1
@@ -14,6 +14,15 @@ enum class Isa { generic, avx2, avx512 };
   __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,fma,bmi,bmi2,lzcnt,popcnt")))
 #else
 #define BASIN_HAS_X86_TILES 0
+#endif
+#if BASIN_HAS_X86_TILES && defined(__linux__)  // a process asks the kernel for the tile registers
+#define BASIN_HAS_AMX 1
+#define BASIN_TARGET_AMX                                                          \
+  __attribute__((                                                                 \
+      target("amx-tile,amx-bf16,avx512f,avx512dq,avx512bw,avx512vl,fma,bmi,bmi2," \
+             "lzcnt,popcnt")))
+#else
+#define BASIN_HAS_AMX 0
 #endif
 
 Isa choose_isa();  // of BASIN_ISA, else the widest of this machine; throws what kernels/isa.h says

@@ -133,7 +133,7 @@ void pack_columns(const T* rows, const T* squares, const Sizes& s, T* columns) {
   const int64_t depth = s.dims + 1, width = kPanelWidth<T>;
   for (int64_t first = 0; first < s.points; first += width, columns += depth * width) {
     const int64_t count = std::min(width, s.points - first);
-    pack_panel<T>(true, rows + first * depth, depth, s.dims, count, columns);
+    pack_panel<T>(PanelForm::plain, true, rows + first * depth, depth, s.dims, count, columns);
     for (int64_t d = 0; d < s.dims; ++d) {
       for (int64_t j = 0; j < count; ++j) columns[d * width + j] *= -2;
     }

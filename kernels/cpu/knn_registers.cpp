@@ -239,6 +239,7 @@ BASIN_TARGET_AVX2 int64_t compress(const float* row, int64_t count, float limit,
 
 const KnnRegisters* knn_registers() {
   switch (chosen_isa()) {
+    case Isa::amx:
     case Isa::avx512: return &avx512::kRegisters;
     case Isa::avx2: return &avx2::kRegisters;
     case Isa::generic: break;

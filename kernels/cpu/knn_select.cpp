@@ -57,7 +57,7 @@ template <class T>
 const Loops<T>& loops() {
   static const Loops<T> best = [] {
 #if BASIN_HAS_X86_TILES
-    if (chosen_isa() == Isa::avx512) return avx512::loops<T>();
+    if (chosen_isa() >= Isa::avx512) return avx512::loops<T>();
     if (chosen_isa() == Isa::avx2) return avx2::loops<T>();
 #endif
     return baseline::loops<T>();

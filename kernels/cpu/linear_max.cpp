@@ -20,6 +20,7 @@ namespace {
 
 constexpr int64_t kRowTile = 512;     // rows of dx made together
 constexpr int64_t kChannelTile = 16;  // channels of dw made together
+constexpr int64_t kPanelsOfTask = 4;  // panels of weights that share what is made of the points
 
 struct Sizes {
   int64_t batch, points, in, out;
@@ -73,12 +74,14 @@ void forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor&
   const T *pg = gamma.data<T>(), *pbeta = beta.data<T>();
   T* py = y.mutable_data<T>();
   int32_t* index = argmax.mutable_data<int32_t>();
-  parallel_tiles(s.batch * packed.panels(), [&](int64_t tile) {
-    const int64_t b = tile / packed.panels(), panel = tile % packed.panels();
-    const int64_t first = packed.first(panel), at = b * s.out + first;
-    row_max<T>(packed, panel, px + b * s.points * s.in, s.points, py + at, index + at);
+  const int64_t tasks = tile_count(packed.panels(), kPanelsOfTask);
+  parallel_tiles(s.batch * tasks, [&](int64_t tile) {
+    const int64_t b = tile / tasks, panel = tile % tasks * kPanelsOfTask;
+    const int64_t end = std::min(packed.panels(), panel + kPanelsOfTask);
+    row_max<T>(packed, panel, end, px + b * s.points * s.in, s.points, py + b * s.out,
+               index + b * s.out);
     dispatch_act(how.act, [&](auto a) {
-      for (int64_t c = first; c < packed.last(panel); ++c) {
+      for (int64_t c = panel * packed.width; c < std::min(s.out, end * packed.width); ++c) {
         const double product = static_cast<double>(sign[c]) * py[b * s.out + c];
         const double scale = pg[c] / std::sqrt(static_cast<double>(pv[c]) + eps);
         const double z = (product + pb[c] - pm[c]) * scale + pbeta[c];

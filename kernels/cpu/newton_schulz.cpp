@@ -6,7 +6,6 @@
 #include "basin/kernels/newton_schulz.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <type_traits>
@@ -68,20 +67,14 @@ double normaliser(double norm, const NewtonSchulzPlan& plan) {
   return safe * (1 + plan.eps);
 }
 
-}  // namespace
-
-// The upper 16 bits of a float, after adding half of the last one kept.
-float bf16_value(float x) {
-  if (std::isnan(x)) return x;
-  const uint32_t bits = std::bit_cast<uint32_t>(x);
-  return std::bit_cast<float>((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u);
+template <class T>
+BASIN_HOT void round_loop(T* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = static_cast<T>(bf16_value(static_cast<float>(x[i])));
 }
-
-namespace {
 
 template <class T>
 void round_all(T* x, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) x[i] = static_cast<T>(bf16_value(static_cast<float>(x[i])));
+  hot([&] { round_loop(x, n); });
 }
 
 // The same step with everything stored in bf16: y = a x + (b A + c A^2) x, where the matrix in
@@ -90,13 +83,13 @@ template <class T>
 void iterate_bf16(const OddQuintic& step, int64_t p, int64_t q, const T* x, T* y, T* gram,
                   T* poly) {
   const T a = static_cast<T>(step.a), b = static_cast<T>(step.b), c = static_cast<T>(step.c);
-  gemm_symmetric(true, p, q, T(1), x, q, x, q, T(0), gram, p);
+  gemm_symmetric(true, p, q, T(1), x, q, x, q, T(0), gram, p, Factors::bf16);
   round_all(gram, p * p);
   std::copy(gram, gram + p * p, poly);
-  gemm_symmetric(false, p, p, c, gram, p, gram, p, b, poly, p);
+  gemm_symmetric(false, p, p, c, gram, p, gram, p, b, poly, p, Factors::bf16);
   round_all(poly, p * p);
   std::copy(x, x + p * q, y);
-  gemm(false, false, p, q, p, T(1), poly, p, x, q, a, y, q);
+  gemm(false, false, p, q, p, T(1), poly, p, x, q, a, y, q, {}, Factors::bf16);
   round_all(y, p * q);
 }
 

@@ -5,20 +5,18 @@
 #pragma once
 #include <cstdint>
 
+#include "basin/core/parallel.h"
 #include "basin/core/tensor.h"
+#include "basin/kernels/cpu/gemm_packed.h"
 
 namespace basin {
 
-// Weights laid out once per layer for row_max: panels [depth, width] of channels, the last one
-// padded.
+// Weights laid out once per layer for row_max: panels of `width` channels, the last one padded.
 struct PackedWeights {
-  Tensor data;  // [panels, depth, width]
-  int64_t channels = 0;
-  int64_t panels() const { return data.size(0); }
-  int64_t depth() const { return data.size(1); }
-  int64_t width() const { return data.size(2); }
-  int64_t first(int64_t panel) const { return panel * width(); }
-  int64_t last(int64_t panel) const;  // one past the last channel
+  Tensor data;
+  int64_t channels = 0, depth = 0, width = 0;
+  PanelForm form = PanelForm::plain;
+  int64_t panels() const { return tile_count(channels, width); }
 };
 
 // The rows of w [channels, depth], each multiplied by sign[c] (+1, -1 or 0, exact). float and
@@ -26,11 +24,11 @@ struct PackedWeights {
 template <class T>
 PackedWeights pack_weights(const T* w, const T* sign, int64_t channels, int64_t depth);
 
-// For the channels of one panel: best = max_n x[n, :] . w[c, :] and index, the lowest n that
-// reaches it. A NaN product wins. x [rows, depth]; best and index point at the panel's first
-// channel.
+// For the channels of panels [first, last): best = max_n x[n, :] . w[c, :] and index, the lowest n
+// that reaches it. A NaN product wins. x [rows, depth]; best and index point at channel 0 and are
+// written from the first panel's on.
 template <class T>
-void row_max(const PackedWeights& w, int64_t panel, const T* x, int64_t rows, T* best,
+void row_max(const PackedWeights& w, int64_t first, int64_t last, const T* x, int64_t rows, T* best,
              int32_t* index);
 
 }  // namespace basin

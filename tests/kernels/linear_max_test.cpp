@@ -290,12 +290,16 @@ TEST_CASE("linear max: constant channels, constant points, a NaN") {
     for (int64_t i = 0; i < 16; ++i)
       CHECK(std::fabs(flat.y.at(i) - flat.beta.at(i % 8)) < tolerance);
   }
-  Layer bad(2, 40, 3, 10, DType::f32, Act::relu, true);
-  bad.x.mutable_data<float>()[3 * 17 + 1] = std::nanf("");
-  bad.forward();
-  for (int64_t c = 0; c < 10; ++c) {
-    CHECK(std::isnan(bad.y.at(c)));
-    CHECK(std::isfinite(bad.y.at(10 + c)));
+  for (const Size& q : {Size{2, 40, 3, 10}, Size{2, 300, 40, 130}}) {
+    CAPTURE(q.in);
+    Layer bad(q.batch, q.points, q.in, q.out, DType::f32, Act::relu, true);
+    bad.x.mutable_data<float>()[q.in * 17 + 1] = std::nanf("");
+    bad.forward();
+    for (int64_t c = 0; c < q.out; ++c) {
+      CHECK(std::isnan(bad.y.at(c)));
+      CHECK(bad.argmax.at(c) == (bad.gamma.at(c) == 0 ? bad.argmax.at(c) : 17));
+      CHECK(std::isfinite(bad.y.at(q.out + c)));
+    }
   }
 }
 

@@ -103,7 +103,7 @@ double begin_products(DType dtype, const std::string& prefix, BenchReport& repor
 // Best of several runs of independent fused multiply-adds in registers, all threads at once; the
 // widest instruction set of the machine. FLOP/s.
 double measure_fma_peak();
-const char* fma_peak_name();  // "AVX-512", "AVX2", "portable"
+const char* fma_peak_name();  // "AMX", "AVX-512", "AVX2", "portable"
 
 void run_peak(const BenchOptions& options, BenchReport& report);
 void run_knn(const BenchOptions& options, BenchReport& report);

@@ -3,6 +3,7 @@
 // matrix, m <= n: 4 m^2 n + 2 m^3; the reduced one takes symmetric products at half, 3 m^2 n + m^3.
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "basin/core/random.h"
 #include "basin/optim/newton_schulz.h"
@@ -36,13 +37,15 @@ void run_newton_schulz(const BenchOptions& options, BenchReport& report) {
       const auto q = static_cast<double>(std::max(s.rows, s.cols));
       const auto count = static_cast<double>(s.count);
       const std::string shape = str(s.count, "x", s.rows, "x", s.cols);
-      for (const std::string set : {"jordan", "minimax4"}) {
-        const double steps = default_steps(set);
+      const std::pair<std::string, OrthogonaliseConfig> variants[] = {
+          {"", {}}, {"minimax4", {.set = "minimax4"}}, {"bf16", {.precision = NsPrecision::bf16}}};
+      for (const auto& [name, config] : variants) {
+        const double steps = default_steps(config.set);
         const Work work{count * steps * (4 * p * p * q + 2 * p * p * p),
                         count * steps * (3 * p * p * q + p * p * p), 0};
-        const bool usual = set == "jordan";
-        report.add(section + shape + (usual ? "" : "." + set), shape + (usual ? "" : ", " + set),
-                   measure(options, [&] { orthogonalise(m, {.set = set}); }), work, peak);
+        report.add(section + shape + (name.empty() ? "" : "." + name),
+                   shape + (name.empty() ? "" : ", " + name),
+                   measure(options, [&] { orthogonalise(m, config); }), work, peak);
       }
     }
   }
