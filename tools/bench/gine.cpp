@@ -97,7 +97,7 @@ void run_gine(const BenchOptions& options, BenchReport& report) {
                .outputs = 10,
                .data = random_graphs,
                .loss = labels_loss,
-               .optimizers = {"adamw", "muon"},
+               .optimizers = {"adamw", "muon", "muon_bf16"},
                .products = true},
               options, report);
 }

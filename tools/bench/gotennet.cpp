@@ -104,7 +104,7 @@ void run_gotennet(const BenchOptions& options, BenchReport& report) {
                .outputs = 1,
                .data = random_molecules,
                .loss = squares,
-               .optimizers = {"adamw", "muon"},
+               .optimizers = {"adamw", "muon", "muon_bf16"},
                .products = true},
               options, report);
 }

@@ -184,12 +184,14 @@ class Section {
 
   // A rate of zero keeps the weights, hence the work of every step, the same.
   void optimizer(const std::string& name, Problem& problem, Work step) {
-    const OptimizerConfig config{.name = name, .lr = 0.0, .weight_decay = 0.0};
+    const bool muon = name.rfind("muon", 0) == 0;
+    OptimizerConfig config{.name = muon ? "muon" : name, .lr = 0.0, .weight_decay = 0.0};
+    if (name == "muon_bf16") config.options["precision"] = "bf16";
     const auto optimizer = make_optimizer(config, problem.state.params);
     Work update;
-    if (name == "muon") update.naive_flops = newton_schulz_flops(problem.state.params, *optimizer);
+    if (muon) update.naive_flops = newton_schulz_flops(problem.state.params, *optimizer);
     // Adam reads weight, gradient and two moments and writes three of them.
-    if (name != "muon") {
+    if (!muon) {
       update.bytes = 7.0 * 4 * static_cast<double>(problem.state.params.total_elements());
     }
     {
@@ -318,8 +320,9 @@ int64_t integer_option(const Model& model, const std::string& name) {
 }
 
 const std::vector<std::string>& network_parts() {
-  static const std::vector<std::string> parts{
-      "forward", "evaluation", "gradient", "adam", "adamw", "muon", "hvp", "checkpoint", "replay"};
+  static const std::vector<std::string> parts{"forward",    "evaluation", "gradient",  "adam",
+                                              "adamw",      "muon",       "muon_bf16", "hvp",
+                                              "checkpoint", "replay"};
   return parts;
 }
 

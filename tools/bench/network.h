@@ -46,7 +46,7 @@ struct NetworkCase {
   // The model's inputs and behind them the target, floats in f32.
   Batch (*data)(int64_t examples, int64_t size) = nullptr;
   Loss (*loss)(const Tensor& target) = nullptr;
-  std::vector<std::string> optimizers = {"adam", "muon"};
+  std::vector<std::string> optimizers = {"adam", "muon", "muon_bf16"};
   bool products = false;  // show rates beside that of a large product, too
 };
 
