@@ -1,6 +1,6 @@
 // GEMM on the CPU: the cut into tiles and chunks (see gemm.h) around Basin's own packed core, or
 // around serial calls to OpenBLAS for single rows and on machines without AVX2. The invariant:
-// every cut follows from (m, n, k) alone.
+// every cut follows from (m, n, k) and the path alone.
 #include "basin/kernels/gemm.h"
 
 #include <cblas.h>
@@ -366,7 +366,8 @@ void gemm_symmetric(bool trans_b, int64_t n, int64_t k, T alpha, const T* a, int
     }
     const int64_t mirrored = std::min(i, right) - j;  // columns left of the diagonal block
     if (mirrored > 0) transpose(c + i * ldc + j, down - i, mirrored, ldc, c + j * ldc + i, ldc);
-    // Where the order of a sum differs between an entry and its mirror image, the diagonal block too.
+    // Where the order of a sum differs between an entry and its mirror image, the diagonal block
+    // too.
     if (packed.form() == PanelForm::plain && !library) return;
     for (int64_t r = i; r < right; ++r) {
       for (int64_t q = i; q < r; ++q) c[q * ldc + r] = c[r * ldc + q];
