@@ -42,7 +42,7 @@ Cut cut_of(Factors factors, int64_t m, int64_t n, int64_t k) {
   if (work <= static_cast<double>(kSerialWork)) return {m, n, k};
   if (k >= kChunkedDepth && m <= kChunkedOutput / n) {
     const int64_t even = (k + kMaxChunks - 1) / kMaxChunks;
-    const int64_t block = block_depth(panel_form<T>(factors, n, k));
+    const int64_t block = block_depth(panel_form<T>(factors, m, n, k));
     return {m, n, std::max(kLeastChunk, tile_count(even, block) * block)};
   }
   Cut cut{kMaxRows, kMaxCols, k};
@@ -102,13 +102,13 @@ bool use_library(int64_t m, int64_t k) { return m == 1 || k == 0 || !has_packed_
 template <class T>
 class PackedB {
  public:
-  PackedB(Factors factors, bool trans, const T* b, int64_t ldb, int64_t n, int64_t k)
+  PackedB(PanelForm form, bool trans, const T* b, int64_t ldb, int64_t n, int64_t k)
       : trans_(trans),
         b_(b),
         ldb_(ldb),
         n_(n),
         k_(k),
-        form_(panel_form<T>(factors, n, k)),
+        form_(form),
         depth_(std::clamp<int64_t>(k, 1, block_depth(form_))) {
     data_ = Tensor::empty({blocks() * panels() * panel_size<T>(form_, depth_)}, kDTypeOf<T>);
   }
@@ -277,10 +277,10 @@ void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T 
     library_gemm<T>(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     return;
   }
-  const int64_t depth = block_depth(panel_form<T>(factors, n, k));
+  const PanelForm form = panel_form<T>(factors, m, n, k);
+  const int64_t depth = block_depth(form);
   for (int64_t l = 0; l < k; l += depth) {  // one block at a time: it is used while in cache
-    PackedB<T> packed(factors, trans_b, b + (trans_b ? l : l * ldb), ldb, n,
-                      std::min(depth, k - l));
+    PackedB<T> packed(form, trans_b, b + (trans_b ? l : l * ldb), ldb, n, std::min(depth, k - l));
     for (int64_t p = 0; p < packed.panels(); ++p) packed.pack(0, p);
     multiply<T>(packed, trans_a, alpha, a + (trans_a ? l * lda : l), lda, l == 0 ? beta : T(1), c,
                 ldc, l == 0 ? addend : Addend<T>{}, 0, m, 0, packed.panels());
@@ -322,7 +322,7 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, 
     });
     return;
   }
-  PackedB<T> packed(factors, trans_b, b, ldb, n, k);
+  PackedB<T> packed(panel_form<T>(factors, m, n, k), trans_b, b, ldb, n, k);
   parallel_tiles(packed.blocks() * packed.panels(), [&](int64_t tile) {
     packed.pack(tile / packed.panels(), tile % packed.panels());
   });
@@ -349,7 +349,7 @@ void gemm_symmetric(bool trans_b, int64_t n, int64_t k, T alpha, const T* a, int
     }
   }
   const bool library = use_library(n, k);
-  PackedB<T> packed(factors, trans_b, b, ldb, library ? 0 : n, k);
+  PackedB<T> packed(panel_form<T>(factors, n, n, k), trans_b, b, ldb, library ? 0 : n, k);
   parallel_tiles(packed.blocks() * packed.panels(), [&](int64_t tile) {
     packed.pack(tile / packed.panels(), tile % packed.panels());
   });

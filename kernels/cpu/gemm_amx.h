@@ -20,9 +20,11 @@ namespace basin::amx {
 
 // The parts of a group of 32 rows or columns lie together, step by step of depth 32.
 inline constexpr int64_t kGroup = 32, kStep = 32;
-// Whether a product with so many columns gains: a step of a small depth is mostly padding, and in
-// few columns splitting the rows takes as long as the tiles save.
-constexpr bool pays(int64_t cols, int64_t depth) { return depth >= 24 && cols > 64; }
+// Whether C [rows, cols] gains: a step of a small depth is mostly padding, and where a side is
+// short, splitting the other takes as long as the tiles save.
+constexpr bool pays(int64_t rows, int64_t cols, int64_t depth) {
+  return rows > 48 && cols > 64 && depth >= 24;
+}
 // k per pass over C, and rows of A that are split at a time: they and some panels stay in L2.
 inline constexpr int64_t kBlockDepth = 512, kBlockRows = 192;
 

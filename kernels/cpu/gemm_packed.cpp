@@ -46,9 +46,9 @@ const char* packed_gemm_name() {
 }
 
 template <class T>
-PanelForm panel_form(Factors factors, int64_t cols, int64_t depth) {
+PanelForm panel_form(Factors factors, int64_t rows, int64_t cols, int64_t depth) {
   const bool tiles = std::is_same_v<T, float> && chosen_isa() == Isa::amx;
-  if (!tiles || !amx::pays(cols, depth)) return PanelForm::plain;
+  if (!tiles || !amx::pays(rows, cols, depth)) return PanelForm::plain;
   return factors == Factors::bf16 ? PanelForm::bf16 : PanelForm::split;
 }
 
@@ -161,7 +161,7 @@ void multiply_panel(const Block<T>& block, const T* panel, int64_t cols, T* c) {
 }
 
 #define BASIN_PACKED_INSTANTIATE(T)                                                   \
-  template PanelForm panel_form<T>(Factors, int64_t, int64_t);                        \
+  template PanelForm panel_form<T>(Factors, int64_t, int64_t, int64_t);               \
   template int64_t panel_size<T>(PanelForm, int64_t);                                 \
   template int64_t rows_size<T>(PanelForm, int64_t, int64_t);                         \
   template void pack_panel(PanelForm, bool, const T*, int64_t, int64_t, int64_t, T*); \

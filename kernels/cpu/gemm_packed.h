@@ -22,9 +22,9 @@ const char* packed_gemm_name();  // "amx", "avx512", "avx2" or "none"
 // are used once, splitting would weigh as much as it saves: they stay plain.
 enum class PanelForm { plain, split, bf16 };
 
-// The fastest one for op(B) [depth, cols], each panel of which meets many rows of A.
+// The fastest one for a product of these sizes, in which each panel meets all rows of A.
 template <class T>
-PanelForm panel_form(Factors factors, int64_t cols, int64_t depth);
+PanelForm panel_form(Factors factors, int64_t rows, int64_t cols, int64_t depth);
 int64_t block_depth(PanelForm form);  // k per pass over C
 int64_t block_rows(PanelForm form);  // rows of A per pass over a panel, a multiple of kRegisterRows
 

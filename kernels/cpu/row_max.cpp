@@ -19,6 +19,7 @@ template <class T>
 constexpr int kPanel = 256 / sizeof(T);  // channels
 
 constexpr int kTileRows = 6;
+constexpr int64_t kManyRows = 1024;  // of x; how many there will be is not known yet
 
 // An index as wide as the value, so that both move through the same vector lanes.
 template <class T>
@@ -117,7 +118,7 @@ void scan_by_products(const PackedWeights& w, int64_t first, int64_t panels, con
 template <class T>
 PackedWeights pack_weights(const T* w, const T* sign, int64_t channels, int64_t depth) {
   const int64_t width = kPanel<T>, panels = tile_count(channels, width);
-  const PanelForm form = panel_form<T>(Factors::any, channels, depth);
+  const PanelForm form = panel_form<T>(Factors::any, kManyRows, channels, depth);
   const int64_t size = panel_size<T>(form, depth);
   PackedWeights packed{Tensor::empty({panels, size}, kDTypeOf<T>), channels, depth, width, form};
   T* data = packed.data.template mutable_data<T>();
