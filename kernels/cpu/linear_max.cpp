@@ -69,7 +69,7 @@ void forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor&
     sign[c] = scale < 0 ? T(-1) : scale > 0 ? T(1) : T(0);
   }
 
-  const PackedWeights packed = pack_weights<T>(w.data<T>(), sign, s.out, s.in);
+  const PackedWeights packed = pack_weights<T>(w.data<T>(), sign, s.out, s.in, s.points);
   const T *px = x.data<T>(), *pb = bias.data<T>(), *pm = mean.data<T>(), *pv = var.data<T>();
   const T *pg = gamma.data<T>(), *pbeta = beta.data<T>();
   T* py = y.mutable_data<T>();

@@ -19,7 +19,6 @@ template <class T>
 constexpr int kPanel = 256 / sizeof(T);  // channels
 
 constexpr int kTileRows = 6;
-constexpr int64_t kManyRows = 1024;  // of x; how many there will be is not known yet
 
 // An index as wide as the value, so that both move through the same vector lanes.
 template <class T>
@@ -116,9 +115,10 @@ void scan_by_products(const PackedWeights& w, int64_t first, int64_t panels, con
 }  // namespace
 
 template <class T>
-PackedWeights pack_weights(const T* w, const T* sign, int64_t channels, int64_t depth) {
+PackedWeights pack_weights(const T* w, const T* sign, int64_t channels, int64_t depth,
+                           int64_t rows) {
   const int64_t width = kPanel<T>, panels = tile_count(channels, width);
-  const PanelForm form = panel_form<T>(Factors::any, kManyRows, channels, depth);
+  const PanelForm form = panel_form<T>(Factors::any, rows, channels, depth);
   const int64_t size = panel_size<T>(form, depth);
   PackedWeights packed{Tensor::empty({panels, size}, kDTypeOf<T>), channels, depth, width, form};
   T* data = packed.data.template mutable_data<T>();
@@ -127,13 +127,13 @@ PackedWeights pack_weights(const T* w, const T* sign, int64_t channels, int64_t 
     const int64_t first = panel * width, count = std::min(width, channels - first);
     if (form != PanelForm::plain) {
       Tensor scratch = Tensor::zeros({width, depth}, kDTypeOf<T>);
-      T* rows = scratch.template mutable_data<T>();
+      T* signed_rows = scratch.template mutable_data<T>();
       for (int64_t c = 0; c < count; ++c) {
         for (int64_t k = 0; k < depth; ++k) {
-          rows[c * depth + k] = sign[first + c] * w[(first + c) * depth + k];
+          signed_rows[c * depth + k] = sign[first + c] * w[(first + c) * depth + k];
         }
       }
-      pack_panel<T>(form, true, rows, depth, depth, width, p);
+      pack_panel<T>(form, true, signed_rows, depth, depth, width, p);
       return;
     }
     for (int64_t k = 0; k < depth; ++k) {
@@ -174,8 +174,8 @@ void row_max(const PackedWeights& w, int64_t first, int64_t last, const T* x, in
                  [](Wide<T> n) { return static_cast<int32_t>(n); });
 }
 
-template PackedWeights pack_weights(const float*, const float*, int64_t, int64_t);
-template PackedWeights pack_weights(const double*, const double*, int64_t, int64_t);
+template PackedWeights pack_weights(const float*, const float*, int64_t, int64_t, int64_t);
+template PackedWeights pack_weights(const double*, const double*, int64_t, int64_t, int64_t);
 template void row_max(const PackedWeights&, int64_t, int64_t, const float*, int64_t, float*,
                       int32_t*);
 template void row_max(const PackedWeights&, int64_t, int64_t, const double*, int64_t, double*,

@@ -19,10 +19,11 @@ struct PackedWeights {
   int64_t panels() const { return tile_count(channels, width); }
 };
 
-// The rows of w [channels, depth], each multiplied by sign[c] (+1, -1 or 0, exact). float and
-// double.
+// The rows of w [channels, depth], each multiplied by sign[c] (+1, -1 or 0, exact), for clouds of
+// `rows` points. float and double.
 template <class T>
-PackedWeights pack_weights(const T* w, const T* sign, int64_t channels, int64_t depth);
+PackedWeights pack_weights(const T* w, const T* sign, int64_t channels, int64_t depth,
+                           int64_t rows);
 
 // For the channels of panels [first, last): best = max_n x[n, :] . w[c, :] and index, the lowest n
 // that reaches it. A NaN product wins. x [rows, depth]; best and index point at channel 0 and are
