@@ -31,25 +31,25 @@ BASIN_HOT void gather_rows(const Sizes& s, const T* __restrict w_s, const T* __r
 }
 
 // z <- silu(z + bias), rows [n, ld]
-template <class T>
+template <bool kDivide, class T>
 BASIN_HOT void silu_rows(int64_t n, int64_t ld, T limit, const T* __restrict bias,
                          T* __restrict z) {
   for (int64_t e = 0; e < n; ++e, z += ld) {
     for (int64_t c = 0; c < ld; ++c) {
       const T v = z[c] + bias[c];
-      z[c] = v * sigmoid(v, limit);
+      z[c] = v * sigmoid<kDivide>(v, limit);
     }
   }
 }
 
 // The same, and f = silu'.
-template <class T>
+template <bool kDivide, class T>
 BASIN_HOT void silu_slope_rows(int64_t n, int64_t ld, T limit, const T* __restrict bias,
                                T* __restrict z, T* __restrict f) {
   for (int64_t e = 0; e < n; ++e, z += ld, f += ld) {
     for (int64_t c = 0; c < ld; ++c) {
       const T v = z[c] + bias[c];
-      const T g = sigmoid(v, limit);
+      const T g = sigmoid<kDivide>(v, limit);
       z[c] = v * g;
       f[c] = g + v * g * (T(1) - g);
     }
@@ -57,13 +57,13 @@ BASIN_HOT void silu_slope_rows(int64_t n, int64_t ld, T limit, const T* __restri
 }
 
 // The same, and h = silu''.
-template <class T>
+template <bool kDivide, class T>
 BASIN_HOT void silu_slopes_rows(int64_t n, int64_t ld, T limit, const T* __restrict bias,
                                 T* __restrict z, T* __restrict f, T* __restrict h) {
   for (int64_t e = 0; e < n; ++e, z += ld, f += ld, h += ld) {
     for (int64_t c = 0; c < ld; ++c) {
       const T v = z[c] + bias[c];
-      const T g = sigmoid(v, limit), y = v * g, rest = T(1) - g;
+      const T g = sigmoid<kDivide>(v, limit), y = v * g, rest = T(1) - g;
       z[c] = y;
       f[c] = g + y * rest;
       h[c] = g * rest * (T(2) + v - 2 * y);
@@ -72,11 +72,11 @@ BASIN_HOT void silu_slopes_rows(int64_t n, int64_t ld, T limit, const T* __restr
 }
 
 // gate = sigmoid(w_a . m0 + b_a), m = gate m0
-template <class T>
+template <bool kDivide, class T>
 BASIN_HOT void gate_rows(int64_t n, int64_t ld, T limit, const T* __restrict w_a, T b_a,
                          const T* __restrict m0, T* __restrict gate, T* __restrict m) {
   for (int64_t e = 0; e < n; ++e) gate[e] = row_dot(w_a, m0 + e * ld, ld) + b_a;
-  for (int64_t e = 0; e < n; ++e) gate[e] = sigmoid(gate[e], limit);
+  for (int64_t e = 0; e < n; ++e) gate[e] = sigmoid<kDivide>(gate[e], limit);
   for (int64_t e = 0; e < n; ++e) {
     for (int64_t c = 0; c < ld; ++c) m[e * ld + c] = gate[e] * m0[e * ld + c];
   }
@@ -104,13 +104,16 @@ BASIN_HOT void sum_rows(const Sizes& s, int64_t count, const T* __restrict m, T*
 template <class T>
 void activate(const Sizes& s, int64_t n, const T* bias, T* z, T* f, T* h) {
   const auto limit = static_cast<T>(s.limit);
-  if (h) {
-    hot([&] { silu_slopes_rows(n, s.ld, limit, bias, z, f, h); });
-  } else if (f) {
-    hot([&] { silu_slope_rows(n, s.ld, limit, bias, z, f); });
-  } else {
-    hot([&] { silu_rows(n, s.ld, limit, bias, z); });
-  }
+  with_reciprocal([&](auto divide) {
+    constexpr bool kDivide = divide();
+    if (h) {
+      hot([&] { silu_slopes_rows<kDivide>(n, s.ld, limit, bias, z, f, h); });
+    } else if (f) {
+      hot([&] { silu_slope_rows<kDivide>(n, s.ld, limit, bias, z, f); });
+    } else {
+      hot([&] { silu_rows<kDivide>(n, s.ld, limit, bias, z); });
+    }
+  });
 }
 
 template <class T>
@@ -145,7 +148,12 @@ void forward_tile(const Sizes& s, const Weights<T>& w, const NodeRows<T>& rows,
   multiply(s, n, t.e1, w.w2, T(0), t.m0);
   activate(s, n, w.b2, t.m0, t.f2, t.h2);
   const auto limit = static_cast<T>(s.limit);
-  if (s.attention) hot([&] { gate_rows(n, s.ld, limit, w.w_a, w.b_a, t.m0, t.gate, t.m); });
+  if (s.attention) {
+    with_reciprocal([&](auto divide) {
+      constexpr bool kDivide = divide();
+      hot([&] { gate_rows<kDivide>(n, s.ld, limit, w.w_a, w.b_a, t.m0, t.gate, t.m); });
+    });
+  }
   if (!s.moves) return;
   multiply(s, n, t.m, w.w_c, T(0), t.e3);
   activate(s, n, w.b_c, t.e3, t.f3, t.h3);
