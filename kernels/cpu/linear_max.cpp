@@ -20,7 +20,7 @@ namespace {
 
 constexpr int64_t kRowTile = 512;     // rows of dx made together
 constexpr int64_t kChannelTile = 16;  // channels of dw made together
-constexpr int64_t kPanelsOfTask = 4;  // panels of weights that share what is made of the points
+constexpr int64_t kTasks = 32;        // wanted, of the forward pass; more where panels are few
 
 struct Sizes {
   int64_t batch, points, in, out;
@@ -74,10 +74,12 @@ void forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor&
   const T *pg = gamma.data<T>(), *pbeta = beta.data<T>();
   T* py = y.mutable_data<T>();
   int32_t* index = argmax.mutable_data<int32_t>();
-  const int64_t tasks = tile_count(packed.panels(), kPanelsOfTask);
+  // Panels of weights that share what is made of the points of a cloud.
+  const int64_t together = std::max<int64_t>(1, s.batch * packed.panels() / kTasks);
+  const int64_t tasks = tile_count(packed.panels(), together);
   parallel_tiles(s.batch * tasks, [&](int64_t tile) {
-    const int64_t b = tile / tasks, panel = tile % tasks * kPanelsOfTask;
-    const int64_t end = std::min(packed.panels(), panel + kPanelsOfTask);
+    const int64_t b = tile / tasks, panel = tile % tasks * together;
+    const int64_t end = std::min(packed.panels(), panel + together);
     row_max<T>(packed, panel, end, px + b * s.points * s.in, s.points, py + b * s.out,
                index + b * s.out);
     dispatch_act(how.act, [&](auto a) {

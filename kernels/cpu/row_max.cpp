@@ -1,15 +1,16 @@
 // row_max: packs panels of 256-byte weight rows (one panel of depth 128 is 32 KiB, so it stays in
 // L1 while the points stream past) and picks the tile of the widest instruction set the machine
-// has. With AMX the packed core multiplies some points by some panels, and the products are scanned
-// while they are in cache.
+// has. In f32 integers find the rows that count first (row_screen.h), where they are faster.
 #include "basin/kernels/cpu/row_max.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <type_traits>
+#include <vector>
 
 #include "basin/core/parallel.h"
+#include "basin/kernels/cpu/hot.h"
 #include "basin/kernels/cpu/isa.h"
 
 namespace basin {
@@ -56,61 +57,67 @@ Scan<T> best_scan() {
   return baseline::scan_panel<T>;
 }
 
-#if BASIN_HAS_AMX
-// best and index of a panel after `rows` more products [rows, kPanel], the first of row `first`.
-BASIN_TARGET_AVX512 void scan_products(const float* products, int64_t rows, int32_t first,
-                                       float* best, int32_t* index) {
-  using Value = avx512::Vector<float>::value;
-  using Index = avx512::Vector<float>::index;
-  constexpr int kLanes = avx512::Vector<float>::kLanes, kVectors = kPanel<float> / kLanes;
-  Value top[kVectors];
-  Index where[kVectors];
-#pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) {
-    top[v] = *reinterpret_cast<const Value*>(best + v * kLanes);
-    where[v] = *reinterpret_cast<const Index*>(index + v * kLanes);
-  }
-  for (int64_t r = 0; r < rows; ++r) {
-    const Index row = first + static_cast<int32_t>(r) + Index{};
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      const Value value =
-          *reinterpret_cast<const Value*>(products + r * kPanel<float> + v * kLanes);
-      const auto wins = (value > top[v]) | (value != value);
-      top[v] = wins ? value : top[v];
-      where[v] = wins ? row : where[v];
-    }
-  }
-#pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) {
-    *reinterpret_cast<Value*>(best + v * kLanes) = top[v];
-    *reinterpret_cast<Index*>(index + v * kLanes) = where[v];
+// Panel [depth, kPanel] of weights, each row multiplied by its sign.
+template <class T>
+void pack_panel_of(const T* w, const T* sign, int64_t count, int64_t depth, T* panel) {
+  for (int64_t k = 0; k < depth; ++k) {
+    for (int64_t c = 0; c < count; ++c) panel[k * kPanel<T> + c] = sign[c] * w[c * depth + k];
+    std::fill(panel + k * kPanel<T> + count, panel + (k + 1) * kPanel<T>, T(0));
   }
 }
 
-// top and where [panels, kPanel] of panels from `first` on.
-void scan_by_products(const PackedWeights& w, int64_t first, int64_t panels, const float* x,
-                      int64_t rows, float* top, int32_t* where) {
-  constexpr int64_t kWidth = kPanel<float>;
-  const int64_t size = panel_size<float>(w.form, w.depth),
-                most = std::min(rows, block_rows(w.form));
-  const float* weights = w.data.data<float>() + first * size;
-  Tensor packed = Tensor::empty({rows_size<float>(w.form, most, w.depth)}, DType::f32);
-  Tensor scratch = Tensor::empty({most, kWidth}, DType::f32);
-  float* products = scratch.mutable_data<float>();
-  for (int64_t begin = 0; begin < rows; begin += most) {
-    const int64_t count = std::min(most, rows - begin);
-    Block<float> block{x + begin * w.depth, w.depth, w.depth, 1, count, w.depth, 1, 0, kWidth};
-    block.form = w.form;
-    pack_rows<float>(block, packed.mutable_data<float>());
-    for (int64_t p = 0; p < panels; ++p) {
-      multiply_panel<float>(block, weights + p * size, kWidth, products);
-      scan_products(products, count, static_cast<int32_t>(begin), top + p * kWidth,
-                    where + p * kWidth);
+// Products of pairs of rows, each the chain of multiply-adds that a tile makes of them.
+constexpr int kChains = 8;  // hide each other's latency
+BASIN_HOT void multiply_rows(const float* const* w, const float* const* x, int64_t depth,
+                             float* product) {
+  float sum[kChains] = {};
+  for (int64_t k = 0; k < depth; ++k) {
+    for (int j = 0; j < kChains; ++j) sum[j] = std::fma(x[j][k], w[j][k], sum[j]);
+  }
+  for (int j = 0; j < kChains; ++j) product[j] = sum[j];
+}
+
+// best and index of a panel's channels from their candidates; w: the panel's signed rows.
+void choose(const std::vector<Candidate>& candidates, const float* w, int64_t depth, const float* x,
+            float* best, int32_t* index) {
+  for (size_t first = 0; first < candidates.size(); first += kChains) {
+    const float *left[kChains], *right[kChains];
+    const size_t count = std::min<size_t>(kChains, candidates.size() - first);
+    for (size_t j = 0; j < kChains; ++j) {
+      const Candidate& c = candidates[first + std::min(j, count - 1)];
+      left[j] = w + c.channel * depth;
+      right[j] = x + c.row * depth;
+    }
+    float product[kChains];
+    hot([&] { multiply_rows(left, right, depth, product); });
+    for (size_t j = 0; j < count; ++j) {
+      const Candidate& c = candidates[first + j];
+      if (product[j] > best[c.channel]) {
+        best[c.channel] = product[j];
+        index[c.channel] = c.row;
+      }
     }
   }
 }
-#endif
+
+// top and where [panels, kPanel] of the panels from `first` on.
+void scan_screened(const PackedWeights& w, int64_t first, int64_t last, const float* x,
+                   int64_t rows, float* top, int32_t* where) {
+  RowScreen screen(w.screen, x, rows);
+  std::vector<Candidate> candidates;
+  for (int64_t p = first; p < last; ++p, top += w.width, where += w.width) {
+    const float* weights = w.data.data<float>() + p * w.width * w.depth;
+    if (screen.candidates(p, candidates)) {
+      choose(candidates, weights, w.depth, x, top, where);
+      continue;
+    }
+    const std::vector<float> signs(static_cast<size_t>(w.width), 1.F);
+    Tensor panel = Tensor::empty({w.depth, w.width}, DType::f32);
+    pack_panel_of<float>(weights, signs.data(), std::min(w.width, w.channels - p * w.width),
+                         w.depth, panel.mutable_data<float>());
+    best_scan<float>()(panel.data<float>(), w.depth, x, rows, top, where);
+  }
+}
 
 }  // namespace
 
@@ -118,29 +125,20 @@ template <class T>
 PackedWeights pack_weights(const T* w, const T* sign, int64_t channels, int64_t depth,
                            int64_t rows) {
   const int64_t width = kPanel<T>, panels = tile_count(channels, width);
-  const PanelForm form = panel_form<T>(Factors::any, rows, channels, depth);
-  const int64_t size = panel_size<T>(form, depth);
-  PackedWeights packed{Tensor::empty({panels, size}, kDTypeOf<T>), channels, depth, width, form};
+  PackedWeights packed{{}, channels, depth, width, {}};
+  if constexpr (sizeof(T) == 4) {
+    packed.data = Tensor::empty({channels, depth}, kDTypeOf<T>);
+    T* data = packed.data.template mutable_data<T>();
+    for (int64_t i = 0; i < channels * depth; ++i) data[i] = sign[i / depth] * w[i];
+    packed.screen = screen_weights(data, channels, depth, rows);
+    if (packed.screen.usable()) return packed;
+  }
+  packed.data = Tensor::empty({panels, depth, width}, kDTypeOf<T>);
   T* data = packed.data.template mutable_data<T>();
   parallel_tiles(panels, [&](int64_t panel) {
-    T* p = data + panel * size;
-    const int64_t first = panel * width, count = std::min(width, channels - first);
-    if (form != PanelForm::plain) {
-      Tensor scratch = Tensor::zeros({width, depth}, kDTypeOf<T>);
-      T* signed_rows = scratch.template mutable_data<T>();
-      for (int64_t c = 0; c < count; ++c) {
-        for (int64_t k = 0; k < depth; ++k) {
-          signed_rows[c * depth + k] = sign[first + c] * w[(first + c) * depth + k];
-        }
-      }
-      pack_panel<T>(form, true, signed_rows, depth, depth, width, p);
-      return;
-    }
-    for (int64_t k = 0; k < depth; ++k) {
-      for (int64_t c = 0; c < count; ++c)
-        p[k * width + c] = sign[first + c] * w[(first + c) * depth + k];
-      std::fill(p + k * width + count, p + (k + 1) * width, T(0));
-    }
+    const int64_t first = panel * width;
+    pack_panel_of<T>(w + first * depth, sign + first, std::min(width, channels - first), depth,
+                     data + panel * depth * width);
   });
   return packed;
 }
@@ -149,26 +147,23 @@ template <class T>
 void row_max(const PackedWeights& w, int64_t first, int64_t last, const T* x, int64_t rows, T* best,
              int32_t* index) {
   static const Scan<T> scan = best_scan<T>();
-  int64_t panels = last - first;
-  const int64_t begin = first * w.width;
+  const int64_t begin = first * w.width, panels = last - first;
   Tensor tops = Tensor::full({panels, w.width}, kDTypeOf<T>, -INFINITY);
   Tensor places = Tensor::zeros({panels, w.width}, sizeof(T) == 4 ? DType::i32 : DType::i64);
   T* top = tops.template mutable_data<T>();
   Wide<T>* where = places.template mutable_data<Wide<T>>();
-#if BASIN_HAS_AMX
+  const T* data = w.data.template data<T>();
   if constexpr (sizeof(T) == 4) {
-    if (w.form != PanelForm::plain) {
-      scan_by_products(w, first, panels, x, rows, top, where);
-      panels = 0;
+    if (w.screen.usable()) {
+      scan_screened(w, first, last, x, rows, top, where);
+      last = first;
     }
   }
-#endif
-  const int64_t size = w.depth * w.width;
-  for (int64_t p = 0; p < panels; ++p) {
-    scan(w.data.template data<T>() + (first + p) * size, w.depth, x, rows, top + p * w.width,
+  for (int64_t p = 0; p < last - first; ++p) {
+    scan(data + (first + p) * w.depth * w.width, w.depth, x, rows, top + p * w.width,
          where + p * w.width);
   }
-  const int64_t count = std::min(w.channels, last * w.width) - begin;
+  const int64_t count = std::min(w.channels, begin + panels * w.width) - begin;
   std::copy(top, top + count, best + begin);
   std::transform(where, where + count, index + begin,
                  [](Wide<T> n) { return static_cast<int32_t>(n); });

@@ -1,21 +1,21 @@
 // The largest product of each channel with any row of a cloud, max_n x[n, :] . w[c, :], found as
 // the products are made: the scan sits behind each register tile of the GEMM, so only the maxima
 // are ever stored. Equal rows give equal bits whatever their place, so ties really are ties (a BLAS
-// does not promise that).
+// does not promise that). In f32 most products need not be made at all (row_screen.h).
 #pragma once
 #include <cstdint>
 
 #include "basin/core/parallel.h"
 #include "basin/core/tensor.h"
-#include "basin/kernels/cpu/gemm_packed.h"
+#include "basin/kernels/cpu/row_screen.h"
 
 namespace basin {
 
-// Weights laid out once per layer for row_max: panels of `width` channels, the last one padded.
+// Weights laid out once per layer for row_max, in panels of `width` channels.
 struct PackedWeights {
-  Tensor data;
+  Tensor data;  // [panels, depth, width], the last one padded; [channels, depth] beside a screen
   int64_t channels = 0, depth = 0, width = 0;
-  PanelForm form = PanelForm::plain;
+  ScreenWeights screen;
   int64_t panels() const { return tile_count(channels, width); }
 };
 

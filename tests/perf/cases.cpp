@@ -88,6 +88,13 @@ Work batch_norm_case() {
       {random({2048, 64}, 1), random({64}, 2), random({64}, 3)});
 }
 
+Work linear_max_case() {
+  return gradient_case(
+      [](const Tensors& x) { return linear_bn_act_max(x[0], x[1], x[2], x[3], x[4]).y; },
+      {random({2, 128, 64}, 1), random({128, 64}, 2), random({128}, 3), random({128}, 4),
+       random({128}, 5)});
+}
+
 Work newton_schulz_case() {
   return [m = random({1, 64, 160}, 1)] { orthogonalise(m); };
 }
@@ -117,6 +124,7 @@ const std::map<std::string, std::function<Work()>>& cases() {
       {"edge_conv", edge_conv_case},
       {"edge_message", edge_message_case},
       {"batch_norm", batch_norm_case},
+      {"linear_max", linear_max_case},
       {"newton_schulz", newton_schulz_case},
       {"adam_step", adam_step_case}};
   return all;
