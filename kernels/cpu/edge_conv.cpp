@@ -150,24 +150,30 @@ BASIN_HOT void pull_activations(const T* __restrict y, const T* __restrict ct,
                                 const T* __restrict winner, const T* __restrict mean_offset,
                                 T slope, int64_t rows, int64_t n, T* __restrict g,
                                 double* __restrict s, double* __restrict q) {
-  const auto at = [&](int64_t i) {
-    g[i] = pull_activation<T, kAct>(ct[i], kAct == Act::none ? T(0) : y[i], slope);
-    return g[i];
+  const auto pulled = [=](int64_t i) {
+    return pull_activation<T, kAct>(ct[i], kAct == Act::none ? T(0) : y[i], slope);
   };
   int64_t r = 0;
   for (; r + 4 <= rows; r += 4) {  // four rows are added in T before they join the doubles
     const int64_t i0 = r * n, i1 = i0 + n, i2 = i1 + n, i3 = i2 + n;
+    BASIN_INDEPENDENT
     for (int64_t c = 0; c < n; ++c) {
-      const T m = mean_offset[c], g0 = at(i0 + c), g1 = at(i1 + c), g2 = at(i2 + c),
-              g3 = at(i3 + c);
+      const T m = mean_offset[c], g0 = pulled(i0 + c), g1 = pulled(i1 + c), g2 = pulled(i2 + c),
+              g3 = pulled(i3 + c);
+      g[i0 + c] = g0;
+      g[i1 + c] = g1;
+      g[i2 + c] = g2;
+      g[i3 + c] = g3;
       s[c] += static_cast<double>((g0 + g1) + (g2 + g3));
       q[c] += static_cast<double>((g0 * (winner[i0 + c] - m) + g1 * (winner[i1 + c] - m)) +
                                   (g2 * (winner[i2 + c] - m) + g3 * (winner[i3 + c] - m)));
     }
   }
   for (; r < rows; ++r) {
+    BASIN_INDEPENDENT
     for (int64_t c = 0; c < n; ++c) {
-      const T g0 = at(r * n + c);
+      const T g0 = pulled(r * n + c);
+      g[r * n + c] = g0;
       s[c] += static_cast<double>(g0);
       q[c] += static_cast<double>(g0 * (winner[r * n + c] - mean_offset[c]));
     }

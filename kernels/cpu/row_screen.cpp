@@ -148,10 +148,14 @@ double error_bound(Lengths l) {
   return std::sqrt(static_cast<double>(l.errors)) * 1.001 + length_bound(l) * 1e-7;
 }
 
-BASIN_HOT int32_t dot(const int16_t* a, const int16_t* b, int64_t n) {
-  int32_t sum = 0;
-  for (int64_t i = 0; i < n; ++i) sum += static_cast<int32_t>(a[i]) * b[i];
-  return sum;
+// The product of each row of a block with one channel.
+BASIN_HOT void block_products(const int16_t* __restrict w, const int16_t* __restrict x, int64_t n,
+                              int32_t* __restrict product) {
+  for (int r = 0; r < kBlockRows; ++r) {
+    int32_t sum = 0;
+    for (int64_t i = 0; i < n; ++i) sum += static_cast<int32_t>(w[i]) * x[r * n + i];
+    product[r] = sum;
+  }
 }
 
 BASIN_HOT void largest_blocks(const int32_t* __restrict maxima, int64_t blocks,
@@ -241,12 +245,6 @@ RowScreen::RowScreen(const ScreenWeights& w, const float* x, int64_t rows)
   usable_ = true;
 }
 
-int64_t RowScreen::integer_product(int64_t channel, int64_t row) const {
-  const auto* a = reinterpret_cast<const int16_t*>(w_.rows.data<int32_t>() + channel * pairs_);
-  const auto* b = reinterpret_cast<const int16_t*>(x_.data<int32_t>() + row * pairs_);
-  return hot([&] { return dot(a, b, 2 * pairs_); });
-}
-
 bool RowScreen::candidates(int64_t panel, std::vector<Candidate>& found) {
   found.clear();
   if (!usable_) return false;
@@ -274,15 +272,23 @@ bool RowScreen::candidates(int64_t panel, std::vector<Candidate>& found) {
                      : static_cast<int32_t>(std::max(kLeast, std::floor(top[c] - window[c])));
   }
   const auto most = static_cast<size_t>(rows_ * kScreenWidth / kCandidateShare);
+  const auto* weights =
+      reinterpret_cast<const int16_t*>(w_.rows.data<int32_t>()) + panel * kScreenWidth * 2 * pairs_;
+  const auto* points = reinterpret_cast<const int16_t*>(x_.data<int32_t>());
   const auto next = [&](int64_t b) {
     return hot([&] { return next_block(maxima, b, blocks_, limit); });
   };
   for (int64_t b = next(0); b < blocks_; b = next(b + 1)) {
+    const int64_t first = b * kBlockRows, count = std::min<int64_t>(kBlockRows, rows_ - first);
     for (int64_t c = 0; c < kScreenWidth; ++c) {
       if (maxima[b * kScreenWidth + c] < limit[c]) continue;
-      for (int64_t n = b * kBlockRows; n < std::min(rows_, (b + 1) * kBlockRows); ++n) {
-        if (integer_product(panel * kScreenWidth + c, n) < limit[c]) continue;
-        found.push_back({static_cast<int32_t>(c), static_cast<int32_t>(n)});
+      int32_t product[kBlockRows];
+      hot([&] {
+        block_products(weights + c * 2 * pairs_, points + first * 2 * pairs_, 2 * pairs_, product);
+      });
+      for (int64_t r = 0; r < count; ++r) {
+        if (product[r] < limit[c]) continue;
+        found.push_back({static_cast<int32_t>(c), static_cast<int32_t>(first + r)});
       }
     }
     if (found.size() > most) return false;

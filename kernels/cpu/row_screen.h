@@ -44,8 +44,6 @@ class RowScreen {
   bool candidates(int64_t panel, std::vector<Candidate>& found);
 
  private:
-  int64_t integer_product(int64_t channel, int64_t row) const;
-
   const ScreenWeights& w_;
   int64_t rows_, pairs_, blocks_;
   bool usable_ = false;
