@@ -8,6 +8,8 @@
 #                                         only the Hessian-vector products at B = 32, N = 256;
 #                                         gotennet gine pinn: beside published packages, which
 #                                         peer_setup.sh installs
+# PAUSE: seconds before each measurement. A virtual machine that gives the memory of an ended process
+# back to its host is busy with it for a while: 10 to 15 there, or a second thread waits.
 # PARTS: of the case, instead of all of them, e.g. "gradient adam".
 # SIZE: further flags for both sides, e.g. "--batch 2 --points 128". COMPILE=1 adds torch.compile
 # to the parts gradient and adam (a minute of compiling each).
@@ -30,6 +32,7 @@ done
 run() {
   name=$1
   shift
+  sleep "${PAUSE:-0}"
   read -r load _ </proc/loadavg
   echo "$(date -u +%H:%M:%S) load $load $name" | tee -a "$log" >&2
   "$@" >>"$log" 2>&1 || { echo "failed, see $log: $*" >&2; exit 1; }

@@ -2,11 +2,13 @@
 #include "basin/kernels/cpu/gemm_packed.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <type_traits>
 
 #include "basin/core/parallel.h"
 #include "basin/kernels/cpu/gemm_amx.h"
+#include "basin/kernels/cpu/hot.h"
 #include "basin/kernels/cpu/isa.h"
 #include "basin/kernels/cpu/vectors.h"
 
@@ -29,7 +31,60 @@ constexpr int64_t kBlockDepth = 256;  // of plain panels
 #define BASIN_ISA_BYTES 64
 #define BASIN_ISA_VECTORS 4
 #include "basin/kernels/cpu/gemm_tile.inc"
+
+#define BASIN_ISA avx512_bf16
+#define BASIN_ISA_TARGET BASIN_TARGET_AVX512_BF16
+#define BASIN_ISA_BYTES 64
+#define BASIN_ISA_VECTORS 4
+#define BASIN_ISA_PAIRS
+namespace avx512_bf16 {
+typedef float Floats __attribute__((vector_size(64), may_alias, aligned(4)));
+BASIN_TARGET_AVX512_BF16 inline Floats fill(float x) {  // moves bits: a pair may look like a NaN
+  return Floats{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+}
+}  // namespace avx512_bf16
+#include "basin/kernels/cpu/gemm_tile.inc"
 #endif
+
+// Products of pairs of bf16 numbers without tile registers: twice as many as of f32 ones.
+bool multiplies_pairs() {
+#if BASIN_HAS_X86_TILES
+  static const bool has = chosen_isa() == Isa::avx512 && __builtin_cpu_supports("avx512bf16");
+  return has;
+#else
+  return false;
+#endif
+}
+
+constexpr int64_t pairs_of(int64_t depth) { return (depth + 1) / 2; }
+
+// Two bf16 numbers, given as f32, in the place of one.
+BASIN_HOT float pair_of(float first, float second) {
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(first) >> 16 |
+                              (std::bit_cast<uint32_t>(second) & 0xffff0000U));
+}
+
+// [pairs, width] of the numbers x[l * stride + j] of successive l; 0 beyond the depth.
+BASIN_HOT void pair_rows(const float* __restrict x, int64_t stride, int64_t depth, int64_t count,
+                         int64_t width, float* __restrict pairs) {
+  for (int64_t k = 0; k < pairs_of(depth); ++k, pairs += width) {
+    const float* first = x + 2 * k * stride;
+    const float* second = 2 * k + 1 < depth ? first + stride : nullptr;
+    for (int64_t j = 0; j < count; ++j) pairs[j] = pair_of(first[j], second ? second[j] : 0.F);
+  }
+}
+
+// The same of lines along which l runs: x[j * stride + l].
+BASIN_HOT void pair_lines(const float* __restrict x, int64_t stride, int64_t depth, int64_t count,
+                          int64_t width, float* __restrict pairs) {
+  for (int64_t j = 0; j < count; ++j) {
+    const float* line = x + j * stride;
+    for (int64_t k = 0; k < depth / 2; ++k) {
+      pairs[k * width + j] = pair_of(line[2 * k], line[2 * k + 1]);
+    }
+    if (depth % 2 != 0) pairs[depth / 2 * width + j] = pair_of(line[depth - 1], 0.F);
+  }
+}
 
 }  // namespace
 
@@ -47,8 +102,9 @@ const char* packed_gemm_name() {
 
 template <class T>
 PanelForm panel_form(Factors factors, int64_t rows, int64_t cols, int64_t depth) {
-  const bool tiles = std::is_same_v<T, float> && chosen_isa() == Isa::amx;
-  if (!tiles || !amx::pays(rows, cols, depth)) return PanelForm::plain;
+  if (!std::is_same_v<T, float>) return PanelForm::plain;
+  if (factors == Factors::bf16 && multiplies_pairs()) return PanelForm::bf16;
+  if (chosen_isa() != Isa::amx || !amx::pays(rows, cols, depth)) return PanelForm::plain;
   return factors == Factors::bf16 ? PanelForm::bf16 : PanelForm::split;
 }
 
@@ -62,23 +118,37 @@ int64_t block_rows(PanelForm form) {
 
 template <class T>
 int64_t panel_size(PanelForm form, int64_t depth) {
-  return form == PanelForm::plain ? depth * kPanel<T> : amx::split_size(form, kPanel<T>, depth);
+  if (form == PanelForm::plain) return depth * kPanel<T>;
+  if (multiplies_pairs()) return pairs_of(depth) * kPanel<T>;
+  return amx::split_size(form, kPanel<T>, depth);
 }
 
 template <class T>
 int64_t rows_size(PanelForm form, int64_t rows, int64_t depth) {
-  if (form != PanelForm::plain) return amx::split_size(form, rows, depth);
-  return tile_count(rows, kRegisterRows) * kRegisterRows * depth;
+  const bool pairs = multiplies_pairs();
+  if (form != PanelForm::plain && !pairs) return amx::split_size(form, rows, depth);
+  return tile_count(rows, kRegisterRows) * kRegisterRows *
+         (form == PanelForm::plain ? depth : pairs_of(depth));
 }
 
 template <class T>
 void pack_panel(PanelForm form, bool trans_b, const T* b, int64_t ldb, int64_t depth, int64_t cols,
                 T* panel) {
-#if BASIN_HAS_AMX
   if constexpr (std::is_same_v<T, float>) {
+    if (form != PanelForm::plain && multiplies_pairs()) {
+      std::fill(panel, panel + panel_size<T>(form, depth), 0.F);
+      return hot([&] {
+        if (trans_b) {
+          pair_lines(b, ldb, depth, cols, kPanel<T>, panel);
+        } else {
+          pair_rows(b, ldb, depth, cols, kPanel<T>, panel);
+        }
+      });
+    }
+#if BASIN_HAS_AMX
     if (form != PanelForm::plain) return amx::pack_panel(form, trans_b, b, ldb, depth, cols, panel);
-  }
 #endif
+  }
   constexpr int64_t kWidth = kPanel<T>, kVector = 64 / sizeof(T);
   const int64_t padded = (cols + kVector - 1) / kVector * kVector;
   if (!trans_b) {
@@ -116,19 +186,41 @@ void pack_groups(const T* a, int64_t lda, int64_t rows, int64_t depth, T* packed
   }
 }
 
+// Groups of kRegisterRows rows as pairs.
+void pack_pairs(Block<float>& q, float* packed) {
+  const int64_t pairs = pairs_of(q.depth);
+  const bool lines = q.depth_stride == 1;
+  hot([&] {
+    for (int64_t i = 0; i < q.rows; i += kRegisterRows) {
+      const int64_t count = std::min<int64_t>(kRegisterRows, q.rows - i);
+      const float* from = q.a + i * q.row_stride;
+      if (lines) {
+        pair_lines(from, q.row_stride, q.depth, count, kRegisterRows, packed + i * pairs);
+      } else {
+        pair_rows(from, q.depth_stride, q.depth, count, kRegisterRows, packed + i * pairs);
+      }
+    }
+  });
+  q.a = packed;
+  q.tile_stride = pairs;
+  q.row_stride = 1;
+  q.depth_stride = kRegisterRows;
+}
+
 }  // namespace
 
 template <class T>
 void pack_rows(Block<T>& q, T* packed) {
-#if BASIN_HAS_AMX
   if constexpr (std::is_same_v<T, float>) {
+    if (q.form != PanelForm::plain && multiplies_pairs()) return pack_pairs(q, packed);
+#if BASIN_HAS_AMX
     if (q.form != PanelForm::plain) {
       amx::split_rows(q, packed);
       q.a = packed;
       return;
     }
-  }
 #endif
+  }
   if (q.depth_stride == 1) return;
   pack_groups<T>(q.a, q.depth_stride, q.rows, q.depth, packed);
   q.a = packed;
@@ -145,11 +237,16 @@ void multiply_panel(const Block<T>& block, const T* panel, int64_t cols, T* c) {
     in_place.addend = {c, block.ldc};
     return multiply_panel<T>(in_place, panel, cols, c);
   }
-#if BASIN_HAS_AMX
   if constexpr (std::is_same_v<T, float>) {
+    if (block.form != PanelForm::plain && multiplies_pairs()) {
+      Block<T> pairs = block;
+      pairs.depth = pairs_of(block.depth);
+      return avx512_bf16::panel<T>(pairs, panel, cols, c);
+    }
+#if BASIN_HAS_AMX
     if (block.form != PanelForm::plain) return amx::multiply_panel(block, panel, cols, c);
-  }
 #endif
+  }
   if (chosen_isa() >= Isa::avx512) {
     avx512::panel<T>(block, panel, cols, c);
   } else {

@@ -17,9 +17,9 @@ inline constexpr int kRegisterRows = 6;  // rows of the register tile
 bool has_packed_gemm();
 const char* packed_gemm_name();  // "amx", "avx512", "avx2" or "none"
 
-// What panels and rows are packed to: the numbers as they are, or what the tile registers of AMX
-// multiply (gemm_amx.h), f32 only: three parts of each, or one where all are bf16. For blocks that
-// are used once, splitting would weigh as much as it saves: they stay plain.
+// What panels and rows are packed to: the numbers as they are; f32 on AMX in three parts of each
+// (gemm_amx.h); numbers that are all bf16 in pairs, for AMX or for the dot products of AVX-512 BF16.
+// For blocks that are used once, splitting would weigh as much as it saves: they stay plain.
 enum class PanelForm { plain, split, bf16 };
 
 // The fastest one for a product of these sizes, in which each panel meets all rows of A.

@@ -12,6 +12,10 @@ enum class Isa { generic, avx2, avx512, amx };  // each has what those before it
 #define BASIN_TARGET_AVX2 __attribute__((target("avx2,fma,bmi,bmi2,lzcnt,popcnt")))
 #define BASIN_TARGET_AVX512 \
   __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,fma,bmi,bmi2,lzcnt,popcnt")))
+#define BASIN_TARGET_AVX512_BF16                                                 \
+  __attribute__((                                                                \
+      target("avx512bf16,avx512f,avx512dq,avx512bw,avx512vl,fma,bmi,bmi2,lzcnt," \
+             "popcnt")))
 #else
 #define BASIN_HAS_X86_TILES 0
 #endif

@@ -88,8 +88,7 @@ void iterate_bf16(const OddQuintic& step, int64_t p, int64_t q, const T* x, T* y
   std::copy(gram, gram + p * p, poly);
   gemm_symmetric(false, p, p, c, gram, p, gram, p, b, poly, p, Factors::bf16);
   round_all(poly, p * p);
-  std::copy(x, x + p * q, y);
-  gemm(false, false, p, q, p, T(1), poly, p, x, q, a, y, q, {}, Factors::bf16);
+  gemm(false, false, p, q, p, T(1), poly, p, x, q, a, y, q, {x, q}, Factors::bf16);
   round_all(y, p * q);
 }
 

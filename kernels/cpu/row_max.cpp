@@ -129,7 +129,9 @@ PackedWeights pack_weights(const T* w, const T* sign, int64_t channels, int64_t 
   if constexpr (sizeof(T) == 4) {
     packed.data = Tensor::empty({channels, depth}, kDTypeOf<T>);
     T* data = packed.data.template mutable_data<T>();
-    for (int64_t i = 0; i < channels * depth; ++i) data[i] = sign[i / depth] * w[i];
+    parallel_for(channels, 64, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin * depth; i < end * depth; ++i) data[i] = sign[i / depth] * w[i];
+    });
     packed.screen = screen_weights(data, channels, depth, rows);
     if (packed.screen.usable()) return packed;
   }

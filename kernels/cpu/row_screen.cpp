@@ -25,11 +25,21 @@ constexpr int kBlockRows = 6;
 constexpr int64_t kLeastRows = 64, kLeastDepth = 16;
 constexpr int64_t kCandidateShare = 24;  // of a panel's rows times channels: more cost too much
 
+// Two integers of 16 bits, written one by one.
+#if defined(__GNUC__)
+typedef int32_t Pair __attribute__((may_alias));
+#else
+using Pair = int32_t;
+#endif
+
 struct Tile {
   int64_t width;  // channels
-  void (*block_maxima)(const int32_t* w, int64_t pairs, const int32_t* x, int64_t blocks,
+  void (*block_maxima)(const Pair* w, int64_t pairs, const Pair* x, int64_t blocks,
                        int32_t* maxima);
 };
+
+const Pair* pairs_in(const Tensor& t) { return static_cast<const Pair*>(t.raw()); }
+Pair* pairs_in(Tensor& t) { return static_cast<Pair*>(t.mutable_raw()); }
 
 #if BASIN_HAS_X86_TILES
 // Inline assembly below: around the intrinsics GCC 12 copies every sum, or spills it.
@@ -43,7 +53,7 @@ using Value = __m256i;
 constexpr int kLanes = 8, kVectors = 2;
 BASIN_TARGET_AVX2 inline Value zero() { return _mm256_setzero_si256(); }
 BASIN_TARGET_AVX2 inline Value fill(int32_t x) { return _mm256_set1_epi32(x); }
-BASIN_TARGET_AVX2 inline Value load(const int32_t* x) {
+BASIN_TARGET_AVX2 inline Value load(const Pair* x) {
   return _mm256_loadu_si256(reinterpret_cast<const Value*>(x));
 }
 BASIN_TARGET_AVX2 inline void store(int32_t* x, Value a) {
@@ -65,7 +75,7 @@ using Value = __m512i;
 constexpr int kLanes = 16, kVectors = 4;
 BASIN_TARGET_VNNI inline Value zero() { return _mm512_setzero_si512(); }
 BASIN_TARGET_VNNI inline Value fill(int32_t x) { return _mm512_set1_epi32(x); }
-BASIN_TARGET_VNNI inline Value load(const int32_t* x) { return _mm512_loadu_si512(x); }
+BASIN_TARGET_VNNI inline Value load(const Pair* x) { return _mm512_loadu_si512(x); }
 BASIN_TARGET_VNNI inline void store(int32_t* x, Value a) { _mm512_storeu_si512(x, a); }
 BASIN_TARGET_VNNI inline Value larger(Value a, Value b) { return _mm512_max_epi32(a, b); }
 BASIN_TARGET_VNNI inline Value add_products(Value sum, Value a, Value b) {
@@ -101,10 +111,9 @@ float largest_integer(int64_t depth) {
 // The largest |x|, found by its bits, whose order is that of the numbers; not finite where one of
 // them is not.
 BASIN_HOT float largest_of(const float* x, int64_t n) {
-  const auto* bits = reinterpret_cast<const int32_t*>(x);
   int32_t top = 0;
   for (int64_t i = 0; i < n; ++i) {
-    const int32_t a = bits[i] & 0x7fffffff;
+    const int32_t a = std::bit_cast<int32_t>(x[i]) & 0x7fffffff;
     top = a > top ? a : top;
   }
   return std::bit_cast<float>(top);
@@ -196,15 +205,19 @@ ScreenWeights screen_weights(const float* w, int64_t channels, int64_t depth, in
   out.rows = Tensor::zeros({panels * kScreenWidth, pairs}, DType::i32);
   out.norms = Tensor::zeros({panels * kScreenWidth, 3}, DType::f64);
   out.tiles = Tensor::empty({panels, pairs * kScreenWidth}, DType::i32);
-  int32_t *integers = out.rows.mutable_data<int32_t>(), *tiles = out.tiles.mutable_data<int32_t>();
+  Pair *integers = pairs_in(out.rows), *tiles = pairs_in(out.tiles);
   double* norms = out.norms.mutable_data<double>();
   parallel_tiles(panels, [&](int64_t panel) {
     const int64_t begin = panel * kScreenWidth, end = std::min(channels, begin + kScreenWidth);
     for (int64_t c = begin; c < end; ++c) {
       const float* row = w + c * depth;
       const float top = hot([&] { return largest_of(row, depth); });
+      if (top == 0) continue;  // the scale stays 0
       const float inverse = most / top;
-      if (top == 0 || !std::isfinite(inverse)) continue;  // the scale stays 0
+      if (!std::isfinite(inverse)) {
+        norms[3 * c + 2] = std::numeric_limits<double>::quiet_NaN();  // beyond any range
+        continue;
+      }
       const Lengths l = hot([&] {
         return round_row(row, depth, inverse, reinterpret_cast<int16_t*>(integers + c * pairs));
       });
@@ -213,7 +226,7 @@ ScreenWeights screen_weights(const float* w, int64_t channels, int64_t depth, in
       norms[3 * c + 2] = 1 / static_cast<double>(inverse);
     }
     for (int64_t c = 0; c < kScreenWidth; ++c) {
-      int32_t* to = tiles + (panel * kScreenWidth + c / tile->width * tile->width) * pairs;
+      Pair* to = tiles + (panel * kScreenWidth + c / tile->width * tile->width) * pairs;
       for (int64_t k = 0; k < pairs; ++k) {
         to[k * tile->width + c % tile->width] = integers[(begin + c) * pairs + k];
       }
@@ -229,7 +242,7 @@ RowScreen::RowScreen(const ScreenWeights& w, const float* x, int64_t rows)
   if (!std::isfinite(top) || !std::isfinite(inverse)) return;
   x_ = Tensor::zeros({blocks_ * kBlockRows, pairs_}, DType::i32);
   maxima_ = Tensor::empty({blocks_, kScreenWidth}, DType::i32);
-  int32_t* integers = x_.mutable_data<int32_t>();
+  Pair* integers = pairs_in(x_);
   for (int64_t n = 0; n < rows; ++n) {
     const Lengths l = hot([&] {
       return round_row(x + n * w.depth, w.depth, inverse,
@@ -259,22 +272,24 @@ bool RowScreen::candidates(int64_t panel, std::vector<Candidate>& found) {
     if (!(scale > 1e-30 && scale * length * length_ < 1e30)) return false;
   }
   int32_t* maxima = maxima_.mutable_data<int32_t>();
-  best_tile()->block_maxima(w_.tiles.data<int32_t>() + panel * kScreenWidth * pairs_, pairs_,
-                            x_.data<int32_t>(), blocks_, maxima);
+  best_tile()->block_maxima(pairs_in(w_.tiles) + panel * kScreenWidth * pairs_, pairs_,
+                            pairs_in(x_), blocks_, maxima);
   int32_t top[kScreenWidth], limit[kScreenWidth];
   hot([&] { largest_blocks(maxima, blocks_, top); });
   norms = w_.norms.data<double>() + panel * kScreenWidth * 3;
   for (int64_t c = 0; c < kScreenWidth; ++c) {
     constexpr double kLeast = std::numeric_limits<int32_t>::min();
     const bool zeros = norms[3 * c + 2] == 0;
-    if (zeros) found.push_back({static_cast<int32_t>(c), 0});
+    if (zeros && panel * kScreenWidth + c < w_.channels) {
+      found.push_back({static_cast<int32_t>(c), 0});
+    }
     limit[c] = zeros ? std::numeric_limits<int32_t>::max()
                      : static_cast<int32_t>(std::max(kLeast, std::floor(top[c] - window[c])));
   }
   const auto most = static_cast<size_t>(rows_ * kScreenWidth / kCandidateShare);
   const auto* weights =
-      reinterpret_cast<const int16_t*>(w_.rows.data<int32_t>()) + panel * kScreenWidth * 2 * pairs_;
-  const auto* points = reinterpret_cast<const int16_t*>(x_.data<int32_t>());
+      static_cast<const int16_t*>(w_.rows.raw()) + panel * kScreenWidth * 2 * pairs_;
+  const auto* points = static_cast<const int16_t*>(x_.raw());
   const auto next = [&](int64_t b) {
     return hot([&] { return next_block(maxima, b, blocks_, limit); });
   };

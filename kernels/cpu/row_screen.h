@@ -23,7 +23,8 @@ struct ScreenWeights {
   int64_t channels = 0, depth = 0;
   Tensor tiles;  // i32, per panel; two 16-bit integers of successive k each
   Tensor rows;   // i32 [channels, pairs]: the same by channel
-  Tensor norms;  // f64 [channels, 3]: |t|, a bound of |d|, scale; 0 where all weights are zero
+  Tensor norms;  // f64 [channels, 3]: bounds of |t| and |d|, scale: 0 where all weights are zero,
+                 // a NaN where they are too small for one
   bool usable() const { return tiles.defined(); }
 };
 

@@ -109,6 +109,10 @@ TEST_CASE("row_max: what integers cannot carry is left to all products") {
     for (float& v : c.w) v *= scale;
     CHECK(agree(c));
   }
+  Case uneven(200, 70, 40);  // weights without a scale in f32, products with one
+  for (float& v : uneven.x) v *= 1e12F;
+  for (float& v : uneven.w) v *= 1e-36F;
+  CHECK(agree(uneven));
   for (const float odd : {1e6F, 1e30F, -1e30F, kInfinity, -kInfinity}) {
     CAPTURE(odd);
     Case in_x(200, 70, 40), in_w(200, 70, 40);
