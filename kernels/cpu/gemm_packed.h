@@ -18,8 +18,8 @@ bool has_packed_gemm();
 const char* packed_gemm_name();  // "amx", "avx512", "avx2" or "none"
 
 // What panels and rows are packed to: the numbers as they are; f32 on AMX in three parts of each
-// (gemm_amx.h); numbers that are all bf16 in pairs, for AMX or for the dot products of AVX-512 BF16.
-// For blocks that are used once, splitting would weigh as much as it saves: they stay plain.
+// (gemm_amx.h); where all are bf16, in pairs, for AMX or for the dot products of AVX-512 BF16. For
+// blocks that are used once, splitting would weigh as much as it saves: they stay plain.
 enum class PanelForm { plain, split, bf16 };
 
 // The fastest one for a product of these sizes, in which each panel meets all rows of A.
