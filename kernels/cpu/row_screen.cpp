@@ -101,7 +101,7 @@ const Tile* best_tile() {
 
 int64_t pairs_of(int64_t depth) { return (depth + 1) / 2; }
 
-// The largest integer whose squares `depth` products cannot push a 32-bit sum beyond.
+// The largest integer of which `depth` squares still fit into a 32-bit sum.
 float largest_integer(int64_t depth) {
   const double most = std::numeric_limits<int32_t>::max();
   return static_cast<float>(
