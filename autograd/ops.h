@@ -206,6 +206,18 @@ Tensor linear_bn_act_max_frozen(const Tensor& x, const Tensor& w, const Tensor& 
                                 const Tensor& var, double eps = 1e-5, Act act = Act::relu,
                                 double slope = 0);
 
+// The maximum and the mean over points of act(BN(x w^T + bias)), y[b] = (max_n, mean_n): y [B, 2
+// out], the rest as above; an undefined bias is none. On the CPU in closed form, without [B, N,
+// out] and with one bit per point and channel for the derivatives; elsewhere linear, then
+// bn_act_max_mean.
+BatchNormResult linear_bn_act_max_mean(const Tensor& x, const Tensor& w, const Tensor& bias,
+                                       const Tensor& gamma, const Tensor& beta, double eps = 1e-5,
+                                       Act act = Act::relu, double slope = 0);
+Tensor linear_bn_act_max_mean_frozen(const Tensor& x, const Tensor& w, const Tensor& bias,
+                                     const Tensor& gamma, const Tensor& beta, const Tensor& mean,
+                                     const Tensor& var, double eps = 1e-5, Act act = Act::relu,
+                                     double slope = 0);
+
 // The maximum and the mean over points of act(BN(x)), y[b] = (max_n, mean_n), without ever storing
 // act(BN(x)): x [B, N, C], gamma, beta [C] -> y [B, 2 C], mean, var [C]. Arg-max and batch
 // statistics as in linear_bn_act_max.

@@ -96,8 +96,7 @@ class Forward {
     }
     x = concat(levels, 2);
     if (net_.config.fused && !options_.keep_activations) {
-      x = pass_.apply_max_mean(net_.points.norm, pass_.apply(net_.points.map, x), Act::leaky_relu,
-                               kSlope);
+      x = pass_.apply_max_mean(net_.points.map, net_.points.norm, x, Act::leaky_relu, kSlope);
     } else {  // the features of the points are asked for
       x = activate(net_.points, x);
       keep("point_features", x, Rows::point);

@@ -180,16 +180,19 @@ Tensor Pass::apply_max(const Linear& layer, const BatchNorm& norm, const Tensor&
   return result.y;
 }
 
-Tensor Pass::apply_max_mean(const BatchNorm& norm, const Tensor& x, Act act, double slope) {
+Tensor Pass::apply_max_mean(const Linear& layer, const BatchNorm& norm, const Tensor& x, Act act,
+                            double slope) {
+  const Tensor& w = params_[layer.weight];
   const Tensor& gamma = params_[norm.gamma];
   const Tensor& beta = params_[norm.beta];
   if (!batch_statistics_) {
-    return bn_act_max_mean_frozen(x, gamma, beta, buffers_[3 * norm.layer],
-                                  buffers_[3 * norm.layer + 1], norm.eps, act, slope);
+    return linear_bn_act_max_mean_frozen(x, w, bias(layer), gamma, beta, buffers_[3 * norm.layer],
+                                         buffers_[3 * norm.layer + 1], norm.eps, act, slope);
   }
   const int64_t rows = x.size(0) * x.size(1);
   check_rows(rows);
-  BatchNormResult result = bn_act_max_mean(x, gamma, beta, norm.eps, act, slope);
+  BatchNormResult result =
+      linear_bn_act_max_mean(x, w, bias(layer), gamma, beta, norm.eps, act, slope);
   keep_stats(norm, result, rows);
   return result.y;
 }

@@ -108,8 +108,9 @@ class Pass {
   // max over points of act(BN(linear(x))): x [B, N, in] -> [B, out]. `fused` picks the fused op.
   Tensor apply_max(const Linear& linear, const BatchNorm& norm, const Tensor& x, Act act,
                    bool fused, double slope = 0);
-  // max and mean over points of act(BN(x)), by the fused op: x [B, N, C] -> [B, 2 C].
-  Tensor apply_max_mean(const BatchNorm& norm, const Tensor& x, Act act, double slope = 0);
+  // max and mean over points of act(BN(linear(x))), by the fused op: x [B, N, in] -> [B, 2 out].
+  Tensor apply_max_mean(const Linear& linear, const BatchNorm& norm, const Tensor& x, Act act,
+                        double slope = 0);
   // max over q of act(BN(u_i + v_j)), j = index[i, q], by the fused op: u, v [B, N, C], index
   // [B, N, k] i32 within the cloud -> [B, N, C]. The statistics run over all B N k edges.
   Tensor apply_edge_max(const BatchNorm& norm, const Tensor& u, const Tensor& v,

@@ -7,9 +7,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <vector>
 
 #include "basin/core/parallel.h"
 #include "basin/kernels/cpu/activation.h"
+#include "basin/kernels/cpu/linear_mean.h"
+#include "basin/kernels/cpu/linear_moments.h"
 #include "basin/kernels/cpu/row_max.h"
 #include "basin/kernels/cpu/row_moments.h"
 #include "basin/kernels/cpu/vectors.h"
@@ -31,35 +35,68 @@ Sizes sizes_of(const Tensor& x, const Tensor& w) {
   return {x.size(0), x.size(1), x.size(2), w.size(0)};
 }
 
-// The moments of x, into `given` where that is a defined tensor.
+// Leaves the moments of x, and w S, in their places where these are defined.
 template <class T>
-Tensor moments_of(const T* x, const Sizes& s, Tensor* given) {
-  Tensor moments = given && given->defined() ? *given : Tensor::empty({1 + s.in, s.in}, DType::f64);
+void statistics(const T* x, const Tensor& w, const Tensor& bias, const Sizes& s, Tensor& mean,
+                Tensor& var, LinearMaxKept* kept) {
+  Tensor moments =
+      kept && kept->moments.defined() ? kept->moments : Tensor::empty({1 + s.in, s.in}, DType::f64);
   row_moments<T>(x, s.rows(), s.in, moments.mutable_data<double>());
-  return moments;
-}
-
-template <class T>
-void statistics(const Tensor& moments, const Tensor& w, const Tensor& bias, const Sizes& s,
-                Tensor& mean, Tensor& var) {
-  const Tensor product = wide_product(w, moments.data<double>() + s.in);
+  Tensor product =
+      kept && kept->spread.defined() ? kept->spread : Tensor::empty({s.out, s.in}, DType::f64);
+  wide_product(w, moments.data<double>() + s.in, product);
   const T *pw = w.data<T>(), *pb = bias.data<T>();
   T *pm = mean.mutable_data<T>(), *pv = var.mutable_data<T>();
   for (int64_t c = 0; c < s.out; ++c) {
-    const double square = dot<T>(pw + c * s.in, product.data<double>() + c * s.in, s.in);
-    pm[c] = static_cast<T>(dot<T>(pw + c * s.in, moments.data<double>(), s.in) + pb[c]);
+    const double square = dot(pw + c * s.in, product.data<double>() + c * s.in, s.in);
+    pm[c] = static_cast<T>(dot(pw + c * s.in, moments.data<double>(), s.in) + pb[c]);
     pv[c] = static_cast<T>(square < 0 ? 0 : square);
   }
+}
+
+// Maximum and mean.
+template <class T>
+void pool(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
+          const Tensor& beta, const BnAct& how, const Tensor& mean, const Tensor& var, Tensor& y,
+          Tensor& argmax, Tensor& active) {
+  const Sizes s = sizes_of(x, w);
+  Tensor affine = Tensor::empty({2, s.out}, kDTypeOf<T>);
+  T *centre = affine.mutable_data<T>(), *scale = centre + s.out;
+  for (int64_t c = 0; c < s.out; ++c) {
+    centre[c] = mean.data<T>()[c] - bias.data<T>()[c];
+    scale[c] = static_cast<T>(gamma.data<T>()[c] /
+                              std::sqrt(static_cast<double>(var.data<T>()[c]) + how.eps));
+  }
+  const MeanForward<T> f{x.data<T>(),
+                         w.data<T>(),
+                         centre,
+                         scale,
+                         beta.data<T>(),
+                         s.points,
+                         s.in,
+                         s.out,
+                         how,
+                         y.mutable_data<T>(),
+                         argmax.mutable_data<int32_t>(),
+                         static_cast<uint32_t*>(active.mutable_raw())};
+  const int64_t parts = tile_count(s.out, kMeanChannels);
+  parallel_tiles(s.batch * parts, [&](int64_t tile) {
+    const int64_t first = tile % parts * kMeanChannels;
+    pool_products<T>(f, tile / parts, first, std::min(kMeanChannels, s.out - first));
+  });
 }
 
 template <class T>
 void forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& gamma,
              const Tensor& beta, const BnAct& how, Tensor& y, Tensor& mean, Tensor& var,
-             Tensor& argmax, Tensor* moments) {
+             Tensor& argmax, LinearMaxKept* kept) {
   const double eps = how.eps, slope = how.slope;
   const Sizes s = sizes_of(x, w);
   if (!how.given_stats) {
-    statistics<T>(moments_of<T>(x.data<T>(), s, moments), w, bias, s, mean, var);
+    statistics<T>(x.data<T>(), w, bias, s, mean, var, kept);
+  }
+  if (kept && kept->active.defined()) {
+    return pool<T>(x, w, bias, gamma, beta, how, mean, var, y, argmax, kept->active);
   }
   Tensor signs = Tensor::empty({s.out}, kDTypeOf<T>);
   T* sign = signs.mutable_data<T>();
@@ -101,35 +138,48 @@ struct Gradient {
   const T *x = nullptr, *w = nullptr;
   const int32_t* argmax = nullptr;
   Tensor g;         // [B, Cout] T: ct act'(y)
+  Tensor h;         // [B, Cout] f64, of the mean; undefined without it
   Tensor scale;     // [Cout] f64: a = gamma / std
-  Tensor sparse;    // [Cout, Cin] f64: sum_b g (x[argmax] - centre)
-  Tensor sum_g;     // [Cout] f64
-  Tensor sum_ghat;  // [Cout] f64: sum_b g zhat[argmax]
-  Tensor moments;   // [1 + Cin, Cin] f64, training only
+  Tensor sparse;    // [Cout, Cin] f64: sum_b g (x[argmax] - centre) + h U
+  Tensor sum_g;     // [Cout] f64: sum_b g + h Q
+  Tensor sum_ghat;  // [Cout] f64: sum_b g zhat[argmax] + h w U / std
+  Tensor spread;    // [Cout, Cin] f64: w S, training only
   Tensor centre;    // [Cin] T: mu, or zero when the statistics are given
 };
 
 template <class T>
 void pull_activations(Gradient<T>& d, const Tensor& y, const Tensor& ct, Act act, double slope) {
-  d.g = Tensor::empty(ct.shape(), kDTypeOf<T>);
+  d.g = Tensor::empty({d.s.batch, d.s.out}, kDTypeOf<T>);
   const T *pct = ct.data<T>(), *py = act == Act::none ? pct : y.data<T>();
   T* g = d.g.template mutable_data<T>();
+  const int64_t stride = ct.size(1);  // the mean may stand behind the maximum
   dispatch_act(act, [&](auto a) {
-    for (int64_t i = 0; i < ct.numel(); ++i) {
-      g[i] = pull_activation<T, a()>(pct[i], py[i], static_cast<T>(slope));
+    for (int64_t b = 0; b < d.s.batch; ++b, g += d.s.out, pct += stride, py += stride) {
+      for (int64_t c = 0; c < d.s.out; ++c) {
+        g[c] = pull_activation<T, a()>(pct[c], py[c], static_cast<T>(slope));
+      }
     }
   });
 }
 
-// sparse, sum_g and sum_ghat. With the statistics given, centre is zero and the bias stays in zhat;
-// in training centre is the column mean, and z - mean = w (x - centre).
+// The part of the mean in sparse and sum_g.
+template <class T>
+void sum_slopes(Gradient<T>& d, const Slopes& slopes, const Tensor& ct, const T* centre) {
+  const Sizes s = d.s;
+  d.h = mean_cotangents<T>(slopes, ct);
+  const Tensor counts = slope_sums(slopes);
+  double* sum_g = d.sum_g.template mutable_data<double>();
+  const double *h = d.h.template data<double>(), *q = counts.data<double>();
+  for (int64_t i = 0; i < s.batch * s.out; ++i) sum_g[i % s.out] += h[i] * q[i];
+  add_slope_products<T>(slopes, d.x, centre, h, d.sparse.template mutable_data<double>());
+}
+
+// sparse, sum_g and sum_ghat, added to what they hold. With the statistics given, centre is zero
+// and the bias stays in zhat; in training centre is the column mean, and z - mean = w (x - centre).
 template <class T>
 void sum_over_batch(Gradient<T>& d, const T* centre, const Tensor& bias, const Tensor& mean,
                     const Tensor& var, double eps) {
   const Sizes s = d.s;
-  d.sparse = Tensor::zeros({s.out, s.in}, DType::f64);
-  d.sum_g = Tensor::zeros({s.out}, DType::f64);
-  d.sum_ghat = Tensor::zeros({s.out}, DType::f64);
   double* sparse = d.sparse.template mutable_data<double>();
   double* sum_g = d.sum_g.template mutable_data<double>();
   double* sum_ghat = d.sum_ghat.template mutable_data<double>();
@@ -147,24 +197,22 @@ void sum_over_batch(Gradient<T>& d, const T* centre, const Tensor& bias, const T
       }
       const double inv_std = 1 / std::sqrt(static_cast<double>(pv[c]) + eps);
       const double offset = d.given_stats ? static_cast<double>(pb[c]) - pm[c] : 0.0;
-      sum_ghat[c] = inv_std * (dot<T>(d.w + c * s.in, row, s.in) + offset * sum_g[c]);
+      sum_ghat[c] = inv_std * (dot(d.w + c * s.in, row, s.in) + offset * sum_g[c]);
     }
   });
 }
 
 // dw = a sparse + k2 R (w S); slopes is k2 [Cout], null when the statistics are given.
 template <class T>
-void pull_weights(const Gradient<T>& d, const Tensor& w, const double* slopes, Tensor& dw) {
+void pull_weights(const Gradient<T>& d, const double* slopes, Tensor& dw) {
   const Sizes s = d.s;
-  const Tensor product =
-      slopes ? wide_product(w, d.moments.template data<double>() + s.in) : Tensor();
   const double* sparse = d.sparse.template data<double>();
   const double* a = d.scale.template data<double>();
   T* out = dw.mutable_data<T>();
   parallel_for(s.out, 4 * kChannelTile, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) {
       const double k = slopes ? slopes[c] * static_cast<double>(s.rows()) : 0.0;
-      const double* p = slopes ? product.data<double>() : sparse;
+      const double* p = slopes ? d.spread.template data<double>() : sparse;
       for (int64_t i = c * s.in; i < (c + 1) * s.in; ++i) {
         out[i] = static_cast<T>(a[c] * sparse[i] + k * p[i]);
       }
@@ -193,10 +241,11 @@ Tensor dense_part(const Gradient<T>& d, const double* constants, const double* s
   return dense;
 }
 
-// dx of rows [begin, end) of shape b: dense part first, then the arg-max rows in channel order.
+// dx of rows [begin, end) of shape b: dense part first, then the mean's, null without it, then the
+// arg-max rows in channel order.
 template <class T>
-void pull_points(const Gradient<T>& d, const Tensor& dense, int64_t b, int64_t begin, int64_t end,
-                 const T* coefficient, T* dx) {
+void pull_points(const Gradient<T>& d, const Tensor& dense, const SlopeRows<T>* slopes, int64_t b,
+                 int64_t begin, int64_t end, const T* coefficient, T* dx) {
   const Sizes s = d.s;
   const int64_t offset = (b * s.points + begin) * s.in, count = end - begin;
   if (d.given_stats) {
@@ -210,6 +259,7 @@ void pull_points(const Gradient<T>& d, const Tensor& dense, int64_t b, int64_t b
     gemm_serial<T>(false, false, count, s.in, s.in + 1, T(1), rows, ld, dense.template data<T>(),
                    s.in, T(0), dx + offset, s.in);
   }
+  if (slopes) slopes->add(b, begin, end, dx + offset);
   for (int64_t c = 0; c < s.out; ++c) {
     const int64_t n = d.argmax[b * s.out + c];
     const T value = coefficient[b * s.out + c];
@@ -219,23 +269,31 @@ void pull_points(const Gradient<T>& d, const Tensor& dense, int64_t b, int64_t b
 }
 
 template <class T>
-void pull_inputs(const Gradient<T>& d, const double* constants, const double* slopes, Tensor& dx) {
+void pull_inputs(const Gradient<T>& d, const LinearMaxPoint& at, const BnAct& how,
+                 const double* constants, const double* slopes, Tensor& dx) {
   const Sizes s = d.s;
   const Tensor dense = d.given_stats ? Tensor() : dense_part(d, constants, slopes);
-  Tensor coefficients = Tensor::empty({s.batch, s.out}, kDTypeOf<T>);
-  T* coefficient = coefficients.mutable_data<T>();
   const double* a = d.scale.template data<double>();
-  const T* g = d.g.template data<T>();
-  for (int64_t b = 0; b < s.batch; ++b) {
-    for (int64_t c = 0; c < s.out; ++c) {
-      coefficient[b * s.out + c] = static_cast<T>(a[c] * g[b * s.out + c]);
-    }
+  const auto scaled = [&](const auto* by) {
+    Tensor coefficients = Tensor::empty({s.batch, s.out}, kDTypeOf<T>);
+    T* to = coefficients.mutable_data<T>();
+    for (int64_t i = 0; i < s.batch * s.out; ++i) to[i] = static_cast<T>(a[i % s.out] * by[i]);
+    return coefficients;
+  };
+  const Tensor sparse = scaled(d.g.template data<T>());
+  const T* coefficient = sparse.data<T>();
+  Tensor of_mean;
+  std::optional<SlopeRows<T>> rows;
+  if (d.h.defined()) {
+    of_mean = scaled(d.h.template data<double>());
+    rows.emplace(slopes_of(at, how), std::vector<SlopeTerm<T>>{{of_mean.data<T>(), d.w}});
   }
   T* out = dx.mutable_data<T>();
   const int64_t per_shape = tile_count(s.points, kRowTile);
   parallel_tiles(s.batch * per_shape, [&](int64_t tile) {
     const int64_t b = tile / per_shape, begin = tile % per_shape * kRowTile;
-    pull_points<T>(d, dense, b, begin, std::min(s.points, begin + kRowTile), coefficient, out);
+    pull_points<T>(d, dense, rows ? &*rows : nullptr, b, begin,
+                   std::min(s.points, begin + kRowTile), coefficient, out);
   });
 }
 
@@ -259,11 +317,17 @@ void backward(const LinearMaxPoint& at, const Tensor& ct, const BnAct& how,
   pull_activations<T>(d, at.y, ct, how.act, how.slope);
   d.centre = Tensor::zeros({s.in}, kDTypeOf<T>);
   if (!how.given_stats) {
-    d.moments = at.moments.defined() ? at.moments : moments_of<T>(d.x, s, nullptr);
-    std::transform(d.moments.template data<double>(), d.moments.template data<double>() + s.in,
+    const Tensor moments = moments_of<T>(at);
+    d.spread = spread_of(at, moments);
+    std::transform(moments.data<double>(), moments.data<double>() + s.in,
                    d.centre.template mutable_data<T>(), [](double v) { return static_cast<T>(v); });
   }
-  sum_over_batch<T>(d, d.centre.template data<T>(), at.bias, at.mean, at.var, how.eps);
+  d.sparse = Tensor::zeros({s.out, s.in}, DType::f64);
+  d.sum_g = Tensor::zeros({s.out}, DType::f64);
+  d.sum_ghat = Tensor::zeros({s.out}, DType::f64);
+  const T* centre = d.centre.template data<T>();
+  if (at.kept.active.defined()) sum_slopes<T>(d, slopes_of(at, how), ct, centre);
+  sum_over_batch<T>(d, centre, at.bias, at.mean, at.var, how.eps);
 
   d.scale = Tensor::empty({s.out}, DType::f64);
   double* a = d.scale.template mutable_data<double>();
@@ -285,8 +349,8 @@ void backward(const LinearMaxPoint& at, const Tensor& ct, const BnAct& how,
       p[c] = how.given_stats ? static_cast<T>(a[c] * sum_g[c]) : T(0);
     }
   }
-  if (grads.w.defined()) pull_weights<T>(d, at.w, how.given_stats ? nullptr : k2, grads.w);
-  if (grads.x.defined()) pull_inputs<T>(d, k1, k2, grads.x);
+  if (grads.w.defined()) pull_weights<T>(d, how.given_stats ? nullptr : k2, grads.w);
+  if (grads.x.defined()) pull_inputs<T>(d, at, how, k1, k2, grads.x);
 }
 
 }  // namespace
@@ -294,9 +358,9 @@ void backward(const LinearMaxPoint& at, const Tensor& ct, const BnAct& how,
 void LinearBnActMaxForward::cpu(const Tensor& x, const Tensor& w, const Tensor& bias,
                                 const Tensor& gamma, const Tensor& beta, const BnAct& how,
                                 Tensor& y, Tensor& mean, Tensor& var, Tensor& argmax,
-                                Tensor* moments) {
+                                LinearMaxKept* kept) {
   dispatch_float(x.dtype(), name, [&](auto zero) {
-    forward<decltype(zero)>(x, w, bias, gamma, beta, how, y, mean, var, argmax, moments);
+    forward<decltype(zero)>(x, w, bias, gamma, beta, how, y, mean, var, argmax, kept);
   });
 }
 

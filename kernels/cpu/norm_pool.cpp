@@ -3,9 +3,8 @@
 // (batch_norm_passes.h) over cotangents that are made where they are read.
 #include "basin/kernels/norm_pool.h"
 
-#include <limits>
-
 #include "basin/kernels/cpu/batch_norm_passes.h"
+#include "basin/kernels/cpu/pool_rows.h"
 
 namespace basin {
 namespace {
@@ -74,49 +73,6 @@ void for_slabs(int64_t batch, int64_t channels, const Body& body) {
   });
 }
 
-// y of the rows, stride elements apart: best and at, its largest value and where; sum of it.
-template <class T, Act kAct>
-BASIN_HOT void pool_rows(const T* __restrict x, const T* __restrict mean, const T* __restrict scale,
-                         const T* __restrict beta, T slope, int64_t rows, int64_t stride, int64_t n,
-                         T* __restrict best, int32_t* __restrict at, double* __restrict sum) {
-  const auto y = [&](int64_t i, int64_t c) {
-    return activate<T, kAct>((x[i + c] - mean[c]) * scale[c] + beta[c], slope);
-  };
-  const auto larger = [](T next, T than) { return next > than || (next != next && than == than); };
-  int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) {  // four rows at a time: fewer passes over the results
-    const int64_t i0 = r * stride, i1 = i0 + stride, i2 = i1 + stride, i3 = i2 + stride;
-    const auto first = static_cast<int32_t>(r);
-    BASIN_INDEPENDENT
-    for (int64_t c = 0; c < n; ++c) {
-      const T y0 = y(i0, c), y1 = y(i1, c), y2 = y(i2, c), y3 = y(i3, c);
-      T top = best[c];
-      int32_t where = at[c];
-      where = larger(y0, top) ? first : where;
-      top = larger(y0, top) ? y0 : top;
-      where = larger(y1, top) ? first + 1 : where;
-      top = larger(y1, top) ? y1 : top;
-      where = larger(y2, top) ? first + 2 : where;
-      top = larger(y2, top) ? y2 : top;
-      where = larger(y3, top) ? first + 3 : where;
-      top = larger(y3, top) ? y3 : top;
-      best[c] = top;
-      at[c] = where;
-      sum[c] += static_cast<double>((y0 + y1) + (y2 + y3));
-    }
-  }
-  for (; r < rows; ++r) {
-    const auto point = static_cast<int32_t>(r);
-    BASIN_INDEPENDENT
-    for (int64_t c = 0; c < n; ++c) {
-      const T y0 = y(r * stride, c);
-      at[c] = larger(y0, best[c]) ? point : at[c];
-      best[c] = larger(y0, best[c]) ? y0 : best[c];
-      sum[c] += static_cast<double>(y0);
-    }
-  }
-}
-
 template <class T>
 void forward(const norm_passes::Layer<T>& in, const T* beta, int64_t batch, T* out,
              int32_t* argmax) {
@@ -126,15 +82,8 @@ void forward(const norm_passes::Layer<T>& in, const T* beta, int64_t batch, T* o
   for_slabs(batch, n, [&](int64_t b, int64_t c, int64_t count) {
     double sum[kSlab] = {};
     T *largest = out + 2 * b * n + c, *mean = largest + n;
-    int32_t* at = argmax + b * n + c;
-    std::fill_n(largest, count, -std::numeric_limits<T>::infinity());
-    std::fill_n(at, count, 0);
-    dispatch_act(in.act, [&](auto a) {
-      hot([&] {
-        pool_rows<T, a()>(in.x + b * points * n + c, in.mean + c, scale + c, beta + c, in.slope,
-                          points, n, count, largest, at, sum);
-      });
-    });
+    pool_rows<T>({in.x + b * points * n + c, in.mean + c, scale + c, beta + c, points, n, count},
+                 in.act, in.slope, largest, argmax + b * n + c, sum);
     for (int64_t i = 0; i < count; ++i) {
       mean[i] = static_cast<T>(sum[i] / static_cast<double>(points));
     }

@@ -13,6 +13,7 @@ namespace basin {
 namespace {
 
 constexpr int64_t kBlockRows = 512;  // one product: the block and its Gram matrix stay in L2
+constexpr int64_t kStrip = 128;      // rows of a symmetric matrix multiplied together
 constexpr int64_t kMaxGroups = 16;   // each group of blocks owns one n x n sum
 
 template <class T>
@@ -42,6 +43,17 @@ BASIN_HOT void subtract_row(const T* __restrict x, const T* __restrict centre, i
 template <class T>
 BASIN_HOT void add_to(const T* __restrict part, int64_t n, double* __restrict sum) {
   for (int64_t i = 0; i < n; ++i) sum[i] += static_cast<double>(part[i]);
+}
+
+// The same for a part of a matrix, from the first of its rows on.
+template <class T>
+BASIN_HOT void add_rows(const T* __restrict part, int64_t rows, int64_t width, int64_t stride,
+                        double* __restrict sum) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = 0; i < width; ++i) {
+      sum[r * stride + i] += static_cast<double>(part[r * stride + i]);
+    }
+  }
 }
 
 template <class T>
@@ -96,18 +108,28 @@ void row_cross_moments(const T* x, const T* t, int64_t rows, int64_t n, double* 
       const int64_t begin = block * kBlockRows, count = std::min(kBlockRows, rows - begin);
       centre_rows<T>(x + begin * n, centre_x, count, n, left, n);
       if (!same) centre_rows<T>(t + begin * n, centre_t, count, n, right, n);
-      gemm_serial<T>(true, false, n, n, count, T(1), left, n, right, n, T(0), product, n);
-      hot([&] { add_to<T>(product, square, p + group * square); });
+      // Of a symmetric matrix, strips of rows up to the diagonal.
+      for (int64_t r = 0; r < n; r += same ? kStrip : n) {
+        const int64_t strip = same ? std::min(kStrip, n - r) : n, width = same ? r + strip : n;
+        gemm_serial<T>(true, false, strip, width, count, T(1), left + r, n, right, n, T(0), product,
+                       n);
+        hot([&] { add_rows<T>(product, strip, width, n, p + group * square + r * n); });
+      }
     }
   });
   double* matrix = moments + n;
-  parallel_for(square, int64_t{1} << 12, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      double sum = 0;
-      for (int64_t group = 0; group < groups; ++group) sum += p[group * square + i];
-      matrix[i] = sum / static_cast<double>(rows);
+  parallel_for(n, std::max<int64_t>(1, (int64_t{1} << 12) / n), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      for (int64_t c = 0; c < (same ? r + 1 : n); ++c) {
+        double sum = 0;
+        for (int64_t group = 0; group < groups; ++group) sum += p[group * square + r * n + c];
+        matrix[r * n + c] = sum / static_cast<double>(rows);
+      }
     }
   });
+  for (int64_t r = 0; same && r < n; ++r) {
+    for (int64_t c = 0; c < r; ++c) matrix[c * n + r] = matrix[r * n + c];
+  }
 }
 
 template void centre_rows(const float*, const float*, int64_t, int64_t, float*, int64_t);

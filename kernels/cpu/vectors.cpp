@@ -10,15 +10,17 @@
 namespace basin {
 namespace {
 
-template <class T>
-BASIN_HOT double dot_lanes(const T* __restrict a, const double* __restrict b, int64_t n) {
+template <class T, class U>
+BASIN_HOT double dot_lanes(const T* __restrict a, const U* __restrict b, int64_t n) {
   double lanes[16] = {};
   int64_t i = 0;
   for (; i + 16 <= n; i += 16) {
-    for (int64_t q = 0; q < 16; ++q) lanes[q] += a[i + q] * b[i + q];
+    for (int64_t q = 0; q < 16; ++q) {
+      lanes[q] += static_cast<double>(a[i + q]) * static_cast<double>(b[i + q]);
+    }
   }
   double sum = 0;
-  for (; i < n; ++i) sum += a[i] * b[i];
+  for (; i < n; ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
   for (double lane : lanes) sum += lane;
   return sum;
 }
@@ -120,9 +122,9 @@ BASIN_HOT void transpose_squares(const T* from, int64_t rows, int64_t cols, int6
 
 }  // namespace
 
-template <class T>
-double dot(const T* a, const double* b, int64_t n) {
-  return hot([&] { return dot_lanes<T>(a, b, n); });
+template <class T, class U>
+double dot(const T* a, const U* b, int64_t n) {
+  return hot([&] { return dot_lanes<T, U>(a, b, n); });
 }
 
 template <class T, class U>
@@ -150,15 +152,14 @@ void transpose(const T* from, int64_t rows, int64_t cols, int64_t ld_from, T* to
   hot([&] { transpose_squares<T>(from, rows, cols, ld_from, to, ld_to); });
 }
 
-Tensor wide_product(const Tensor& w, const double* s) {
+void wide_product(const Tensor& w, const double* s, Tensor& product, double beta) {
   const int64_t out = w.size(0), in = w.size(1);
   const Tensor wide = w.to(DType::f64);
-  Tensor product = Tensor::empty({out, in}, DType::f64);
-  gemm<double>(false, false, out, in, in, 1.0, wide.data<double>(), in, s, in, 0.0,
+  gemm<double>(false, false, out, in, in, 1.0, wide.data<double>(), in, s, in, beta,
                product.mutable_data<double>(), in);
-  return product;
 }
 
+template double dot(const float*, const float*, int64_t);
 template double dot(const float*, const double*, int64_t);
 template double dot(const double*, const double*, int64_t);
 template void add_scaled(float, const float*, int64_t, float*);

@@ -7,9 +7,9 @@
 
 namespace basin {
 
-// sum a b in double; T is float or double
-template <class T>
-double dot(const T* a, const double* b, int64_t n);
+// sum a b in double; (T, U) is (float, float), (float, double) or (double, double)
+template <class T, class U>
+double dot(const T* a, const U* b, int64_t n);
 
 // y += s x; (T, U) is (float, float), (float, double) or (double, double)
 template <class T, class U>
@@ -33,7 +33,7 @@ void sum_of_rows(const T* x, int64_t rows, int64_t stride, T beta, T* y, int64_t
 template <class T>
 void transpose(const T* from, int64_t rows, int64_t cols, int64_t ld_from, T* to, int64_t ld_to);
 
-// w S [Cout, Cin] in double; w [Cout, Cin], s [Cin, Cin]
-Tensor wide_product(const Tensor& w, const double* s);
+// product [Cout, Cin] = w S + beta product in double; w [Cout, Cin], s [Cin, Cin]
+void wide_product(const Tensor& w, const double* s, Tensor& product, double beta = 0);
 
 }  // namespace basin

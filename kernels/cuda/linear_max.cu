@@ -184,13 +184,14 @@ T* wanted(Tensor& t) {
 void LinearBnActMaxForward::cuda(const Tensor& x, const Tensor& w, const Tensor& bias,
                                  const Tensor& gamma, const Tensor& beta, const BnAct& how,
                                  Tensor& y, Tensor& mean, Tensor& var, Tensor& argmax,
-                                 Tensor* moments) {
+                                 LinearMaxKept* kept) {
+  check(!kept || !kept->active.defined(), name, ": has no mean on a device");
   dispatch_float(x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
     const WideLayer<T> in = cuda::wide_layer<T>({x, w, bias, gamma, y, mean, var, argmax, {}}, how);
     if (!how.given_stats) {
-      Tensor m =
-          moments && moments->defined() ? *moments : layer_scratch(1 + in.in, in.in, DType::f64);
+      Tensor m = kept && kept->moments.defined() ? kept->moments
+                                                 : layer_scratch(1 + in.in, in.in, DType::f64);
       cuda::row_cross_moments(name, x, x, m);
       const Tensor spread = cuda::wide_product(name, w, cuda::moment_matrix(m));
       statistics(in, cuda::in_ptr<double>(m), cuda::in_ptr<double>(spread), cuda::out_ptr<T>(mean),
@@ -210,8 +211,9 @@ void LinearBnActMaxBackward::cuda(const LinearMaxPoint& at, const Tensor& ct, co
                layer_scratch(in.out, in.in, DType::f64), layer_scratch(3, in.out, DType::f64),
                Tensor()};
     if (!how.given_stats) {
-      d.moments = at.moments.defined() ? at.moments : layer_scratch(1 + in.in, in.in, DType::f64);
-      if (!at.moments.defined()) cuda::row_cross_moments(name, at.x, at.x, d.moments);
+      d.moments =
+          at.kept.moments.defined() ? at.kept.moments : layer_scratch(1 + in.in, in.in, DType::f64);
+      if (!at.kept.moments.defined()) cuda::row_cross_moments(name, at.x, at.x, d.moments);
     }
     Tensor spread;
     if (grads.w.defined() && !how.given_stats) {

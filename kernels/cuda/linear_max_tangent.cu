@@ -85,7 +85,7 @@ Pushed<T> push(const char* name, const WideLayer<T>& in, const LinearMaxPoint& p
   m.pooled = layer_scratch(2, in.batch * in.out, DType::f64);
   m.slant = layer_scratch(1, in.out, DType::f64);
   if (!in.given) {
-    m.moments = primal.moments;
+    m.moments = primal.kept.moments;
     if (!m.moments.defined()) {
       m.moments = layer_scratch(1 + in.in, in.in, DType::f64);
       cuda::row_cross_moments(name, primal.x, primal.x, m.moments);
@@ -301,7 +301,7 @@ void backward_tangent(const LinearMaxPoint& primal, const Tensor& ct, const Line
 }  // namespace
 
 void LinearBnActMaxTangent::cuda(const LinearMaxPoint& at, const LinearMaxTensors& t,
-                                 const BnAct& how, Tensor& t_y) {
+                                 const BnAct& how, Tensor& t_y, LinearMaxPushed*) {
   dispatch_float(at.x.dtype(), name, [&](auto zero) {
     using T = decltype(zero);
     const WideLayer<T> wide = cuda::wide_layer<T>(at, how);
@@ -313,7 +313,8 @@ void LinearBnActMaxTangent::cuda(const LinearMaxPoint& at, const LinearMaxTensor
 
 void LinearBnActMaxBackwardTangent::cuda(const LinearMaxPoint& at, const Tensor& ct,
                                          const LinearMaxTensors& t, const Tensor& t_ct,
-                                         const BnAct& how, LinearMaxTensors& t_grads) {
+                                         const BnAct& how, LinearMaxTensors& t_grads,
+                                         LinearMaxPushed*) {
   dispatch_float(at.x.dtype(), name, [&](auto zero) {
     backward_tangent<decltype(zero)>(at, ct, t, t_ct, how, t_grads);
   });

@@ -120,54 +120,102 @@ Tensors pooled_arguments(Rng& rng, const Pooled& p) {
 
 const std::vector<Pooled> kPooled{{2, 7, 3, 5}, {1, 9, 4, 2}, {4, 3, 2, 6}, {3, 5, 1, 1}};
 
-}  // namespace
+// The wide layer with the maximum alone, or with the mean too, against its plain ops.
+using WideLayer = Tensor(const Tensors& x, Act act, double slope);
 
-OP_ROW(linear_bn_act_max) {
+Cases wide_cases(Rng& rng, WideLayer* f, WideLayer* reference) {
   Cases cases;
+  const auto name = [](const Pooled& p, Act act) {
+    return str(p.batch, " x ", p.points, ", ", p.in, " to ", p.out, ", ", name_of(act));
+  };
+  const auto of = [](WideLayer* layer, Act act, double slope) -> Fn {
+    return [=](const Tensors& x) -> Tensors { return {layer(x, act, slope)}; };
+  };
+  const auto add_large = [&](const Pooled& p, Act act, double slope) {
+    cases.push_back(large(several(name(p, act), pooled_arguments(rng, p), of(f, act, slope))));
+  };
   for (const auto& [act, slope] : kActs) {
-    const auto a = act;
-    const double s = slope;
-    const Fn f = [=](const Tensors& x) -> Tensors {
-      return {linear_bn_act_max(x[0], x[1], x[2], x[3], x[4], 1e-5, a, s).y};
-    };
-    const Fn reference = [=](const Tensors& x) -> Tensors {
-      return {linear_bn_act_max_composite(x, 1e-5, a, s).y};
-    };
     for (const Pooled& p : kPooled) {
-      Case c = several(str(p.batch, " x ", p.points, ", ", p.in, " to ", p.out, ", ", name_of(a)),
-                       pooled_arguments(rng, p), f, reference);
+      Case c = several(name(p, act), pooled_arguments(rng, p), of(f, act, slope),
+                       of(reference, act, slope));
       // The mean takes the bias away; with one input the deviation takes the weight away.
       c.vanishing = p.in == 1 ? Positions::of({1, 2}) : Positions::of({2});
       cases.push_back(std::move(c));
     }
-    cases.push_back(large(
-        several("3 x 700, 9 to 40, " + name_of(a), pooled_arguments(rng, {3, 700, 9, 40}), f)));
+    add_large({3, 700, 9, 40}, act, slope);
+  }
+  for (const auto& [act, slope] : kActs) add_large({2, 70, 40, 70}, act, slope);
+  return cases;
+}
+
+// The same with statistics mean, var [out].
+using FrozenLayer = Tensor(const Tensors& x, const Tensor& mean, const Tensor& var, Act act,
+                           double slope);
+
+Cases frozen_cases(Rng& rng, FrozenLayer* f, FrozenLayer* reference) {
+  Cases cases;
+  for (const auto& [act, slope] : kActs) {
+    for (Pooled p : {kPooled[0], kPooled[1], kPooled[2], kPooled[3], Pooled{2, 1, 3, 4},
+                     Pooled{3, 700, 9, 40}, Pooled{2, 70, 40, 70}}) {
+      const Tensor mean = uniform(rng, {p.out}), var = uniform(rng, {p.out}, 0.3, 2);
+      const auto of = [=, act = act, slope = slope](FrozenLayer* layer) -> Fn {
+        return [=](const Tensors& x) -> Tensors {
+          return {layer(x, like(mean, x[0]), like(var, x[0]), act, slope)};
+        };
+      };
+      Case c = several(str(p.batch, " x ", p.points, ", ", p.in, " to ", p.out, ", ", name_of(act)),
+                       pooled_arguments(rng, p), of(f), of(reference));
+      cases.push_back(p.points >= 70 ? large(c) : c);
+    }
   }
   return cases;
 }
 
+}  // namespace
+
+OP_ROW(linear_bn_act_max) {
+  return wide_cases(
+      rng,
+      [](const Tensors& x, Act act, double slope) {
+        return linear_bn_act_max(x[0], x[1], x[2], x[3], x[4], 1e-5, act, slope).y;
+      },
+      [](const Tensors& x, Act act, double slope) {
+        return linear_bn_act_max_composite(x, 1e-5, act, slope).y;
+      });
+}
+
 OP_ROW(linear_bn_act_max_frozen) {
-  Cases cases;
-  for (const auto& [act, slope] : kActs) {
-    const auto a = act;
-    const double s = slope;
-    for (Pooled p : {kPooled[0], kPooled[1], kPooled[2], kPooled[3], Pooled{2, 1, 3, 4},
-                     Pooled{3, 700, 9, 40}}) {
-      const Tensor mean = uniform(rng, {p.out}), var = uniform(rng, {p.out}, 0.3, 2);
-      Case c = several(
-          str(p.batch, " x ", p.points, ", ", p.in, " to ", p.out, ", ", name_of(a)),
-          pooled_arguments(rng, p),
-          [=](const Tensors& x) -> Tensors {
-            return {linear_bn_act_max_frozen(x[0], x[1], x[2], x[3], x[4], like(mean, x[0]),
-                                             like(var, x[0]), 1e-5, a, s)};
-          },
-          [=](const Tensors& x) -> Tensors {
-            return {linear_bn_act_max_frozen_composite(x, mean, var, 1e-5, a, s)};
-          });
-      cases.push_back(p.points == 700 ? large(c) : c);
-    }
-  }
-  return cases;
+  return frozen_cases(
+      rng,
+      [](const Tensors& x, const Tensor& mean, const Tensor& var, Act act, double slope) {
+        return linear_bn_act_max_frozen(x[0], x[1], x[2], x[3], x[4], mean, var, 1e-5, act, slope);
+      },
+      [](const Tensors& x, const Tensor& mean, const Tensor& var, Act act, double slope) {
+        return linear_bn_act_max_frozen_composite(x, mean, var, 1e-5, act, slope);
+      });
+}
+
+OP_ROW(linear_bn_act_max_mean) {
+  return wide_cases(
+      rng,
+      [](const Tensors& x, Act act, double slope) {
+        return linear_bn_act_max_mean(x[0], x[1], x[2], x[3], x[4], 1e-5, act, slope).y;
+      },
+      [](const Tensors& x, Act act, double slope) {
+        return linear_bn_act_max_mean_composite(x, 1e-5, act, slope).y;
+      });
+}
+
+OP_ROW(linear_bn_act_max_mean_frozen) {
+  return frozen_cases(
+      rng,
+      [](const Tensors& x, const Tensor& mean, const Tensor& var, Act act, double slope) {
+        return linear_bn_act_max_mean_frozen(x[0], x[1], x[2], x[3], x[4], mean, var, 1e-5, act,
+                                             slope);
+      },
+      [](const Tensors& x, const Tensor& mean, const Tensor& var, Act act, double slope) {
+        return linear_bn_act_max_mean_frozen_composite(x, mean, var, 1e-5, act, slope);
+      });
 }
 
 namespace {

@@ -312,24 +312,26 @@ void compare_linear_max(const WideCase& c, int round) {
   const BnAct how{1e-5, c.act, 0.2, c.given};
   const bool kept = round % 2 == 0;  // the moments, for the passes after the forward one
   const auto forward = [&](const Place& on) {
-    LinearMaxPoint p{on(x),
-                     on(w),
-                     on(bias),
-                     on(gamma),
-                     on.empty(pooled),
-                     on(mean0).clone(),
-                     on(var0).clone(),
-                     on.empty(pooled, DType::i32),
-                     kept && !c.given ? on.empty({1 + c.in, c.in}, DType::f64) : Tensor()};
+    LinearMaxPoint p{
+        on(x),
+        on(w),
+        on(bias),
+        on(gamma),
+        on.empty(pooled),
+        on(mean0).clone(),
+        on(var0).clone(),
+        on.empty(pooled, DType::i32),
+        {kept && !c.given ? on.empty({1 + c.in, c.in}, DType::f64) : Tensor(), {}, {}}};
     launch<LinearBnActMaxForward>(on.device, p.x, p.w, p.bias, p.gamma, on(beta), how, p.y, p.mean,
-                                  p.var, p.argmax, &p.moments);
+                                  p.var, p.argmax, &p.kept);
     return p;
   };
   const auto primal = [&](const Place& on) {
     const LinearMaxPoint p = forward({Device::cpu, on.dtype});
     const auto here = [&](const Tensor& v) { return v.to(on.device); };
-    return LinearMaxPoint{here(p.x),    here(p.w),   here(p.bias),   here(p.gamma),  here(p.y),
-                          here(p.mean), here(p.var), here(p.argmax), here(p.moments)};
+    return LinearMaxPoint{here(p.x),     here(p.w),      here(p.bias),
+                          here(p.gamma), here(p.y),      here(p.mean),
+                          here(p.var),   here(p.argmax), {here(p.kept.moments), {}, {}}};
   };
   const auto tangents = [&](const Place& on) {
     return LinearMaxTensors{on(t.x), on(t.w), on(t.bias), on(t.gamma), on(t.beta)};
@@ -342,27 +344,27 @@ void compare_linear_max(const WideCase& c, int round) {
                                  c.given ? ", given" : "");
   compare("linear_max", shapes, [&](const Place& on) {
     const LinearMaxPoint p = forward(on);
-    return Tensors{p.y, p.mean, p.var, p.argmax, p.moments};
+    return Tensors{p.y, p.mean, p.var, p.argmax, p.kept.moments};
   });
   compare("linear_max_vjp", shapes, [&](const Place& on) {
     LinearMaxTensors d = results(on), none;
     launch<LinearBnActMaxBackward>(on.device, primal(on), on(ct), how, d);
     if (round == 0) {  // outputs that nobody asked for, moments that nobody kept
       LinearMaxPoint bare = primal(on);
-      bare.moments = {};
+      bare.kept = {};
       launch<LinearBnActMaxBackward>(on.device, bare, on(ct), how, none);
     }
     return Tensors{d.x, d.w, d.bias, d.gamma, d.beta};
   });
   compare("linear_max_jvp", shapes, [&](const Place& on) {
     Tensor t_y = on.empty(pooled);
-    launch<LinearBnActMaxTangent>(on.device, primal(on), tangents(on), how, t_y);
+    launch<LinearBnActMaxTangent>(on.device, primal(on), tangents(on), how, t_y, nullptr);
     return Tensors{t_y};
   });
   compare("linear_max_vjp_jvp", shapes, [&](const Place& on) {
     LinearMaxTensors d = results(on);
     launch<LinearBnActMaxBackwardTangent>(on.device, primal(on), on(ct), tangents(on), on(t_ct),
-                                          how, d);
+                                          how, d, nullptr);
     return Tensors{d.x, d.w, d.bias, d.gamma, d.beta};
   });
 }

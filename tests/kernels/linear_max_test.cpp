@@ -73,8 +73,8 @@ struct Layer {
     launch<LinearBnActMaxBackward>(Device::cpu, point(), ct, how(), grads);
   }
   BnAct how() const { return {kEps, act, kSlope, given}; }
-  LinearMaxPoint point(const Tensor& moments = {}) const {
-    return {x, w, bias, gamma, y, mean, var, argmax, moments};
+  LinearMaxPoint point(const LinearMaxKept& kept = {}) const {
+    return {x, w, bias, gamma, y, mean, var, argmax, kept};
   }
   double objective() {
     forward();
@@ -321,20 +321,66 @@ TEST_CASE("linear max: moments kept by the forward pass change no bit of the bac
     Layer kept = l.to(dtype);
     kept.dx.fill(0);
     kept.dw.fill(0);
-    Tensor moments = Tensor::zeros({7, 6}, DType::f64);
+    LinearMaxKept kept_sums{
+        Tensor::zeros({7, 6}, DType::f64), Tensor::zeros({20, 6}, DType::f64), {}};
+    const Tensor &moments = kept_sums.moments, &spread = kept_sums.spread;
     LinearBnActMaxForward::cpu(kept.x, kept.w, kept.bias, kept.gamma, kept.beta, kept.how(), kept.y,
-                               kept.mean, kept.var, kept.argmax, &moments);
+                               kept.mean, kept.var, kept.argmax, &kept_sums);
     LinearMaxTensors grads{kept.dx, kept.dw, kept.dbias, kept.dgamma, kept.dbeta};
-    LinearBnActMaxBackward::cpu(kept.point(moments), kept.ct, kept.how(), grads);
+    LinearBnActMaxBackward::cpu(kept.point(kept_sums), kept.ct, kept.how(), grads);
     double mean = 0, product = 0;
     for (int64_t r = 0; r < 1200; ++r) mean += l.x.at(r * 6 + 1) / 1200;
     for (int64_t r = 0; r < 1200; ++r)
       product += (l.x.at(r * 6 + 1) - mean) * l.x.at(r * 6 + 4) / 1200;
     CHECK(moments.at(1) == doctest::Approx(mean).epsilon(1e-9));
     CHECK(std::fabs(moments.at(6 + 1 * 6 + 4) - product) < 1e-7);
+    double row = 0;
+    for (int64_t i = 0; i < 6; ++i) row += l.w.at(3 * 6 + i) * moments.at(6 + i * 6 + 4);
+    CHECK(spread.at(3 * 6 + 4) == doctest::Approx(row).epsilon(1e-9));
     CHECK(same_bits(kept.y, l.y));
     CHECK(same_bits(kept.dx, l.dx));
     CHECK(same_bits(kept.dw, l.dw));
+  }
+}
+
+// The tangents of y and of the derivative along one direction, each alone and with what the first
+// leaves for the second.
+TEST_CASE("linear max: what the tangents share does not change their bits") {
+  for (const bool given : {false, true}) {
+    for (const bool with_mean : {false, true}) {
+      CAPTURE(given);
+      CAPTURE(with_mean);
+      Layer l(3, 70, 40, 70, DType::f32, Act::leaky_relu, given);
+      LinearMaxKept kept;
+      if (with_mean) {
+        l.y = Tensor::empty({3, 140}, DType::f32);
+        l.ct = random_tensor({3, 140}, DType::f32, 8);
+        kept.active = Tensor::empty({3, active_blocks(70), 70}, DType::i32);
+      }
+      LinearBnActMaxForward::cpu(l.x, l.w, l.bias, l.gamma, l.beta, l.how(), l.y, l.mean, l.var,
+                                 l.argmax, &kept);
+      const auto like = [](const Tensor& t, uint64_t seed) {
+        return random_tensor(t.shape(), DType::f32, seed);
+      };
+      const LinearMaxTensors t{like(l.x, 11), like(l.w, 12), like(l.bias, 13), like(l.gamma, 14),
+                               like(l.beta, 15)};
+      const auto run = [&](LinearMaxPushed* pushed) {
+        LinearMaxTensors d{like(l.x, 1), like(l.w, 1), like(l.bias, 1), like(l.gamma, 1),
+                           like(l.beta, 1)};
+        Tensor t_y = like(l.y, 1);
+        LinearBnActMaxTangent::cpu(l.point(kept), t, l.how(), t_y, pushed);
+        LinearBnActMaxBackwardTangent::cpu(l.point(kept), l.ct, t, like(l.ct, 16), l.how(), d,
+                                           pushed);
+        return std::vector<Tensor>{t_y, d.x, d.w, d.bias, d.gamma, d.beta};
+      };
+      LinearMaxPushed pushed;
+      const std::vector<Tensor> alone = run(nullptr), shared = run(&pushed);
+      CHECK(pushed.sums.defined() == with_mean);
+      for (size_t i = 0; i < alone.size(); ++i) {
+        CAPTURE(i);
+        CHECK(same_bits(alone[i], shared[i]));
+      }
+    }
   }
 }
 
