@@ -220,8 +220,8 @@ void pull_weights(const Gradient<T>& d, const double* slopes, Tensor& dw) {
   });
 }
 
-// The dense part of dx as one product [x - mu, 1] D: the rows of D [Cin + 1, Cin] are w^T diag(k2)
-// w, then w^T k1.
+// The dense part of dx is (x - mu) D plus a row: D = w^T diag(k2) w, and behind its Cin rows the
+// row w^T k1.
 template <class T>
 Tensor dense_part(const Gradient<T>& d, const double* constants, const double* slopes) {
   const Sizes s = d.s;
@@ -251,13 +251,12 @@ void pull_points(const Gradient<T>& d, const Tensor& dense, const SlopeRows<T>* 
   if (d.given_stats) {
     std::fill(dx + offset, dx + offset + count * s.in, T(0));
   } else {
-    const int64_t ld = (s.in + 16) / 16 * 16;  // whole vectors, one column to spare
-    Tensor scratch = Tensor::empty({kRowTile, ld}, kDTypeOf<T>);
+    Tensor scratch = Tensor::empty({count, s.in}, kDTypeOf<T>);
     T* rows = scratch.mutable_data<T>();
-    centre_rows<T>(d.x + offset, d.centre.template data<T>(), count, s.in, rows, ld);
-    for (int64_t r = 0; r < count; ++r) rows[r * ld + s.in] = T(1);
-    gemm_serial<T>(false, false, count, s.in, s.in + 1, T(1), rows, ld, dense.template data<T>(),
-                   s.in, T(0), dx + offset, s.in);
+    centre_rows<T>(d.x + offset, d.centre.template data<T>(), count, s.in, rows, s.in);
+    const T* matrix = dense.template data<T>();
+    gemm_serial<T>(false, false, count, s.in, s.in, T(1), rows, s.in, matrix, s.in, T(1),
+                   dx + offset, s.in, {matrix + s.in * s.in, 0});
   }
   if (slopes) slopes->add(b, begin, end, dx + offset);
   for (int64_t c = 0; c < s.out; ++c) {

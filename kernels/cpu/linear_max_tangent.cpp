@@ -301,8 +301,8 @@ void push_weights(const Pushed<T>& p, const Coefficients& k, const MeanSums* mea
   });
 }
 
-// The dense part of t_dx as one product [x - mu, t_x - mean t_x, 1] E: the rows of E [2 Cin + 1,
-// Cin] are the tangent of w^T diag(k2) w, then w^T diag(k2) w itself, then that of w^T k1.
+// The dense part of t_dx is [x - mu, t_x - mean t_x] E plus a row: the 2 Cin rows of E are the
+// tangent of w^T diag(k2) w, then w^T diag(k2) w itself; behind them the row, that of w^T k1.
 template <class T>
 Tensor dense_part(const Pushed<T>& p, const Coefficients& k) {
   const int64_t n = p.in;
@@ -338,14 +338,14 @@ void push_points(const Pushed<T>& p, const Tensor& dense, const SlopeRows<T>* sl
   if (p.given) {
     std::fill(t_dx + offset, t_dx + offset + count * n, T(0));
   } else {
-    const int64_t ld = (2 * n + 16) / 16 * 16;  // whole vectors, one column to spare
-    Tensor scratch = Tensor::empty({kRowTile, ld}, kDTypeOf<T>);
+    const int64_t ld = 2 * n;
+    Tensor scratch = Tensor::empty({count, ld}, kDTypeOf<T>);
     T* rows = scratch.mutable_data<T>();
     centre_rows<T>(p.x + offset, p.centre(), count, n, rows, ld);
     centre_rows<T>(p.t_x + offset, p.t_centre(), count, n, rows + n, ld);
-    for (int64_t r = 0; r < count; ++r) rows[r * ld + 2 * n] = T(1);
-    gemm_serial<T>(false, false, count, n, 2 * n + 1, T(1), rows, ld, dense.template data<T>(), n,
-                   T(0), t_dx + offset, n);
+    const T* matrix = dense.template data<T>();
+    gemm_serial<T>(false, false, count, n, ld, T(1), rows, ld, matrix, n, T(1), t_dx + offset, n,
+                   {matrix + ld * n, 0});
   }
   if (slopes) slopes->add(b, begin, end, t_dx + offset);
   const T *on_w = sparse.template data<T>(), *on_t_w = on_w + p.batch * p.out;

@@ -15,7 +15,7 @@
 namespace basin {
 namespace {
 
-constexpr int64_t kChannels = 512;    // that share the tables of a panel
+constexpr int64_t kChannels = 1024;   // that share the tables of a panel
 constexpr int64_t kChannelTile = 16;  // of sums over the batch
 
 // Bit r of word c: whether the pre-activation of row r is not on the left side.
