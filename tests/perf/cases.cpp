@@ -95,6 +95,14 @@ Work linear_max_case() {
        random({128}, 5)});
 }
 
+Work linear_max_mean_case() {
+  return gradient_case(
+      [](const Tensors& x) {
+        return linear_bn_act_max_mean(x[0], x[1], {}, x[2], x[3], 1e-5, Act::leaky_relu, 0.2).y;
+      },
+      {random({2, 128, 64}, 1), random({128, 64}, 2), random({128}, 3), random({128}, 4)});
+}
+
 Work newton_schulz_case() {
   return [m = random({1, 64, 160}, 1)] { orthogonalise(m); };
 }
@@ -125,6 +133,7 @@ const std::map<std::string, std::function<Work()>>& cases() {
       {"edge_message", edge_message_case},
       {"batch_norm", batch_norm_case},
       {"linear_max", linear_max_case},
+      {"linear_max_mean", linear_max_mean_case},
       {"newton_schulz", newton_schulz_case},
       {"adam_step", adam_step_case}};
   return all;
