@@ -296,8 +296,8 @@ GataMessages gata_message(const GataInputs& in, const EdgeList& edges, int64_t h
 Tensor edge_products(const Tensor& q, const Tensor& k, const Tensor& y, const EdgeList& edges);
 // Messages of GINE (Hu et al. 2020) without storing anything per edge:
 //   out_i = sum over edges j -> i of relu(h_j + table[kind]);   relu has derivative 0 at 0.
-// h [V, d], table [K, d], kinds 0 .. K - 1 -> [V, d].
-Tensor gine_message(const Tensor& h, const Tensor& table, const EdgeLists& edges);
+// h [V, d], table [K, d], kinds 0 .. K - 1 -> [V, d]. own: h_i + out_i, in the same pass.
+Tensor gine_message(const Tensor& h, const Tensor& table, const EdgeLists& edges, bool own = false);
 // A network of coordinates, linear layers with phi between them, and its derivatives along the
 // coordinates in one pass (nn/jet.h has the rules; kernels/mlp_jet.h). x [B, d], weights [out, in],
 // biases [out], orders: the highest derivative per coordinate, 0 to 2. -> [J, B, C]: the value,

@@ -189,10 +189,16 @@ class GineForward {
     return all;
   }
 
-  Tensor messages() const {
-    if (net_.config.fused) return gine_message(h_, kinds_, edges_);
-    return segment_sum(relu(gather(h_, edges_.in_node) + gather(kinds_, edges_.in_kind)),
-                       edges_.in_start);
+  // (1 + eps) h and the messages.
+  Tensor gathered(const GineBlock& block) const {
+    const bool plain = block.eps.value < 0;  // eps = 0
+    const Tensor own = plain ? h_ : h_ * (pass_.value(block.eps) + 1.0);
+    if (net_.config.fused) {
+      const Tensor sum = gine_message(h_, kinds_, edges_, plain);
+      return plain ? sum : own + sum;
+    }
+    return own + segment_sum(relu(gather(h_, edges_.in_node) + gather(kinds_, edges_.in_kind)),
+                             edges_.in_start);
   }
 
   Tensor phi(const GineBlock& block, size_t number) {
@@ -200,9 +206,7 @@ class GineForward {
     const auto drop_after = [&](const Tensor& x, const char* what) {
       return drop(x, p, options_, str("dropout/", number, what));
     };
-    const Tensor own =
-        block.eps.value < 0 ? h_ : h_ * (pass_.value(block.eps) + 1.0);  // (1 + eps) h
-    Tensor y = pass_.apply(block.first, own + messages());
+    Tensor y = pass_.apply(block.first, gathered(block));
     switch (net_.config.layer) {
       case GineLayer::relu: y = relu(pass_.apply(block.second, relu(y))); return drop_after(y, "");
       case GineLayer::gelu:

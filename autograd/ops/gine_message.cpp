@@ -20,11 +20,12 @@ EdgeGroups groups_into(const Tensors& in) { return {in[kInStart], in[kInNode], i
 EdgeGroups groups_from(const Tensors& in) { return {in[kOutStart], in[kOutNode], in[kOutKind]}; }
 
 struct GineRule final : LaneByLaneRule {
+  explicit GineRule(bool with_own) : own(with_own) {}
   std::string_view name() const override { return "gine_message"; }
   Positions differentiable() const override { return Positions::of({kH, kT}); }
   Tensors forward(const Tensors& in) const override {
     Tensor out = Tensor::empty(in[kH].shape(), in[kH].dtype(), in[kH].device());
-    launch<GineMessage>(out.device(), in[kH], in[kT], groups_into(in), out);
+    launch<GineMessage>(out.device(), in[kH], in[kT], groups_into(in), own, out);
     return {out};
   }
   Tensors vjp(const Tensors& in, const Tensors&, const Tensor& ct) const override {
@@ -32,16 +33,18 @@ struct GineRule final : LaneByLaneRule {
     for (const GineInput i : {kH, kT}) {
       grads[i] = Tensor::empty(in[i].shape(), in[i].dtype(), in[i].device());
     }
-    launch<GineMessageVjp>(ct.device(), in[kH], in[kT], groups_from(in), ct, grads[kH], grads[kT]);
+    launch<GineMessageVjp>(ct.device(), in[kH], in[kT], groups_from(in), own, ct, grads[kH],
+                           grads[kT]);
     return grads;
   }
   Tensor reference(const Tensors& in, const Tensors&) const override {
     const Tensor along = gather(in[kH], in[kInNode]) + gather(in[kT], in[kInKind]);
-    return segment_sum(relu(along), in[kInStart]);
+    const Tensor sum = segment_sum(relu(along), in[kInStart]);
+    return own ? in[kH] + sum : sum;
   }
   Tensor forward_tangent(const Tensors& in, const Tensors&, const Tensors& t) const override {
     Tensor out = Tensor::empty(in[kH].shape(), in[kH].dtype(), in[kH].device());
-    launch<GineMessageJvp>(out.device(), in[kH], in[kT], groups_into(in), t[kH], t[kT], out);
+    launch<GineMessageJvp>(out.device(), in[kH], in[kT], groups_into(in), own, t[kH], t[kT], out);
     return out;
   }
   // The second derivative of relu is zero: what is left is linear in the cotangent.
@@ -49,6 +52,7 @@ struct GineRule final : LaneByLaneRule {
                       const Tensor& ct_t) const override {
     return ct_t.defined() ? vjp(in, out, ct_t) : Tensors(kGineInputs);
   }
+  bool own;
 };
 
 }  // namespace
@@ -83,7 +87,7 @@ EdgeLists edge_lists(const Tensor& sender, const Tensor& receiver, const Tensor&
   return {into.start, into.node, into.kind, from.start, from.node, from.kind};
 }
 
-Tensor gine_message(const Tensor& h, const Tensor& table, const EdgeLists& edges) {
+Tensor gine_message(const Tensor& h, const Tensor& table, const EdgeLists& edges, bool own) {
   const char* op = "gine_message";
   check(h.rank() == 2 && table.rank() == 2 && h.size(1) == table.size(1) && h.numel() > 0 &&
             table.size(0) > 0,
@@ -93,7 +97,7 @@ Tensor gine_message(const Tensor& h, const Tensor& table, const EdgeLists& edges
   check(edges.in_start.defined() && edges.in_start.numel() == h.size(0) + 1, op,
         ": expects the edges of ", h.size(0), " nodes, got offsets ", edges.in_start.shape());
   check_index(edges.in_kind, table.size(0), 0, op);
-  return fused_op(std::make_shared<GineRule>(),
+  return fused_op(std::make_shared<GineRule>(own),
                   {h, table, edges.in_start, edges.in_node, edges.in_kind, edges.out_start,
                    edges.out_node, edges.out_kind})[0];
 }

@@ -39,6 +39,16 @@ BASIN_HOT void add_gradient(const T* h, const T* t, const T* ct, T* d_h, T* d_t,
   }
 }
 
+// What the sum of a node starts with: its own row, or zeros.
+template <class T>
+void start_sum(const T* own, int64_t d, T* sum) {
+  if (own) {
+    std::copy_n(own, d, sum);
+  } else {
+    std::fill_n(sum, d, T(0));
+  }
+}
+
 struct Edges {
   explicit Edges(const EdgeGroups& g)
       : start(g.start.data<int32_t>()),
@@ -57,7 +67,8 @@ void add_tiles(const T* partial, int64_t tiles, int64_t size, T* d_t) {
 
 }  // namespace
 
-void GineMessage::cpu(const Tensor& h, const Tensor& t, const EdgeGroups& into, Tensor& out) {
+void GineMessage::cpu(const Tensor& h, const Tensor& t, const EdgeGroups& into, bool own,
+                      Tensor& out) {
   const int64_t d = h.size(1);
   const Edges edges(into);
   dispatch_float(h.dtype(), name, [&](auto z) {
@@ -66,7 +77,7 @@ void GineMessage::cpu(const Tensor& h, const Tensor& t, const EdgeGroups& into, 
     T* o = out.mutable_data<T>();
     parallel_for(out.size(0), node_grain(d), [&](int64_t i, int64_t end) {
       for (; i < end; ++i) {
-        std::fill_n(o + i * d, d, T(0));
+        start_sum(own ? rows + i * d : nullptr, d, o + i * d);
         for (int32_t e = edges.start[i]; e < edges.start[i + 1]; ++e) {
           hot([&] {
             add_message(rows + edges.node[e] * d, kinds + edges.kind[e] * d, o + i * d, d);
@@ -77,7 +88,7 @@ void GineMessage::cpu(const Tensor& h, const Tensor& t, const EdgeGroups& into, 
   });
 }
 
-void GineMessageJvp::cpu(const Tensor& h, const Tensor& t, const EdgeGroups& into,
+void GineMessageJvp::cpu(const Tensor& h, const Tensor& t, const EdgeGroups& into, bool own,
                          const Tensor& h_t, const Tensor& t_t, Tensor& out) {
   const int64_t d = h.size(1);
   const Edges edges(into);
@@ -89,7 +100,7 @@ void GineMessageJvp::cpu(const Tensor& h, const Tensor& t, const EdgeGroups& int
     T* o = out.mutable_data<T>();
     parallel_for(out.size(0), node_grain(d), [&](int64_t i, int64_t end) {
       for (; i < end; ++i) {
-        std::fill_n(o + i * d, d, T(0));
+        start_sum(own && of_rows ? of_rows + i * d : nullptr, d, o + i * d);
         for (int32_t e = edges.start[i]; e < edges.start[i + 1]; ++e) {
           const int64_t j = edges.node[e] * d, k = edges.kind[e] * d;
           if (of_rows) hot([&] { add_tangent(rows + j, kinds + k, of_rows + j, o + i * d, d); });
@@ -100,8 +111,8 @@ void GineMessageJvp::cpu(const Tensor& h, const Tensor& t, const EdgeGroups& int
   });
 }
 
-void GineMessageVjp::cpu(const Tensor& h, const Tensor& t, const EdgeGroups& from, const Tensor& ct,
-                         Tensor& d_h, Tensor& d_t) {
+void GineMessageVjp::cpu(const Tensor& h, const Tensor& t, const EdgeGroups& from, bool own,
+                         const Tensor& ct, Tensor& d_h, Tensor& d_t) {
   const int64_t nodes = h.size(0), d = h.size(1), size = t.numel();
   const int64_t tile_nodes = gine_tile_nodes(t.size(0));
   const int64_t tiles = (nodes + tile_nodes - 1) / tile_nodes;
@@ -117,7 +128,7 @@ void GineMessageVjp::cpu(const Tensor& h, const Tensor& t, const EdgeGroups& fro
         std::fill_n(of_kinds, size, T(0));
         const int64_t end = std::min(nodes, (tile + 1) * tile_nodes);
         for (int64_t j = tile * tile_nodes; j < end; ++j) {
-          std::fill_n(of_rows + j * d, d, T(0));
+          start_sum(own ? c + j * d : nullptr, d, of_rows + j * d);
           for (int32_t e = edges.start[j]; e < edges.start[j + 1]; ++e) {
             const int64_t k = edges.kind[e] * d;
             hot([&] {

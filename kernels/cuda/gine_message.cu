@@ -23,9 +23,9 @@ struct GineArrays {
 };
 
 template <class T>
-void message(const GineArrays<T>& in, int64_t nodes, T* out) {
+void message(const GineArrays<T>& in, int64_t nodes, bool own, T* out) {
   cuda::for_rows(GineMessage::name, nodes, in.d, [=] __device__(int64_t i, int64_t f) {
-    T sum = 0;
+    T sum = own ? in.h[i * in.d + f] : T(0);
     for (int32_t e = in.start[i]; e < in.start[i + 1]; ++e) {
       const T x = in.h[in.node[e] * in.d + f] + in.t[in.kind[e] * in.d + f];
       sum += x < T(0) ? T(0) : x;
@@ -35,9 +35,10 @@ void message(const GineArrays<T>& in, int64_t nodes, T* out) {
 }
 
 template <class T>
-void message_jvp(const GineArrays<T>& in, int64_t nodes, const T* h_t, const T* t_t, T* out) {
+void message_jvp(const GineArrays<T>& in, int64_t nodes, bool own, const T* h_t, const T* t_t,
+                 T* out) {
   cuda::for_rows(GineMessageJvp::name, nodes, in.d, [=] __device__(int64_t i, int64_t f) {
-    T sum = 0;
+    T sum = own && h_t ? h_t[i * in.d + f] : T(0);
     for (int32_t e = in.start[i]; e < in.start[i + 1]; ++e) {
       const int64_t j = in.node[e] * in.d + f, k = in.kind[e] * in.d + f;
       if (!(in.h[j] + in.t[k] > T(0))) continue;
@@ -49,8 +50,8 @@ void message_jvp(const GineArrays<T>& in, int64_t nodes, const T* h_t, const T* 
 }
 
 template <class T>
-void message_vjp(const GineArrays<T>& in, int64_t nodes, int64_t kinds, const T* ct, T* d_h,
-                 T* partial) {
+void message_vjp(const GineArrays<T>& in, int64_t nodes, int64_t kinds, bool with_own, const T* ct,
+                 T* d_h, T* partial) {
   const int64_t tile_nodes = gine_tile_nodes(kinds);
   const int64_t tiles = (nodes + tile_nodes - 1) / tile_nodes;
   cuda::for_rows(GineMessageVjp::name, tiles, in.d, [=] __device__(int64_t tile, int64_t f) {
@@ -60,7 +61,7 @@ void message_vjp(const GineArrays<T>& in, int64_t nodes, int64_t kinds, const T*
     const int64_t end = begin + tile_nodes < nodes ? begin + tile_nodes : nodes;
     for (int64_t j = begin; j < end; ++j) {
       const T own = in.h[j * in.d + f];
-      T sum = 0;
+      T sum = with_own ? ct[j * in.d + f] : T(0);
       for (int32_t e = in.start[j]; e < in.start[j + 1]; ++e) {
         const int64_t k = in.kind[e] * in.d;
         if (!(own + in.t[k + f] > T(0))) continue;
@@ -93,30 +94,31 @@ Tensor partial_sums(const Tensor& t, int64_t tiles) {
 
 }  // namespace
 
-void GineMessage::cuda(const Tensor& h, const Tensor& t, const EdgeGroups& into, Tensor& out) {
+void GineMessage::cuda(const Tensor& h, const Tensor& t, const EdgeGroups& into, bool own,
+                       Tensor& out) {
   dispatch_float(h.dtype(), name, [&](auto z) {
     using T = decltype(z);
-    message(GineArrays<T>(h, t, into), out.size(0), cuda::out_ptr<T>(out));
+    message(GineArrays<T>(h, t, into), out.size(0), own, cuda::out_ptr<T>(out));
   });
 }
 
-void GineMessageJvp::cuda(const Tensor& h, const Tensor& t, const EdgeGroups& into,
+void GineMessageJvp::cuda(const Tensor& h, const Tensor& t, const EdgeGroups& into, bool own,
                           const Tensor& h_t, const Tensor& t_t, Tensor& out) {
   dispatch_float(h.dtype(), name, [&](auto z) {
     using T = decltype(z);
-    message_jvp(GineArrays<T>(h, t, into), out.size(0), cuda::in_ptr<T>(h_t), cuda::in_ptr<T>(t_t),
-                cuda::out_ptr<T>(out));
+    message_jvp(GineArrays<T>(h, t, into), out.size(0), own, cuda::in_ptr<T>(h_t),
+                cuda::in_ptr<T>(t_t), cuda::out_ptr<T>(out));
   });
 }
 
-void GineMessageVjp::cuda(const Tensor& h, const Tensor& t, const EdgeGroups& from,
+void GineMessageVjp::cuda(const Tensor& h, const Tensor& t, const EdgeGroups& from, bool own,
                           const Tensor& ct, Tensor& d_h, Tensor& d_t) {
   const int64_t tile_nodes = gine_tile_nodes(t.size(0));
   const int64_t tiles = (h.size(0) + tile_nodes - 1) / tile_nodes;
   Tensor parts = partial_sums(t, tiles);
   dispatch_float(h.dtype(), name, [&](auto z) {
     using T = decltype(z);
-    message_vjp(GineArrays<T>(h, t, from), h.size(0), t.size(0), cuda::in_ptr<T>(ct),
+    message_vjp(GineArrays<T>(h, t, from), h.size(0), t.size(0), own, cuda::in_ptr<T>(ct),
                 cuda::out_ptr<T>(d_h), cuda::out_ptr<T>(parts));
     add_tiles(cuda::in_ptr<T>(parts), tiles, t.numel(), cuda::out_ptr<T>(d_t));
   });

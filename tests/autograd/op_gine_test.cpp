@@ -34,19 +34,20 @@ Tensor grid(Rng& rng, const Shape& shape, double off) {
   return x;
 }
 
-Case gine_case(Rng& rng, const Graph& g) {
+Case gine_case(Rng& rng, const Graph& g, bool own) {
   const GraphEdges e = random_edges(rng, g);
   Case c = two(
-      str(g.nodes, " nodes, ", g.edges, " edges, ", g.kinds, " kinds, d ", g.d),
+      str(g.nodes, " nodes, ", g.edges, " edges, ", g.kinds, " kinds, d ", g.d, own ? ", own" : ""),
       grid(rng, {g.nodes, g.d}, 0), grid(rng, {g.kinds, g.d}, 0.04),
       [=](const Tensor& h, const Tensor& t) {
         const EdgeLists lists =
             edge_lists(like(e.sender, h), like(e.receiver, h), like(e.kind, h), g.nodes);
-        return square(gine_message(h, t, lists));
+        return square(gine_message(h, t, lists, own));
       },
       [=](const Tensor& h, const Tensor& t) {
         const Tensor along = gather(h, like(e.sender, h)) + gather(t, like(e.kind, h));
-        return square(scatter_sum(relu(along), like(e.receiver, h), g.nodes));
+        const Tensor sum = scatter_sum(relu(along), like(e.receiver, h), g.nodes);
+        return square(own ? h + sum : sum);
       });
   return c;
 }
@@ -68,11 +69,14 @@ OP_ROW(gine_message) {
   Cases cases;
   for (const Graph& g : {Graph{6, 14, 3, 5}, Graph{1, 2, 1, 1}, Graph{5, 0, 2, 3},
                          Graph{9, 4, 7, 2}, Graph{3, 40, 2, 17}, Graph{70, 150, 4, 3}}) {
-    cases.push_back(gine_case(rng, g));
+    cases.push_back(gine_case(rng, g, false));
   }
   cases.front().order = 3;
-  cases.push_back(large(gine_case(rng, {900, 2100, 60, 33})));
-  cases.push_back(large(gine_case(rng, {300, 700, 130, 64})));
+  cases.push_back(large(gine_case(rng, {900, 2100, 60, 33}, false)));
+  cases.push_back(large(gine_case(rng, {300, 700, 130, 64}, true)));
+  for (const Graph& g : {Graph{6, 14, 3, 5}, Graph{5, 0, 2, 3}, Graph{9, 4, 7, 2}}) {
+    cases.push_back(gine_case(rng, g, true));
+  }
   return cases;
 }
 

@@ -15,6 +15,7 @@ namespace {
 
 struct GineShape {
   int64_t nodes, edges, kinds, d;
+  bool own;
 };
 
 EdgeGroups grouped(const Place& on, const Tensor& key, const Tensor& node, const Tensor& kind,
@@ -34,14 +35,16 @@ void compare_gine(const GineShape& s) {
                h_t = testing::uniform(rng, {s.nodes, s.d}),
                t_t = testing::uniform(rng, {s.kinds, s.d}),
                ct = testing::uniform(rng, {s.nodes, s.d});
-  const std::string shapes = str("V ", s.nodes, ", E ", s.edges, ", K ", s.kinds, ", d ", s.d);
+  const std::string shapes =
+      str("V ", s.nodes, ", E ", s.edges, ", K ", s.kinds, ", d ", s.d, s.own ? ", own" : "");
   compare("group_edges", shapes, [&](const Place& on) {
     const EdgeGroups g = grouped(on, receiver, sender, kind, s.nodes);
     return Tensors{g.start, g.node, g.kind};
   });
   compare("gine_message", shapes, [&](const Place& on) {
     Tensor y = on.empty({s.nodes, s.d});
-    launch<GineMessage>(on.device, on(h), on(t), grouped(on, receiver, sender, kind, s.nodes), y);
+    launch<GineMessage>(on.device, on(h), on(t), grouped(on, receiver, sender, kind, s.nodes),
+                        s.own, y);
     return Tensors{y};
   });
   compare("gine_message_jvp", shapes, [&](const Place& on) {
@@ -50,14 +53,14 @@ void compare_gine(const GineShape& s) {
     for (const auto& [a, b] :
          {std::pair(h_t, t_t), std::pair(h_t, Tensor()), std::pair(Tensor(), t_t)}) {
       lanes.push_back(on.empty({s.nodes, s.d}));
-      launch<GineMessageJvp>(on.device, on(h), on(t), into, on(a), on(b), lanes.back());
+      launch<GineMessageJvp>(on.device, on(h), on(t), into, s.own, on(a), on(b), lanes.back());
     }
     return lanes;
   });
   compare("gine_message_vjp", shapes, [&](const Place& on) {
     Tensors grads{on.empty({s.nodes, s.d}), on.empty({s.kinds, s.d})};
     launch<GineMessageVjp>(on.device, on(h), on(t), grouped(on, sender, receiver, kind, s.nodes),
-                           on(ct), grads[0], grads[1]);
+                           s.own, on(ct), grads[0], grads[1]);
     return grads;
   });
 }
@@ -65,12 +68,12 @@ void compare_gine(const GineShape& s) {
 }  // namespace
 
 TEST_CASE("emulation: GINE messages, several tiles of nodes") {
-  compare_gine({150, 330, 5, 37});
-  compare_gine({70, 90, 66, 8});  // more kinds than a tile has nodes at least
+  compare_gine({150, 330, 5, 37, false});
+  compare_gine({70, 90, 66, 8, true});  // more kinds than a tile has nodes at least
 }
 TEST_CASE("emulation: GINE messages, the smallest, and without edges") {
-  compare_gine({1, 1, 1, 1});
-  compare_gine({6, 0, 2, 3});
+  compare_gine({1, 1, 1, 1, false});
+  compare_gine({6, 0, 2, 3, true});
 }
 TEST_CASE("emulation: rows of categories") {
   Rng rng(14, stream_id("categories"));
