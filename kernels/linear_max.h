@@ -25,6 +25,7 @@ struct LinearMaxKept {
   Tensor spread;   // [Cout, Cin] f64, training only: w S
   Tensor active;   // [B, active_blocks(N), Cout] i32: bit n % 32 of block n / 32. Defined: the mean
                    // is asked for too
+  Tensor sums;     // LinearMaxPushed::sums, where tangents were taken before
 };
 inline int64_t active_blocks(int64_t points) { return (points + 31) / 32; }
 struct LinearBnActMaxForward {

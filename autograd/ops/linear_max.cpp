@@ -57,7 +57,7 @@ Tensor composite(const Tensors& in, const Tensors& out, const BnAct& s, bool wit
 }
 
 LinearMaxPoint point(const Tensors& in, const Tensors& out) {
-  return {in[0], in[1], in[2], in[3], out[0], out[1], out[2], out[3], {out[4], out[5], out[6]}};
+  return {in[0], in[1], in[2], in[3], out[0], out[1], out[2], out[3], {out[4], out[5], out[6], {}}};
 }
 
 LinearMaxTensors tangents_of(const Tensors& in, const Tensors& t) {
@@ -111,8 +111,8 @@ class Remembered {
 class PushedOnce {
  public:
   LinearMaxPushed* along(const LinearMaxPoint& at, const Tensors& t) {
-    if (const Tensors here{at.x, at.w, at.kept.active}; !point_.is(here)) {
-      point_.set(here);
+    if (!point_.is(place(at))) {
+      point_.set(place(at));
       made_ = {};
       direction_.set({});
     }
@@ -122,6 +122,9 @@ class PushedOnce {
     }
     return &made_;
   }
+  Tensor sums(const LinearMaxPoint& at) const {
+    return point_.is(place(at)) ? made_.sums : Tensor();
+  }
   void forget_direction() {
     Tensor sums = made_.sums;
     made_ = {};
@@ -130,6 +133,7 @@ class PushedOnce {
   }
 
  private:
+  static Tensors place(const LinearMaxPoint& at) { return {at.x, at.w, at.kept.active}; }
   Remembered point_, direction_;
   LinearMaxPushed made_;
 };
@@ -167,7 +171,9 @@ struct LinearMaxRule final : LaneByLaneRule {
   }
   Tensors vjp(const Tensors& in, const Tensors& out, const Tensor& ct) const override {
     LinearMaxTensors g = empty_gradients(in);
-    launch<LinearBnActMaxBackward>(ct.device(), point(in, out), ct, s, g);
+    LinearMaxPoint at = point(in, out);
+    at.kept.sums = pushed_.sums(at);
+    launch<LinearBnActMaxBackward>(ct.device(), at, ct, s, g);
     return list(g, in.size());
   }
   Tensor reference(const Tensors& in, const Tensors& out) const override {

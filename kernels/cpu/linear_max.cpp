@@ -162,16 +162,22 @@ void pull_activations(Gradient<T>& d, const Tensor& y, const Tensor& ct, Act act
   });
 }
 
-// The part of the mean in sparse and sum_g.
+// The part of the mean in sparse and sum_g; known: U where it is there.
 template <class T>
-void sum_slopes(Gradient<T>& d, const Slopes& slopes, const Tensor& ct, const T* centre) {
+void sum_slopes(Gradient<T>& d, const Slopes& slopes, const Tensor& known, const Tensor& ct,
+                const T* centre) {
   const Sizes s = d.s;
   d.h = mean_cotangents<T>(slopes, ct);
   const Tensor counts = slope_sums(slopes);
   double* sum_g = d.sum_g.template mutable_data<double>();
   const double *h = d.h.template data<double>(), *q = counts.data<double>();
   for (int64_t i = 0; i < s.batch * s.out; ++i) sum_g[i % s.out] += h[i] * q[i];
-  add_slope_products<T>(slopes, d.x, centre, h, d.sparse.template mutable_data<double>());
+  const WeightedSum sum{h, d.sparse.template mutable_data<double>()};
+  if (known.defined()) {
+    add_weighted<T>(known, {sum});
+  } else {
+    add_slope_products<T>(slopes, d.x, centre, sum);
+  }
 }
 
 // sparse, sum_g and sum_ghat, added to what they hold. With the statistics given, centre is zero
@@ -325,7 +331,7 @@ void backward(const LinearMaxPoint& at, const Tensor& ct, const BnAct& how,
   d.sum_g = Tensor::zeros({s.out}, DType::f64);
   d.sum_ghat = Tensor::zeros({s.out}, DType::f64);
   const T* centre = d.centre.template data<T>();
-  if (at.kept.active.defined()) sum_slopes<T>(d, slopes_of(at, how), ct, centre);
+  if (at.kept.active.defined()) sum_slopes<T>(d, slopes_of(at, how), at.kept.sums, ct, centre);
   sum_over_batch<T>(d, centre, at.bias, at.mean, at.var, how.eps);
 
   d.scale = Tensor::empty({s.out}, DType::f64);

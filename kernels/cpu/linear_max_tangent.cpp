@@ -166,10 +166,8 @@ MeanSums mean_sums(const Pushed<T>& p, const Coefficients& k) {
   double* products = sums.products.mutable_data<double>();
   const int64_t size = p.out * p.in;
   const double *h = k.h.data<double>(), *t_h = k.t_h.data<double>();
-  const Tensor &u = p.shared.sums, &t_u = p.shared.t_sums;
-  add_weighted<T>(u, h, products);
-  add_weighted<T>(u, t_h, products + size);
-  add_weighted<T>(t_u, h, products + 2 * size);
+  add_weighted<T>(p.shared.sums, {{h, products}, {t_h, products + size}});
+  add_weighted<T>(p.shared.t_sums, {{h, products + 2 * size}});
   const Tensor slopes = slope_sums(*p.slopes);
   double* counts = sums.counts.mutable_data<double>();
   for (int64_t i = 0; i < p.batch * p.out; ++i) {

@@ -232,8 +232,7 @@ Tensor slope_products(const Slopes& s, const T* x, const T* centre) {
 }
 
 template <class T>
-void add_slope_products(const Slopes& s, const T* x, const T* centre, const double* weight,
-                        double* to) {
+void add_slope_products(const Slopes& s, const T* x, const T* centre, const WeightedSum& sum) {
   constexpr int64_t kWidth = kBitWidth<T>;
   const int64_t parts = tile_count(s.out, kChannels);
   parallel_tiles(tile_count(s.in, kWidth) * parts, [&](int64_t tile) {
@@ -245,23 +244,25 @@ void add_slope_products(const Slopes& s, const T* x, const T* centre, const doub
     for (int64_t b = 0; b < s.batch; ++b) {
       sum_slopes<T>(s, x, centre, b, first, count, columns, products);
       hot([&] {
-        add_weighted_rows<T>(products, kWidth, weight + b * s.out + first, count, columns.count,
-                             s.in, to + first * s.in + column);
+        add_weighted_rows<T>(products, kWidth, sum.weight + b * s.out + first, count, columns.count,
+                             s.in, sum.to + first * s.in + column);
       });
     }
   });
 }
 
 template <class T>
-void add_weighted(const Tensor& u, const double* weight, double* to) {
+void add_weighted(const Tensor& u, const std::vector<WeightedSum>& sums) {
   const int64_t batch = u.size(0), out = u.size(1), in = u.size(2);
   const T* from = u.data<T>();
   parallel_for(out, kChannelTile, [&](int64_t begin, int64_t end) {
     for (int64_t b = 0; b < batch; ++b) {
-      hot([&] {
-        add_weighted_rows<T>(from + (b * out + begin) * in, in, weight + b * out + begin,
-                             end - begin, in, in, to + begin * in);
-      });
+      for (const WeightedSum& sum : sums) {
+        hot([&] {
+          add_weighted_rows<T>(from + (b * out + begin) * in, in, sum.weight + b * out + begin,
+                               end - begin, in, in, sum.to + begin * in);
+        });
+      }
     }
   });
 }
@@ -305,12 +306,12 @@ void SlopeRows<T>::add(int64_t b, int64_t begin, int64_t end, T* dx) const {
   });
 }
 
-#define BASIN_INSTANTIATE(T)                                                                   \
-  template void pool_products(const MeanForward<T>&, int64_t, int64_t, int64_t);               \
-  template Tensor mean_cotangents<T>(const Slopes&, const Tensor&);                            \
-  template Tensor slope_products(const Slopes&, const T*, const T*);                           \
-  template void add_slope_products(const Slopes&, const T*, const T*, const double*, double*); \
-  template void add_weighted<T>(const Tensor&, const double*, double*);                        \
+#define BASIN_INSTANTIATE(T)                                                               \
+  template void pool_products(const MeanForward<T>&, int64_t, int64_t, int64_t);           \
+  template Tensor mean_cotangents<T>(const Slopes&, const Tensor&);                        \
+  template Tensor slope_products(const Slopes&, const T*, const T*);                       \
+  template void add_slope_products(const Slopes&, const T*, const T*, const WeightedSum&); \
+  template void add_weighted<T>(const Tensor&, const std::vector<WeightedSum>&);           \
   template class SlopeRows<T>;
 BASIN_INSTANTIATE(float)
 BASIN_INSTANTIATE(double)

@@ -43,12 +43,16 @@ Tensor slope_sums(const Slopes& s);
 template <class T>
 Tensor slope_products(const Slopes& s, const T* x, const T* centre);
 
-// to[c, :] += sum_b weight[b, c] U[b, c, :], without U or with one that is there; weight [B, Cout].
+// to[c, :] += sum_b weight[b, c] U[b, c, :]; weight [B, Cout], to [Cout, Cin]. Without storing U,
+// and of one that is stored, in one pass for all sums.
+struct WeightedSum {
+  const double* weight;
+  double* to;
+};
 template <class T>
-void add_slope_products(const Slopes& s, const T* x, const T* centre, const double* weight,
-                        double* to);
+void add_slope_products(const Slopes& s, const T* x, const T* centre, const WeightedSum& sum);
 template <class T>
-void add_weighted(const Tensor& u, const double* weight, double* to);
+void add_weighted(const Tensor& u, const std::vector<WeightedSum>& sums);
 
 // dx[n, :] += sum_c act'(n, c) coefficient[b, c] w[c, :], summed over the terms, for the points
 // [begin, end) of cloud b; dx points at the first of them. begin is a multiple of 32.

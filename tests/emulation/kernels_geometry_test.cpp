@@ -321,7 +321,7 @@ void compare_linear_max(const WideCase& c, int round) {
         on(mean0).clone(),
         on(var0).clone(),
         on.empty(pooled, DType::i32),
-        {kept && !c.given ? on.empty({1 + c.in, c.in}, DType::f64) : Tensor(), {}, {}}};
+        {kept && !c.given ? on.empty({1 + c.in, c.in}, DType::f64) : Tensor(), {}, {}, {}}};
     launch<LinearBnActMaxForward>(on.device, p.x, p.w, p.bias, p.gamma, on(beta), how, p.y, p.mean,
                                   p.var, p.argmax, &p.kept);
     return p;
@@ -331,7 +331,7 @@ void compare_linear_max(const WideCase& c, int round) {
     const auto here = [&](const Tensor& v) { return v.to(on.device); };
     return LinearMaxPoint{here(p.x),     here(p.w),      here(p.bias),
                           here(p.gamma), here(p.y),      here(p.mean),
-                          here(p.var),   here(p.argmax), {here(p.kept.moments), {}, {}}};
+                          here(p.var),   here(p.argmax), {here(p.kept.moments), {}, {}, {}}};
   };
   const auto tangents = [&](const Place& on) {
     return LinearMaxTensors{on(t.x), on(t.w), on(t.bias), on(t.gamma), on(t.beta)};

@@ -321,8 +321,9 @@ TEST_CASE("linear max: moments kept by the forward pass change no bit of the bac
     Layer kept = l.to(dtype);
     kept.dx.fill(0);
     kept.dw.fill(0);
-    LinearMaxKept kept_sums{
-        Tensor::zeros({7, 6}, DType::f64), Tensor::zeros({20, 6}, DType::f64), {}};
+    LinearMaxKept kept_sums;
+    kept_sums.moments = Tensor::zeros({7, 6}, DType::f64);
+    kept_sums.spread = Tensor::zeros({20, 6}, DType::f64);
     const Tensor &moments = kept_sums.moments, &spread = kept_sums.spread;
     LinearBnActMaxForward::cpu(kept.x, kept.w, kept.bias, kept.gamma, kept.beta, kept.how(), kept.y,
                                kept.mean, kept.var, kept.argmax, &kept_sums);
@@ -380,6 +381,17 @@ TEST_CASE("linear max: what the tangents share does not change their bits") {
         CAPTURE(i);
         CHECK(same_bits(alone[i], shared[i]));
       }
+      // The gradient from sums that tangents left.
+      const auto gradient = [&] {
+        LinearMaxTensors d{like(l.x, 1), like(l.w, 1), like(l.bias, 1), like(l.gamma, 1),
+                           like(l.beta, 1)};
+        LinearBnActMaxBackward::cpu(l.point(kept), l.ct, l.how(), d);
+        return std::vector<Tensor>{d.x, d.w, d.gamma};
+      };
+      const std::vector<Tensor> found = gradient();
+      kept.sums = pushed.sums;
+      const std::vector<Tensor> known = gradient();
+      for (size_t i = 0; i < found.size(); ++i) CHECK(same_bits(found[i], known[i]));
     }
   }
 }
