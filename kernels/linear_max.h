@@ -15,9 +15,6 @@
 
 namespace basin {
 
-// All outputs are preallocated. mean and var (biased, over B * N) are outputs unless given_stats.
-// Ties go to the lowest n; gamma = 0 makes all points tie. A NaN in z reaches y.
-//
 // What the forward pass leaves for the derivatives, which find what is undefined again (but for
 // `active`). A device leaves no spread.
 struct LinearMaxKept {
@@ -28,6 +25,9 @@ struct LinearMaxKept {
   Tensor sums;     // LinearMaxPushed::sums, where tangents were taken before
 };
 inline int64_t active_blocks(int64_t points) { return (points + 31) / 32; }
+
+// All outputs are preallocated. mean and var (biased, over B * N) are outputs unless given_stats.
+// Ties go to the lowest n; gamma = 0 makes all points tie. A NaN in z reaches y.
 struct LinearBnActMaxForward {
   static constexpr const char* name = "linear_bn_act_max";
   using Run = void(const Tensor& x,                          // [B, N, Cin]

@@ -1,8 +1,8 @@
 // Linear + batch norm + activation + max over points on the CPU, in closed form (formulas in
-// linear_max.h). Forward: covariance of x -> statistics; per shape and channel panel the maximum of
-// the raw products; then the affine map and the activation on [B, Cout]. Backward: the sparse part
-// is gathered and scattered at the arg-max rows, the constant part is one row vector, the low-rank
-// part one Cin x Cin product.
+// linear_max.h; what the mean adds, in linear_mean.h). Forward: covariance of x -> statistics; per
+// shape and channel panel the maximum of the raw products; then the affine map and the activation
+// on [B, Cout]. Backward: the sparse part is gathered and scattered at the arg-max rows, the
+// constant part is one row vector, the low-rank part one Cin x Cin product.
 #include "basin/kernels/linear_max.h"
 
 #include <algorithm>

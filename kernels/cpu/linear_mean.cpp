@@ -58,12 +58,12 @@ BASIN_HOT void mix_slopes(const double* __restrict shared, double slope, int64_t
   T all[kWidth];
   for (int64_t i = 0; i < kWidth; ++i) all[i] = static_cast<T>(slope * shared[i]);
   for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t i = 0; i < kWidth; ++i)
-      sums[r * kWidth + i] = chosen * sums[r * kWidth + i] + all[i];
+    T* row = sums + r * kWidth;
+    for (int64_t i = 0; i < kWidth; ++i) row[i] = chosen * row[i] + all[i];
   }
 }
 
-// A panel of columns [column, column + columns).
+// Of a panel.
 struct Columns {
   int64_t first, count;
 };
