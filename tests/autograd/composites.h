@@ -50,25 +50,6 @@ inline Tensor max_mean(const Tensor& y, const Shape& clouds) {
   return concat({max(x, 1), mean(x, 1)}, 1);
 }
 
-// x = {x [B, N, in], w [out, in], bias, gamma, beta [out]}
-inline BatchNormResult linear_bn_act_max_mean_composite(const Tensors& x, double eps, Act act,
-                                                        double slope) {
-  const int64_t batch = x[0].size(0), points = x[0].size(1), out = x[1].size(0);
-  const Tensor rows = reshape(linear(x[0], x[1], x[2]), {batch * points, out});
-  BatchNormResult r = batch_norm_composite(rows, x[3], x[4], eps, act, slope);
-  r.y = max_mean(r.y, {batch, points, out});
-  return r;
-}
-
-inline Tensor linear_bn_act_max_mean_frozen_composite(const Tensors& x, const Tensor& mean,
-                                                      const Tensor& var, double eps, Act act,
-                                                      double slope) {
-  const int64_t batch = x[0].size(0), points = x[0].size(1), out = x[1].size(0);
-  const Tensor rows = reshape(linear(x[0], x[1], x[2]), {batch * points, out});
-  return max_mean(normalise_composite(rows, x[3], x[4], mean, var, eps, act, slope),
-                  {batch, points, out});
-}
-
 // x = {x [B, N, C], gamma, beta [C]}
 inline BatchNormResult bn_act_max_mean_composite(const Tensors& x, double eps, Act act,
                                                  double slope) {
@@ -84,6 +65,19 @@ inline Tensor bn_act_max_mean_frozen_composite(const Tensors& x, const Tensor& m
   const Shape rows{x[0].size(0) * x[0].size(1), x[0].size(2)};
   return max_mean(normalise_composite(reshape(x[0], rows), x[1], x[2], mean, var, eps, act, slope),
                   x[0].shape());
+}
+
+// x = {x [B, N, in], w [out, in], bias, gamma, beta [out]}
+inline BatchNormResult linear_bn_act_max_mean_composite(const Tensors& x, double eps, Act act,
+                                                        double slope) {
+  return bn_act_max_mean_composite({linear(x[0], x[1], x[2]), x[3], x[4]}, eps, act, slope);
+}
+
+inline Tensor linear_bn_act_max_mean_frozen_composite(const Tensors& x, const Tensor& mean,
+                                                      const Tensor& var, double eps, Act act,
+                                                      double slope) {
+  return bn_act_max_mean_frozen_composite({linear(x[0], x[1], x[2]), x[3], x[4]}, mean, var, eps,
+                                          act, slope);
 }
 
 // z [B N k, C] = u_i + v_j of every edge; u, v [B, N, C], index [B, N, k] i32 within the cloud
