@@ -10,9 +10,9 @@ namespace basin {
 template <class T>
 Tensor moments_of(const LinearMaxPoint& at) {  // [1 + Cin, Cin] f64
   if (at.kept.moments.defined()) return at.kept.moments;
-  const int64_t in = at.w.size(1);
+  const int64_t rows = at.x.size(0) * at.x.size(1), in = at.x.size(2);
   Tensor moments = Tensor::empty({1 + in, in}, DType::f64);
-  row_moments<T>(at.x.data<T>(), at.x.numel() / in, in, moments.mutable_data<double>());
+  row_moments<T>(at.x.data<T>(), rows, in, moments.mutable_data<double>());
   return moments;
 }
 

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kBlockRows = 512;  // one product: the block and its Gram matrix stay in L2
 constexpr int64_t kStrip = 128;      // rows of a symmetric matrix multiplied together
+constexpr int64_t kMeanRows = 8;     // of the matrix, divided by the number of rows together
 constexpr int64_t kMaxGroups = 16;   // each group of blocks owns one n x n sum
 
 template <class T>
@@ -40,12 +41,7 @@ BASIN_HOT void subtract_row(const T* __restrict x, const T* __restrict centre, i
   }
 }
 
-template <class T>
-BASIN_HOT void add_to(const T* __restrict part, int64_t n, double* __restrict sum) {
-  for (int64_t i = 0; i < n; ++i) sum[i] += static_cast<double>(part[i]);
-}
-
-// The same for a part of a matrix, from the first of its rows on.
+// sum += part, a part of a matrix, from the first of its rows on.
 template <class T>
 BASIN_HOT void add_rows(const T* __restrict part, int64_t rows, int64_t width, int64_t stride,
                         double* __restrict sum) {
@@ -67,7 +63,8 @@ void column_means(const T* x, int64_t rows, int64_t n, double* mean, T* centre) 
       add_columns<T>(x + begin * n, x, std::min(kBlockRows, rows - begin), n, p + tile * n);
     });
   });
-  for (int64_t tile = 1; tile < tiles; ++tile) hot([&] { add_to<double>(p + tile * n, n, p); });
+  for (int64_t tile = 1; tile < tiles; ++tile)
+    hot([&] { add_rows<double>(p + tile * n, 1, n, n, p); });
   for (int64_t c = 0; c < n; ++c) {
     mean[c] = x[c] + p[c] / static_cast<double>(rows);
     centre[c] = static_cast<T>(mean[c]);
@@ -118,7 +115,7 @@ void row_cross_moments(const T* x, const T* t, int64_t rows, int64_t n, double* 
     }
   });
   double* matrix = moments + n;
-  parallel_for(n, std::max<int64_t>(1, (int64_t{1} << 12) / n), [&](int64_t begin, int64_t end) {
+  parallel_for(n, kMeanRows, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       for (int64_t c = 0; c < (same ? r + 1 : n); ++c) {
         double sum = 0;

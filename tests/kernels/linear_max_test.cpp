@@ -396,6 +396,17 @@ TEST_CASE("linear max: what the tangents share does not change their bits") {
   }
 }
 
+TEST_CASE("linear max: without inputs the bias is all there is") {
+  Layer l(2, 3, 0, 4, DType::f64, Act::none, false);
+  l.forward();
+  l.backward();
+  for (int64_t c = 0; c < 4; ++c) {
+    CHECK(l.mean.at(c) == l.bias.at(c));
+    CHECK(l.var.at(c) == 0);
+    CHECK(l.y.at(4 + c) == l.beta.at(c));
+  }
+}
+
 TEST_CASE("linear max: undefined outputs are skipped") {
   Layer l(3, 20, 4, 6, DType::f64, Act::none, false);
   l.forward();
