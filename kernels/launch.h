@@ -6,6 +6,7 @@
 
 #include "basin/core/device.h"
 #include "basin/core/error.h"
+#include "basin/kernels/launch_times.h"
 #include "basin/kernels/recording.h"
 
 namespace basin {
@@ -24,6 +25,8 @@ void launch(Device device, Args&&... args) {
   if (device == Device::cpu) {
     if (HostRecording* const recording = HostRecording::current()) {
       recorded::launch_recorded<Kernel>(*recording, std::forward<Args>(args)...);
+    } else if (LaunchTimes* const times = LaunchTimes::current()) {
+      times->run<Kernel>(std::forward<Args>(args)...);
     } else {
       Kernel::cpu(std::forward<Args>(args)...);
     }

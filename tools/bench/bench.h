@@ -29,6 +29,7 @@ struct BenchOptions {
   std::string export_to = {};                // a folder: write networks there, measure nothing
 
   bool wants(const std::string& part) const;
+  bool asks_for(const std::string& part) const { return !parts.empty() && wants(part); }
 };
 
 // One block of rows: on the CPU for a number of threads, or on a GPU.

@@ -77,7 +77,8 @@ Config bench_settings() {
        {"parts", Kind::text, "",
         "Parts of a network to measure, a comma list of " + joined(network_parts()) + "; of pinn " +
             joined(pinn_parts()) +
-            "; empty: all. One part per process makes the peak resident set that part's"},
+            "; empty: all but profile and replay. One part per process makes the peak resident set "
+            "that part's"},
        {"threads", Kind::text, "1,2", "Numbers of threads, one section each"},
        {"device", Kind::text, "cpu", "cpu, cuda or cuda:0; on a GPU --threads does not matter"},
        {"tf32", Kind::flag, "false", "Let a GPU round the factors of f32 products to TF32"},

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 
+#include "basin/core/clock.h"
 #include "basin/core/folder.h"
 #include "basin/core/io.h"
 #include "basin/core/random.h"
 #include "basin/core/safetensors.h"
 #include "basin/core/storage.h"
+#include "basin/kernels/launch_times.h"
 #include "basin/optim/registry.h"
 #include "basin/tools/bench/replay.h"
 #include "basin/tools/shell/environment.h"
@@ -130,7 +132,7 @@ class Section {
 
   void run() {
     if (options_.wants("forward") || options_.wants("evaluation") || options_.wants("gradient") ||
-        wants_optimizer()) {
+        wants_optimizer() || options_.asks_for("profile")) {
       Problem problem(network_, options_, options_.batch);
       const Counts counts = network_.count(problem.model(), problem.batch);
       if (options_.wants("forward")) {
@@ -146,11 +148,12 @@ class Section {
             "forward_backward", "forward + backward", [&] { problem.gradient(); },
             counts.gradient());
       }
+      if (options_.asks_for("profile") && options_.device == Device::cpu) profile(problem);
       for (const std::string& name : network_.optimizers) {
         if (options_.wants(name)) optimizer(name, problem, counts.gradient());
       }
     }
-    if (!options_.parts.empty() && options_.wants("replay") && options_.device == Device::cpu) {
+    if (options_.asks_for("replay") && options_.device == Device::cpu) {
       Problem problem(network_, options_, options_.batch);
       measure_replay(options_, {problem.task, problem.state, problem.batch}, prefix_ + "replay",
                      report_);
@@ -180,6 +183,45 @@ class Section {
     const Timing timing = measure(options_, body);
     report_.add(prefix_ + key, label, timing, work, peak_, products_);
     return timing;
+  }
+
+  // Where the time of forward + backward goes: the kernels that take half a percent of it or more.
+  void profile(Problem& problem) {
+    problem.gradient();
+    LaunchTimes times;
+    const double start = seconds_now();
+    {
+      const LaunchTimes::Scope scope(times);
+      for (int i = 0; i < options_.repeats; ++i) problem.gradient();
+    }
+    const double whole = seconds_now() - start, calls = options_.repeats;
+    std::vector<std::pair<std::string, LaunchTimes::Total>> rows(times.totals().begin(),
+                                                                 times.totals().end());
+    std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
+      return std::pair(-a.second.seconds, a.first) < std::pair(-b.second.seconds, b.first);
+    });
+    report_.note(str("forward + backward, ", fixed_text(1e3 * whole / calls, 2),
+                     " ms: share, ms, launches, kernel and its tensors"));
+    double shown = 0, between = whole;
+    for (const auto& [label, total] : rows) {
+      const std::string key = str(prefix_, "profile.", label);
+      report_.value(key + ".ms", 1e3 * total.seconds / calls);
+      report_.value(key + ".launches", static_cast<double>(total.calls) / calls);
+      between -= total.seconds;
+      if (total.seconds < 0.005 * whole) continue;
+      shown += total.seconds;
+      report_.note(
+          profile_row(total.seconds, whole, str(total.calls / options_.repeats, " x ", label)));
+    }
+    report_.note(profile_row(whole - between - shown, whole, "the other kernels"));
+    report_.note(profile_row(between, whole, "between the kernels: tape, shapes, memory"));
+    report_.value(prefix_ + "profile.between_ms", 1e3 * between / calls);
+  }
+  std::string profile_row(double seconds, double whole, const std::string& what) const {
+    const std::string share = fixed_text(100 * seconds / whole, 1);
+    const std::string ms = fixed_text(1e3 * seconds / options_.repeats, 2);
+    return std::string(6 - std::min<size_t>(6, share.size()), ' ') + share + " %" +
+           std::string(11 - std::min<size_t>(11, ms.size()), ' ') + ms + "  " + what;
   }
 
   // A rate of zero keeps the weights, hence the work of every step, the same.
@@ -322,7 +364,7 @@ int64_t integer_option(const Model& model, const std::string& name) {
 const std::vector<std::string>& network_parts() {
   static const std::vector<std::string> parts{"forward",    "evaluation", "gradient",  "adam",
                                               "adamw",      "muon",       "muon_bf16", "hvp",
-                                              "checkpoint", "replay"};
+                                              "checkpoint", "profile",    "replay"};
   return parts;
 }
 
