@@ -12,13 +12,11 @@ struct Factors {
 };
 
 // y^l . t of node n at channel c.
-template <class V>
-BASIN_HD V along(const Graph& g, const In<V>& t, const In<ScalarOf<V>>& y, int rows, int l,
-                 int64_t e, int64_t n, int64_t c) {
+template <int l, class V>
+BASIN_HD V along(const Graph& g, const In<V>& t, const In<ScalarOf<V>>& y, int rows, int64_t e,
+                 int64_t n, int64_t c) {
   V sum{};
-  for (int m = l * l - 1; m < (l + 1) * (l + 1) - 1; ++m) {
-    sum = sum + t[(n * rows + m) * g.channels + c] * y[e * rows + m];
-  }
+  for_rows<l>([&](int64_t m) { sum = sum + t[(n * rows + m) * g.channels + c] * y[e * rows + m]; });
   return sum;
 }
 
@@ -28,11 +26,14 @@ BASIN_HD void product(const Graph& g, const Factors<V>& in, int64_t e, int64_t c
   constexpr int kRows = (kDegree + 1) * (kDegree + 1) - 1;
   const int64_t d = g.channels, i = g.receiver[e], j = g.sender[e];
   V sum{};
-  for (int m = 0; m < kRows; ++m) {
+  for_range<0, kRows>([&](int64_t m) {
     sum = sum + in.q[(i * kRows + m) * d + c] * in.k[(j * kRows + m) * d + c];
-  }
-  for (int l = 1; in.y.v && l <= kDegree; ++l) {
-    sum = sum - along(g, in.q, in.y, kRows, l, e, i, c) * along(g, in.k, in.y, kRows, l, e, j, c);
+  });
+  if (in.y.v) {
+    for_constants<1, kDegree + 1>([&](auto degree) {
+      constexpr int l = decltype(degree)::value;
+      sum = sum - along<l>(g, in.q, in.y, kRows, e, i, c) * along<l>(g, in.k, in.y, kRows, e, j, c);
+    });
   }
   out.put(e * d + c, sum);
 }
@@ -49,17 +50,18 @@ BASIN_HD void product_gradient(const Graph& g, const Factors<V>& in, const In<V>
   for (int64_t at = offsets[n]; at < offsets[n + 1]; ++at) {
     const int64_t e = sender ? g.order[at] : at, there = sender ? g.receiver[e] : g.sender[e];
     const V up = ct[e * d + c];
-    for (int l = 1; l <= kDegree; ++l) {
+    for_constants<1, kDegree + 1>([&](auto degree) {
+      constexpr int l = decltype(degree)::value;
       V part{};
-      if (in.y.v) part = along(g, other, in.y, kRows, l, e, there, c);
-      for (int m = l * l - 1; m < (l + 1) * (l + 1) - 1; ++m) {
+      if (in.y.v) part = along<l>(g, other, in.y, kRows, e, there, c);
+      for_rows<l>([&](int64_t m) {
         V normal = other[(there * kRows + m) * d + c];
         if (in.y.v) normal = normal - part * in.y[e * kRows + m];
         rows[m] = rows[m] + up * normal;
-      }
-    }
+      });
+    });
   }
-  for (int m = 0; m < kRows; ++m) out.put((n * kRows + m) * d + c, rows[m]);
+  for_range<0, kRows>([&](int64_t m) { out.put((n * kRows + m) * d + c, rows[m]); });
 }
 
 // Y-_m = - sum_c w- (q_m (y.k) + k_m (y.q))
@@ -69,23 +71,24 @@ BASIN_HD void harmonic_gradient(const Lanes& lanes, const Graph& g, const Factor
   constexpr int kRows = (kDegree + 1) * (kDegree + 1) - 1;
   using S = ScalarOf<V>;
   const int64_t d = g.channels, i = g.receiver[e], j = g.sender[e];
-  for (int l = 1; l <= kDegree; ++l) {
-    V sums[2 * kDegree + 1] = {};
+  for_constants<1, kDegree + 1>([&](auto degree) {
+    constexpr int l = decltype(degree)::value;
+    V sums[2 * l + 1] = {};
     lanes.each(d, [&](int64_t c) {
       const V up = ct[e * d + c];
-      const V q = along(g, in.q, in.y, kRows, l, e, i, c) * up;
-      const V k = along(g, in.k, in.y, kRows, l, e, j, c) * up;
-      for (int m = 0; m < 2 * l + 1; ++m) {
+      const V q = along<l>(g, in.q, in.y, kRows, e, i, c) * up;
+      const V k = along<l>(g, in.k, in.y, kRows, e, j, c) * up;
+      for_range<0, 2 * l + 1>([&](int64_t m) {
         const int64_t row = l * l - 1 + m;
         sums[m] =
             sums[m] - in.q[(i * kRows + row) * d + c] * k - in.k[(j * kRows + row) * d + c] * q;
-      }
+      });
     });
-    for (int m = 0; m < 2 * l + 1; ++m) {
+    for_range<0, 2 * l + 1>([&](int64_t m) {
       const S total = lanes.total(sums[m]);
       if (lanes.first()) out.put(e * kRows + l * l - 1 + m, total);
-    }
-  }
+    });
+  });
 }
 
 }  // namespace basin::gata

@@ -104,6 +104,31 @@ BASIN_HD T value_of(const Dual<T>& x) {
   return x.v;
 }
 
+// A number of the compiler's: std::integral_constant turns into an int on the host alone.
+template <int k>
+struct Constant {
+  static constexpr int value = k;
+  BASIN_HD constexpr operator int() const { return k; }
+};
+// f(Constant<k>) for k = kFirst .. kLast - 1, so that arrays that are indexed by k are registers.
+template <int kFirst, int kLast, class F>
+BASIN_HD void for_constants(const F& f) {
+  if constexpr (kFirst < kLast) {
+    f(Constant<kFirst>{});
+    for_constants<kFirst + 1, kLast>(f);
+  }
+}
+// f(k) in a loop that is short enough to be unrolled.
+template <int kFirst, int kLast, class F>
+BASIN_HD void for_range(const F& f) {
+  for (int k = kFirst; k < kLast; ++k) f(k);
+}
+// The same for the rows m of degree l.
+template <int kDegree, class F>
+BASIN_HD void for_rows(const F& f) {
+  for_range<kDegree * kDegree - 1, (kDegree + 1) * (kDegree + 1) - 1>(f);
+}
+
 struct Graph {
   const int32_t *sender, *receiver, *offsets, *order, *sender_offsets;
   int64_t nodes, edges, channels;
@@ -180,10 +205,10 @@ BASIN_HD V message(const Widths<ElementOf<V>>& s, const Arguments<V>& in,
 }
 
 // h and X of receiver i at channel c.
-template <int kDegree, class V>
-BASIN_HD void gather_messages(const Graph& g, const Widths<ElementOf<V>>& s, const Arguments<V>& in,
-                              const Field<ScalarOf<V>>& attention, int64_t i, int64_t c,
-                              const Out<V>& out) {
+template <int kDegree, bool kShared, class V>
+BASIN_HD void gather_messages_of(const Graph& g, const Widths<ElementOf<V>>& s,
+                                 const Arguments<V>& in, const Field<ScalarOf<V>>& attention,
+                                 int64_t i, int64_t c, const Out<V>& out) {
   constexpr int kRows = (kDegree + 1) * (kDegree + 1) - 1;
   const int64_t d = g.channels;
   const Heads<1 + 2 * kDegree> heads(s, d, c);
@@ -195,91 +220,117 @@ BASIN_HD void gather_messages(const Graph& g, const Widths<ElementOf<V>>& s, con
     const int64_t j = g.sender[e];
     h = h + block(e, j, 0);
     V along{}, around{};
-    for (int l = 1; l <= kDegree; ++l) {
-      if (l == 1 || !s.shared) {
-        along = block(e, j, l);
-        if (in.x.v) around = block(e, j, s.shared ? 2 : kDegree + l);
-      }
-      for (int m = l * l - 1; m < (l + 1) * (l + 1) - 1; ++m) {
-        x[m] = x[m] + along * in.y[e * kRows + m];
-        if (in.x.v) x[m] = x[m] + around * in.x[(j * kRows + m) * d + c];
-      }
-    }
+    for_constants<1, kDegree + 1>([&](auto degree) {
+      constexpr int l = decltype(degree)::value;
+      if (l == 1 || !kShared) along = block(e, j, l);
+      for_rows<l>([&](int64_t m) { x[m] = x[m] + along * in.y[e * kRows + m]; });
+    });
+    if (!in.x.v) continue;
+    for_constants<1, kDegree + 1>([&](auto degree) {
+      constexpr int l = decltype(degree)::value;
+      if (l == 1 || !kShared) around = block(e, j, kShared ? 2 : kDegree + l);
+      for_rows<l>([&](int64_t m) { x[m] = x[m] + around * in.x[(j * kRows + m) * d + c]; });
+    });
   }
   out.put(i * (1 + kRows) * d + c, h);
-  for (int m = 0; m < kRows; ++m) out.put((i * (1 + kRows) + 1 + m) * d + c, x[m]);
+  for_range<0, kRows>([&](int64_t m) { out.put((i * (1 + kRows) + 1 + m) * d + c, x[m]); });
+}
+template <int kDegree, class V>
+BASIN_HD void gather_messages(const Graph& g, const Widths<ElementOf<V>>& s, const Arguments<V>& in,
+                              const Field<ScalarOf<V>>& attention, int64_t i, int64_t c,
+                              const Out<V>& out) {
+  if (s.shared) {
+    gather_messages_of<kDegree, true>(g, s, in, attention, i, c, out);
+  } else {
+    gather_messages_of<kDegree, false>(g, s, in, attention, i, c, out);
+  }
 }
 
 // o-[block, c] of an edge.
-template <int kDegree, class V>
-BASIN_HD V message_cotangent(const Graph& g, const Widths<ElementOf<V>>& s, const Arguments<V>& in,
-                             const In<V>& ct, int64_t e, int64_t i, int64_t j, int64_t block,
-                             int64_t c) {
+template <int kDegree, bool kShared, int kBlock, class V>
+BASIN_HD V message_cotangent(const Graph& g, const Arguments<V>& in, const In<V>& ct, int64_t e,
+                             int64_t i, int64_t j, int64_t c) {
   constexpr int kRows = (kDegree + 1) * (kDegree + 1) - 1;
   const int64_t d = g.channels, row = i * (1 + kRows) * d + c;
-  if (block == 0) return ct[row];
-  const bool along = block <= (s.shared ? 1 : kDegree);
-  V sum{};
-  if (!along && !in.x.v) return sum;
-  const int64_t l = along ? block : block - kDegree;
-  const int64_t first = s.shared ? 0 : l * l - 1, last = s.shared ? kRows : (l + 1) * (l + 1) - 1;
-  for (int64_t m = first; m < last; ++m) {
-    const V up = ct[row + (1 + m) * d];
-    if (along) {
-      sum = sum + up * in.y[e * kRows + m];
-    } else {
-      sum = sum + up * in.x[(j * kRows + m) * d + c];
-    }
+  if constexpr (kBlock == 0) {
+    return ct[row];
+  } else {
+    constexpr bool kAlong = kBlock <= (kShared ? 1 : kDegree);
+    constexpr int l = kAlong ? kBlock : kBlock - kDegree;
+    constexpr int kFirst = kShared ? 0 : l * l - 1, kLast = kShared ? kRows : (l + 1) * (l + 1) - 1;
+    V sum{};
+    if (!kAlong && !in.x.v) return sum;
+    for_range<kFirst, kLast>([&](int64_t m) {
+      const V up = ct[row + (1 + m) * d];
+      if constexpr (kAlong) {
+        sum = sum + up * in.y[e * kRows + m];
+      } else {
+        sum = sum + up * in.x[(j * kRows + m) * d + c];
+      }
+    });
+    return sum;
   }
-  return sum;
 }
 
 // f- of an edge, w- of its heads, C- and Y- where wanted.
-template <int kDegree, class V, class Lanes>
-BASIN_HD void edge_gradients(const Lanes& lanes, const Graph& g, const Widths<ElementOf<V>>& s,
-                             const Arguments<V>& in, const Field<ScalarOf<V>>& attention,
-                             const In<V>& ct, int64_t e, const Out<V>& f,
-                             const Field<ScalarOf<V>>& weights, const Out<ScalarOf<V>>& cutoff,
-                             const Out<ScalarOf<V>>& y) {
-  constexpr int kRows = (kDegree + 1) * (kDegree + 1) - 1;
+template <int kDegree, bool kShared, class V, class Lanes>
+BASIN_HD void edge_gradients_of(const Lanes& lanes, const Graph& g, const Widths<ElementOf<V>>& s,
+                                const Arguments<V>& in, const Field<ScalarOf<V>>& attention,
+                                const In<V>& ct, int64_t e, const Out<V>& f,
+                                const Field<ScalarOf<V>>& weights, const Out<ScalarOf<V>>& cutoff,
+                                const Out<ScalarOf<V>>& y) {
+  constexpr int kRows = (kDegree + 1) * (kDegree + 1) - 1, kBlocks = kShared ? 3 : 1 + 2 * kDegree;
   using S = ScalarOf<V>;
   const int64_t d = g.channels, i = g.receiver[e], j = g.sender[e];
   V cut{};
   for (int64_t h = 0; h < s.heads; ++h) {
-    const int64_t end = (h + 1) * s.value_head();
+    const int64_t begin = h * s.value_head(), end = begin + s.value_head();
     V sum{};
-    for (int64_t first = h * s.value_head(); first < end;) {  // a head's share of each block
-      const int64_t block = first / d, last = end < (block + 1) * d ? end : (block + 1) * d;
+    for_constants<0, kBlocks>([&](auto block) {  // a head's share of each block
+      constexpr int b = decltype(block)::value;
+      const int64_t first = begin > b * d ? begin : b * d;
+      const int64_t last = end < (b + 1) * d ? end : (b + 1) * d;
+      if (first >= last) return;
       lanes.each(last - first, [&](int64_t n) {
         const int64_t p = first + n;
-        const V up = message_cotangent<kDegree>(g, s, in, ct, e, i, j, block, p - block * d);
+        const V up = message_cotangent<kDegree, kShared, b>(g, in, ct, e, i, j, p - b * d);
         const V through = up * in.s[j * s.width + p];
         f.put(e * s.width + p, through * in.c[e]);
         if (cutoff.at) cut = cut + through * in.f[e * s.width + p];
         sum = sum + up * in.v[j * s.width + p];
       });
-      first = last;
-    }
+    });
     const S total = lanes.total(sum);
     if (lanes.first()) weights.put(e * s.heads + h, total);
   }
   if (!cutoff.at) return;
   const S total = lanes.total(cut);
   if (lanes.first()) cutoff.put(e, total);
-  for (int l = 1; l <= kDegree; ++l) {
-    const int64_t block = s.shared ? 1 : l;
-    V sums[2 * kDegree + 1] = {};
+  for_constants<1, kDegree + 1>([&](auto degree) {
+    constexpr int l = decltype(degree)::value, kBlock = kShared ? 1 : l;
+    V sums[2 * l + 1] = {};
     lanes.each(d, [&](int64_t c) {
-      const int64_t p = block * d + c;
+      const int64_t p = kBlock * d + c;
       const V o = message(s, in, attention, e, j, p, static_cast<int>(p / s.value_head()));
-      for (int m = 0; m < 2 * l + 1; ++m) {
-        sums[m] = sums[m] + ct[(i * (1 + kRows) + l * l + m) * d + c] * o;
-      }
+      for_range<0, 2 * l + 1>(
+          [&](int64_t m) { sums[m] = sums[m] + ct[(i * (1 + kRows) + l * l + m) * d + c] * o; });
     });
-    for (int m = 0; m < 2 * l + 1; ++m) {
+    for_range<0, 2 * l + 1>([&](int64_t m) {
       const S along = lanes.total(sums[m]);
       if (lanes.first()) y.put(e * kRows + l * l - 1 + m, along);
-    }
+    });
+  });
+}
+template <int kDegree, class V, class Lanes>
+BASIN_HD void edge_gradients(const Lanes& lanes, const Graph& g, const Widths<ElementOf<V>>& s,
+                             const Arguments<V>& in, const Field<ScalarOf<V>>& attention,
+                             const In<V>& ct, int64_t e, const Out<V>& f,
+                             const Field<ScalarOf<V>>& weights, const Out<ScalarOf<V>>& cutoff,
+                             const Out<ScalarOf<V>>& y) {
+  if (s.shared) {
+    edge_gradients_of<kDegree, true>(lanes, g, s, in, attention, ct, e, f, weights, cutoff, y);
+  } else {
+    edge_gradients_of<kDegree, false>(lanes, g, s, in, attention, ct, e, f, weights, cutoff, y);
   }
 }
 
@@ -317,43 +368,54 @@ BASIN_HD void receiver_gradients(const Graph& g, const Widths<ElementOf<V>>& s,
 }
 
 // k-, s-, v-, x- of sender j at channel c.
+template <int kDegree, bool kShared, class V>
+BASIN_HD void sender_gradients_of(const Graph& g, const Widths<ElementOf<V>>& s,
+                                  const Arguments<V>& in, const Field<ScalarOf<V>>& attention,
+                                  const Field<ScalarOf<V>>& logits, const In<V>& ct, int64_t j,
+                                  int64_t c, const Out<V>& k, const Out<V>& s_out, const Out<V>& v,
+                                  const Out<V>& x) {
+  constexpr int kRows = (kDegree + 1) * (kDegree + 1) - 1, kBlocks = kShared ? 3 : 1 + 2 * kDegree;
+  using S = ScalarOf<V>;
+  const int64_t d = g.channels, h = c / s.head;
+  const Heads<kBlocks> heads(s, d, c);
+  V key{}, scale[kBlocks] = {}, value[kBlocks] = {}, rows[kRows] = {};
+  for (int64_t n = g.sender_offsets[j]; n < g.sender_offsets[j + 1]; ++n) {
+    const int64_t e = g.order[n], i = g.receiver[e];
+    key = key + in.q[i * d + c] * in.a[e * d + c] * logits[e * s.heads + h];
+    for_constants<0, kBlocks>([&](auto block) {
+      constexpr int b = decltype(block)::value;
+      const int64_t p = b * d + c, at = e * s.heads + heads.of[b];
+      const V up = message_cotangent<kDegree, kShared, b>(g, in, ct, e, i, j, c);
+      scale[b] = scale[b] + up * in.f[e * s.width + p] * in.c[e];
+      value[b] = value[b] + up * (attention[at] * S(s.weight(at)));
+    });
+    if (!in.x.v) continue;
+    for_constants<1, kDegree + 1>([&](auto degree) {
+      constexpr int l = decltype(degree)::value, b = kShared ? 2 : kDegree + l;
+      const V around = message(s, in, attention, e, j, b * d + c, heads.of[b]);
+      for_rows<l>(
+          [&](int64_t m) { rows[m] = rows[m] + ct[(i * (1 + kRows) + 1 + m) * d + c] * around; });
+    });
+  }
+  k.put(j * d + c, key);
+  for_range<0, kBlocks>([&](int64_t b) {
+    s_out.put(j * s.width + b * d + c, scale[b]);
+    v.put(j * s.width + b * d + c, value[b]);
+  });
+  if (!in.x.v) return;
+  for_range<0, kRows>([&](int64_t m) { x.put((j * kRows + m) * d + c, rows[m]); });
+}
 template <int kDegree, class V>
 BASIN_HD void sender_gradients(const Graph& g, const Widths<ElementOf<V>>& s,
                                const Arguments<V>& in, const Field<ScalarOf<V>>& attention,
                                const Field<ScalarOf<V>>& logits, const In<V>& ct, int64_t j,
                                int64_t c, const Out<V>& k, const Out<V>& s_out, const Out<V>& v,
                                const Out<V>& x) {
-  constexpr int kRows = (kDegree + 1) * (kDegree + 1) - 1, kBlocks = 1 + 2 * kDegree;
-  using S = ScalarOf<V>;
-  const int64_t d = g.channels, h = c / s.head;
-  const int blocks = s.shared ? 3 : kBlocks;
-  const Heads<kBlocks> heads(s, d, c);
-  V key{}, scale[kBlocks] = {}, value[kBlocks] = {}, rows[kRows] = {};
-  for (int64_t n = g.sender_offsets[j]; n < g.sender_offsets[j + 1]; ++n) {
-    const int64_t e = g.order[n], i = g.receiver[e];
-    key = key + in.q[i * d + c] * in.a[e * d + c] * logits[e * s.heads + h];
-    for (int b = 0; b < blocks; ++b) {
-      const int64_t p = b * d + c, at = e * s.heads + heads.of[b];
-      const V up = message_cotangent<kDegree>(g, s, in, ct, e, i, j, b, c);
-      scale[b] = scale[b] + up * in.f[e * s.width + p] * in.c[e];
-      value[b] = value[b] + up * (attention[at] * S(s.weight(at)));
-    }
-    if (!in.x.v) continue;
-    for (int l = 1; l <= kDegree; ++l) {
-      const int b = s.shared ? 2 : kDegree + l;
-      const V around = message(s, in, attention, e, j, b * d + c, heads.of[b]);
-      for (int m = l * l - 1; m < (l + 1) * (l + 1) - 1; ++m) {
-        rows[m] = rows[m] + ct[(i * (1 + kRows) + 1 + m) * d + c] * around;
-      }
-    }
+  if (s.shared) {
+    sender_gradients_of<kDegree, true>(g, s, in, attention, logits, ct, j, c, k, s_out, v, x);
+  } else {
+    sender_gradients_of<kDegree, false>(g, s, in, attention, logits, ct, j, c, k, s_out, v, x);
   }
-  k.put(j * d + c, key);
-  for (int b = 0; b < blocks; ++b) {
-    s_out.put(j * s.width + b * d + c, scale[b]);
-    v.put(j * s.width + b * d + c, value[b]);
-  }
-  if (!in.x.v) return;
-  for (int m = 0; m < kRows; ++m) x.put((j * kRows + m) * d + c, rows[m]);
 }
 
 }  // namespace basin::gata
