@@ -92,6 +92,9 @@ Tensor matmul_add(const Tensor& a, const Tensor& b, const Tensor& addend, bool t
                   bool trans_b = false);
 // x w^T + bias: x [.., in], w [out, in], bias [out] or undefined -> [.., out]
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias);
+// relu(linear(x, w, bias)) with a bias; on the CPU the activation goes over the product while that
+// is in cache.
+Tensor linear_relu(const Tensor& x, const Tensor& w, const Tensor& bias);
 
 // --- softmax and losses ---
 Tensor softmax(const Tensor& x);      // over the last axis

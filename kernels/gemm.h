@@ -24,12 +24,12 @@ struct Addend {
 enum class Factors { any, bf16 };
 
 // C [m, n], op(A) [m, k], op(B) [k, n]; lda, ldb, ldc are the row strides of the stored matrices.
-// With an addend C = alpha op(A) op(B) + beta D, where D is not C. beta = 0 reads neither. Defined
-// for float and double.
+// With an addend C = alpha op(A) op(B) + beta D, where D is not C. beta = 0 reads neither. Of a
+// rectified result negative entries become 0. Defined for float and double.
 template <class T>
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
           int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc,
-          const Addend<T>& addend = {}, Factors factors = Factors::any);
+          const Addend<T>& addend = {}, Factors factors = Factors::any, bool rectified = false);
 
 // The same in the calling thread: for use inside a tile.
 template <class T>
@@ -75,6 +75,15 @@ struct MatmulAdd {
                    const Tensor& addend,  // [n], or of the shape of out
                    Tensor& out);
   static Run cpu, cuda;
+};
+
+// max(0, x w^T + bias); a NaN stays.
+struct LinearRelu {
+  static constexpr const char* name = "linear_relu";
+  using Run = void(const Tensor& x,                      // [.., in]
+                   const Tensor& w, const Tensor& bias,  // [out, in], [out]
+                   Tensor& out);                         // [.., out], preallocated
+  static Run cpu;
 };
 
 }  // namespace basin

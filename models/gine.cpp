@@ -206,15 +206,18 @@ class GineForward {
     const auto drop_after = [&](const Tensor& x, const char* what) {
       return drop(x, p, options_, str("dropout/", number, what));
     };
-    Tensor y = pass_.apply(block.first, gathered(block));
+    Tensor y = gathered(block);
     switch (net_.config.layer) {
-      case GineLayer::relu: y = relu(pass_.apply(block.second, relu(y))); return drop_after(y, "");
-      case GineLayer::gelu:
-        y = pass_.apply(block.second, drop_after(gelu(y), "/inner"));
+      case GineLayer::relu:
+        y = pass_.apply_relu(block.second, pass_.apply_relu(block.first, y));
         return drop_after(y, "");
+      case GineLayer::gelu:
+        y = drop_after(gelu(pass_.apply(block.first, y)), "/inner");
+        return drop_after(pass_.apply(block.second, y), "");
       case GineLayer::batch_norm:
-        y = pass_.apply(block.second, pass_.apply(block.inner, y, Act::relu));
-        return drop_after(pass_.apply(block.outer, y, Act::relu), "");
+        y = pass_.apply(block.inner, pass_.apply(block.first, y), Act::relu);
+        y = pass_.apply(block.outer, pass_.apply(block.second, y), Act::relu);
+        return drop_after(y, "");
     }
     return y;
   }

@@ -1,7 +1,9 @@
 // Matrix products: bilinear, with two transposes for rules. Batched products and their tangents
 // become GEMMs with as many rows as possible.
 #include "basin/autograd/families.h"
+#include "basin/autograd/node.h"
 #include "basin/autograd/ops.h"
+#include "basin/kernels/elementwise.h"
 #include "basin/kernels/gemm.h"
 #include "basin/kernels/launch.h"
 
@@ -101,6 +103,44 @@ struct MatmulOp final : Op {
   bool ta, tb;
 };
 
+// relu(x w^T + bias): a product whose cotangents and tangents pass where the result is positive.
+struct LinearReluOp final : Op {
+  std::string_view name() const override { return "linear_relu"; }
+  Tensors forward(const Tensors& in) const override {
+    Tensor out =
+        Tensor::empty(product_shape(in[0], in[1], false, true), in[0].dtype(), in[0].device());
+    launch<LinearRelu>(out.device(), in[0], in[1], in[2], out);
+    return {out};
+  }
+  static Tensor gate(const Node& node, const Tensor& t) {
+    if (!t.defined()) return t;
+    const Tensor y = node.output(0);
+    if (tracking()) return mul(t, step(y, 0));
+    Tensor out = Tensor::empty(t.shape(), t.dtype(), t.device());
+    launch<UnaryChain>(out.device(), Unary::relu, t.detach(), Tensor(), y.detach(), 0.0, out);
+    return out;
+  }
+  Tensors vjp(const Node& node, const Tensors& ct, Positions needs) const override {
+    return product.vjp(node, {gate(node, ct[0])}, needs);
+  }
+  Tensors jvp(const Node& node, const Tensors& t) const override {
+    return {gate(node, product.jvp(node, t)[0])};
+  }
+  Keep keep(Positions tracked) const override {
+    Keep k = product.keep(tracked);
+    k.outputs.insert(0);
+    return k;
+  }
+  MatmulOp product{false, true};
+};
+
+void check_linear(const char* op, const Tensor& x, const Tensor& w, const Tensor& bias) {
+  check(x.rank() >= 1 && w.rank() == 2 && x.size(-1) == w.size(1), op, ": x ", x.shape(),
+        " does not fit w ", w.shape(), "; expects [.., in] and [out, in]");
+  check(!bias.defined() || bias.shape() == Shape{w.size(0)}, op, ": bias ", bias.shape(),
+        " does not fit w ", w.shape());
+}
+
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b) {
@@ -125,12 +165,21 @@ Tensor matmul_add(const Tensor& a, const Tensor& b, const Tensor& addend, bool t
 }
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
-  check(x.rank() >= 1 && w.rank() == 2 && x.size(-1) == w.size(1), "linear: x ", x.shape(),
-        " does not fit w ", w.shape(), "; expects [.., in] and [out, in]");
-  check(!bias.defined() || bias.shape() == Shape{w.size(0)}, "linear: bias ", bias.shape(),
-        " does not fit w ", w.shape());
+  check_linear("linear", x, w, bias);
   const Tensor rows = x.rank() == 1 ? reshape(x, {1, x.size(0)}) : x;
   const Tensor y = matmul_add(rows, w, bias, false, true);
+  return x.rank() == 1 ? reshape(y, {w.size(0)}) : y;
+}
+
+Tensor linear_relu(const Tensor& x, const Tensor& w, const Tensor& bias) {
+  check_linear("linear_relu", x, w, bias);
+  check(
+      bias.defined() && is_float(x.dtype()) && w.dtype() == x.dtype() && bias.dtype() == x.dtype(),
+      "linear_relu: expects x, w and a bias of one type, f32 or f64, got ", x, ", ", w, " and ",
+      bias);
+  if (x.device() != Device::cpu) return relu(linear(x, w, bias));
+  static const OpRef op = std::make_shared<LinearReluOp>();
+  const Tensor y = emit1(op, {x.rank() == 1 ? reshape(x, {1, x.size(0)}) : x, w, bias});
   return x.rank() == 1 ? reshape(y, {w.size(0)}) : y;
 }
 

@@ -12,6 +12,7 @@
 
 #include "basin/core/parallel.h"
 #include "basin/kernels/cpu/gemm_packed.h"
+#include "basin/kernels/cpu/hot.h"
 #include "basin/kernels/cpu/isa.h"
 #include "basin/kernels/cpu/vectors.h"
 
@@ -27,7 +28,9 @@ constexpr int64_t kSymmetricCols = 256;  // of it, at most; a multiple of its ro
 constexpr int64_t kNarrow = 16;          // columns of C below which a vector is mostly padding
 constexpr int64_t kChunkedDepth = 4096;  // k from which it may be cut
 constexpr int64_t kChunkedOutput = int64_t{1} << 19;  // largest m * n whose k is cut
-constexpr int64_t kMaxChunks = 16, kLeastChunk = 1024;
+constexpr int64_t kChunks = 8, kMoreChunks = 16;      // of k: even shares for 2, 4 or 8 threads
+constexpr int64_t kMoreDepth = 16384;                 // k from which there are more
+constexpr int64_t kInPlace = 1024;  // bytes from row to row up to which a transposed A stays there
 constexpr int64_t kStreamed = int64_t{4} << 20;  // bytes of C, more than the second cache of a core
 
 struct Cut {
@@ -41,9 +44,10 @@ Cut cut_of(Factors factors, int64_t m, int64_t n, int64_t k) {
   const double work = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
   if (work <= static_cast<double>(kSerialWork)) return {m, n, k};
   if (k >= kChunkedDepth && m <= kChunkedOutput / n) {
-    const int64_t even = (k + kMaxChunks - 1) / kMaxChunks;
-    const int64_t block = block_depth(panel_form<T>(factors, m, n, k));
-    return {m, n, std::max(kLeastChunk, tile_count(even, block) * block)};
+    const int64_t depth = tile_count(k, k < kMoreDepth ? kChunks : kMoreChunks);
+    const PanelForm form = panel_form<T>(factors, m, n, depth);
+    const int64_t block = form == PanelForm::plain ? 1 : block_depth(form);
+    return {m, n, tile_count(depth, block) * block};
   }
   Cut cut{kMaxRows, kMaxCols, k};
   const auto tile_work = [&] {
@@ -61,7 +65,19 @@ Cut cut_of(Factors factors, int64_t m, int64_t n, int64_t k) {
       break;
     }
   }
+  if (cut.rows < m && panel_form<T>(factors, m, n, k) == PanelForm::plain) {
+    // An even number of even tiles, or one thread would wait for the other's last.
+    const int64_t down = (tile_count(m, cut.rows) + 1) / 2 * 2;
+    cut.rows = tile_count(tile_count(m, down), kRegisterRows) * kRegisterRows;
+  }
   return cut;
+}
+
+// Of the blocks of k: as many as there must be, of one depth.
+int64_t even_depth(PanelForm form, int64_t k) {
+  const int64_t most = block_depth(form);
+  if (form != PanelForm::plain || k <= most) return std::clamp<int64_t>(k, 1, most);
+  return tile_count(k, tile_count(k, most));
 }
 
 void library_call(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, float alpha,
@@ -103,13 +119,7 @@ template <class T>
 class PackedB {
  public:
   PackedB(PanelForm form, bool trans, const T* b, int64_t ldb, int64_t n, int64_t k)
-      : trans_(trans),
-        b_(b),
-        ldb_(ldb),
-        n_(n),
-        k_(k),
-        form_(form),
-        depth_(std::clamp<int64_t>(k, 1, block_depth(form_))) {
+      : trans_(trans), b_(b), ldb_(ldb), n_(n), k_(k), form_(form), depth_(even_depth(form_, k)) {
     data_ = Tensor::empty({blocks() * panels() * panel_size<T>(form_, depth_)}, kDTypeOf<T>);
   }
   PanelForm form() const { return form_; }
@@ -155,7 +165,8 @@ void multiply(const PackedB<T>& packed, bool trans_a, T alpha, const T* a, int64
               T* c, int64_t ldc, const Addend<T>& addend, int64_t first, int64_t last, int64_t from,
               int64_t to, bool streamed = false) {
   const PanelForm form = packed.form();
-  const int64_t most = std::min(block_rows(form), last - first), full = block_depth(form);
+  const int64_t most = std::min(block_rows(form), last - first), full = packed.depth(0);
+  const bool in_place = !trans_a || lda * static_cast<int64_t>(sizeof(T)) <= kInPlace;
   Tensor scratch;
   for (int64_t block = 0; block < packed.blocks(); ++block) {
     const int64_t l = block * full, depth = packed.depth(block);
@@ -167,7 +178,7 @@ void multiply(const PackedB<T>& packed, bool trans_a, T alpha, const T* a, int64
       if (block > 0) q.beta = T(1);
       q.streamed = streamed && block + 1 == packed.blocks();
       q.form = form;
-      if (trans_a || form != PanelForm::plain) {
+      if (!in_place || form != PanelForm::plain) {
         if (!scratch.defined()) {
           scratch = Tensor::empty({rows_size<T>(form, most, packed.depth(0))}, kDTypeOf<T>);
         }
@@ -219,6 +230,18 @@ void gemm_narrow(bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T
       out = beta == T(0) ? turned[j * m + i] : turned[j * m + i] + beta * out;
     }
   }
+}
+
+template <class T>
+BASIN_HOT void rectify_row(T* __restrict c, int64_t n) {
+  for (int64_t j = 0; j < n; ++j) c[j] = c[j] < T(0) ? T(0) : c[j];
+}
+
+template <class T>
+void rectify(T* c, int64_t rows, int64_t cols, int64_t ldc) {
+  hot([&] {
+    for (int64_t i = 0; i < rows; ++i) rectify_row(c + i * ldc, cols);
+  });
 }
 
 // The batch as `count` matrices; a stride of 0 shares one side.
@@ -278,7 +301,7 @@ void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T 
     return;
   }
   const PanelForm form = panel_form<T>(factors, m, n, k);
-  const int64_t depth = block_depth(form);
+  const int64_t depth = even_depth(form, k);
   for (int64_t l = 0; l < k; l += depth) {  // one block at a time: it is used while in cache
     PackedB<T> packed(form, trans_b, b + (trans_b ? l : l * ldb), ldb, n, std::min(depth, k - l));
     for (int64_t p = 0; p < packed.panels(); ++p) packed.pack(0, p);
@@ -290,28 +313,35 @@ void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T 
 template <class T>
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
           int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc, const Addend<T>& addend,
-          Factors factors) {
+          Factors factors, bool rectified) {
   if (m == 0 || n == 0) return;
   const Cut cut = cut_of<T>(factors, m, n, k);
+  const auto finish = [&] {  // what is not finished tile by tile
+    if (!rectified) return;
+    parallel_for(m, cut.rows, [&](int64_t begin, int64_t end) {
+      rectify(c + begin * ldc, end - begin, n, ldc);
+    });
+  };
   const bool narrow = trans_a && n < kNarrow && m >= 2 * kNarrow && !use_library(n, k);
   const int64_t down = tile_count(m, cut.rows), across = tile_count(n, cut.cols);
   if (addend.data && beta != T(0) &&
       (narrow || cut.depth < k || (down * across > 1 && use_library(m, k)))) {
     copy_addend(m, n, addend, c, ldc);
-    return gemm<T>(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, {}, factors);
+    return gemm<T>(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, {}, factors,
+                   rectified);
   }
   if (narrow) {
     gemm_narrow<T>(trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-    return;
+    return finish();
   }
   if (cut.depth < k) {
     gemm_chunked<T>(trans_a, trans_b, m, n, k, cut.depth, alpha, a, lda, b, ldb, beta, c, ldc,
                     factors);
-    return;
+    return finish();
   }
   if (down * across == 1) {
     gemm_serial<T>(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, addend, factors);
-    return;
+    return finish();
   }
   if (use_library(m, k)) {
     parallel_tiles(down * across, [&](int64_t tile) {
@@ -320,7 +350,7 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, 
                       alpha, a + (trans_a ? i : i * lda), lda, b + (trans_b ? j * ldb : j), ldb,
                       beta, c + i * ldc + j, ldc);
     });
-    return;
+    return finish();
   }
   PackedB<T> packed(panel_form<T>(factors, m, n, k), trans_b, b, ldb, n, k);
   parallel_tiles(packed.blocks() * packed.panels(), [&](int64_t tile) {
@@ -330,8 +360,10 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, 
   const bool streamed = m > kStreamed / static_cast<int64_t>(sizeof(T)) / n;
   parallel_tiles(down * across, [&](int64_t tile) {
     const int64_t i = tile / across * cut.rows, p = tile % across * per_tile;
-    multiply<T>(packed, trans_a, alpha, a, lda, beta, c, ldc, addend, i, std::min(m, i + cut.rows),
-                p, std::min(packed.panels(), p + per_tile), streamed);
+    const int64_t below = std::min(m, i + cut.rows), j = p * kPanelWidth<T>;
+    multiply<T>(packed, trans_a, alpha, a, lda, beta, c, ldc, addend, i, below, p,
+                std::min(packed.panels(), p + per_tile), streamed);
+    if (rectified) rectify(c + i * ldc + j, below - i, std::min(cut.cols, n - j), ldc);
   });
 }
 
@@ -380,10 +412,11 @@ template void gemm_symmetric(bool, int64_t, int64_t, float, const float*, int64_
 template void gemm_symmetric(bool, int64_t, int64_t, double, const double*, int64_t, const double*,
                              int64_t, double, double*, int64_t, Factors);
 template void gemm(bool, bool, int64_t, int64_t, int64_t, float, const float*, int64_t,
-                   const float*, int64_t, float, float*, int64_t, const Addend<float>&, Factors);
+                   const float*, int64_t, float, float*, int64_t, const Addend<float>&, Factors,
+                   bool);
 template void gemm(bool, bool, int64_t, int64_t, int64_t, double, const double*, int64_t,
-                   const double*, int64_t, double, double*, int64_t, const Addend<double>&,
-                   Factors);
+                   const double*, int64_t, double, double*, int64_t, const Addend<double>&, Factors,
+                   bool);
 template void gemm_serial(bool, bool, int64_t, int64_t, int64_t, float, const float*, int64_t,
                           const float*, int64_t, float, float*, int64_t, const Addend<float>&,
                           Factors);
@@ -415,6 +448,16 @@ void Matmul::cpu(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, T
 void MatmulAdd::cpu(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b,
                     const Tensor& addend, Tensor& out) {
   matmul(a, b, trans_a, trans_b, addend, out);
+}
+
+void LinearRelu::cpu(const Tensor& x, const Tensor& w, const Tensor& bias, Tensor& out) {
+  if (out.numel() == 0) return;
+  dispatch_float(x.dtype(), name, [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t n = w.size(0), k = w.size(1);
+    gemm<T>(false, true, out.numel() / n, n, k, T(1), x.data<T>(), k, w.data<T>(), k, T(1),
+            out.mutable_data<T>(), n, {bias.data<T>(), 0}, Factors::any, true);
+  });
 }
 
 }  // namespace basin

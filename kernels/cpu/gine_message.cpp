@@ -11,6 +11,7 @@ namespace basin {
 namespace {
 
 constexpr int64_t kGrain = 32768;
+constexpr int64_t kTileNodes = 256;  // that share a partial sum of the kinds, at least
 
 int64_t node_grain(int64_t channels) {
   return std::max<int64_t>(1, kGrain / std::max<int64_t>(channels, 1));
@@ -114,7 +115,7 @@ void GineMessageJvp::cpu(const Tensor& h, const Tensor& t, const EdgeGroups& int
 void GineMessageVjp::cpu(const Tensor& h, const Tensor& t, const EdgeGroups& from, bool own,
                          const Tensor& ct, Tensor& d_h, Tensor& d_t) {
   const int64_t nodes = h.size(0), d = h.size(1), size = t.numel();
-  const int64_t tile_nodes = gine_tile_nodes(t.size(0));
+  const int64_t tile_nodes = std::max(kTileNodes, gine_tile_nodes(t.size(0)));
   const int64_t tiles = (nodes + tile_nodes - 1) / tile_nodes;
   const Edges edges(from);
   Tensor parts = Tensor::empty({tiles, t.size(0), d}, t.dtype());

@@ -277,3 +277,26 @@ OP_ROW(linear) {
   cases.push_back(large(c));
   return cases;
 }
+
+OP_ROW(linear_relu) {
+  // Products are smaller than the biases, so that no result is near the kink.
+  const auto biases = [](int64_t n) {
+    std::vector<double> b;
+    for (int64_t i = 0; i < n; ++i) b.push_back(i % 2 == 0 ? 1 : -0.9);
+    return Tensor::from(b, {n});
+  };
+  const auto make = [&](const std::string& label, const Shape& x, int64_t out, double most) {
+    const Shape w{out, x[-1]};
+    return several(
+        label, {uniform(rng, x, -most, most), uniform(rng, w), biases(out)},
+        [](const Tensors& t) -> Tensors { return {square(linear_relu(t[0], t[1], t[2]))}; },
+        [](const Tensors& t) -> Tensors { return {square(relu(linear(t[0], t[1], t[2])))}; });
+  };
+  Cases cases;
+  for (const Shape& shape : std::vector<Shape>{{5, 3}, {3}, {2, 4, 3}, {1, 3}, {0, 3}, {5, 0}}) {
+    cases.push_back(make(str(shape), shape, 4, 0.2));
+  }
+  cases.push_back(large(make("rows", {9000, 33}, 20, 0.02)));
+  cases.push_back(large(make("deep", {20, 9000}, 33, 5e-5)));
+  return cases;
+}
