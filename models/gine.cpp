@@ -209,7 +209,8 @@ class GineForward {
     Tensor y = gathered(block);
     switch (net_.config.layer) {
       case GineLayer::relu:
-        y = pass_.apply_relu(block.second, pass_.apply_relu(block.first, y));
+        y = pass_.apply_relu(block.first, y, net_.config.fused);
+        y = pass_.apply_relu(block.second, y, net_.config.fused);
         return drop_after(y, "");
       case GineLayer::gelu:
         y = drop_after(gelu(pass_.apply(block.first, y)), "/inner");

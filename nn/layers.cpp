@@ -121,9 +121,9 @@ Tensor Pass::apply(const Linear& layer, const Tensor& x) const {
   return linear(x, params_[layer.weight], bias(layer));
 }
 
-Tensor Pass::apply_relu(const Linear& layer, const Tensor& x) const {
-  return layer.bias < 0 ? relu(apply(layer, x))
-                        : linear_relu(x, params_[layer.weight], params_[layer.bias]);
+Tensor Pass::apply_relu(const Linear& layer, const Tensor& x, bool fused) const {
+  return fused && layer.bias >= 0 ? linear_relu(x, params_[layer.weight], params_[layer.bias])
+                                  : relu(apply(layer, x));
 }
 
 Tensor Pass::bias(const Linear& layer) const {

@@ -99,8 +99,9 @@ class Pass {
   // usage error when the numbers of tensors are not those of the layout
   Pass(const Layout& layout, const Tensors& params, const Tensors& buffers, bool batch_statistics);
 
-  Tensor apply(const Linear& layer, const Tensor& x) const;       // x [.., in]
-  Tensor apply_relu(const Linear& layer, const Tensor& x) const;  // relu of it, in one pass
+  Tensor apply(const Linear& layer, const Tensor& x) const;  // x [.., in]
+  // relu of it. `fused` picks the fused op.
+  Tensor apply_relu(const Linear& layer, const Tensor& x, bool fused) const;
   Tensor apply(const BatchNorm& layer, const Tensor& x, Act act, double slope = 0);  // x [.., C]
   Tensor apply(const LayerNorm& layer, const Tensor& x) const;                       // x [.., C]
   // index [..], i32 or i64, each 0 <= i < rows -> [.., channels]; usage error for another (on a
