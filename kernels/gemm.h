@@ -77,7 +77,7 @@ struct MatmulAdd {
   static Run cpu, cuda;
 };
 
-// max(0, x w^T + bias); a NaN stays.
+// max(0, x w^T + bias); a NaN stays. For the CPU: on a device the op is a product, then relu.
 struct LinearRelu {
   static constexpr const char* name = "linear_relu";
   using Run = void(const Tensor& x,                      // [.., in]

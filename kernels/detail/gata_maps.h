@@ -110,7 +110,8 @@ struct Constant {
   static constexpr int value = k;
   BASIN_HD constexpr operator int() const { return k; }
 };
-// f(Constant<k>) for k = kFirst .. kLast - 1, so that arrays that are indexed by k are registers.
+// f(Constant<k>) for k = kFirst .. kLast - 1. With degrees and blocks that the compiler knows,
+// loops over rows have constant bounds and their sums are registers.
 template <int kFirst, int kLast, class F>
 BASIN_HD void for_constants(const F& f) {
   if constexpr (kFirst < kLast) {
