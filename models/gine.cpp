@@ -375,7 +375,7 @@ ModelInfo gine_info() {
       {"walk_channels", "28", "channels of those", OptionKind::integer},
       {"dropout", "0", "probability of zeroing a unit, in layers and head", OptionKind::number},
       {"tables", "xavier", "start of the tables: xavier or normal"},
-      {"fused", "true", "false: plain ops instead of the fused message", OptionKind::flag},
+      {"fused", "true", "false: plain ops instead of fused messages and layers", OptionKind::flag},
   };
   info.make = gine_from_options;
   return info;

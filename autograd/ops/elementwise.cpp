@@ -1,9 +1,8 @@
-// Elementwise ops. The derivative of a unary op is the formula d(x, y, p) of kernels/scalar.h: in
-// one pass of a kernel, or where the derivative is itself followed, as the ops that the formula
-// consists of.
+// Elementwise ops.
 #include "basin/kernels/elementwise.h"
 #include "basin/autograd/node.h"
 #include "basin/autograd/ops.h"
+#include "basin/autograd/ops/chain_rule.h"
 #include "basin/autograd/ops/term.h"
 #include "basin/kernels/launch.h"
 
@@ -23,25 +22,11 @@ struct UnaryOp final : Op {
     launch<UnaryMap>(out.device(), kind, in[0], p, out);
     return {out};
   }
-  Term derivative(const Tensor& x, const Tensor& y) const {
-    Term d(0.0);
-    visit_unary(kind, [&](auto formula) { d = formula.d(Term(x), Term(y), Term(p)); });
-    return d;
-  }
-  static Tensor times(const Tensor& t, const Term& factor) {
-    if (!factor.constant()) return mul(t, factor.t);
-    if (factor.c == 1) return t;
-    return factor.c == -1 ? neg(t) : scale(t, factor.c);
-  }
   // t times the derivative at this node; undefined: zero.
   Tensor chain(const Node& node, const Tensor& t) const {
     if (reads == Reads::flat) return {};
-    const Tensor x = reads == Reads::x ? node.input(0) : Tensor{};
-    const Tensor y = reads == Reads::y ? node.output(0) : Tensor{};
-    if (tracking() || reads == Reads::nothing) return times(t, derivative(x, y));
-    Tensor out = Tensor::empty(t.shape(), t.dtype(), t.device());
-    launch<UnaryChain>(out.device(), kind, t.detach(), x.detach(), y.detach(), p, out);
-    return out;
+    return chain_rule(kind, t, reads == Reads::x ? node.input(0) : Tensor{},
+                      reads == Reads::y ? node.output(0) : Tensor{}, p);
   }
   Tensors vjp(const Node& node, const Tensors& ct, Positions) const override {
     return {chain(node, ct[0])};
@@ -144,6 +129,19 @@ Tensor through_mask(int k, const Tensor& t, const Tensor& mask) {
 }
 
 }  // namespace
+
+Tensor chain_rule(Unary kind, const Tensor& t, const Tensor& x, const Tensor& y, double p) {
+  if (!tracking() && (x.defined() || y.defined())) {
+    Tensor out = Tensor::empty(t.shape(), t.dtype(), t.device());
+    launch<UnaryChain>(out.device(), kind, t.detach(), x.detach(), y.detach(), p, out);
+    return out;
+  }
+  Term d(0.0);
+  visit_unary(kind, [&](auto formula) { d = formula.d(Term(x), Term(y), Term(p)); });
+  if (!d.constant()) return mul(t, d.t);
+  if (d.c == 1) return t;
+  return d.c == -1 ? neg(t) : scale(t, d.c);
+}
 
 Tensor neg(const Tensor& x) { return unary(Unary::neg, "neg", x, Reads::nothing); }
 Tensor exp(const Tensor& x) { return unary(Unary::exp, "exp", x, Reads::y); }

@@ -3,7 +3,7 @@
 #include "basin/autograd/families.h"
 #include "basin/autograd/node.h"
 #include "basin/autograd/ops.h"
-#include "basin/kernels/elementwise.h"
+#include "basin/autograd/ops/chain_rule.h"
 #include "basin/kernels/gemm.h"
 #include "basin/kernels/launch.h"
 
@@ -113,12 +113,7 @@ struct LinearReluOp final : Op {
     return {out};
   }
   static Tensor gate(const Node& node, const Tensor& t) {
-    if (!t.defined()) return t;
-    const Tensor y = node.output(0);
-    if (tracking()) return mul(t, step(y, 0));
-    Tensor out = Tensor::empty(t.shape(), t.dtype(), t.device());
-    launch<UnaryChain>(out.device(), Unary::relu, t.detach(), Tensor(), y.detach(), 0.0, out);
-    return out;
+    return t.defined() ? chain_rule(Unary::relu, t, {}, node.output(0), 0) : t;
   }
   Tensors vjp(const Node& node, const Tensors& ct, Positions needs) const override {
     return product.vjp(node, {gate(node, ct[0])}, needs);

@@ -99,6 +99,22 @@ inline void compare(const std::string& kernel, const std::string& shapes, const 
 }
 
 // --- random data ---
+// The stream of a case of a test.
+inline Rng stream(const char* purpose, int round) {
+  return Rng(11, stream_id(purpose, static_cast<uint64_t>(round)));
+}
+// On a coarse grid with few different values: ties and repeated points everywhere.
+inline Tensor gridded(Rng& rng, const Shape& shape, int64_t values) {
+  std::vector<double> v(static_cast<size_t>(shape.numel()));
+  for (double& x : v) x = 0.1 * static_cast<double>(rng.below(values));
+  return Tensor::from(v, shape);
+}
+// A gain of either sign, now and then zero (every edge or point ties).
+inline Tensor gains(Rng& rng, int64_t channels) {
+  std::vector<double> v(static_cast<size_t>(channels));
+  for (double& g : v) g = rng.below(7) == 0 ? 0 : (rng.below(2) ? 1 : -1) * rng.uniform(0.5, 1.5);
+  return Tensor::from(v, {channels});
+}
 inline Tensor uniform(Rng& rng, const Shape& shape, double low = -1, double high = 1) {
   std::vector<double> v(static_cast<size_t>(shape.numel()));
   for (double& x : v) x = rng.uniform(low, high);

@@ -1,6 +1,10 @@
-// A study of two networks and two optimizers, for tests.
+// A study of two networks and two optimizers, and what a stub of its programs reports, for tests.
 #pragma once
+#include <cmath>
+
+#include "basin/core/random.h"
 #include "basin/tests/tools/helpers.h"
+#include "basin/tools/study/sections.h"
 
 namespace basin::tools {
 
@@ -62,6 +66,30 @@ inline std::string replaced(std::string text, const std::string& what, const std
   const size_t at = text.find(what);
   REQUIRE(at != text.npos);
   return text.replace(at, what.size(), by);
+}
+
+// What the stub would report: a function of the settings, like a training.
+inline Record stub_result(const Job& job) {
+  Record out;
+  const std::string text = settings_text(job.settings) + joined(job.parents, " ");
+  Rng rng(1, stream_id(text));
+  if (!job.parents.empty())
+    return out.add("lambda_max", std::exp(rng.normal())).add("job_seconds", 1);
+  const double lr = job.settings.at("lr") == "0.01" ? 0.1 : 0;
+  const double value = 0.5 + lr + 0.01 * rng.normal();
+  return out.add("completed", true)
+      .add("best_val_value", value)
+      .add("best_val_accuracy", value)
+      .add("steps", 10)
+      .add("job_seconds", 2);
+}
+
+// Does every job in the order of the schedule.
+inline void do_all(Schedule& schedule, Ledger& ledger) {
+  while (const auto job = schedule.next()) {
+    ledger.write(*job, stub_result(*job));
+    schedule.done(*job);
+  }
 }
 
 }  // namespace basin::tools
