@@ -3,8 +3,10 @@
 #include <cmath>
 
 #include "basin/core/random.h"
+#include "basin/figures/figure.h"
 #include "basin/tests/tools/helpers.h"
-#include "basin/tools/study/sections.h"
+#include "basin/tools/study/ledger.h"
+#include "basin/tools/study/schedule.h"
 
 namespace basin::tools {
 

@@ -5,11 +5,9 @@
 
 #include "basin/analysis/hypothesis_tests.h"
 #include "basin/analysis/statistics.h"
-#include "basin/core/random.h"
 #include "basin/figures/figure.h"
 #include "basin/figures/table_text.h"
 #include "basin/tests/tools/study_file.h"
-#include "basin/tools/shell/environment.h"
 #include "basin/tools/study/report.h"
 #include "basin/tools/study/sections.h"
 #include "basin/tools/study/status.h"
