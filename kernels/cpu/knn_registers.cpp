@@ -38,10 +38,11 @@ BASIN_TARGET_AVX512 inline Value fill(float x) { return _mm512_set1_ps(x); }
 BASIN_TARGET_AVX512 inline Value load(const float* x) { return _mm512_loadu_ps(x); }
 BASIN_TARGET_AVX512 inline void store(float* x, Value a) { _mm512_storeu_ps(x, a); }
 BASIN_TARGET_AVX512 inline Value minus(Value a, Value b) { return _mm512_sub_ps(a, b); }
-BASIN_TARGET_AVX512 inline Value squares(Value a, Value b, Value c) {
-  return _mm512_fmadd_ps(c, c, _mm512_fmadd_ps(b, b, _mm512_mul_ps(a, a)));
+BASIN_TARGET_AVX512 inline Value multiply_add(Value a, Value b, Value c) {
+  return _mm512_fmadd_ps(a, b, c);
 }
 BASIN_TARGET_AVX512 inline Value smaller(Value a, Value b) { return _mm512_min_ps(a, b); }
+BASIN_TARGET_AVX512 inline Value larger(Value a, Value b) { return _mm512_max_ps(a, b); }
 BASIN_TARGET_AVX512 inline float smallest_lane(Value a) { return _mm512_reduce_min_ps(a); }
 BASIN_TARGET_AVX512 inline Value needed(Value above, Value absolute, Value relative) {
   return _mm512_add_ps(absolute, _mm512_mul_ps(relative, _mm512_abs_ps(above)));
@@ -51,6 +52,22 @@ BASIN_TARGET_AVX512 inline Index load_index(const int32_t* x) { return _mm512_lo
 BASIN_TARGET_AVX512 inline void store_index(int32_t* x, Index a) { _mm512_storeu_si512(x, a); }
 BASIN_TARGET_AVX512 inline void store_index_where(int32_t* x, Mask where, Index a) {
   _mm512_mask_storeu_epi32(x, where, a);
+}
+// Values in the lower, numbers in the upper halves of 16 words, and back.
+BASIN_TARGET_AVX512 inline void store_pairs(uint64_t* to, Value value, Index number) {
+  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+  const __m512i bits = _mm512_castps_si512(value);
+  _mm512_storeu_si512(to, _mm512_permutex2var_epi32(bits, low, number));
+  _mm512_storeu_si512(to + 8, _mm512_permutex2var_epi32(bits, high, number));
+}
+BASIN_TARGET_AVX512 inline Value load_values(const uint64_t* x) {
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  return _mm512_permutex2var_ps(_mm512_loadu_ps(x), even, _mm512_loadu_ps(x + 8));
+}
+BASIN_TARGET_AVX512 inline Index load_numbers(const uint64_t* x) {
+  const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  return _mm512_permutex2var_epi32(_mm512_loadu_si512(x), odd, _mm512_loadu_si512(x + 8));
 }
 template <int kPredicate>
 BASIN_TARGET_AVX512 inline Mask compare(Value a, Value b) {
@@ -90,27 +107,31 @@ BASIN_TARGET_VBMI2 int64_t compress_bytes(const float* row, int64_t count, float
       22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
       44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
   const __m512 top = _mm512_set1_ps(limit);
-  const __m512i numbers = _mm512_load_si512(kNumbers);
+  const __m512i numbers = _mm512_load_si512(kNumbers), step = _mm512_set1_epi32(64);
+  __m512i base = _mm512_setzero_si512();
   int64_t n = 0;
-  for (int64_t first = 0; first < count; first += kChunk) {
-    const int64_t here = count - first < kChunk ? count - first : kChunk;
-    for (int64_t j = 0; j < here; j += 16) {
-      const __mmask16 keep = _mm512_cmp_ps_mask(_mm512_loadu_ps(row + first + j), top, _CMP_NGT_UQ);
-      std::memcpy(reinterpret_cast<char*>(words) + j / 8, &keep, sizeof(keep));
-    }
+  for (; count > 0; count -= kChunk, row += kChunk) {
+    const int64_t here = count < kChunk ? count : kChunk;
     for (int64_t j = 0; j < here; j += 64) {
-      const uint64_t word = words[j / 64];
-      const int found = __builtin_popcountll(word);
-      const __m512i kept = _mm512_maskz_compress_epi8(word, numbers);
-      const __m512i base = _mm512_set1_epi32(static_cast<int>(first + j));
-      const __m512i low = _mm512_cvtepu8_epi32(_mm512_castsi512_si128(kept));
-      _mm512_storeu_si512(out + n, _mm512_add_epi32(low, base));
+      char* word = reinterpret_cast<char*>(words) + j / 8;
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) {
+        const __mmask16 keep =
+            _mm512_cmp_ps_mask(_mm512_loadu_ps(row + j + 16 * v), top, _CMP_NGT_UQ);
+        std::memcpy(word + 2 * v, &keep, sizeof(keep));
+      }
+    }
+    for (int64_t w = 0; w < here / 64; ++w, base = _mm512_add_epi32(base, step)) {
+      const int found = __builtin_popcountll(words[w]);
+      const __m512i kept = _mm512_maskz_compress_epi8(words[w], numbers);
+      const auto put = [&](int place, __m128i few) BASIN_TARGET_VBMI2 {
+        _mm512_storeu_si512(out + n + place, _mm512_add_epi32(_mm512_cvtepu8_epi32(few), base));
+      };
+      put(0, _mm512_castsi512_si128(kept));
       if (found > 16) {
-        alignas(64) uint8_t bytes[64];
-        _mm512_store_si512(bytes, kept);
-        for (int c = 16; c < found; ++c) {
-          out[n + c] = static_cast<int32_t>(first + j) + bytes[c];
-        }
+        put(16, _mm512_extracti32x4_epi32(kept, 1));
+        put(32, _mm512_extracti32x4_epi32(kept, 2));
+        put(48, _mm512_extracti32x4_epi32(kept, 3));
       }
       n += found;
     }
@@ -153,10 +174,11 @@ BASIN_TARGET_AVX2 inline Value fill(float x) { return _mm256_set1_ps(x); }
 BASIN_TARGET_AVX2 inline Value load(const float* x) { return _mm256_loadu_ps(x); }
 BASIN_TARGET_AVX2 inline void store(float* x, Value a) { _mm256_storeu_ps(x, a); }
 BASIN_TARGET_AVX2 inline Value minus(Value a, Value b) { return _mm256_sub_ps(a, b); }
-BASIN_TARGET_AVX2 inline Value squares(Value a, Value b, Value c) {
-  return _mm256_fmadd_ps(c, c, _mm256_fmadd_ps(b, b, _mm256_mul_ps(a, a)));
+BASIN_TARGET_AVX2 inline Value multiply_add(Value a, Value b, Value c) {
+  return _mm256_fmadd_ps(a, b, c);
 }
 BASIN_TARGET_AVX2 inline Value smaller(Value a, Value b) { return _mm256_min_ps(a, b); }
+BASIN_TARGET_AVX2 inline Value larger(Value a, Value b) { return _mm256_max_ps(a, b); }
 BASIN_TARGET_AVX2 inline float smallest_lane(Value a) {
   __m128 low = _mm_min_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
   low = _mm_min_ps(low, _mm_movehl_ps(low, low));
@@ -176,6 +198,24 @@ BASIN_TARGET_AVX2 inline void store_index(int32_t* x, Index a) {
 BASIN_TARGET_AVX2 inline void store_index_where(int32_t* x, Mask where, Index a) {
   _mm256_maskstore_epi32(x, where, a);
 }
+BASIN_TARGET_AVX2 inline void store_pairs(uint64_t* to, Value value, Index number) {
+  const __m256i bits = _mm256_castps_si256(value);
+  const __m256i low = _mm256_unpacklo_epi32(bits, number);  // pairs 0, 1, 4, 5
+  const __m256i high = _mm256_unpackhi_epi32(bits, number);
+  auto* out = reinterpret_cast<__m256i*>(to);
+  _mm256_storeu_si256(out, _mm256_permute2x128_si256(low, high, 0x20));
+  _mm256_storeu_si256(out + 1, _mm256_permute2x128_si256(low, high, 0x31));
+}
+template <int kHalves>
+BASIN_TARGET_AVX2 inline Index load_halves(const uint64_t* x) {
+  const auto* from = reinterpret_cast<const float*>(x);
+  const __m256 mixed = _mm256_shuffle_ps(_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8), kHalves);
+  return _mm256_permute4x64_epi64(_mm256_castps_si256(mixed), 0xd8);
+}
+BASIN_TARGET_AVX2 inline Value load_values(const uint64_t* x) {
+  return _mm256_castsi256_ps(load_halves<0x88>(x));
+}
+BASIN_TARGET_AVX2 inline Index load_numbers(const uint64_t* x) { return load_halves<0xdd>(x); }
 template <int kPredicate>
 BASIN_TARGET_AVX2 inline Mask compare(Value a, Value b) {
   return _mm256_castps_si256(_mm256_cmp_ps(a, b, kPredicate));

@@ -14,23 +14,29 @@ struct KnnQuery {
   int64_t padded, groups;
   int64_t wanted;  // values that the bound is to admit
   int64_t k;
-  int32_t excluded;  // a number that is no neighbour, or -1
+};
+
+struct KnnRow {
+  const float *row, *minima;
+  Slack<float> slack;
+  int32_t excluded;    // a number that is no neighbour, or -1
+  int32_t* candidate;  // scratch of `padded` + 64
+  int32_t* out;        // [k]
 };
 
 struct KnnRegisters {
-  // row[j] = |x_j - point|^2 in three dimensions (x: coordinate d of j at d * stride + j), and the
-  // minima [groups] of the interleaved groups j mod groups. count: a multiple of 64; groups: 32 or
-  // 64.
-  void (*distances3)(const float* x, int64_t stride, const float* point, int64_t count,
-                     int64_t groups, float* row, float* minima);
+  // row[j] = |x_j|^2 - 2 x_j . x_self in three dimensions (x: three coordinates and the square of j
+  // at d * count + j), and the minima [groups] of the interleaved groups j mod groups. count: a
+  // multiple of 64; groups: 32 or 64.
+  void (*products3)(const float* x, int64_t count, int64_t self, int64_t groups, float* row,
+                    float* minima);
   void (*minima)(const float* row, int64_t count, int64_t groups, float* minima);
   // Numbers of the values that are not above the limit, in order; `out` has room for one vector
   // more. count: a multiple of 64.
   int64_t (*compress)(const float* row, int64_t count, float limit, int32_t* out);
-  // Whether the k nearest are certain; then they are in out [k]. candidate: scratch of `padded` +
-  // 64.
-  bool (*select)(const KnnQuery& query, const float* row, const float* minima, Slack<float> slack,
-                 int32_t* candidate, int32_t* out);
+  // Bit r: whether the k nearest of row r are certain; then they are in its `out`. Up to
+  // kKnnTogether rows, stage by stage: what one stage of a row waits for hides behind the others.
+  uint32_t (*select)(const KnnQuery& query, const KnnRow* rows, int64_t count);
 };
 
 // Of the chosen instruction set; null on the generic path.

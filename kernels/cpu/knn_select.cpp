@@ -116,10 +116,10 @@ NearestSelector<T>::NearestSelector(int64_t points, int64_t k, bool include_self
       wanted_(include_self ? k : k + 1),
       include_self_(include_self),
       in_registers_(sizeof(T) == 4 && (groups_ == 32 || groups_ == 64) && knn_registers()),
-      minima_(static_cast<size_t>(groups_)),
+      minima_(static_cast<size_t>(kKnnTogether * groups_)),
       value_(static_cast<size_t>(padded_ + kSpare)),
       sorted_(static_cast<size_t>(k + 1)),
-      candidate_(static_cast<size_t>(padded_ + kSpare)),
+      candidate_(static_cast<size_t>(kKnnTogether * (padded_ + kSpare))),
       order_(static_cast<size_t>(padded_ + kSpare)) {}
 
 template <class T>
@@ -127,13 +127,13 @@ T NearestSelector<T>::upper_bound(const T* row) {
   if (groups_ == 0) return kInfinity<T>;
   if (groups_ == 32) return loops<T>().bound32(row, padded_, wanted_);
   if (groups_ == 64) return loops<T>().bound64(row, padded_, wanted_);
-  std::fill(minima_.begin(), minima_.end(), kInfinity<T>);
   T* best = minima_.data();
+  std::fill(best, best + groups_, kInfinity<T>);
   for (int64_t j = 0; j < padded_; j += groups_) {
     for (int64_t g = 0; g < groups_; ++g) best[g] = row[j + g] < best[g] ? row[j + g] : best[g];
   }
-  std::nth_element(minima_.begin(), minima_.begin() + (wanted_ - 1), minima_.end());
-  return minima_[static_cast<size_t>(wanted_ - 1)];
+  std::nth_element(best, best + (wanted_ - 1), best + groups_);
+  return best[wanted_ - 1];
 }
 
 // order_: positions of the candidates by rising value, equal ones by rising number.
@@ -159,48 +159,68 @@ void NearestSelector<T>::order_candidates(int64_t count) {
 }
 
 template <class T>
-void NearestSelector<T>::select_by_difference(const T* columns, int64_t stride, int64_t self,
-                                              Slack<T> slack, const T* x, int64_t dims, T* row,
+void NearestSelector<T>::select_by_difference(const T* columns, const KnnPoints<T>& of,
                                               int32_t* out) {
-  const T* point = x + self * dims;
-  if constexpr (std::is_same_v<T, float>) {
-    if (in_registers_ && dims == 3) {
-      knn_registers()->distances3(columns, stride, point, padded_, groups_, row, minima_.data());
-      if (select_in_registers(row, self, slack, out)) return;
-      select_generally(row, self, slack, x, dims, out);
-      return;
-    }
+  for (int64_t r = 0; r < of.count; ++r) {
+    loops<T>().differences(columns, padded_, of.x + (of.self + r) * of.dims, of.dims, padded_,
+                           of.rows + r * of.stride);
   }
-  loops<T>().differences(columns, stride, point, dims, padded_, row);
-  select(row, self, slack, x, dims, out);
+  select(of, out);
 }
 
 template <class T>
-void NearestSelector<T>::select(const T* row, int64_t self, Slack<T> slack, const T* x,
-                                int64_t dims, int32_t* out) {
+uint32_t NearestSelector<T>::select_by_product(const T* columns, const KnnPoints<T>& of,
+                                               int32_t* out) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (!in_registers_) return 0;
+    for (int64_t r = 0; r < of.count; ++r) {
+      knn_registers()->products3(columns, padded_, of.self + r, groups_, of.rows + r * of.stride,
+                                 minima(r));
+    }
+    return select_in_registers(of, out);
+  }
+  return 0;
+}
+
+template <class T>
+void NearestSelector<T>::select(const KnnPoints<T>& of, int32_t* out) {
+  uint32_t certain = 0;
   if constexpr (std::is_same_v<T, float>) {
     if (in_registers_) {
-      knn_registers()->minima(row, padded_, groups_, minima_.data());
-      if (select_in_registers(row, self, slack, out)) return;
+      for (int64_t r = 0; r < of.count; ++r) {
+        knn_registers()->minima(of.rows + r * of.stride, padded_, groups_, minima(r));
+      }
+      certain = select_in_registers(of, out);
     }
   }
-  select_generally(row, self, slack, x, dims, out);
-}
-
-template <class T>
-bool NearestSelector<T>::select_in_registers(const T* row, int64_t self, Slack<T> slack,
-                                             int32_t* out) {
-  if constexpr (std::is_same_v<T, float>) {
-    const int32_t excluded = include_self_ ? -1 : static_cast<int32_t>(self);
-    const KnnQuery query{padded_, groups_, wanted_, k_, excluded};
-    return knn_registers()->select(query, row, minima_.data(), slack, candidate_.data(), out);
+  for (int64_t r = 0; r < of.count; ++r) {
+    if (!(certain >> r & 1)) select_generally(of, r, out + r * k_);
   }
-  return false;
 }
 
 template <class T>
-void NearestSelector<T>::select_generally(const T* row, int64_t self, Slack<T> slack, const T* x,
-                                          int64_t dims, int32_t* out) {
+uint32_t NearestSelector<T>::select_in_registers(const KnnPoints<T>& of, int32_t* out) {
+  if constexpr (std::is_same_v<T, float>) {
+    KnnRow rows[kKnnTogether];
+    for (int64_t r = 0; r < of.count; ++r) {
+      const int32_t excluded = include_self_ ? -1 : static_cast<int32_t>(of.self + r);
+      rows[r] = {of.rows + r * of.stride,
+                 minima(r),
+                 of.slack[r],
+                 excluded,
+                 candidate_.data() + r * (padded_ + kSpare),
+                 out + r * k_};
+    }
+    return knn_registers()->select({padded_, groups_, wanted_, k_}, rows, of.count);
+  }
+  return 0;
+}
+
+template <class T>
+void NearestSelector<T>::select_generally(const KnnPoints<T>& of, int64_t r, int32_t* out) {
+  const T* row = of.rows + r * of.stride;
+  const Slack<T> slack = of.slack[r];
+  const int64_t self = of.self + r;
   const bool known = std::isfinite(slack.absolute);
   const T bound = known ? upper_bound(row) : kInfinity<T>;
   const T limit = bound + (slack.absolute + slack.relative * std::abs(bound)) * T(1.01);
@@ -220,7 +240,7 @@ void NearestSelector<T>::select_generally(const T* row, int64_t self, Slack<T> s
   if (all_decided(count, slack)) {
     for (int64_t q = 0; q < k_; ++q) out[q] = candidate[order_[static_cast<size_t>(q)]];
   } else {
-    decide(count, slack, x + self * dims, x, dims, out);
+    decide(count, slack, of.x + self * of.dims, of.x, of.dims, out);
   }
 }
 

@@ -22,6 +22,20 @@ struct Slack {
   T relative;
 };
 
+// Rows that are selected from at a time.
+inline constexpr int64_t kKnnTogether = 4;
+
+// Points self .. self + count of a cloud x [points, dims], at most kKnnTogether, the slack of each,
+// and their approximate distances: rows [padded], `stride` apart, +inf from `points` on.
+template <class T>
+struct KnnPoints {
+  const T* x;
+  int64_t dims, self, count;
+  Slack<T> slack[kKnnTogether];
+  T* rows;
+  int64_t stride;
+};
+
 template <class T>
 class NearestSelector {
  public:
@@ -29,24 +43,27 @@ class NearestSelector {
 
   static int64_t padded(int64_t points, int64_t k);  // length of a row of distances
 
-  // row [padded]: approximate distances from point `self`, +inf from `points` on. x [points, dims]
-  // are the points. Writes k numbers to out.
-  void select(const T* row, int64_t self, Slack<T> slack, const T* x, int64_t dims, int32_t* out);
+  // Writes [count, k] numbers to out.
+  void select(const KnnPoints<T>& of, int32_t* out);
 
-  // The same with distances made here, row [padded]: sum_d (columns[d * stride + j] - x_d)^2.
-  // columns: coordinate by coordinate, +inf from `points` to `padded`.
-  void select_by_difference(const T* columns, int64_t stride, int64_t self, Slack<T> slack,
-                            const T* x, int64_t dims, T* row, int32_t* out);
+  // The same with the rows made here: sum_d (columns[d * padded + j] - x_d)^2. columns: coordinate
+  // by coordinate, +inf from `points` to `padded`.
+  void select_by_difference(const T* columns, const KnnPoints<T>& of, int32_t* out);
+
+  // In three dimensions, where f32 is handled in registers: rows |c_j|^2 - 2 c_j . c_self. columns:
+  // the coordinates of c, then the squares, which are +inf from `points` to `padded`. Bit r of the
+  // result: whether the numbers of point self + r follow from that alone and are in out.
+  uint32_t select_by_product(const T* columns, const KnnPoints<T>& of, int32_t* out);
 
  private:
-  bool select_in_registers(const T* row, int64_t self, Slack<T> slack, int32_t* out);
-  void select_generally(const T* row, int64_t self, Slack<T> slack, const T* x, int64_t dims,
-                        int32_t* out);
+  uint32_t select_in_registers(const KnnPoints<T>& of, int32_t* out);  // as select_by_product
+  void select_generally(const KnnPoints<T>& of, int64_t r, int32_t* out);
   T upper_bound(const T* row);
   void order_candidates(int64_t count);
   bool all_decided(int64_t count, Slack<T> slack);
   void decide(int64_t count, Slack<T> slack, const T* point, const T* x, int64_t dims,
               int32_t* out);
+  T* minima(int64_t r) { return minima_.data() + r * groups_; }
 
   int64_t points_, k_, padded_, groups_, wanted_;
   bool include_self_;
