@@ -29,7 +29,7 @@ struct ProductRun {
     });
     if (!grads.y.defined()) return;
     const Out<S> y = out_of<S>(grads.y);
-    each(g.edges, kTileEdges, [&](int64_t e) {
+    each<V>(g.edges, kTileEdges, [&](int64_t e) {
       constexpr OneThread<kWidth<V>> kLanes{};
       harmonic_gradient<kDegree>(kLanes, g, factors, up, e, y);
     });

@@ -46,7 +46,7 @@ Arguments<V> arguments_of(const GataTensors& in, const GataTensors* t) {
 }
 
 // One call for one value type.
-template <int kDegree, class V>
+template <class V>
 struct Run {
   using T = ElementOf<V>;
   using S = ScalarOf<V>;
@@ -59,7 +59,7 @@ struct Run {
         arguments(arguments_of<V>(in, tangents)),
         attention(g.edges, heads) {
     const Field<S> w = attention.field;
-    each(g.nodes, kTileNodes, [&](int64_t i) {
+    each<V>(g.nodes, kTileNodes, [&](int64_t i) {
       for (int64_t h = 0; h < s.heads; ++h) {
         for (int64_t e = g.offsets[i]; e < g.offsets[i + 1]; ++e) {
           logit(kLanes, g, s, arguments, e, h, w);
@@ -69,6 +69,7 @@ struct Run {
     });
   }
 
+  template <int kDegree>
   void forward(Tensor& out) const {
     const Out<V> to = out_of<V>(out);
     each_channel<V>(g.nodes, g.channels, kTileNodes, [&](int64_t i, int64_t c) {
@@ -76,28 +77,35 @@ struct Run {
     });
   }
 
+  template <int kDegree>
   void backward(const Tensor& ct, const Tensor& ct_tangent, GataTensors& grads) const {
     const In<V> up = in_of<V>(ct, &ct_tangent);
     const PerHead<S> back(g.edges, s.heads);
-    const Out<V> f = out_of<V>(grads.f), q = out_of<V>(grads.q), a = out_of<V>(grads.a);
+    const Out<V> f = out_of<V>(grads.f);
     const Out<S> c_out = out_of<S>(grads.c), y = out_of<S>(grads.y);
-    each(g.edges, kTileEdges, [&](int64_t e) {
+    each<V>(g.edges, kTileEdges, [&](int64_t e) {
       edge_gradients<kDegree>(kLanes, g, s, arguments, attention.field, up, e, f, back.field, c_out,
                               y);
     });
-    each(g.nodes, kTileNodes, [&](int64_t i) {
+    pull_attention(back, grads);
+    const Out<V> k = out_of<V>(grads.k), s_out = out_of<V>(grads.s), v = out_of<V>(grads.v);
+    const Out<V> x = out_of<V>(grads.x);
+    each_channel<V>(g.nodes, g.channels, kTileNodes, [&](int64_t j, int64_t c) {
+      sender_gradients<kDegree>(g, s, arguments, attention.field, back.field, up, j, c, k, s_out, v,
+                                x);
+    });
+  }
+
+  // Knows no degree, and is compiled once for all of them.
+  void pull_attention(const PerHead<S>& back, GataTensors& grads) const {
+    const Out<V> q = out_of<V>(grads.q), a = out_of<V>(grads.a);
+    each<V>(g.nodes, kTileNodes, [&](int64_t i) {
       for (int64_t h = 0; h < s.heads; ++h) {
         softmax_gradient(g, s, i, h, attention.field, back.field);
       }
       for (int64_t c = 0; c < g.channels; c += kWidth<V>) {
         receiver_gradients(g, s, arguments, back.field, i, c, q, a);
       }
-    });
-    const Out<V> k = out_of<V>(grads.k), s_out = out_of<V>(grads.s), v = out_of<V>(grads.v);
-    const Out<V> x = out_of<V>(grads.x);
-    each_channel<V>(g.nodes, g.channels, kTileNodes, [&](int64_t j, int64_t c) {
-      sender_gradients<kDegree>(g, s, arguments, attention.field, back.field, up, j, c, k, s_out, v,
-                                x);
     });
   }
 
@@ -112,21 +120,21 @@ struct Run {
 
 void GataMessage::cpu(const GataTensors& in, const EdgeTensors& edges, const Tensor& factor,
                       int64_t heads, const GataTensors* tangents, Tensor& out) {
-  gata::with_types(
-      out.dtype(), tangents, in.q.size(1) / heads, in.y.size(1), name, [&](auto v, auto degree) {
-        gata::Run<decltype(degree)::value, decltype(v)>(in, edges, factor, heads, tangents)
-            .forward(out);
-      });
+  gata::with_types(out.dtype(), tangents, in.q.size(1) / heads, in.y.size(1), name,
+                   [&](auto v, auto degree) {
+                     gata::Run<decltype(v)>(in, edges, factor, heads, tangents)
+                         .template forward<decltype(degree)::value>(out);
+                   });
 }
 
 void GataMessageVjp::cpu(const GataTensors& in, const EdgeTensors& edges, const Tensor& factor,
                          int64_t heads, const Tensor& ct, const GataTensors* tangents,
                          const Tensor& ct_tangent, GataTensors& grads) {
-  gata::with_types(
-      ct.dtype(), tangents, in.q.size(1) / heads, in.y.size(1), name, [&](auto v, auto degree) {
-        gata::Run<decltype(degree)::value, decltype(v)>(in, edges, factor, heads, tangents)
-            .backward(ct, ct_tangent, grads);
-      });
+  gata::with_types(ct.dtype(), tangents, in.q.size(1) / heads, in.y.size(1), name,
+                   [&](auto v, auto degree) {
+                     gata::Run<decltype(v)>(in, edges, factor, heads, tangents)
+                         .template backward<decltype(degree)::value>(ct, ct_tangent, grads);
+                   });
 }
 
 }  // namespace basin

@@ -41,20 +41,31 @@ else()
     set(${result} ${sources} PARENT_SCOPE)
   endfunction()
 
-  # In two parts because a unity build leaves kernels and optim as they are.
-  basin_emulated_sources(upper core autograd nn models)
+  # In two parts: a unity build leaves kernels as they are.
+  basin_emulated_sources(upper core autograd nn models optim)
+  list(APPEND upper ${tests})
   add_library(basin_emulated_upper OBJECT ${upper} "${PROJECT_BINARY_DIR}/generated/version.cpp")
-  set_source_files_properties(${BASIN_ALONE} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  set_source_files_properties(${BASIN_ALONE} emulation/kernels_message_test.cpp
+    emulation/networks_test.cpp emulation/step_test.cpp
+    PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   set_source_files_properties("${PROJECT_BINARY_DIR}/generated/version.cpp" PROPERTIES
     GENERATED ON COMPILE_DEFINITIONS "${BASIN_VERSION_DEFINITIONS}")
   add_dependencies(basin_emulated_upper basin_version)
   target_link_libraries(basin_emulated_upper PUBLIC basin_emulated)
-  set_target_properties(basin_emulated_upper PROPERTIES CXX_EXTENSIONS OFF)
+  target_include_directories(basin_emulated_upper PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/emulation")
+  target_compile_definitions(basin_emulated_upper PRIVATE BASIN_EMULATED_DEVICE)
+  set_target_properties(basin_emulated_upper PROPERTIES CXX_EXTENSIONS OFF
+    UNITY_BUILD_BATCH_SIZE ${BASIN_BATCH})
   basin_private_flags(basin_emulated_upper)
 
-  basin_emulated_sources(lower kernels optim)
+  basin_emulated_sources(lower kernels)
   basin_emulated_cuda_sources(device)
-  add_executable(test_emulation ${tests} ${planted} main.cpp ${lower} ${device})
+  # Loops that are unrolled for every degree and number type: with all checks the optimizer takes
+  # minutes for each of them.
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/cpu/gata.cpp
+    ${PROJECT_SOURCE_DIR}/kernels/cuda/gata.cu ${PROJECT_SOURCE_DIR}/kernels/cpu/edge_products.cpp
+    ${PROJECT_SOURCE_DIR}/kernels/cpu/mlp_jet.cpp PROPERTIES COMPILE_OPTIONS -O0)
+  add_executable(test_emulation main.cpp ${planted} ${lower} ${device})
   target_link_libraries(test_emulation PRIVATE basin_emulated_upper)
   set_target_properties(test_emulation PROPERTIES CXX_EXTENSIONS OFF)
 endif()

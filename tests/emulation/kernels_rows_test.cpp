@@ -16,12 +16,9 @@
 using namespace basin;
 using testing::compare;
 using testing::Place;
+using testing::stream;
 
 namespace {
-
-Rng stream(const char* purpose, int round) {
-  return Rng(7, stream_id(purpose, static_cast<uint64_t>(round)));
-}
 
 const Shape kShapes[] = {{3, 5}, {41, 1}, {9, 40}, {150, 33}, {0, 4}};
 

@@ -19,12 +19,9 @@ using namespace basin;
 using testing::between;
 using testing::compare;
 using testing::Place;
+using testing::stream;
 
 namespace {
-
-Rng stream(const char* purpose, int round) {
-  return Rng(7, stream_id(purpose, static_cast<uint64_t>(round)));
-}
 
 constexpr int kRounds = 4;
 
