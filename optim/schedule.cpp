@@ -83,6 +83,8 @@ int64_t parse_length(std::string_view what, std::string text, int64_t total_step
   double value = 0;
   check(parse_double(text, value) && value >= 0 && value * unit < 9e15, what,
         " must be a number of steps, epochs (20e) or a share (10%), got '", given, "'");
+  check(!given.ends_with('%') || value <= 100, what, " must be a share of at most 100%, got '",
+        given, "'");
   return std::llround(value * unit);
 }
 

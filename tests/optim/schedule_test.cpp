@@ -119,6 +119,8 @@ TEST_CASE("schedule: lengths in epochs and shares, error sentences") {
   CHECK(message("step:gamma=high") == "schedule: gamma must be a number, got 'high'");
   CHECK(message("cosine:warmup=100") ==
         "schedule: needs more steps than the warm-up of 100, got 100");
+  CHECK(message("cosine:warmup=200%") ==
+        "schedule: warmup must be a share of at most 100%, got '200%'");
   CHECK(message("step:period=0") == "schedule: period must be at least 1 step, got 0");
   CHECK(message("plateau:patience=-1") == "schedule: patience must be a count of epochs, got '-1'");
 }

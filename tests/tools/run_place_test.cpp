@@ -96,6 +96,10 @@ TEST_CASE("run place: a run, one of its checkpoints, or its best") {
     CHECK(error.first == ErrorKind::usage);
     CHECK_MESSAGE(contains(error.second, "is neither a run directory (run.json) nor"), none);
   }
+  fs::create_directories("empty");
+  write_file_atomic("empty/run.json", std::string_view(""));
+  CHECK(error_of([] { place_of("empty", "c"); }).second ==
+        "--resume: empty is no run directory, its run.json is empty");
   // A checkpoint elsewhere than in ckpt/ is none of a run.
   fs::copy("a/ckpt/step-5", "step-5", fs::copy_options::recursive);
   CHECK(error_of([] { place_of("step-5", "c"); }).first == ErrorKind::usage);

@@ -18,7 +18,7 @@ double LoadedProbe::test_metric() const {
 }
 
 LoadedProbe load_probe(const fs::path& dir) {
-  check(RunDir::is_run(dir), dir.string(), ": is no folder of a probe, it has no run.json");
+  check(RunDir::is_run(dir), dir.string(), ": is no folder of a probe, ", RunDir::lack_of(dir));
   LoadedProbe out;
   out.dir = dir;
   const fs::path record = dir / "run.json";

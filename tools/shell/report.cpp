@@ -54,7 +54,7 @@ Cells comparison_cells(const fs::path& run) {
   const std::string name =
       run.has_filename() ? run.filename().string() : run.parent_path().filename().string();
   if (!RunDir::is_run(run)) {
-    fail(ErrorKind::data, run.string(), ": expected a run directory, it has no run.json");
+    fail(ErrorKind::data, run.string(), ": expected a run directory, ", RunDir::lack_of(run));
   }
   if (!fs::exists(run / "result.json")) {
     const fs::path file = run / "run.json";

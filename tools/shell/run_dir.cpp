@@ -129,8 +129,7 @@ RunDir RunDir::create(const fs::path& path) {
 
 RunDir RunDir::open(const fs::path& path) {
   if (!is_run(path)) {
-    fail(ErrorKind::usage, "--resume: ", path.string(), " is no run directory, it has no ", kRecord,
-         " of ours");
+    fail(ErrorKind::usage, "--resume: ", path.string(), " is no run directory, ", lack_of(path));
   }
   RunDir dir(path);
   dir.lock();
@@ -146,6 +145,13 @@ bool RunDir::is_run(const fs::path& path) {
   } catch (const Error&) {
     return false;  // somebody else's: ours is replaced atomically, it is never half there
   }
+}
+
+std::string RunDir::lack_of(const fs::path& path) {
+  std::error_code error;
+  const uintmax_t bytes = fs::file_size(path / kRecord, error);
+  if (error) return str("it has no ", kRecord);
+  return str("its ", kRecord, bytes == 0 ? " is empty" : " is not the record of a run");
 }
 
 void RunDir::write_config(const std::string& toml) const { write_file_atomic(config_file(), toml); }

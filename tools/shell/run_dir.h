@@ -45,6 +45,8 @@ class RunDir {
   bool withdraw() noexcept;
 
   static bool is_run(const fs::path& path);  // holds a run.json of ours
+  // What a path that is no run lacks: "it has no run.json", or what that file is instead.
+  static std::string lack_of(const fs::path& path);
 
  private:
   explicit RunDir(fs::path path);

@@ -54,10 +54,11 @@ fs::path resumed_run(const std::string& resume, const char* flag) {
   const fs::path path = without_trailing_slash(resume);
   fs::path run = is_checkpoint(path) ? path.parent_path().parent_path() : path;
   std::error_code error;
-  check(RunDir::is_run(run), flag, path.string(),
-        fs::exists(path, error) ? "" : " does not exist; it",
-        " is neither a run directory (run.json) nor a checkpoint in one (ckpt/step-N)");
-  return run;
+  if (RunDir::is_run(run)) return run;
+  check(!fs::exists(run / "run.json", error), flag, run.string(), " is no run directory, ",
+        RunDir::lack_of(run));
+  fail(ErrorKind::usage, flag, path.string(), fs::exists(path, error) ? "" : " does not exist; it",
+       " is neither a run directory (run.json) nor a checkpoint in one (ckpt/step-N)");
 }
 
 std::string task_of_run(const fs::path& run) {

@@ -290,7 +290,8 @@ RunSettings run_settings_from(Config& config) {
   TrainOptions& train = out.train;
   train.optimizer = optimizer_config(config);
   train.schedule = schedule_text(config);
-  parsed(config, "schedule",
+  parsed(config, "schedule", [](const std::string& s) { return parse_schedule(s, kAnyLength); });
+  parsed(config, "warmup",
          [&](const std::string&) { return parse_schedule(train.schedule, kAnyLength); });
   train.epochs = config.integer("epochs");
   train.steps = config.integer("steps");

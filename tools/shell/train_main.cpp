@@ -236,14 +236,14 @@ int compare(const std::vector<std::string>& positionals, const TrainExtras& extr
 std::string task_asked_for(const std::vector<std::string>& tasks, int argc,
                            const char* const* argv) {
   std::string name = flag_value("--task", argc, argv);
-  if (name.empty() && tasks.size() > 1) {
-    const fs::path run = resumed_run(flag_value("--resume", argc, argv));
-    if (!run.empty()) name = task_of_run(run);
-  }
+  const fs::path run = name.empty() ? resumed_run(flag_value("--resume", argc, argv)) : fs::path();
+  if (!run.empty()) name = task_of_run(run);
   if (name.empty()) return tasks.front();
   if (std::find(tasks.begin(), tasks.end(), name) == tasks.end()) {
     std::string known;
     for (const std::string& t : tasks) known += (known.empty() ? "" : ", ") + t;
+    check(run.empty(), "--resume: ", run.string(), " is a run of the task ", name,
+          "; this program trains ", known);
     const std::string near = nearest_name(name, tasks);
     fail(ErrorKind::usage, "--task: expected one of ", known, ", given '", name, "'",
          near.empty() ? "" : "; did you mean '" + near + "'?");
