@@ -59,12 +59,12 @@ else()
   basin_private_flags(basin_emulated_upper)
 
   basin_emulated_sources(lower kernels)
-  basin_emulated_cuda_sources(device)
   # Loops that are unrolled for every degree and number type: with all checks the optimizer takes
   # minutes for each of them.
   set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/cpu/gata.cpp
     ${PROJECT_SOURCE_DIR}/kernels/cuda/gata.cu ${PROJECT_SOURCE_DIR}/kernels/cpu/edge_products.cpp
     ${PROJECT_SOURCE_DIR}/kernels/cpu/mlp_jet.cpp PROPERTIES COMPILE_OPTIONS -O0)
+  basin_emulated_cuda_sources(device)
   add_executable(test_emulation main.cpp ${planted} ${lower} ${device})
   target_link_libraries(test_emulation PRIVATE basin_emulated_upper)
   set_target_properties(test_emulation PROPERTIES CXX_EXTENSIONS OFF)
