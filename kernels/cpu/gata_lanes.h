@@ -90,7 +90,7 @@ inline Graph graph_of(const EdgeTensors& e, int64_t channels) {
 inline constexpr int64_t kTileNodes = 2, kTileEdges = 16;
 
 // body(n) for all n. Vectors of f32 channels are compiled for the instruction set that was chosen;
-// f64, which checks derivatives, single channels (of widths that no vector divides) and everything
+// f64 (a tenth slower for it), single channels (of widths that no vector divides) and everything
 // under a sanitizer for the baseline's alone: each copy of these loops costs the compiler seconds.
 template <class V, class Body>
 void each(int64_t n, int64_t grain, const Body& body) {
